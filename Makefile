@@ -1,0 +1,36 @@
+# Both commands set themselves up: they need Python 3.11 or newer and a network connection the first time.
+PYTHON ?= python3
+VENV ?= .venv
+DEMO ?= demo
+
+export RAY_USAGE_STATS_ENABLED ?= 0
+
+.PHONY: demo test lint bench clean
+
+demo: $(VENV)/.installed  ## run a real sweep and draw its map
+	$(VENV)/bin/lop-sweep sweep demo --out $(DEMO)
+	$(VENV)/bin/lop-analysis map $(DEMO) --x lr --y depth --out $(DEMO)/map.png
+	$(VENV)/bin/lop-analysis curves $(DEMO) --where depth=8 --where lr=0.1,0.8 --out $(DEMO)/curves.png
+	@echo "The map: $(DEMO)/map.png   The curves: $(DEMO)/curves.png   The results: $(DEMO)/tasks, $(DEMO)/cells"
+
+test: $(VENV)/.installed  ## run all tests
+	$(VENV)/bin/python -m pytest -m "not long"
+
+lint: $(VENV)/.installed  ## style and types
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+bench: $(VENV)/.installed  ## the engine against plain PyTorch
+	$(VENV)/bin/python benchmarks/engine_vs_reference.py
+
+clean:
+	rm -rf $(VENV) $(DEMO)
+
+# PyTorch first and pinned: on a machine where its CPU build is at hand, nothing larger is fetched.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed, this is " + sys.version)'
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt torch
+	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@

@@ -1,0 +1,100 @@
+"""Per-task curves: how each measure changes along the task sequence, with the spread over seeds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis.load import seed_count, varying_fields
+from lop_sweep.errors import AnalysisError, named
+from lop_sweep.metrics import LAYERED, MEASURES
+
+MAX_CURVES = 8
+
+_LABELS = {
+    "min_ce": "smallest CE of the task (nats)",
+    "final_ce": "CE at the end of the task (nats)",
+    "saturation": "saturated units (share of |z| > 2)",
+    "grad_norm": "hidden gradient norm at task start",
+    "effective_rank": "effective rank (mean over layers)",
+    "duplicate_fraction": "duplicate features (mean over layers)",
+}
+_LOGARITHMIC = ("min_ce", "final_ce", "grad_norm")
+_FLOOR = 1e-6
+
+
+def draw_curves(cells: pd.DataFrame, tasks: pd.DataFrame, title: str = "") -> Figure:
+    """Draw all measures against the task number, one curve a configuration.
+
+    A curve is the median over seeds, its band reaches from the smallest to the largest seed. Dashed lines in the
+    panel of the final CE are the fresh baseline's mean. Tasks at which any seed of a configuration has diverged are
+    left out. Logarithmic axes end at `_FLOOR` below, and say so.
+
+    Args:
+        cells: from `analysis.load.load_cells`, already narrowed down with `analysis.load.select`.
+        tasks: rows of these cells from `analysis.load.load_tasks`; rows of other cells are ignored.
+        title: over the figure.
+
+    Raises:
+        AnalysisError: there are no cells, or more than `MAX_CURVES` configurations.
+    """
+    if cells.empty:
+        raise AnalysisError("there is no finished cell to draw; run the sweep first, or relax --where")
+    fields = varying_fields(cells)
+    groups = list(cells.groupby(fields)) if fields else [((), cells)]
+    if len(groups) > MAX_CURVES:
+        raise AnalysisError(
+            f"{len(groups)} configurations, at most {MAX_CURVES} are drawn: "
+            f"fix more of {named(fields)} with --where FIELD=VALUE"
+        )
+    figure = Figure(figsize=(10, 7.5), layout="constrained")
+    panels: dict[str, Axes] = dict(zip(MEASURES, figure.subplots(3, 2, sharex=True).flat, strict=True))
+    for index, (key, group) in enumerate(groups):
+        name = named(f"{field} = {part:g}" for field, part in zip(fields, key, strict=True)) or "all cells"
+        rows = tasks[tasks["cell"].isin(group["cell"])]
+        for measure, axes in panels.items():
+            _draw_band(axes, _wide(rows, measure), f"C{index}", name)
+        fresh = group["fresh_mean_ce"].mean()
+        if np.isfinite(fresh):
+            panels["final_ce"].axhline(fresh, color=f"C{index}", ls="--", lw=1)
+    for measure, axes in panels.items():
+        axes.set_ylabel(_LABELS[measure], fontsize="small")
+        axes.grid(alpha=0.3)
+        if measure in _LOGARITHMIC and any((np.asarray(line.get_ydata()) > 0).any() for line in axes.get_lines()):
+            axes.set_yscale("log")
+            if axes.get_ylim()[0] < _FLOOR:
+                axes.set_ylim(bottom=_FLOOR)
+                axes.set_ylabel(f"{_LABELS[measure]}\naxis ends at {_FLOOR:g}", fontsize="small")
+    for axes in list(panels.values())[-2:]:
+        axes.set_xlabel("task")
+    seeds = [len(group) for _, group in groups]
+    spread = f"median and range over {seed_count(seeds)} seeds" if max(seeds) > 1 else "one seed"
+    handles: list[Any] = panels["min_ce"].get_lines()
+    if len(groups) > 1:
+        figure.legend(handles=handles, loc="outside lower center", ncols=min(len(groups), 4), fontsize="small")
+    figure.suptitle(f"{title or _constant(cells, fields)}\n{spread}; dashed: mean of fresh networks", fontsize="medium")
+    return figure
+
+
+def _wide(rows: pd.DataFrame, measure: str) -> pd.DataFrame:
+    """One row a task, one column a cell."""
+    values = rows[measure].map(np.mean) if measure in LAYERED else rows[measure]
+    return rows.assign(value=values).pivot(index="task", columns="cell", values="value")
+
+
+def _draw_band(axes: Axes, wide: pd.DataFrame, colour: str, name: str) -> None:
+    wide = wide.dropna()
+    marker = "o" if len(wide) == 1 else None
+    axes.plot(wide.index, wide.median(axis=1), color=colour, lw=1.3, marker=marker, ms=4, label=name)
+    if wide.shape[1] > 1:
+        axes.fill_between(wide.index, wide.min(axis=1), wide.max(axis=1), color=colour, alpha=0.2, lw=0)
+
+
+def _constant(cells: pd.DataFrame, varying: list[str]) -> str:
+    """The configuration that all cells share, as far as it has room in a title."""
+    shown = [field for field in ("depth", "width", "lr", "delta", "sigma", "steps", "tasks") if field not in varying]
+    return named(f"{field} = {cells[field].iloc[0]:g}" for field in shown)

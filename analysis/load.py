@@ -1,0 +1,128 @@
+"""From a sweep directory to tidy data frames.
+
+Only finished packs are read: a tasks file counts once its cells file, which is written after it, is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lop_sweep.config import FIELDS
+from lop_sweep.errors import AnalysisError, named
+from lop_sweep.metrics import LAYERED
+from lop_sweep.schema import TASKS
+from lop_sweep.store import Store, read_tables
+
+Where = Mapping[str, Sequence[Any]]
+"""Conditions: field name to the values that it may have."""
+
+
+def load_cells(directory: str | Path) -> pd.DataFrame:
+    """One row per finished cell: the columns of `lop_sweep.schema.CELLS`.
+
+    Args:
+        directory: a sweep directory.
+
+    Raises:
+        StoreError: it is not one, or a file in it is damaged.
+    """
+    return _store(directory).read_cells().to_pandas()
+
+
+def load_tasks(directory: str | Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """One row per finished cell and task: the columns of `lop_sweep.schema.TASKS`.
+
+    The measures of each layer are lists; `load_layers` gives them in long form.
+
+    Args:
+        directory: a sweep directory.
+        columns: which columns; None for all.
+
+    Raises:
+        StoreError: it is not a sweep directory, or a file in it is damaged.
+        AnalysisError: a column does not exist.
+    """
+    store = _store(directory)
+    unknown = [column for column in columns or () if column not in TASKS.names]
+    if unknown:
+        raise AnalysisError(f"no such column of tasks: {named(unknown)}; there are {named(TASKS.names)}")
+    paths = [store.tasks / f"{pack}.parquet" for pack in store.committed()]
+    return read_tables(paths, TASKS, list(columns) if columns is not None else None).to_pandas()
+
+
+def load_layers(directory: str | Path) -> pd.DataFrame:
+    """One row per finished cell, task and hidden layer: `cell`, `task`, `layer` (from 0) and the layered measures.
+
+    Raises:
+        StoreError: `directory` is not a sweep directory, or a file in it is damaged.
+    """
+    tasks = load_tasks(directory, ["cell", "task", *LAYERED])
+    depths = tasks[LAYERED[0]].map(len).to_numpy(dtype=np.int64)
+    rows = np.repeat(np.arange(len(tasks)), depths)
+    first = np.repeat(np.cumsum(depths) - depths, depths)
+    return pd.DataFrame(
+        {
+            "cell": tasks["cell"].to_numpy()[rows],
+            "task": tasks["task"].to_numpy()[rows],
+            "layer": (np.arange(len(rows)) - first).astype(np.int32),
+            **{name: np.concatenate([*tasks[name], np.empty(0)]) for name in LAYERED},
+        }
+    )
+
+
+def select(frame: pd.DataFrame, where: Where) -> pd.DataFrame:
+    """The rows that fulfil all conditions. Floating-point values match to nine digits.
+
+    Raises:
+        AnalysisError: a name is no configuration field, or no row has any of the values asked for.
+    """
+    for field, values in where.items():
+        if field not in FIELDS:
+            raise AnalysisError(f"{field!r} is no configuration field; there are {named(FIELDS)}")
+        present = np.asarray(frame[field], dtype=np.float64)
+        wanted = np.asarray(values, dtype=np.float64)
+        matches = np.isclose(present[:, None], wanted[None, :], rtol=1e-9, atol=0).any(axis=1)
+        if not matches.any():
+            there = named(f"{value:g}" for value in sorted(set(present)))
+            raise AnalysisError(f"no cell has {field} = {named(values)}; there is {field} = {there or 'nothing'}")
+        frame = frame.iloc[np.flatnonzero(matches)]
+    return frame
+
+
+def varying_fields(cells: pd.DataFrame) -> list[str]:
+    """The configuration fields in which cells differ, without the seed, those of the grid first to last."""
+    return [field for field in FIELDS if field != "seed" and cells[field].nunique() > 1]
+
+
+def seed_count(seeds: Collection[int]) -> str:
+    """Numbers of seeds for a caption: "3", or "2 to 3" where they differ."""
+    return " to ".join(str(count) for count in dict.fromkeys([min(seeds), max(seeds)]))
+
+
+def parse_where(conditions: Sequence[str]) -> dict[str, list[float]]:
+    """Conditions from a command line: "depth=5", or "lr=0.1,0.2" for several values.
+
+    Raises:
+        AnalysisError: one is not of that form.
+    """
+    where: dict[str, list[float]] = {}
+    for condition in conditions:
+        field, equals, values = condition.partition("=")
+        try:
+            where.setdefault(field.strip(), []).extend(float(value) for value in values.split(","))
+        except ValueError:
+            equals = ""
+        if not equals:
+            raise AnalysisError(f"{condition!r} is no condition; write FIELD=VALUE or FIELD=VALUE,VALUE, like depth=5")
+    return where
+
+
+def _store(directory: str | Path) -> Store:
+    store = Store(directory)
+    store.check()
+    return store

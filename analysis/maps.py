@@ -1,0 +1,153 @@
+"""Loss-of-plasticity maps: a score over two axes, the other axes that vary as panels, averaged over seeds."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch, Rectangle
+
+from analysis.grid import edges, is_log_spaced
+from analysis.load import seed_count
+from analysis.panels import Panel, arrange
+from analysis.scores import PHASES, Rule
+from analysis.values import MapValue, map_value
+from lop_sweep.config import FIELDS
+from lop_sweep.errors import named
+
+_MAX_LABELLED = 150
+_PANEL_INCHES = 3.4
+
+LABELS: dict[str, str] = {
+    "lr": "learning rate",
+    "depth": "depth (hidden layers)",
+    "width": "width (units a layer)",
+    "delta": "delta (half-distance of the classes)",
+    "sigma": "sigma (noise)",
+    "spread": "spread (of the bumps)",
+    "steps": "steps a task",
+}
+"""Axis labels of the fields whose bare name says too little."""
+
+_MISSING = Patch(facecolor="0.93", edgecolor="0.6", hatch="///", label="not computed")
+_UNDEFINED = Patch(facecolor="0.8", edgecolor="0.45", hatch="xxx", label="fresh networks fail too, or all diverged")
+
+
+def draw_map(
+    scored: pd.DataFrame,
+    x: str,
+    y: str,
+    value: str = "excess",
+    rule: Rule | None = None,
+    title: str = "",
+) -> Figure:
+    """Draw a map.
+
+    A grid point's colour is the mean over its seeds. Where the value depends on the fresh baseline, the point says how
+    many of its seeds lost plasticity ("2/3"), and seeds that cannot be judged, because fresh networks fail too, are
+    left out. A point that was not computed is hatched, one whose value is undefined is crossed.
+
+    Args:
+        scored: from `analysis.scores.score_cells`.
+        x: the field along the horizontal axis.
+        y: the field along the vertical axis.
+        value: a name in `analysis.values.VALUES`.
+        rule: the rule that `scored` was made with, for the caption.
+        title: over the figure.
+
+    Raises:
+        AnalysisError: a name is unknown, there are no cells, or the other axes would give too many panels.
+    """
+    shown = map_value(value)
+    if shown.judged:
+        scored = scored.assign(**{shown.column: scored[shown.column].where(scored["lost"].notna())})
+    xs, ys, panels = arrange(scored, shown.column, x, y)
+    everything = np.concatenate([panel.values.ravel() for panel in panels])
+    finite = everything[np.isfinite(everything)]
+    norm = shown.norm(finite)
+
+    columns = 2 if len(panels) == 4 else min(len(panels), 3)
+    rows = -(-len(panels) // columns)
+    width, height = max(_PANEL_INCHES, 0.5 * len(xs)), max(_PANEL_INCHES, 0.4 * len(ys))
+    figure = Figure(figsize=(width * columns + 1.6, 0.85 * height * rows + 1.3), layout="constrained")
+    grid: Any = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+    for axes, panel in zip(grid.flat, panels, strict=False):
+        _draw_panel(axes, panel, shown, norm, xs, ys)
+    for axes in grid.flat[len(panels) :]:
+        axes.set_visible(False)
+    for column in range(columns):
+        lowest = grid[(len(panels) - 1 - column) // columns, column]
+        lowest.set_xlabel(LABELS.get(x, x))
+        lowest.tick_params(labelbottom=True)
+    for axes in grid[:, 0]:
+        axes.set_ylabel(LABELS.get(y, y))
+    colours = ScalarMappable(norm, shown.colour_map())
+    figure.colorbar(colours, ax=grid, label=shown.label, extend=_extend(finite, norm), aspect=30)
+    figure.suptitle(title or f"{shown.label} over {x} and {y}")
+    figure.text(0.01, -0.01, _caption(scored, shown, rule or Rule()), fontsize="x-small", va="top", color="0.3")
+    states = [
+        (_MISSING, any((panel.cells == 0).any() for panel in panels)),
+        (_UNDEFINED, any((np.isnan(panel.values) & (panel.cells > 0)).any() for panel in panels)),
+    ]
+    handles = [patch for patch, occurs in states if occurs]
+    if handles:
+        figure.legend(handles=handles, loc="outside lower right", ncols=2, fontsize="x-small")
+    return figure
+
+
+def _draw_panel(axes: Axes, panel: Panel, shown: MapValue, norm: Normalize, xs: np.ndarray, ys: np.ndarray) -> None:
+    log_x, log_y = is_log_spaced(xs), is_log_spaced(ys)
+    x_edges, y_edges = edges(xs, log_x), edges(ys, log_y)
+    axes.set_xscale("log" if log_x else "linear")
+    axes.set_yscale("log" if log_y else "linear")
+    axes.pcolormesh(x_edges, y_edges, panel.values, norm=norm, cmap=shown.colour_map(), edgecolor="white", lw=0.3)
+    labelled = shown.judged and len(xs) * len(ys) <= _MAX_LABELLED
+    for point in itertools.product(range(len(ys)), range(len(xs))):
+        row, column = point
+        if np.isnan(panel.values[point]):
+            look = _UNDEFINED if panel.cells[point] else _MISSING
+            axes.add_patch(_hatched(x_edges[column : column + 2], y_edges[row : row + 2], look))
+        elif labelled:
+            red, green, blue, _ = shown.colour_map()(norm(panel.values[point]))
+            text = f"{panel.lost[point]}/{panel.judged[point]}"
+            ink = "black" if 0.3 * red + 0.6 * green + 0.1 * blue > 0.5 else "white"
+            axes.text(xs[column], ys[row], text, fontsize=6.5, ha="center", va="center", color=ink)
+    axes.set_xticks(xs, [f"{tick:g}" for tick in xs], rotation=45 if len(xs) > 5 else 0, fontsize="small")
+    axes.set_yticks(ys, [f"{tick:g}" for tick in ys], fontsize="small")
+    axes.minorticks_off()
+    axes.set(xlim=x_edges[[0, -1]], ylim=y_edges[[0, -1]])
+    axes.set_title(panel.name, fontsize="medium")
+
+
+def _hatched(x: np.ndarray, y: np.ndarray, look: Patch) -> Rectangle:
+    area = Rectangle((x[0], y[0]), x[1] - x[0], y[1] - y[0])
+    area.update_from(look)
+    area.set_linewidth(0)
+    return area
+
+
+def _extend(finite: np.ndarray, norm: Normalize) -> str:
+    if norm.vmin is None or norm.vmax is None or not finite.size:
+        return "neither"
+    below, above = bool(finite.min() < norm.vmin), bool(finite.max() > norm.vmax)
+    return {(True, True): "both", (True, False): "min", (False, True): "max"}.get((below, above), "neither")
+
+
+def _caption(scored: pd.DataFrame, shown: MapValue, rule: Rule) -> str:
+    seeds = scored.groupby([field for field in FIELDS if field != "seed"]).size()
+    phases = scored["phase"].value_counts()
+    lines = [
+        f"mean over {seed_count(seeds)} seed{'s' if seeds.max() > 1 else ''} a point; {len(scored):,} cells: "
+        + named(f"{phases[phase]:,} {phase}" for phase in PHASES if phase in phases)
+    ]
+    if shown.judged:
+        lines.append(f"k/n: k of n seeds lost plasticity ({rule})")
+    if shown.note:
+        lines.append(shown.note)
+    return "\n".join(lines)

@@ -1,0 +1,165 @@
+"""The command `lop-sweep`: words in, words out."""
+
+from __future__ import annotations
+
+from lop_sweep import machine
+
+machine.prepare_process()  # before NumPy is imported, here or by anything below
+
+import argparse  # noqa: E402
+import json  # noqa: E402
+import logging  # noqa: E402
+import sys  # noqa: E402
+from collections.abc import Sequence  # noqa: E402
+from pathlib import Path  # noqa: E402
+from typing import Any  # noqa: E402
+
+import lop_sweep  # noqa: E402
+from lop_sweep.arguments import OneLineParser, run_command  # noqa: E402
+from lop_sweep.config import FIELDS, CellConfig  # noqa: E402
+from lop_sweep.errors import StoreError, one_line  # noqa: E402
+from lop_sweep.script import ENGINES, SCRIPT_FLAGS, make_experiment, results_frame, summarise  # noqa: E402
+
+INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit status: 0 done, 1 not everything is finished, 2 bad input."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    return run_command(_parser(), arguments)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = OneLineParser(prog="lop-sweep", description="Sweeps that find out where networks lose plasticity.")
+    parser.add_argument("--version", action="version", version=lop_sweep.__version__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    sweep = commands.add_parser("sweep", help="run what is missing of a search space", description=_sweep.__doc__)
+    sweep.add_argument(
+        "space", metavar="SPACE", help="a search-space file (it is executed) or the name of a shipped one"
+    )
+    sweep.add_argument("--out", required=True, metavar="DIR", help="the sweep directory; run again to go on")
+    sweep.add_argument("--address", metavar="ADDR", help="a Ray cluster to run on (default: a local Ray of its own)")
+    sweep.add_argument("--cpus", type=int, metavar="N", help="CPUs of the local Ray (default: all)")
+    sweep.add_argument("--dtype", default="float64", help="float64 (default) or float32")
+    sweep.add_argument(
+        "--tasks-per-report", type=int, default=1, metavar="N", help="tasks between two reports (default 1)"
+    )
+    sweep.add_argument("--no-progress", action="store_true", help="show no progress bar")
+    sweep.set_defaults(run=_sweep)
+
+    status = commands.add_parser("status", help="where a sweep stands", description=_status.__doc__)
+    status.add_argument("dir", metavar="DIR", help="the sweep directory")
+    status.add_argument("--json", action="store_true", help="as a JSON object")
+    status.set_defaults(run=_status)
+
+    run = commands.add_parser("run", help="run one cell, like the script", description=_run.__doc__)
+    for field in FIELDS:
+        _add_field(run, field)
+    run.add_argument("--sat_bias", "--sat-bias", type=float, help="accepted as in the script; used by nothing")
+    run.add_argument("--sat_weight_scale", "--sat-weight-scale", type=float, help="likewise")
+    run.add_argument("--engine", default="fast", help=f"{' or '.join(ENGINES)} (default fast)")
+    run.add_argument("--dtype", default="float64", help="float64 (default) or float32")
+    run.add_argument("--out", default="out", metavar="DIR", help="where the files go (default: out)")
+    run.add_argument("--no-progress", action="store_true", help="show no progress bar")
+    run.set_defaults(run=_run)
+    return parser
+
+
+def _add_field(parser: argparse.ArgumentParser, field: str) -> None:
+    info = CellConfig.model_fields[field]
+    names = [field, field.replace("_", "-"), SCRIPT_FLAGS.get(field, field)]
+    default = "as --steps" if info.default is None else info.default
+    parser.add_argument(
+        *dict.fromkeys(f"--{name}" for name in names),
+        dest=field,
+        type=float if info.annotation is float else int,
+        metavar="X" if info.annotation is float else "N",
+        default=argparse.SUPPRESS,
+        help=f"{info.description} (default {default})".replace("%", "%%"),
+    )
+
+
+def _sweep(options: argparse.Namespace) -> int:
+    """Run what is missing of a search space into a sweep directory; exit status 0 only if every cell is finished."""
+    from lop_sweep.space import load_space
+    from lop_sweep.sweep import SweepOptions, run_sweep
+
+    settings = SweepOptions(
+        address=options.address,
+        cpus=options.cpus,
+        dtype=options.dtype,
+        tasks_per_report=options.tasks_per_report,
+        progress=not options.no_progress,
+    )
+    outcome = run_sweep(load_space(options.space), options.out, settings)
+    status = outcome.status
+    print(
+        f"{status.finished} of {status.cells} cells finished, {status.diverged} diverged, {status.missing} missing; "
+        f"{outcome.computed} computed now in {outcome.seconds:.0f} s -> {options.out}"
+    )
+    for pack, reason in outcome.failed.items():
+        print(f"pack {pack} failed: {reason}", file=sys.stderr)
+    if not status.complete:
+        print("run the same command again to compute what is missing", file=sys.stderr)
+    if status.complete:
+        return 0
+    return 1 if outcome.failed else INTERRUPTED
+
+
+def _status(options: argparse.Namespace) -> int:
+    """Say how many cells of a sweep are finished, running, diverged and missing."""
+    from dataclasses import asdict
+
+    from lop_sweep.plan import sweep_status
+    from lop_sweep.store import Store
+
+    status = sweep_status(Store(options.dir))
+    if options.json:
+        print(json.dumps(asdict(status)))
+        return 0
+    for name in ("cells", "finished", "diverged", "running", "missing"):
+        print(f"{name:9} {getattr(status, name):>9,}")
+    if status.others:
+        print(f"and {status.others:,} finished cells that the newest request does not name")
+    return 0
+
+
+def _run(options: argparse.Namespace) -> int:
+    """Run one cell: the script's CSV, summary and plots into --out, the summary as JSON on standard output."""
+    from tqdm import tqdm
+
+    from analysis.script_plots import save_script_plots
+
+    config = CellConfig(**{field: getattr(options, field) for field in FIELDS if field in options})
+    machine.limit_threads()
+    experiment = make_experiment(config, options.engine, options.dtype)
+    out = _writable_folder(options.out)
+    bar = tqdm(range(config.tasks), unit=" tasks", disable=True if options.no_progress else None)
+    results = results_frame([experiment.run_task() for _ in bar])
+    summary = json.dumps(summarise(results, experiment.run_fresh_baseline()), indent=2)
+    try:
+        results.to_csv(out / "lop_fixed_regime_results.csv", index=False)
+        (out / "summary.json").write_text(summary + "\n")
+        save_script_plots(results, out)
+    except OSError as error:
+        raise StoreError(f"{out}: cannot be written: {one_line(error)}") from error
+    print(summary)
+    return 0
+
+
+def _writable_folder(path: str) -> Path:
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe: Any = folder / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise StoreError(f"{folder}: cannot be written: {one_line(error)}; choose another --out") from error
+    return folder
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,47 @@
+"""The errors that lop-sweep raises on purpose. All derive from `LopSweepError`.
+
+A message is one line: the rule that was broken, the value received and the way out. The commands print it and exit
+with status 2; anything that is not a `LopSweepError` is a bug and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class LopSweepError(Exception):
+    """Root of all errors that lop-sweep and its analysis raise on purpose."""
+
+
+class ConfigError(LopSweepError):
+    """A cell's configuration breaks a rule."""
+
+
+class SpaceError(LopSweepError):
+    """A search-space file cannot be turned into cells."""
+
+
+class StoreError(LopSweepError):
+    """A sweep directory cannot be read or written."""
+
+
+class StateError(LopSweepError):
+    """A saved state does not belong to the experiment that should load it."""
+
+
+class SweepError(LopSweepError):
+    """A sweep cannot be started as asked."""
+
+
+class AnalysisError(LopSweepError):
+    """The results do not hold what a score, map or curve needs."""
+
+
+def one_line(error: BaseException) -> str:
+    """`error`'s message on one line, or its type's name where it has none."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def named(values: Iterable[object]) -> str:
+    """`values` as a comma-separated list for a message."""
+    return ", ".join(str(value) for value in values)

@@ -1,0 +1,76 @@
+"""A pack: cells of one network shape that one trial runs together, and the compact form in which it travels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from lop_sweep.config import FIELDS, PACKABLE, CellConfig, digest
+from lop_sweep.errors import ConfigError, SpaceError, named
+
+
+@dataclass(frozen=True)
+class Pack:
+    """Cells that run together. Which cells those are is a matter of speed only."""
+
+    cells: tuple[CellConfig, ...]
+
+    @cached_property
+    def id(self) -> str:
+        """16 hexadecimal digits, from the ids of the cells."""
+        return digest([cell.id for cell in self.cells])
+
+    def to_config(self) -> dict[str, Any]:
+        """The pack as a trial's configuration: the fields that all cells share, and in `cells` what each adds."""
+        common, rows = factor(self.cells)
+        return {**common, "cells": rows}
+
+
+def factor(cells: Sequence[CellConfig]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Split cells into the fields on which all agree and, for each cell, the remaining ones."""
+    dumps = [cell.model_dump() for cell in cells]
+    varying = [field for field in FIELDS if len({dump[field] for dump in dumps}) > 1]
+    common = {field: value for field, value in dumps[0].items() if field not in varying}
+    return common, [{field: dump[field] for field in varying} for dump in dumps]
+
+
+def expand(config: dict[str, Any]) -> tuple[CellConfig, ...]:
+    """The cells that a trial's configuration describes: the inverse of `Pack.to_config`.
+
+    `cells` may be left out; then the fields are those of one cell.
+
+    Raises:
+        ConfigError: a field is unknown or out of range, or `cells` is no list of dictionaries.
+    """
+    common = {key: value for key, value in config.items() if key != "cells"}
+    rows = config.get("cells", [{}])
+    if not isinstance(rows, (list, tuple)) or not all(isinstance(row, dict) for row in rows):
+        raise ConfigError(f"cells = {rows!r}: must be a list of dictionaries, one a cell, with the fields that differ")
+    return tuple(CellConfig(**{**common, **row}) for row in rows)
+
+
+def check_pack_axes(axes: Any) -> tuple[str, ...]:
+    """The names in a search space's `pack`, checked.
+
+    Raises:
+        SpaceError: it is not a list of names, or a name is not one in which the cells of a pack may differ.
+    """
+    if isinstance(axes, str) or not isinstance(axes, (list, tuple)):
+        raise SpaceError(f"pack = {axes!r}: must be a list of field names, for example pack = ['seed']")
+    wrong = [axis for axis in axes if axis not in PACKABLE]
+    if wrong:
+        raise SpaceError(
+            f"pack = {list(axes)!r}: cells of one pack cannot differ in {named(wrong)}; possible are {named(PACKABLE)}"
+        )
+    return tuple(axes)
+
+
+def make_packs(cells: Iterable[CellConfig], axes: Sequence[str]) -> list[Pack]:
+    """Group cells that differ in `axes` only, in order of first appearance."""
+    groups: dict[tuple[Any, ...], list[CellConfig]] = {}
+    for cell in cells:
+        key = tuple(getattr(cell, field) for field in FIELDS if field not in axes)
+        groups.setdefault(key, []).append(cell)
+    return [Pack(tuple(group)) for group in groups.values()]

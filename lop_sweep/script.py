@@ -1,0 +1,98 @@
+"""One cell in the form of the single-file script that the protocol grew from: its flags, its CSV and its summary.
+
+Only names live here; the numbers come from `lop_sweep.experiment` or `lop_sweep.reference`.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+import pandas as pd
+
+from lop_sweep.config import CellConfig
+from lop_sweep.errors import ConfigError, named
+from lop_sweep.experiment import Experiment
+from lop_sweep.metrics import TaskMeasures, stack_measures
+from lop_sweep.reference import ReferenceExperiment
+
+ENGINES: tuple[str, ...] = ("fast", "reference")
+
+SCRIPT_FLAGS: dict[str, str] = {"input_dim": "d", "width": "h", "depth": "L", "samples": "n", "components": "k"}
+"""Fields whose flag in the script is not their own name."""
+
+_SCALARS = {"min_CE": "min_ce", "final_CE": "final_ce", "sat": "saturation", "grad_norm": "grad_norm"}
+_LAYERED = {"eff_rank": "effective_rank", "dup_frac": "duplicate_fraction"}
+
+
+class CellExperiment(Protocol):
+    """What both engines offer for one cell."""
+
+    def run_task(self) -> TaskMeasures:
+        """Train on the next task and measure."""
+        ...
+
+    def run_fresh_baseline(self) -> np.ndarray:
+        """Final losses of the fresh networks, shape (1, fresh_baseline)."""
+        ...
+
+
+def make_experiment(config: CellConfig, engine: str, dtype: str) -> CellExperiment:
+    """One cell's experiment.
+
+    Args:
+        config: the cell.
+        engine: "fast" or "reference"; the latter knows float64 only.
+        dtype: "float64" or "float32".
+
+    Raises:
+        ConfigError: the engine is unknown or does not know `dtype`.
+    """
+    if engine not in ENGINES:
+        raise ConfigError(f"engine = {engine!r}: must be one of {named(ENGINES)}")
+    if engine == "fast":
+        return Experiment([config], dtype)
+    if dtype != "float64":
+        raise ConfigError(f"dtype = {dtype!r}: the reference computes in float64 only; use --engine fast")
+    return ReferenceExperiment(config)
+
+
+def results_frame(rows: list[TaskMeasures]) -> pd.DataFrame:
+    """One row a task, with the script's columns in the script's order."""
+    history = stack_measures(rows)
+    columns = {"task": np.arange(1, len(rows) + 1)}
+    columns |= {name: history[measure][:, 0] for name, measure in _SCALARS.items()}
+    for name, measure in _LAYERED.items():
+        layers = history[measure][:, 0]
+        columns |= {f"{name}_L{layer}": layers[:, layer] for layer in range(layers.shape[1])}
+    return pd.DataFrame(columns)
+
+
+def summarise(results: pd.DataFrame, fresh_ce: np.ndarray) -> dict[str, float | None]:
+    """The script's summary of a results frame and the fresh baseline, with the script's keys in the script's order.
+
+    None (JSON's null) stands for what is undefined: everything of a diverged cell, and the baseline where it is off.
+    """
+
+    def mean(column: str) -> float:
+        return float(results[column].mean(skipna=False))
+
+    def median(column: str) -> float:
+        return float(results[column].median(skipna=False))
+
+    summary = {
+        "mean_min_CE": mean("min_CE"),
+        "median_min_CE": median("min_CE"),
+        "mean_final_CE": mean("final_CE"),
+        "median_final_CE": median("final_CE"),
+        "mean_saturation": mean("sat"),
+        "mean_hidden_grad_norm": mean("grad_norm"),
+        "fresh_mean_final_CE_on_late": float(np.mean(fresh_ce)) if fresh_ce.size else np.nan,
+        "fresh_median_final_CE_on_late": float(np.median(fresh_ce)) if fresh_ce.size else np.nan,
+    }
+    depth = sum(column.startswith("eff_rank_L") for column in results.columns)
+    for layer in range(depth):
+        for name in _LAYERED:
+            column = f"{name}_L{layer}"
+            summary |= {f"mean_{column}": mean(column), f"median_{column}": median(column)}
+    return {key: None if np.isnan(value) else value for key, value in summary.items()}

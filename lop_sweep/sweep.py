@@ -1,0 +1,208 @@
+"""Run what is missing of a sweep, one Ray Tune trial a pack.
+
+Running the same space into the same directory again is how a sweep is continued: cells that are finished are skipped,
+by id. Nothing depends on Tune's own experiment state.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import importlib.metadata
+import logging
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lop_sweep import machine
+from lop_sweep.errors import SweepError, named, one_line
+from lop_sweep.experiment import DTYPES
+from lop_sweep.pack import Pack, expand
+from lop_sweep.plan import Status, cell_states, describe_space, missing_packs, sweep_status
+from lop_sweep.space import SearchSpace
+from lop_sweep.store import Store
+
+_log = logging.getLogger(__name__)
+
+_RAY_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+}
+"""Set before Ray is imported, where the user has not set them: no telemetry, our own output, and the Parquet store in
+place of Tune's CSV, JSON and TensorBoard files."""
+
+
+@dataclass(frozen=True)
+class SweepOptions:
+    """How to run a sweep; none of this changes a number, except `dtype`.
+
+    Attributes:
+        address: a Ray cluster to run on; None for a Ray of our own on this machine.
+        cpus: CPUs of that Ray of our own; None for all.
+        dtype: "float64" or "float32".
+        tasks_per_report: tasks a trial runs between two reports to the driver.
+        progress: whether to show a progress bar on standard error.
+
+    Raises:
+        SweepError: an option is out of range, or two of them do not go together.
+    """
+
+    address: str | None = None
+    cpus: int | None = None
+    dtype: str = "float64"
+    tasks_per_report: int = 1
+    progress: bool = True
+
+    def __post_init__(self) -> None:
+        if self.dtype not in DTYPES:
+            raise SweepError(f"dtype = {self.dtype!r}: must be one of {named(DTYPES)}")
+        if self.tasks_per_report < 1:
+            raise SweepError(f"tasks per report = {self.tasks_per_report}: must be an integer of at least 1")
+        if self.cpus is not None and self.cpus < 1:
+            raise SweepError(f"cpus = {self.cpus}: must be an integer of at least 1")
+        if self.cpus is not None and self.address is not None:
+            raise SweepError("cpus is for a local Ray; a cluster at --address brings its own number of CPUs")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a call of `run_sweep` ended.
+
+    Attributes:
+        status: where the sweep stands now.
+        computed: cells that this call finished.
+        failed: why packs failed, by pack id.
+        seconds: how long it took.
+    """
+
+    status: Status
+    computed: int
+    failed: dict[str, str]
+    seconds: float
+
+
+def run_sweep(space: SearchSpace, out: str | Path, options: SweepOptions | None = None) -> Outcome:
+    """Compute the cells of `space` that `out` does not hold yet.
+
+    Args:
+        space: from `lop_sweep.space.load_space`.
+        out: the sweep directory; made if need be. On a cluster, all nodes must see it under this path.
+        options: how to run.
+
+    Raises:
+        SweepError: `out` holds a sweep of another dtype, or the Ray cluster cannot be reached.
+        StoreError: `out` cannot be read or written.
+    """
+    options = options or SweepOptions()
+    start = time.monotonic()
+    store = Store(out)
+    earlier = store.read_sweep()
+    if earlier is not None and earlier["dtype"] != options.dtype:
+        raise SweepError(
+            f"{store.root}: holds a sweep in {earlier['dtype']}, and {options.dtype} was asked for; "
+            "use another directory, or the same dtype"
+        )
+    done = cell_states(store)
+    packs = missing_packs(space, done)
+    missing = sum(len(pack.cells) for pack in packs)
+    _log.info(
+        "%s: %d cells, %d of them finished already; %d to compute in %d packs",
+        space.name, len(space.cells), len(space.cells) - missing, missing, len(packs),
+    )  # fmt: skip
+    store.create()
+    store.write_sweep({**_provenance(earlier, options), **describe_space(space)})
+    failed = _execute(packs, store, options) if packs else {}
+    status = sweep_status(store)
+    still_missing = status.cells - status.finished - status.diverged
+    return Outcome(status, missing - still_missing, failed, time.monotonic() - start)
+
+
+def _provenance(earlier: dict[str, Any] | None, options: SweepOptions) -> dict[str, Any]:
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    return {
+        "created": earlier["created"] if earlier else now,
+        "updated": now,
+        "dtype": options.dtype,
+        "tasks_per_report": options.tasks_per_report,
+        "ray_version": importlib.metadata.version("ray"),
+        "driver": machine.describe_numerics(),
+    }
+
+
+def _execute(packs: list[Pack], store: Store, options: SweepOptions) -> dict[str, str]:
+    """Run the packs as Tune trials; returns why packs failed, by pack id."""
+    for name, value in _RAY_ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    from ray import tune
+
+    from lop_sweep.progress import SweepProgress
+    from lop_sweep.trainable import LopTrainable
+
+    progress = SweepProgress(
+        total=sum(len(pack.cells) for pack in packs),
+        tasks={pack.id: pack.cells[0].tasks for pack in packs},
+        sizes={pack.id: len(pack.cells) for pack in packs},
+        show=options.progress,
+    )
+    param_space = {
+        "pack": tune.grid_search([pack.to_config() for pack in packs]),
+        "dtype": options.dtype,
+        "tasks_per_report": options.tasks_per_report,
+        "store": str(store.root),
+    }
+    with _ray(options):
+        tune.Tuner(
+            LopTrainable,
+            param_space=param_space,
+            tune_config=tune.TuneConfig(
+                reuse_actors=True,
+                trial_name_creator=_pack_id,
+                trial_dirname_creator=_pack_id,
+            ),
+            run_config=tune.RunConfig(
+                name="tune",
+                storage_path=str(store.root),
+                verbose=0,
+                callbacks=[progress],
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                failure_config=tune.FailureConfig(max_failures=0),
+            ),
+        ).fit()
+    return progress.failed
+
+
+def _pack_id(trial: Any) -> str:
+    return Pack(expand(trial.config["pack"])).id
+
+
+@contextlib.contextmanager
+def _ray(options: SweepOptions) -> Iterator[None]:
+    """A Ray to run on: one that is there already, the cluster at `options.address`, or our own for the time being."""
+    import ray
+
+    if ray.is_initialized():
+        yield
+        return
+    where: dict[str, Any] = {"address": options.address} if options.address else {
+        "num_cpus": options.cpus, "include_dashboard": False, "address": "local",
+    }  # fmt: skip
+    try:
+        ray.init(
+            **where,
+            logging_level=logging.ERROR,
+            log_to_driver=False,
+            runtime_env={
+                "env_vars": {**_RAY_ENVIRONMENT, "RAY_CHDIR_TO_TRIAL_DIR": "0"},
+                "worker_process_setup_hook": machine.SETUP_HOOK,
+            },
+        )
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise SweepError(f"Ray cannot be reached at {options.address or 'this machine'}: {one_line(error)}") from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
