@@ -101,39 +101,30 @@ def backward(parameters: Parameters, x: Array, y: Array, activity: Activity) -> 
         yield layer, grad_weight, grad_bias
 
 
-def sgd_step(parameters: Parameters, x: Array, y: Array, lr: Array) -> tuple[Array, Array]:
-    """One update W <- W - lr dW of every network, in place.
+def sgd_step(parameters: Parameters, x: Array, y: Array, lr: Array, squares: list[Array] | None = None) -> Array:
+    """One update W <- W - lr dW of every network, in place; returns the loss before it, shape (P,).
 
-    Returns:
-        The loss and the gradient norm of the hidden layers, both before the update and of shape (P,).
+    Args:
+        parameters, x, y, lr: as in the glossary.
+        squares: if given, the sums of squares of the hidden layers' gradients are appended, each of shape (P,).
     """
-    xp = x.__array_namespace__()
     activity = forward(parameters, x)
-    loss = cross_entropy(activity.logits, y)
-    squares = xp.zeros_like(loss)
+    output = len(parameters.weights) - 1
     for layer, grad_weight, grad_bias in backward(parameters, x, y, activity):
-        if layer < len(parameters.weights) - 1:
-            squares = squares + _sum_of_squares(grad_weight) + _sum_of_squares(grad_bias)
-        _descend(parameters, layer, grad_weight, grad_bias, lr)
-    return loss, xp.sqrt(squares)
+        if squares is not None and layer != output:
+            squares += [_sum_of_squares(grad_weight), _sum_of_squares(grad_bias)]
+        parameters.weights[layer] -= lr * grad_weight
+        parameters.biases[layer] -= lr * grad_bias
+    return cross_entropy(activity.logits, y)
 
 
 def train(parameters: Parameters, x: Array, y: Array, lr: Array, steps: int) -> Trace:
     """`steps` full-batch updates of every network on its own task, in place; `steps` is at least 1."""
     xp = x.__array_namespace__()
-    first_loss, grad_norm = sgd_step(parameters, x, y, lr)
-    losses = [first_loss]
-    for _ in range(steps - 1):
-        activity = forward(parameters, x)
-        losses.append(cross_entropy(activity.logits, y))
-        for layer, grad_weight, grad_bias in backward(parameters, x, y, activity):
-            _descend(parameters, layer, grad_weight, grad_bias, lr)
-    return Trace(xp.stack(losses), grad_norm)
-
-
-def _descend(parameters: Parameters, layer: int, grad_weight: Array, grad_bias: Array, lr: Array) -> None:
-    parameters.weights[layer] -= lr * grad_weight
-    parameters.biases[layer] -= lr * grad_bias
+    squares: list[Array] = []
+    losses = [sgd_step(parameters, x, y, lr, squares)]
+    losses += [sgd_step(parameters, x, y, lr) for _ in range(steps - 1)]
+    return Trace(xp.stack(losses), xp.sqrt(xp.sum(xp.stack(squares), axis=0)))
 
 
 def _sum_of_squares(array: Array) -> Array:

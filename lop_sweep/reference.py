@@ -88,6 +88,7 @@ def _measure(network: MLP, task: Task, losses: list[float], grad_norm: float, co
 
 
 def _effective_rank(z: torch.Tensor) -> float:
+    z = z / z.abs().max().clamp(min=1e-300)  # the rank does not depend on the scale, but squares could overflow
     centred = z - z.mean(dim=0)
     eigenvalues = torch.linalg.eigvalsh(centred.T @ centred / (len(z) - 1)).clamp(min=0)
     if eigenvalues.sum() == 0:

@@ -25,11 +25,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lop_sweep.errors import StoreError, one_line
+from lop_sweep.errors import StoreError, named, one_line
 from lop_sweep.schema import CELLS, SCHEMA_VERSION, PackResult, cells_table, check_version, tasks_table
 
 _SILENCE_SECONDS = 600.0
 """After so long without a sign of life, a worker on another host is taken for dead."""
+
+_SWEEP_KEYS = ("space", "dtype", "created", "common", "fields", "rows")
+"""What `sweep.json` holds at least."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,9 @@ class Store:
             content = json.loads(path.read_text())
         if not isinstance(content, dict) or content.get("schema_version") != SCHEMA_VERSION:
             raise StoreError(f"{path}: is not a sweep of schema version {SCHEMA_VERSION}, which this lop-sweep reads")
+        lacking = [key for key in _SWEEP_KEYS if key not in content]
+        if lacking:
+            raise StoreError(f"{path}: is damaged, it lacks {named(lacking)}; run the sweep again to write it anew")
         return content
 
     def commit(self, result: PackResult) -> None:

@@ -11,6 +11,7 @@ import datetime
 import importlib.metadata
 import logging
 import os
+import socket
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -34,6 +35,8 @@ _RAY_ENVIRONMENT = {
 }
 """Set before Ray is imported, where the user has not set them: no telemetry, our own output, and the Parquet store in
 place of Tune's CSV, JSON and TensorBoard files."""
+
+_CONNECT_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -113,9 +116,14 @@ def run_sweep(space: SearchSpace, out: str | Path, options: SweepOptions | None 
         "%s: %d cells, %d of them finished already; %d to compute in %d packs",
         space.name, len(space.cells), len(space.cells) - missing, missing, len(packs),
     )  # fmt: skip
-    store.create()
-    store.write_sweep({**_provenance(earlier, options), **describe_space(space)})
-    failed = _execute(packs, store, options) if packs else {}
+    with contextlib.ExitStack() as resources:
+        if packs and options.address:  # before anything is written: the address may be wrong
+            resources.enter_context(_ray(options))
+        store.create()
+        store.write_sweep({**_provenance(earlier, options), **describe_space(space)})
+        if packs and not options.address:  # which takes seconds: the directory may be unwritable
+            resources.enter_context(_ray(options))
+        failed = _execute(packs, store, options) if packs else {}
     status = sweep_status(store)
     still_missing = status.cells - status.finished - status.diverged
     return Outcome(status, missing - still_missing, failed, time.monotonic() - start)
@@ -134,9 +142,7 @@ def _provenance(earlier: dict[str, Any] | None, options: SweepOptions) -> dict[s
 
 
 def _execute(packs: list[Pack], store: Store, options: SweepOptions) -> dict[str, str]:
-    """Run the packs as Tune trials; returns why packs failed, by pack id."""
-    for name, value in _RAY_ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
+    """Run the packs as Tune trials on the Ray at hand; returns why packs failed, by pack id."""
     from ray import tune
 
     from lop_sweep.progress import SweepProgress
@@ -154,24 +160,23 @@ def _execute(packs: list[Pack], store: Store, options: SweepOptions) -> dict[str
         "tasks_per_report": options.tasks_per_report,
         "store": str(store.root),
     }
-    with _ray(options):
-        tune.Tuner(
-            LopTrainable,
-            param_space=param_space,
-            tune_config=tune.TuneConfig(
-                reuse_actors=True,
-                trial_name_creator=_pack_id,
-                trial_dirname_creator=_pack_id,
-            ),
-            run_config=tune.RunConfig(
-                name="tune",
-                storage_path=str(store.root),
-                verbose=0,
-                callbacks=[progress],
-                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                failure_config=tune.FailureConfig(max_failures=0),
-            ),
-        ).fit()
+    tune.Tuner(
+        LopTrainable,
+        param_space=param_space,
+        tune_config=tune.TuneConfig(
+            reuse_actors=True,
+            trial_name_creator=_pack_id,
+            trial_dirname_creator=_pack_id,
+        ),
+        run_config=tune.RunConfig(
+            name="tune",
+            storage_path=str(store.root),
+            verbose=0,
+            callbacks=[progress],
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            failure_config=tune.FailureConfig(max_failures=0),
+        ),
+    ).fit()
     return progress.failed
 
 
@@ -179,14 +184,31 @@ def _pack_id(trial: Any) -> str:
     return Pack(expand(trial.config["pack"])).id
 
 
+def _check_reachable(address: str) -> None:
+    """Refuse an address that nobody listens at; Ray itself would try for minutes."""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if not host:  # "auto": Ray looks for a cluster on this machine and says at once if there is none
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS).close()
+    except (OSError, ValueError, OverflowError) as error:
+        raise SweepError(
+            f"address {address!r} cannot be reached: {one_line(error)}; give HOST:PORT of the head node's Ray"
+        ) from error
+
+
 @contextlib.contextmanager
 def _ray(options: SweepOptions) -> Iterator[None]:
     """A Ray to run on: one that is there already, the cluster at `options.address`, or our own for the time being."""
+    for name, value in _RAY_ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     import ray
 
     if ray.is_initialized():
         yield
         return
+    if options.address:
+        _check_reachable(options.address)
     where: dict[str, Any] = {"address": options.address} if options.address else {
         "num_cpus": options.cpus, "include_dashboard": False, "address": "local",
     }  # fmt: skip

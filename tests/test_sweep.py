@@ -1,0 +1,207 @@
+"""Whole sweeps on a real Ray, through the command: bit-identity, going on, failures, clusters."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from ray.cluster_utils import Cluster
+
+from lop_sweep.cli import main
+from lop_sweep.config import FIELDS, CellConfig
+from lop_sweep.metrics import LAYERED, MEASURES
+from lop_sweep.script import SCRIPT_FLAGS
+from lop_sweep.space import load_space
+from lop_sweep.store import Store
+
+BASE = {"width": 8, "depth": 2, "samples": 12, "steps": 5, "tasks": 4, "fresh_baseline": 2}
+COMMAND = [sys.executable, "-m", "lop_sweep.cli"]
+
+
+def write_space(path: Path, pack: list[str], **fields: object) -> Path:
+    lines = [f"    {name!r}: {value if isinstance(value, str) else repr(value)}," for name, value in fields.items()]
+    path.write_text("\n".join(["from ray import tune", "param_space = {", *lines, "}", f"pack = {pack!r}"]) + "\n")
+    return path
+
+
+def sweep(space: Path, out: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    command = [*COMMAND, "sweep", str(space), "--out", str(out), *options]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+
+
+def status(out: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, int]:
+    capsys.readouterr()
+    assert main(["status", str(out), "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def rows_of(out: Path) -> pd.DataFrame:
+    return pd.read_parquet(out / "tasks").sort_values(["cell", "task"], ignore_index=True)
+
+
+def assert_rows_identical(a: pd.DataFrame, b: pd.DataFrame) -> None:
+    """Equal to the last bit, NaN equal to NaN, column by column."""
+    assert len(a) == len(b)
+    for name in ("cell", "task", *FIELDS, *MEASURES):
+        left, right = (np.stack(f[name]) if name in LAYERED else f[name].to_numpy() for f in (a, b))
+        np.testing.assert_array_equal(left, right, err_msg=name)
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A finished sweep of 12 cells, two of which diverge, with both packed axes; and its space."""
+    folder = tmp_path_factory.mktemp("sweep")
+    space = write_space(
+        folder / "space.py", ["seed", "lr"],
+        **BASE, lr="tune.grid_search([0.1, 0.5, 1.7e308])", sigma="tune.grid_search([0.1, 0.4])",
+        seed="tune.grid_search([1, 5])",
+    )  # fmt: skip
+    result = sweep(space, folder / "out")
+    assert result.returncode == 0, result.stderr
+    assert "12 cells, 0 of them finished already; 12 to compute in 2 packs" in result.stderr
+    assert "12.0/12 cells" in result.stderr
+    assert result.stdout.count("\n") == 1
+    assert "8 of 12 cells finished, 4 diverged, 0 missing; 12 computed now" in result.stdout
+    return space, folder / "out"
+
+
+def test_a_sweep_ends_with_a_complete_store(swept: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    space, out = swept
+    assert {path.name for path in out.iterdir()} == {"sweep.json", "tasks", "cells", "running", "tune"}
+    cells = Store(out).read_cells().to_pandas()
+    assert set(cells["cell"]) == {cell.id for cell in load_space(space).cells}
+    assert set(cells.loc[cells["lr"] > 1, "status"]) == {"diverged"}
+    assert set(cells.loc[cells["lr"] < 1, "status"]) == {"finished"}
+    assert len(rows_of(out)) == 12 * 4
+    expected = {"cells": 12, "finished": 8, "diverged": 4, "running": 0, "missing": 0, "others": 0}
+    assert status(out, capsys) == expected
+    described = json.loads((out / "sweep.json").read_text())
+    assert described["axes"] == {"seed": [1, 5], "lr": [0.1, 0.5, 1.7e308], "sigma": [0.1, 0.4]}
+    assert described["driver"]["numpy_version"] == np.__version__
+
+
+def test_workers_use_the_kernels_that_run_uses(swept: tuple[Path, Path]) -> None:
+    from lop_sweep.machine import describe_numerics
+
+    cells = Store(swept[1]).read_cells().to_pandas()
+    assert set(cells["blas"]) == {describe_numerics()["blas"]}
+
+
+def test_rows_do_not_depend_on_the_packing(swept: tuple[Path, Path], tmp_path: Path) -> None:
+    space, out = swept
+    text = space.read_text().replace("pack = ['seed', 'lr']", "pack = []")
+    (tmp_path / "unpacked.py").write_text(text)
+    result = sweep(tmp_path / "unpacked.py", tmp_path / "out", "--tasks-per-report", "3", "--cpus", "1")
+    assert result.returncode == 0, result.stderr
+    assert len(list((tmp_path / "out" / "tasks").glob("*.parquet"))) == 12
+    assert_rows_identical(rows_of(tmp_path / "out"), rows_of(out))
+
+
+def test_run_and_sweep_give_the_same_bits(
+    swept: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = rows_of(swept[1])
+    config = CellConfig(**BASE, lr=0.5, sigma=0.4, seed=5)
+    flags = [part for f in FIELDS for part in (f"--{SCRIPT_FLAGS.get(f, f)}", repr(getattr(config, f)))]
+    assert main(["run", *flags, "--out", str(tmp_path), "--no-progress"]) == 0
+    ours = pd.read_csv(tmp_path / "lop_fixed_regime_results.csv", dtype=str).astype(float)
+    swept_rows = rows[rows["cell"] == config.id]
+    for name, script in (
+        ("min_ce", "min_CE"),
+        ("final_ce", "final_CE"),
+        ("saturation", "sat"),
+        ("grad_norm", "grad_norm"),
+    ):
+        np.testing.assert_array_equal(ours[script], swept_rows[name])
+    for name, script in (("effective_rank", "eff_rank"), ("duplicate_fraction", "dup_frac")):
+        np.testing.assert_array_equal(ours[[f"{script}_L0", f"{script}_L1"]], np.stack(swept_rows[name]))
+    fresh = Store(swept[1]).read_cells().to_pandas().set_index("cell").loc[config.id, "fresh_mean_ce"]
+    assert json.loads(capsys.readouterr().out)["fresh_mean_final_CE_on_late"] == fresh
+
+
+def test_a_complete_sweep_starts_no_ray_and_extending_computes_the_difference(
+    swept: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    space, out = swept
+    files = {path: path.stat().st_mtime_ns for path in (out / "tasks").iterdir()}
+    again = sweep(space, out)
+    assert again.returncode == 0
+    assert "8 of 12 cells finished, 4 diverged, 0 missing; 0 computed now" in again.stdout
+    assert "0 to compute in 0 packs" in again.stderr
+
+    wider = tmp_path / "wider.py"
+    wider.write_text(space.read_text().replace("[1, 5]", "[1, 2, 5]").replace(", 1.7e308", ""))
+    result = sweep(wider, out)
+    assert result.returncode == 0, result.stderr
+    assert "12 cells, 8 of them finished already; 4 to compute in 2 packs" in result.stderr
+    assert {path: path.stat().st_mtime_ns for path in files} == files
+    assert len(rows_of(out)) == 16 * 4
+    after = status(out, capsys)
+    assert (after["cells"], after["finished"], after["others"]) == (12, 12, 4)
+    assert sweep(space, out).returncode == 0  # leave the fixture as it was asked for
+
+
+def test_another_dtype_in_the_same_directory_is_refused(swept: tuple[Path, Path]) -> None:
+    result = sweep(*swept, "--dtype", "float32")
+    assert result.returncode == 2
+    assert result.stderr.count("\n") == 1
+    assert "holds a sweep in float64, and float32 was asked for; use another directory" in result.stderr
+
+
+def test_a_pack_that_fails_is_shown_and_does_not_stop_the_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    impossible = 2**31 - 1  # units: the weights of one layer would take 16 exabytes
+    space = write_space(tmp_path / "space.py", [], **{**BASE, "width": f"tune.grid_search([{impossible}, 8])"})
+    result = sweep(space, tmp_path / "out", "--no-progress")
+    assert result.returncode == 1
+    assert "1 of 2 cells finished, 0 diverged, 1 missing" in result.stdout
+    assert " failed: " in result.stderr
+    assert "run the same command again" in result.stderr
+    assert status(tmp_path / "out", capsys)["missing"] == 1
+
+
+def test_ctrl_c_stops_in_order_and_the_same_command_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    space = write_space(tmp_path / "space.py", [], **{**BASE, "tasks": 400, "steps": 40}, seed="tune.grid_search(list(range(6)))")  # fmt: skip  # noqa: E501
+    out = tmp_path / "out"
+    process = subprocess.Popen(
+        [*COMMAND, "sweep", str(space), "--out", str(out)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 120
+    while not list((out / "cells").glob("*.parquet")):
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.05)
+    running = status(out, capsys)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "run the same command again" in stderr
+    assert running["running"] > 0
+    assert sum(running[name] for name in ("finished", "diverged", "running", "missing")) == running["cells"] == 6
+    stopped = status(out, capsys)
+    assert 1 <= stopped["finished"] < 6
+    assert stopped["running"] == 0
+    assert sweep(space, out).returncode == 0
+    assert len(rows_of(out)) == 6 * 400
+
+
+def test_a_sweep_runs_on_a_cluster_that_is_there(swept: tuple[Path, Path], tmp_path: Path) -> None:
+    space, out = swept
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    try:
+        cluster.add_node(num_cpus=1)
+        cluster.add_node(num_cpus=1)
+        result = sweep(space, tmp_path / "out", "--address", cluster.address)
+        assert result.returncode == 0, result.stderr
+    finally:
+        cluster.shutdown()
+    theirs = rows_of(out)
+    assert_rows_identical(rows_of(tmp_path / "out"), theirs[theirs["cell"].isin(rows_of(tmp_path / "out")["cell"])])
