@@ -2,37 +2,64 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
+_REGULAR = 0.75
+"""An axis is to scale if the standard deviation of its steps is at most this share of their mean."""
 
-def is_log_spaced(values: np.ndarray) -> bool:
-    """Whether sorted distinct values are spaced more evenly on a logarithmic axis than on a linear one.
 
-    With fewer than three values, or values that are not positive, the axis is linear.
+@dataclass(frozen=True)
+class Axis:
+    """How n sorted distinct values lie along a map's axis.
+
+    Attributes:
+        values: (n,) the values.
+        scale: "linear", "log", or "index": side by side, not to scale.
+        positions: (n,) where each value's tick is: the value itself, or its number for "index".
+        edges: (n + 1,) borders of the values' areas, increasing.
     """
-    if len(values) < 3 or values[0] <= 0:
-        return False
-    return _unevenness(np.log(values)) < _unevenness(values)
+
+    values: np.ndarray
+    scale: str
+    positions: np.ndarray
+    edges: np.ndarray
 
 
-def edges(values: np.ndarray, log: bool) -> np.ndarray:
-    """Borders of the areas around sorted distinct values: midpoints (geometric if `log`), and half a step outside.
+def lay_out(values: np.ndarray) -> Axis:
+    """Choose the scale on which sorted distinct values are spaced most evenly; "index" if that is not even at all.
+
+    One or two values, and values that are not all positive, are never "log".
+    """
+    if len(values) < 3:
+        return Axis(values, "linear", values, edges(values))
+    logs = np.log(values) if values[0] > 0 else None
+    linear, log = _unevenness(values), np.inf if logs is None else _unevenness(logs)
+    if min(linear, log) > _REGULAR:
+        numbers = np.arange(len(values), dtype=float)
+        return Axis(values, "index", numbers, edges(numbers))
+    if logs is not None and log < linear:
+        return Axis(values, "log", values, np.exp(edges(logs)))
+    return Axis(values, "linear", values, edges(values))
+
+
+def edges(values: np.ndarray) -> np.ndarray:
+    """Borders of the areas around sorted distinct values: the midpoints, and half a step outside.
 
     Args:
         values: shape (n,), n at least 1.
-        log: whether the axis is logarithmic.
 
     Returns:
         Shape (n + 1,), increasing.
     """
-    if log:
-        return np.exp(edges(np.log(values), log=False))
     if len(values) == 1:
         return np.array([values[0] - 0.5, values[0] + 0.5])
-    middle = (values[:-1] + values[1:]) / 2
+    middle = values[:-1] + np.diff(values) / 2
     return np.concatenate([[2 * values[0] - middle[0]], middle, [2 * values[-1] - middle[-1]]])
 
 
 def _unevenness(values: np.ndarray) -> float:
-    steps = np.diff(values)
+    """Standard deviation of the steps over their mean, 0 for even spacing; steps are scaled so as not to overflow."""
+    steps = np.diff(values / np.abs(values).max())
     return float(steps.std() / steps.mean())

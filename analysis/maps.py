@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
-from analysis.grid import edges, is_log_spaced
+from analysis.grid import Axis, lay_out
 from analysis.load import seed_count
 from analysis.panels import Panel, arrange
 from analysis.scores import PHASES, Rule
@@ -68,6 +67,7 @@ def draw_map(
     if shown.judged:
         scored = scored.assign(**{shown.column: scored[shown.column].where(scored["lost"].notna())})
     xs, ys, panels = arrange(scored, shown.column, x, y)
+    across, up = lay_out(xs), lay_out(ys)
     everything = np.concatenate([panel.values.ravel() for panel in panels])
     finite = everything[np.isfinite(everything)]
     norm = shown.norm(finite)
@@ -78,15 +78,15 @@ def draw_map(
     figure = Figure(figsize=(width * columns + 1.6, 0.85 * height * rows + 1.3), layout="constrained")
     grid: Any = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
     for axes, panel in zip(grid.flat, panels, strict=False):
-        _draw_panel(axes, panel, shown, norm, xs, ys)
+        _draw_panel(axes, panel, shown, norm, across, up)
     for axes in grid.flat[len(panels) :]:
         axes.set_visible(False)
     for column in range(columns):
         lowest = grid[(len(panels) - 1 - column) // columns, column]
-        lowest.set_xlabel(LABELS.get(x, x))
+        lowest.set_xlabel(_axis_label(x, across))
         lowest.tick_params(labelbottom=True)
     for axes in grid[:, 0]:
-        axes.set_ylabel(LABELS.get(y, y))
+        axes.set_ylabel(_axis_label(y, up))
     colours = ScalarMappable(norm, shown.colour_map())
     figure.colorbar(colours, ax=grid, label=shown.label, extend=_extend(finite, norm), aspect=30)
     figure.suptitle(title or f"{shown.label} over {x} and {y}")
@@ -101,28 +101,32 @@ def draw_map(
     return figure
 
 
-def _draw_panel(axes: Axes, panel: Panel, shown: MapValue, norm: Normalize, xs: np.ndarray, ys: np.ndarray) -> None:
-    log_x, log_y = is_log_spaced(xs), is_log_spaced(ys)
-    x_edges, y_edges = edges(xs, log_x), edges(ys, log_y)
-    axes.set_xscale("log" if log_x else "linear")
-    axes.set_yscale("log" if log_y else "linear")
-    axes.pcolormesh(x_edges, y_edges, panel.values, norm=norm, cmap=shown.colour_map(), edgecolor="white", lw=0.3)
-    labelled = shown.judged and len(xs) * len(ys) <= _MAX_LABELLED
-    for point in itertools.product(range(len(ys)), range(len(xs))):
+def _draw_panel(axes: Axes, panel: Panel, shown: MapValue, norm: Normalize, across: Axis, up: Axis) -> None:
+    axes.set_xscale("log" if across.scale == "log" else "linear")
+    axes.set_yscale("log" if up.scale == "log" else "linear")
+    axes.pcolormesh(across.edges, up.edges, panel.values, norm=norm, cmap=shown.colour_map(), edgecolor="white", lw=0.3)
+    labelled = shown.judged and panel.values.size <= _MAX_LABELLED
+    for point in np.ndindex(panel.values.shape):
         row, column = point
         if np.isnan(panel.values[point]):
             look = _UNDEFINED if panel.cells[point] else _MISSING
-            axes.add_patch(_hatched(x_edges[column : column + 2], y_edges[row : row + 2], look))
+            axes.add_patch(_hatched(across.edges[column : column + 2], up.edges[row : row + 2], look))
         elif labelled:
             red, green, blue, _ = shown.colour_map()(norm(panel.values[point]))
             text = f"{panel.lost[point]}/{panel.judged[point]}"
             ink = "black" if 0.3 * red + 0.6 * green + 0.1 * blue > 0.5 else "white"
-            axes.text(xs[column], ys[row], text, fontsize=6.5, ha="center", va="center", color=ink)
-    axes.set_xticks(xs, [f"{tick:g}" for tick in xs], rotation=45 if len(xs) > 5 else 0, fontsize="small")
-    axes.set_yticks(ys, [f"{tick:g}" for tick in ys], fontsize="small")
+            across_at, up_at = float(across.positions[column]), float(up.positions[row])
+            axes.text(across_at, up_at, text, fontsize=6.5, ha="center", va="center", color=ink)
+    rotation = 45 if len(across.values) > 5 else 0
+    axes.set_xticks(across.positions, [f"{tick:g}" for tick in across.values], rotation=rotation, fontsize="small")
+    axes.set_yticks(up.positions, [f"{tick:g}" for tick in up.values], fontsize="small")
     axes.minorticks_off()
-    axes.set(xlim=x_edges[[0, -1]], ylim=y_edges[[0, -1]])
+    axes.set(xlim=across.edges[[0, -1]], ylim=up.edges[[0, -1]])
     axes.set_title(panel.name, fontsize="medium")
+
+
+def _axis_label(field: str, axis: Axis) -> str:
+    return LABELS.get(field, field) + (", not to scale" if axis.scale == "index" else "")
 
 
 def _hatched(x: np.ndarray, y: np.ndarray, look: Patch) -> Rectangle:

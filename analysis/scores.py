@@ -88,10 +88,10 @@ def score_cells(cells: pd.DataFrame, tasks: pd.DataFrame, rule: Rule | None = No
     scored = cells[["cell", *FIELDS, "status"]].copy()
     scored["late_tasks"] = rule.window(cells["tasks"].to_numpy())
 
-    window = tasks["cell"].map(scored.set_index("cell")["late_tasks"])
-    length = tasks["cell"].map(scored.set_index("cell")["tasks"])
+    window = tasks["cell"].map(scored.set_index("cell")["late_tasks"]).astype(np.float64)
+    length = tasks["cell"].map(scored.set_index("cell")["tasks"]).astype(np.float64)
     late = tasks.loc[tasks["task"] > length - window, ["cell", *MEASURES]]
-    late = late.assign(**{name: late[name].map(np.mean) for name in LAYERED})
+    late = late.assign(**{name: late[name].map(np.mean).astype(np.float64) for name in LAYERED})
     means = late.groupby("cell")[list(MEASURES)].mean().reindex(scored["cell"])
     whole = (scored["status"] != DIVERGED).to_numpy()
     for name in MEASURES:

@@ -12,9 +12,7 @@ import pandas as pd
 
 from lop_sweep.config import CellConfig
 from lop_sweep.errors import ConfigError, named
-from lop_sweep.experiment import Experiment
 from lop_sweep.metrics import TaskMeasures, stack_measures
-from lop_sweep.reference import ReferenceExperiment
 
 ENGINES: tuple[str, ...] = ("fast", "reference")
 
@@ -50,6 +48,10 @@ def make_experiment(config: CellConfig, engine: str, dtype: str) -> CellExperime
     """
     if engine not in ENGINES:
         raise ConfigError(f"engine = {engine!r}: must be one of {named(ENGINES)}")
+    # PyTorch takes seconds to import, and `--help` does not need it.
+    from lop_sweep.experiment import Experiment
+    from lop_sweep.reference import ReferenceExperiment
+
     if engine == "fast":
         return Experiment([config], dtype)
     if dtype != "float64":

@@ -1,0 +1,87 @@
+"""The house rules on imports: one direction, light entry points, and no pickle where results are read."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+ORDER = (
+    "errors", "config", "arguments", "machine", "tasks", "network", "metrics", "reference", "engine", "experiment",
+    "checkpoint", "schema", "store", "pack", "space", "script", "trainable", "plan", "progress", "sweep", "cli",
+)  # fmt: skip
+"""Modules of lop_sweep from the inside out: each may import only from those before it."""
+
+
+def imports_of(path: Path) -> set[str]:
+    """Every module that a file imports, wherever in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def loaded_by(statement: str) -> set[str]:
+    """Top-level modules in a fresh process after `statement`."""
+    code = f"{statement}\nimport sys; print(*sorted({{name.partition('.')[0] for name in sys.modules}}))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    return set(result.stdout.split())
+
+
+def test_imports_point_inward() -> None:
+    modules = {path.stem: path for path in (ROOT / "lop_sweep").glob("*.py") if path.stem != "__init__"}
+    assert set(modules) == set(ORDER)
+    for position, name in enumerate(ORDER):
+        used = {part.split(".")[1] for part in imports_of(modules[name]) if part.startswith("lop_sweep.")} & set(ORDER)
+        assert used <= set(ORDER[:position]), f"{name} imports {used - set(ORDER[:position])}"
+
+
+@pytest.mark.parametrize("module", ["engine", "metrics", "tasks", "network", "reference", "experiment"])
+def test_numerics_know_neither_ray_nor_disk(module: str) -> None:
+    imports = {name.partition(".")[0] for name in imports_of(ROOT / "lop_sweep" / f"{module}.py")}
+    assert not imports & {"ray", "pathlib", "os", "io", "pyarrow", "pandas", "logging"}
+
+
+def test_analysis_loads_neither_ray_nor_torch() -> None:
+    loaded = loaded_by("import analysis, analysis.cli, analysis.script_plots")
+    assert "pandas" in loaded
+    assert not loaded & {"ray", "torch"}
+
+
+def test_the_package_itself_loads_no_numpy() -> None:
+    """Otherwise OpenBLAS would choose its kernels before `prepare_process` can."""
+    assert not loaded_by("import lop_sweep, lop_sweep.machine") & {"numpy", "torch", "ray", "pyarrow"}
+
+
+def test_status_needs_neither_ray_nor_torch() -> None:
+    loaded = loaded_by("import lop_sweep.plan, lop_sweep.store")
+    assert not loaded & {"ray", "torch"}
+
+
+def test_public_names_are_importable() -> None:
+    import lop_sweep
+
+    for name in lop_sweep.__all__:
+        assert getattr(lop_sweep, name) is not None
+    with pytest.raises(AttributeError, match="nothing"):
+        _ = lop_sweep.nothing
+
+
+def test_nothing_can_unpickle() -> None:
+    for package in ("lop_sweep", "analysis"):
+        for path in (ROOT / package).glob("*.py"):
+            assert not {name.partition(".")[0] for name in imports_of(path)} & {
+                "pickle",
+                "cloudpickle",
+                "dill",
+                "joblib",
+            }
+            assert "allow_pickle=True" not in path.read_text()
