@@ -83,6 +83,10 @@ def _add_field(parser: argparse.ArgumentParser, field: str) -> None:
 
 def _sweep(options: argparse.Namespace) -> int:
     """Run what is missing of a search space into a sweep directory; exit status 0 only if every cell is finished."""
+    from lop_sweep.ray_session import prepare_environment
+
+    prepare_environment(options.address)  # before a search space imports Ray
+
     from lop_sweep.space import load_space
     from lop_sweep.sweep import SweepOptions, run_sweep
 

@@ -10,33 +10,21 @@ import contextlib
 import datetime
 import importlib.metadata
 import logging
-import os
-import socket
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lop_sweep import machine
-from lop_sweep.errors import SweepError, named, one_line
+from lop_sweep.errors import SweepError, named
 from lop_sweep.experiment import DTYPES
 from lop_sweep.pack import Pack, expand
 from lop_sweep.plan import Status, cell_states, describe_space, missing_packs, sweep_status
+from lop_sweep.ray_session import ray_session
 from lop_sweep.space import SearchSpace
 from lop_sweep.store import Store
 
 _log = logging.getLogger(__name__)
-
-_RAY_ENVIRONMENT = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_AIR_NEW_OUTPUT": "0",
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-}
-"""Set before Ray is imported, where the user has not set them: no telemetry, our own output, and the Parquet store in
-place of Tune's CSV, JSON and TensorBoard files."""
-
-_CONNECT_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -112,17 +100,17 @@ def run_sweep(space: SearchSpace, out: str | Path, options: SweepOptions | None 
     done = cell_states(store)
     packs = missing_packs(space, done)
     missing = sum(len(pack.cells) for pack in packs)
-    _log.info(
-        "%s: %d cells, %d of them finished already; %d to compute in %d packs",
-        space.name, len(space.cells), len(space.cells) - missing, missing, len(packs),
-    )  # fmt: skip
     with contextlib.ExitStack() as resources:
         if packs and options.address:  # before anything is written: the address may be wrong
-            resources.enter_context(_ray(options))
+            resources.enter_context(ray_session(options.address, options.cpus))
         store.create()
         store.write_sweep({**_provenance(earlier, options), **describe_space(space)})
+        _log.info(
+            "%s: %d cells, %d of them finished already; %d to compute in %d packs",
+            space.name, len(space.cells), len(space.cells) - missing, missing, len(packs),
+        )  # fmt: skip
         if packs and not options.address:  # which takes seconds: the directory may be unwritable
-            resources.enter_context(_ray(options))
+            resources.enter_context(ray_session(options.address, options.cpus))
         failed = _execute(packs, store, options) if packs else {}
     status = sweep_status(store)
     still_missing = status.cells - status.finished - status.diverged
@@ -182,49 +170,3 @@ def _execute(packs: list[Pack], store: Store, options: SweepOptions) -> dict[str
 
 def _pack_id(trial: Any) -> str:
     return Pack(expand(trial.config["pack"])).id
-
-
-def _check_reachable(address: str) -> None:
-    """Refuse an address that nobody listens at; Ray itself would try for minutes."""
-    host, _, port = address.rpartition("://")[2].rpartition(":")
-    if not host:  # "auto": Ray looks for a cluster on this machine and says at once if there is none
-        return
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS).close()
-    except (OSError, ValueError, OverflowError) as error:
-        raise SweepError(
-            f"address {address!r} cannot be reached: {one_line(error)}; give HOST:PORT of the head node's Ray"
-        ) from error
-
-
-@contextlib.contextmanager
-def _ray(options: SweepOptions) -> Iterator[None]:
-    """A Ray to run on: one that is there already, the cluster at `options.address`, or our own for the time being."""
-    for name, value in _RAY_ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    import ray
-
-    if ray.is_initialized():
-        yield
-        return
-    if options.address:
-        _check_reachable(options.address)
-    where: dict[str, Any] = {"address": options.address} if options.address else {
-        "num_cpus": options.cpus, "include_dashboard": False, "address": "local",
-    }  # fmt: skip
-    try:
-        ray.init(
-            **where,
-            logging_level=logging.ERROR,
-            log_to_driver=False,
-            runtime_env={
-                "env_vars": {**_RAY_ENVIRONMENT, "RAY_CHDIR_TO_TRIAL_DIR": "0"},
-                "worker_process_setup_hook": machine.SETUP_HOOK,
-            },
-        )
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise SweepError(f"Ray cannot be reached at {options.address or 'this machine'}: {one_line(error)}") from error
-    try:
-        yield
-    finally:
-        ray.shutdown()

@@ -13,7 +13,8 @@ ROOT = Path(__file__).parent.parent
 
 ORDER = (
     "errors", "config", "arguments", "machine", "tasks", "network", "metrics", "reference", "engine", "experiment",
-    "checkpoint", "schema", "store", "pack", "space", "script", "trainable", "plan", "progress", "sweep", "cli",
+    "checkpoint", "schema", "store", "pack", "space", "script", "trainable", "plan", "progress", "ray_session",
+    "sweep", "cli",
 )  # fmt: skip
 """Modules of lop_sweep from the inside out: each may import only from those before it."""
 

@@ -1,0 +1,93 @@
+"""A Ray to run on: the environment that it needs, a local one of our own, or a cluster that is there.
+
+A local Ray listens on all network interfaces, and whoever reaches it can execute code. `prepare_environment` therefore
+gives our own Ray a random token, without which it answers nobody; Ray reads that setting when it is imported.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import secrets
+import socket
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from lop_sweep import machine
+from lop_sweep.errors import SweepError, one_line
+
+_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+}
+"""No telemetry, our own output, and the Parquet store in place of Tune's CSV, JSON and TensorBoard files."""
+
+_CONNECT_SECONDS = 10.0
+
+
+def prepare_environment(address: str | None) -> None:
+    """Set what Ray reads from the environment, except what the user has set; to be called before Ray is imported.
+
+    Args:
+        address: of the cluster to use; None for a local Ray, which then gets a token of its own.
+    """
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    if address is None and "RAY_AUTH_MODE" not in os.environ and "ray" not in sys.modules:
+        os.environ["RAY_AUTH_MODE"] = "token"
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+
+
+@contextlib.contextmanager
+def ray_session(address: str | None, cpus: int | None) -> Iterator[None]:
+    """A Ray for the length of a `with` block: one that this process has already, a cluster, or our own.
+
+    Args:
+        address: of the cluster; None for a local Ray.
+        cpus: of the local Ray; None for all.
+
+    Raises:
+        SweepError: the cluster cannot be reached, or the local Ray cannot be started.
+    """
+    prepare_environment(address)
+    import ray
+
+    if ray.is_initialized():
+        yield
+        return
+    where: dict[str, Any] = {"address": "local", "num_cpus": cpus, "include_dashboard": False}
+    if address is not None:
+        _check_reachable(address)
+        where = {"address": address}
+    try:
+        ray.init(
+            **where,
+            logging_level=logging.ERROR,
+            log_to_driver=False,
+            runtime_env={
+                "env_vars": {**_ENVIRONMENT, "RAY_CHDIR_TO_TRIAL_DIR": "0"},
+                "worker_process_setup_hook": machine.SETUP_HOOK,
+            },
+        )
+    except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
+        raise SweepError(f"no Ray at {address or 'this machine'}: {one_line(error)}") from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _check_reachable(address: str) -> None:
+    """Refuse an address that nobody listens at; Ray itself would try for minutes."""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if not host:  # "auto": Ray looks for a cluster on this machine and says at once if there is none
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS).close()
+    except (OSError, ValueError, OverflowError) as error:
+        raise SweepError(
+            f"address {address!r} cannot be reached: {one_line(error)}; give HOST:PORT of the head node's Ray"
+        ) from error
