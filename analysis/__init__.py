@@ -8,8 +8,18 @@ draw_map(scored, x="lr", y="depth", value="excess").savefig("map.png")
 from __future__ import annotations
 
 from analysis.curves import draw_curves
-from analysis.load import load_cells, load_layers, load_tasks, select
+from analysis.load import load_cells, load_layers, load_requested, load_tasks, select
 from analysis.maps import draw_map
 from analysis.scores import Rule, score_cells
 
-__all__ = ["Rule", "draw_curves", "draw_map", "load_cells", "load_layers", "load_tasks", "score_cells", "select"]
+__all__ = [
+    "Rule",
+    "draw_curves",
+    "draw_map",
+    "load_cells",
+    "load_layers",
+    "load_requested",
+    "load_tasks",
+    "score_cells",
+    "select",
+]

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 import lop_sweep
 from analysis.curves import draw_curves
-from analysis.load import load_cells, load_tasks, parse_where, select
+from analysis.load import load_cells, load_requested, load_tasks, parse_where, select
 from analysis.maps import draw_map
 from analysis.scores import Rule, score_cells
 from analysis.values import VALUES, map_value
@@ -76,7 +76,9 @@ def _map(options: argparse.Namespace) -> int:
     _check_ending(options.out, _FIGURE_ENDINGS)
     map_value(options.value)
     rule = _rule(options)
-    figure = draw_map(_scored(options, rule), options.x, options.y, options.value, rule, _title(options.dir))
+    scored = _scored(options, rule)
+    requested = select(load_requested(options.dir), parse_where(options.where), required=False)
+    figure = draw_map(scored, options.x, options.y, options.value, rule, _title(options.dir), requested)
     return _save(figure, options)
 
 

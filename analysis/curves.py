@@ -66,7 +66,8 @@ def draw_curves(cells: pd.DataFrame, tasks: pd.DataFrame, title: str = "") -> Fi
         axes.grid(alpha=0.3)
         if measure in _LOGARITHMIC and any((np.asarray(line.get_ydata()) > 0).any() for line in axes.get_lines()):
             axes.set_yscale("log")
-            if axes.get_ylim()[0] < _FLOOR:
+            low, high = axes.get_ylim()
+            if low < _FLOOR < high:
                 axes.set_ylim(bottom=_FLOOR)
                 axes.set_ylabel(f"{_LABELS[measure]}\naxis ends at {_FLOOR:g}", fontsize="small")
     for axes in list(panels.values())[-2:]:

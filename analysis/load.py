@@ -15,6 +15,7 @@ import pandas as pd
 from lop_sweep.config import FIELDS
 from lop_sweep.errors import AnalysisError, named
 from lop_sweep.metrics import LAYERED
+from lop_sweep.plan import requested_cells
 from lop_sweep.schema import TASKS
 from lop_sweep.store import Store, read_tables
 
@@ -32,6 +33,16 @@ def load_cells(directory: str | Path) -> pd.DataFrame:
         StoreError: it is not one, or a file in it is damaged.
     """
     return _store(directory).read_cells().to_pandas()
+
+
+def load_requested(directory: str | Path) -> pd.DataFrame:
+    """One row per cell that the sweep asked for last, finished or not: `cell` and the configuration fields.
+
+    Raises:
+        StoreError: `directory` is not a sweep directory, or its `sweep.json` is damaged.
+    """
+    cells = requested_cells(_store(directory).read_sweep() or {})
+    return pd.DataFrame([{"cell": cell.id, **cell.model_dump()} for cell in cells])
 
 
 def load_tasks(directory: str | Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
@@ -75,8 +86,13 @@ def load_layers(directory: str | Path) -> pd.DataFrame:
     )
 
 
-def select(frame: pd.DataFrame, where: Where) -> pd.DataFrame:
+def select(frame: pd.DataFrame, where: Where, required: bool = True) -> pd.DataFrame:
     """The rows that fulfil all conditions. Floating-point values match to nine digits.
+
+    Args:
+        frame: with the configuration fields as columns.
+        where: the conditions.
+        required: whether it is an error if no row fulfils them.
 
     Raises:
         AnalysisError: a name is no configuration field, or no row has any of the values asked for.
@@ -87,7 +103,7 @@ def select(frame: pd.DataFrame, where: Where) -> pd.DataFrame:
         present = np.asarray(frame[field], dtype=np.float64)
         wanted = np.asarray(values, dtype=np.float64)
         matches = np.isclose(present[:, None], wanted[None, :], rtol=1e-9, atol=0).any(axis=1)
-        if not matches.any():
+        if required and not matches.any():
             there = named(f"{value:g}" for value in sorted(set(present)))
             raise AnalysisError(f"no cell has {field} = {named(values)}; there is {field} = {there or 'nothing'}")
         frame = frame.iloc[np.flatnonzero(matches)]

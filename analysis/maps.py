@@ -45,6 +45,7 @@ def draw_map(
     value: str = "excess",
     rule: Rule | None = None,
     title: str = "",
+    requested: pd.DataFrame | None = None,
 ) -> Figure:
     """Draw a map.
 
@@ -59,6 +60,7 @@ def draw_map(
         value: a name in `analysis.values.VALUES`.
         rule: the rule that `scored` was made with, for the caption.
         title: over the figure.
+        requested: from `analysis.load.load_requested`; points that no finished cell reaches are shown as not computed.
 
     Raises:
         AnalysisError: a name is unknown, there are no cells, or the other axes would give too many panels.
@@ -66,7 +68,7 @@ def draw_map(
     shown = map_value(value)
     if shown.judged:
         scored = scored.assign(**{shown.column: scored[shown.column].where(scored["lost"].notna())})
-    xs, ys, panels = arrange(scored, shown.column, x, y)
+    xs, ys, panels = arrange(scored, shown.column, x, y, requested)
     across, up = lay_out(xs), lay_out(ys)
     everything = np.concatenate([panel.values.ravel() for panel in panels])
     finite = everything[np.isfinite(everything)]

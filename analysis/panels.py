@@ -21,7 +21,7 @@ class Panel:
     Attributes:
         name: the values of the other fields that vary, "delta = 2.8"; empty if there are none.
         values: mean of the score over the seeds for which it is defined; NaN where there are none.
-        cells: how many cells there are.
+        cells: how many cells have been computed.
         judged: for how many of them it can be said whether plasticity is lost.
         lost: how many of those have lost it.
     """
@@ -33,7 +33,9 @@ class Panel:
     lost: np.ndarray
 
 
-def arrange(scored: pd.DataFrame, column: str, x: str, y: str) -> tuple[np.ndarray, np.ndarray, list[Panel]]:
+def arrange(
+    scored: pd.DataFrame, column: str, x: str, y: str, requested: pd.DataFrame | None = None
+) -> tuple[np.ndarray, np.ndarray, list[Panel]]:
     """Arrange scored cells for a map.
 
     Args:
@@ -41,6 +43,8 @@ def arrange(scored: pd.DataFrame, column: str, x: str, y: str) -> tuple[np.ndarr
         column: the score.
         x: the field along the horizontal axis.
         y: the field along the vertical axis.
+        requested: cells that have their place on the map whether they are finished or not, with the configuration
+            fields and `cell`.
 
     Returns:
         The sorted values of x and of y, and one panel for each combination of the other fields that vary. A field that
@@ -50,6 +54,11 @@ def arrange(scored: pd.DataFrame, column: str, x: str, y: str) -> tuple[np.ndarr
         AnalysisError: an axis is no configuration field, there are no cells, or there would be too many panels.
     """
     _check(scored, x, y)
+    scored = scored.assign(computed=1)
+    if requested is not None:
+        unfinished = requested[~requested["cell"].isin(scored["cell"])]
+        if not unfinished.empty:
+            scored = pd.concat([scored, unfinished.assign(computed=0)])
     xs, ys = np.unique(scored[x].astype(float)), np.unique(scored[y].astype(float))
     fields = [field for field in varying_fields(scored) if field not in (x, y) and not _follows(scored, field, x, y)]
     groups = list(scored.groupby(fields)) if fields else [((), scored)]
@@ -64,7 +73,7 @@ def arrange(scored: pd.DataFrame, column: str, x: str, y: str) -> tuple[np.ndarr
         table = pd.DataFrame(
             {
                 "values": points[column].mean(),
-                "cells": points.size(),
+                "cells": points["computed"].sum(),
                 "judged": points["lost"].count(),
                 "lost": points["lost"].sum(),
             }

@@ -18,6 +18,7 @@ from analysis.maps import draw_map
 from analysis.panels import MAX_PANELS, arrange
 from analysis.scores import score_cells
 from analysis.values import VALUES
+from lop_sweep.config import FIELDS
 from lop_sweep.errors import AnalysisError
 
 
@@ -120,6 +121,17 @@ def test_seeds_are_counted_on_the_map_and_gaps_are_visible() -> None:
     caption = figure.texts[-1].get_text()
     assert "mean over 1 to 2 seeds a point; 3 cells: 1 plastic, 1 lost, 1 untrainable" in caption
     assert figure.axes[-1].get_ylabel() == "excess: late CE - fresh CE (nats)"
+
+
+def test_points_that_were_asked_for_have_their_place_before_they_are_computed() -> None:
+    scored = scored_frame([{"lr": 0.1, "depth": 1}])
+    requested = scored_frame([{"lr": lr, "depth": depth} for lr in (0.1, 0.2, 0.4) for depth in (1, 2)])[
+        ["cell", *FIELDS]
+    ]
+    figure = draw_map(scored, "lr", "depth", requested=requested)
+    assert [tick.get_text() for tick in figure.axes[0].get_xticklabels()] == ["0.1", "0.2", "0.4"]
+    assert hatches(figure) == ["///"] * 5
+    assert "1 cells: 1 plastic" in figure.texts[-1].get_text()
 
 
 def test_excess_of_untrainable_cells_is_not_drawn_as_a_gain() -> None:
