@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import GOLDEN, golden_flags
+from golden_sets import GOLDEN, golden_flags
 
 from lop_sweep.cli import main
 

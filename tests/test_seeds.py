@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import GOLDEN
+from golden_sets import GOLDEN
 from scipy.stats import wilcoxon
 
 from lop_sweep.space import SearchSpace, expand_space
