@@ -9,9 +9,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.load import seed_count, varying_fields
+from analysis.load import seed_count, shared_configuration, varying_fields
 from lop_sweep.errors import AnalysisError, named
 from lop_sweep.metrics import LAYERED, MEASURES
+from lop_sweep.schema import DIVERGED
 
 MAX_CURVES = 8
 
@@ -74,10 +75,13 @@ def draw_curves(cells: pd.DataFrame, tasks: pd.DataFrame, title: str = "") -> Fi
         axes.set_xlabel("task")
     seeds = [len(group) for _, group in groups]
     spread = f"median and range over {seed_count(seeds)} seeds" if max(seeds) > 1 else "one seed"
+    gaps = "; gaps: a seed has diverged" if (cells["status"] == DIVERGED).any() else ""
     handles: list[Any] = panels["min_ce"].get_lines()
     if len(groups) > 1:
         figure.legend(handles=handles, loc="outside lower center", ncols=min(len(groups), 4), fontsize="small")
-    figure.suptitle(f"{title or _constant(cells, fields)}\n{spread}; dashed: mean of fresh networks", fontsize="medium")
+    figure.suptitle(
+        f"{title or shared_configuration(cells)}\n{spread}; dashed: mean of fresh networks{gaps}", fontsize="medium"
+    )
     return figure
 
 
@@ -93,9 +97,3 @@ def _draw_band(axes: Axes, wide: pd.DataFrame, colour: str, name: str) -> None:
     axes.plot(wide.index, wide.median(axis=1), color=colour, lw=1.3, marker=marker, ms=4, label=name)
     if wide.shape[1] > 1:
         axes.fill_between(wide.index, wide.min(axis=1), wide.max(axis=1), color=colour, alpha=0.2, lw=0)
-
-
-def _constant(cells: pd.DataFrame, varying: list[str]) -> str:
-    """The configuration that all cells share, as far as it has room in a title."""
-    shown = [field for field in ("depth", "width", "lr", "delta", "sigma", "steps", "tasks") if field not in varying]
-    return named(f"{field} = {cells[field].iloc[0]:g}" for field in shown)

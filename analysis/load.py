@@ -26,13 +26,15 @@ Where = Mapping[str, Sequence[Any]]
 def load_cells(directory: str | Path) -> pd.DataFrame:
     """One row per finished cell: the columns of `lop_sweep.schema.CELLS`.
 
+    A cell that two sweeps computed at the same time counts once; its rows are the same.
+
     Args:
         directory: a sweep directory.
 
     Raises:
         StoreError: it is not one, or a file in it is damaged.
     """
-    return _store(directory).read_cells().to_pandas()
+    return _store(directory).read_cells().to_pandas().drop_duplicates("cell", ignore_index=True)
 
 
 def load_requested(directory: str | Path) -> pd.DataFrame:
@@ -63,7 +65,10 @@ def load_tasks(directory: str | Path, columns: Sequence[str] | None = None) -> p
     if unknown:
         raise AnalysisError(f"no such column of tasks: {named(unknown)}; there are {named(TASKS.names)}")
     paths = [store.tasks / f"{pack}.parquet" for pack in store.committed()]
-    return read_tables(paths, TASKS, list(columns) if columns is not None else None).to_pandas()
+    keys = ["cell", "task"]
+    wanted = list(columns) if columns is not None else TASKS.names
+    frame = read_tables(paths, TASKS, list(dict.fromkeys([*keys, *wanted]))).to_pandas()
+    return frame.drop_duplicates(keys, ignore_index=True)[wanted]
 
 
 def load_layers(directory: str | Path) -> pd.DataFrame:
@@ -87,7 +92,7 @@ def load_layers(directory: str | Path) -> pd.DataFrame:
 
 
 def select(frame: pd.DataFrame, where: Where, required: bool = True) -> pd.DataFrame:
-    """The rows that fulfil all conditions. Floating-point values match to nine digits.
+    """The rows that fulfil all conditions. A float that no cell has exactly matches what looks like it in six digits.
 
     Args:
         frame: with the configuration fields as columns.
@@ -100,19 +105,32 @@ def select(frame: pd.DataFrame, where: Where, required: bool = True) -> pd.DataF
     for field, values in where.items():
         if field not in FIELDS:
             raise AnalysisError(f"{field!r} is no configuration field; there are {named(FIELDS)}")
-        present = np.asarray(frame[field], dtype=np.float64)
-        wanted = np.asarray(values, dtype=np.float64)
-        matches = np.isclose(present[:, None], wanted[None, :], rtol=1e-9, atol=0).any(axis=1)
-        if required and not matches.any():
-            there = named(f"{value:g}" for value in sorted(set(present)))
-            raise AnalysisError(f"no cell has {field} = {named(values)}; there is {field} = {there or 'nothing'}")
-        frame = frame.iloc[np.flatnonzero(matches)]
+        present = frame[field].unique()
+        chosen = {match for value in values for match in _matches(present, float(value))}
+        if required and not chosen:
+            there = named(f"{value:g}" for value in sorted(present)) or "nothing"
+            raise AnalysisError(f"no cell has {field} = {named(f'{v:g}' for v in values)}; there is {field} = {there}")
+        frame = frame[frame[field].isin(chosen)]
     return frame
+
+
+def _matches(present: np.ndarray, wanted: float) -> list[Any]:
+    """The values that equal `wanted`; if none does, those that look like it when written with six digits."""
+    exact = [value for value in present if value == wanted]
+    return exact or [value for value in present if isinstance(value, float) and f"{value:g}" == f"{wanted:g}"]
 
 
 def varying_fields(cells: pd.DataFrame) -> list[str]:
     """The configuration fields in which cells differ, without the seed, those of the grid first to last."""
     return [field for field in FIELDS if field != "seed" and cells[field].nunique() > 1]
+
+
+def shared_configuration(cells: pd.DataFrame, without: Collection[str] = ()) -> str:
+    """The main fields in which all cells agree, as text for a title or caption; not those in `without`."""
+    main = ("depth", "width", "lr", "delta", "sigma", "steps", "tasks")
+    return named(
+        f"{field} = {cells[field].iloc[0]:g}" for field in main if field not in without and cells[field].nunique() == 1
+    )
 
 
 def seed_count(seeds: Collection[int]) -> str:

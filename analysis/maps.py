@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
 from analysis.grid import Axis, lay_out
-from analysis.load import seed_count
+from analysis.load import seed_count, shared_configuration
 from analysis.panels import Panel, arrange
 from analysis.scores import PHASES, Rule
 from analysis.values import MapValue, map_value
@@ -22,6 +22,7 @@ from lop_sweep.errors import named
 
 _MAX_LABELLED = 150
 _PANEL_INCHES = 3.4
+_LINE_INCHES, _LEGEND_INCHES = 0.13, 0.2
 
 LABELS: dict[str, str] = {
     "lr": "learning rate",
@@ -35,7 +36,12 @@ LABELS: dict[str, str] = {
 """Axis labels of the fields whose bare name says too little."""
 
 _MISSING = Patch(facecolor="0.93", edgecolor="0.6", hatch="///", label="not computed")
-_UNDEFINED = Patch(facecolor="0.8", edgecolor="0.45", hatch="xxx", label="fresh networks fail too, or all diverged")
+_UNDEFINED = Patch(
+    facecolor="0.8",
+    edgecolor="0.45",
+    hatch="xxx",
+    label="undefined: fresh networks fail too (or there are none), or all seeds diverged",
+)
 
 
 def draw_map(
@@ -50,8 +56,9 @@ def draw_map(
     """Draw a map.
 
     A grid point's colour is the mean over its seeds. Where the value depends on the fresh baseline, the point says how
-    many of its seeds lost plasticity ("2/3"), and seeds that cannot be judged, because fresh networks fail too, are
-    left out. A point that was not computed is hatched, one whose value is undefined is crossed.
+    many of its seeds lost plasticity ("2/3"). Seeds for which the value is undefined (they have diverged, or fresh
+    networks fail too, so that nothing can be judged) are left out, and the point says of how many seeds it is the mean
+    ("1 of 3"). A point that was not computed is hatched, one whose value is undefined for all seeds is crossed.
 
     Args:
         scored: from `analysis.scores.score_cells`.
@@ -76,8 +83,17 @@ def draw_map(
 
     columns = 2 if len(panels) == 4 else min(len(panels), 3)
     rows = -(-len(panels) // columns)
-    width, height = max(_PANEL_INCHES, 0.5 * len(xs)), max(_PANEL_INCHES, 0.4 * len(ys))
-    figure = Figure(figsize=(width * columns + 1.6, 0.85 * height * rows + 1.3), layout="constrained")
+    states = {
+        _MISSING: any((panel.cells == 0).any() for panel in panels),
+        _UNDEFINED: any((np.isnan(panel.values) & (panel.cells > 0)).any() for panel in panels),
+    }
+    handles = [patch for patch, occurs in states.items() if occurs]
+    caption = [shared_configuration(scored, without=(x, y)), *_caption(scored, shown, rule or Rule(), panels)]
+    below = _LINE_INCHES * (len(caption) + 1) + (_LEGEND_INCHES if handles else 0)
+    panel_width, panel_height = max(_PANEL_INCHES, 0.5 * len(xs)), 0.85 * max(_PANEL_INCHES, 0.4 * len(ys))
+    height = panel_height * rows + 1.0 + below
+    figure = Figure(figsize=(panel_width * columns + 1.6, height))
+    figure.set_layout_engine("constrained", rect=(0, below / height, 1, 1 - below / height))
     grid: Any = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
     for axes, panel in zip(grid.flat, panels, strict=False):
         _draw_panel(axes, panel, shown, norm, across, up)
@@ -92,30 +108,30 @@ def draw_map(
     colours = ScalarMappable(norm, shown.colour_map())
     figure.colorbar(colours, ax=grid, label=shown.label, extend=_extend(finite, norm), aspect=30)
     figure.suptitle(title or f"{shown.label} over {x} and {y}")
-    figure.text(0.01, -0.01, _caption(scored, shown, rule or Rule()), fontsize="x-small", va="top", color="0.3")
-    states = [
-        (_MISSING, any((panel.cells == 0).any() for panel in panels)),
-        (_UNDEFINED, any((np.isnan(panel.values) & (panel.cells > 0)).any() for panel in panels)),
-    ]
-    handles = [patch for patch, occurs in states if occurs]
+    under: dict[str, Any] = {"fontsize": "x-small", "va": "top", "color": "0.3"}
+    figure.text(0.01, (below - _LINE_INCHES / 2) / height, "\n".join(caption), **under)
     if handles:
-        figure.legend(handles=handles, loc="outside lower right", ncols=2, fontsize="x-small")
+        figure.legend(handles=handles, loc="lower left", ncols=2, fontsize="x-small", frameon=False)
     return figure
 
 
 def _draw_panel(axes: Axes, panel: Panel, shown: MapValue, norm: Normalize, across: Axis, up: Axis) -> None:
     axes.set_xscale("log" if across.scale == "log" else "linear")
     axes.set_yscale("log" if up.scale == "log" else "linear")
-    axes.pcolormesh(across.edges, up.edges, panel.values, norm=norm, cmap=shown.colour_map(), edgecolor="white", lw=0.3)
-    labelled = shown.judged and panel.values.size <= _MAX_LABELLED
+    within = np.clip(panel.values, norm.vmin, norm.vmax)  # also infinities, and zeros on a logarithmic scale
+    axes.pcolormesh(across.edges, up.edges, within, norm=norm, cmap=shown.colour_map(), edgecolor="white", lw=0.3)
+    labelled = panel.values.size <= _MAX_LABELLED
     for point in np.ndindex(panel.values.shape):
         row, column = point
         if np.isnan(panel.values[point]):
             look = _UNDEFINED if panel.cells[point] else _MISSING
             axes.add_patch(_hatched(across.edges[column : column + 2], up.edges[row : row + 2], look))
-        elif labelled:
-            red, green, blue, _ = shown.colour_map()(norm(panel.values[point]))
-            text = f"{panel.lost[point]}/{panel.judged[point]}"
+            continue
+        text = f"{panel.lost[point]}/{panel.judged[point]}" if shown.judged and labelled else ""
+        if panel.defined[point] < panel.cells[point]:
+            text = f"{text}\n{panel.defined[point]} of {panel.cells[point]}".strip()
+        if text:
+            red, green, blue, _ = shown.colour_map()(norm(within[point]))
             ink = "black" if 0.3 * red + 0.6 * green + 0.1 * blue > 0.5 else "white"
             across_at, up_at = float(across.positions[column]), float(up.positions[row])
             axes.text(across_at, up_at, text, fontsize=6.5, ha="center", va="center", color=ink)
@@ -145,15 +161,17 @@ def _extend(finite: np.ndarray, norm: Normalize) -> str:
     return {(True, True): "both", (True, False): "min", (False, True): "max"}.get((below, above), "neither")
 
 
-def _caption(scored: pd.DataFrame, shown: MapValue, rule: Rule) -> str:
+def _caption(scored: pd.DataFrame, shown: MapValue, rule: Rule, panels: list[Panel]) -> list[str]:
     seeds = scored.groupby([field for field in FIELDS if field != "seed"]).size()
     phases = scored["phase"].value_counts()
     lines = [
-        f"mean over {seed_count(seeds)} seed{'s' if seeds.max() > 1 else ''} a point; {len(scored):,} cells: "
-        + named(f"{phases[phase]:,} {phase}" for phase in PHASES if phase in phases)
+        f"{seed_count(seeds)} seed{'s' if seeds.max() > 1 else ''} a point, averaged; {len(scored):,} cells: "
+        + named(f"{phases[phase]:,} {phase}" for phase in PHASES if phase in phases),
     ]
     if shown.judged:
         lines.append(f"k/n: k of n seeds lost plasticity ({rule})")
+    if any((panel.defined < panel.cells).any() for panel in panels):
+        lines.append("k of n: mean over k of n seeds; the others have diverged, or fresh networks fail too")
     if shown.note:
         lines.append(shown.note)
-    return "\n".join(lines)
+    return lines

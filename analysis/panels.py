@@ -12,6 +12,8 @@ from lop_sweep.config import FIELDS
 from lop_sweep.errors import AnalysisError, named
 
 MAX_PANELS = 24
+MAX_VALUES = 60
+"""Distinct values along one axis; random samples, of which each has its own, have no place on a map."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,8 @@ class Panel:
 
     Attributes:
         name: the values of the other fields that vary, "delta = 2.8"; empty if there are none.
-        values: mean of the score over the seeds for which it is defined; NaN where there are none.
+        values: mean of the score over the cells for which it is defined; NaN where there are none.
+        defined: for how many cells it is.
         cells: how many cells have been computed.
         judged: for how many of them it can be said whether plasticity is lost.
         lost: how many of those have lost it.
@@ -28,6 +31,7 @@ class Panel:
 
     name: str
     values: np.ndarray
+    defined: np.ndarray
     cells: np.ndarray
     judged: np.ndarray
     lost: np.ndarray
@@ -51,7 +55,8 @@ def arrange(
         only follows an axis, as `fresh_steps` does with `steps`, makes no panels.
 
     Raises:
-        AnalysisError: an axis is no configuration field, there are no cells, or there would be too many panels.
+        AnalysisError: an axis is no configuration field, there are no cells, or there would be too many panels or
+            values on an axis.
     """
     _check(scored, x, y)
     scored = scored.assign(computed=1)
@@ -60,6 +65,12 @@ def arrange(
         if not unfinished.empty:
             scored = pd.concat([scored, unfinished.assign(computed=0)])
     xs, ys = np.unique(scored[x].astype(float)), np.unique(scored[y].astype(float))
+    for axis, values in ((x, xs), (y, ys)):
+        if len(values) > MAX_VALUES:
+            raise AnalysisError(
+                f"{axis} has {len(values)} values: a map shows at most {MAX_VALUES} on an axis; "
+                "take another axis, or --where, or plot the table that `lop-analysis scores` writes"
+            )
     fields = [field for field in varying_fields(scored) if field not in (x, y) and not _follows(scored, field, x, y)]
     groups = list(scored.groupby(fields)) if fields else [((), scored)]
     if len(groups) > MAX_PANELS:
@@ -73,15 +84,16 @@ def arrange(
         table = pd.DataFrame(
             {
                 "values": points[column].mean(),
+                "defined": points[column].count(),
                 "cells": points["computed"].sum(),
                 "judged": points["lost"].count(),
                 "lost": points["lost"].sum(),
             }
         ).reindex(pd.MultiIndex.from_product([ys, xs]))
         values, *counts = (table[name].to_numpy().reshape(len(ys), len(xs)) for name in table.columns)
-        cells, judged, lost = (np.nan_to_num(count).astype(int) for count in counts)
+        defined, cells, judged, lost = (np.nan_to_num(count).astype(int) for count in counts)
         name = named(f"{field} = {part:g}" for field, part in zip(fields, key, strict=True))
-        panels.append(Panel(name, values, cells, judged, lost))
+        panels.append(Panel(name, values, defined, cells, judged, lost))
     return xs, ys, panels
 
 

@@ -10,6 +10,7 @@ from typing import NoReturn
 from lop_sweep.errors import LopSweepError, one_line
 
 BAD_INPUT = 2
+INTERRUPTED = 130
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -32,6 +33,9 @@ def run_command(parser: argparse.ArgumentParser, arguments: Sequence[str] | None
     except LopSweepError as error:
         print(f"{parser.prog}: {one_line(error)}", file=sys.stderr)
         return BAD_INPUT
+    except KeyboardInterrupt:
+        print(f"{parser.prog}: interrupted; what is finished is kept, the same command goes on", file=sys.stderr)
+        return INTERRUPTED
     except BrokenPipeError:  # the reader of our output, `head` say, has gone
         sys.stderr.close()
         return 0

@@ -15,18 +15,16 @@ from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
 import lop_sweep  # noqa: E402
-from lop_sweep.arguments import OneLineParser, run_command  # noqa: E402
+from lop_sweep.arguments import INTERRUPTED, OneLineParser, run_command  # noqa: E402
 from lop_sweep.config import FIELDS, CellConfig  # noqa: E402
-from lop_sweep.errors import StoreError, one_line  # noqa: E402
+from lop_sweep.errors import ConfigError, StoreError, one_line  # noqa: E402
 from lop_sweep.script import ENGINES, SCRIPT_FLAGS, make_experiment, results_frame, summarise  # noqa: E402
-
-INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status: 0 done, 1 not everything is finished, 2 bad input."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    logging.getLogger("ray").setLevel(logging.ERROR)
+    logging.getLogger("ray").setLevel(logging.CRITICAL)  # failed packs are reported by our own progress
     return run_command(_parser(), arguments)
 
 
@@ -82,7 +80,7 @@ def _add_field(parser: argparse.ArgumentParser, field: str) -> None:
 
 
 def _sweep(options: argparse.Namespace) -> int:
-    """Run what is missing of a search space into a sweep directory; exit status 0 only if every cell is finished."""
+    """Run what is missing of a search space into a sweep directory; exit status 0 only if every cell is complete."""
     from lop_sweep.ray_session import prepare_environment
 
     prepare_environment(options.address)  # before a search space imports Ray
@@ -100,11 +98,10 @@ def _sweep(options: argparse.Namespace) -> int:
     outcome = run_sweep(load_space(options.space), options.out, settings)
     status = outcome.status
     print(
-        f"{status.finished} of {status.cells} cells finished, {status.diverged} diverged, {status.missing} missing; "
+        f"{status.finished} of {status.cells} cells finished, {status.diverged} diverged, "
+        f"{status.missing + status.running} missing; "
         f"{outcome.computed} computed now in {outcome.seconds:.0f} s -> {options.out}"
     )
-    for pack, reason in outcome.failed.items():
-        print(f"pack {pack} failed: {reason}", file=sys.stderr)
     if not status.complete:
         print("run the same command again to compute what is missing", file=sys.stderr)
     if status.complete:
@@ -138,7 +135,12 @@ def _run(options: argparse.Namespace) -> int:
 
     config = CellConfig(**{field: getattr(options, field) for field in FIELDS if field in options})
     machine.limit_threads()
-    experiment = make_experiment(config, options.engine, options.dtype)
+    try:
+        experiment = make_experiment(config, options.engine, options.dtype)
+    except (MemoryError, RuntimeError) as error:
+        raise ConfigError(
+            f"a network of {config.depth} x {config.width} units cannot be made: {one_line(error)}"
+        ) from error
     out = _writable_folder(options.out)
     bar = tqdm(range(config.tasks), unit=" tasks", disable=True if options.no_progress else None)
     results = results_frame([experiment.run_task() for _ in bar])
@@ -154,6 +156,8 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _writable_folder(path: str) -> Path:
+    if not path or "://" in path:
+        raise StoreError(f"--out {path!r}: is no directory on this machine's file systems; give a path")
     folder = Path(path)
     try:
         folder.mkdir(parents=True, exist_ok=True)

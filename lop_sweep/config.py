@@ -59,7 +59,10 @@ class CellConfig(BaseModel):
         try:
             super().__init__(**fields)
         except ValidationError as error:
-            raise ConfigError("; ".join(_explain(detail) for detail in error.errors())) from None
+            details = error.errors()
+            if fields.get("fresh_steps") is None:  # then it only repeats what is wrong with `steps`
+                details = [detail for detail in details if detail["loc"] != ("fresh_steps",)]
+            raise ConfigError("; ".join(_explain(detail) for detail in details)) from None
 
     @model_validator(mode="before")
     @classmethod
@@ -105,6 +108,7 @@ class CellConfig(BaseModel):
             raise ConfigError(f"a cell's configuration must be a JSON object: {error}") from None
         if not isinstance(fields, dict):
             raise ConfigError(f"a cell's configuration must be a JSON object, not {text!r}")
+        check_keys(fields)
         return cls(**fields)
 
     def replace(self, **changes: Any) -> CellConfig:

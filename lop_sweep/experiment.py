@@ -26,7 +26,8 @@ from lop_sweep.network import TorchStream, initial_weights
 from lop_sweep.tasks import Task, draw_task
 
 DTYPES: tuple[str, ...] = ("float64", "float32")
-"""Precisions the engine trains in. Tasks are drawn and measures taken in float64 in both cases."""
+"""Precisions the engine trains in, losses and gradients included. Tasks are drawn, and saturation, ranks and duplicates
+computed, in float64 in both cases."""
 
 STATE_VERSION = 1
 
@@ -144,12 +145,16 @@ class Experiment:
         """Continue from a `state_dict` of the same cells and dtype, in the same order.
 
         Raises:
-            StateError: the state is of another version, other cells or another dtype; nothing has been changed.
+            StateError: the state is of another version, other cells or another dtype, or incomplete; nothing has been
+                changed.
         """
         here = {"version": STATE_VERSION, "dtype": self.dtype, "cells": [config.id for config in self.configs]}
         for key, value in here.items():
             if state.get(key) != value:
                 raise StateError(f"the state's {key} is {state.get(key)!r}, this experiment's is {value!r}")
+        lacking = self.state_dict().keys() - state.keys()
+        if lacking:
+            raise StateError(f"the state lacks {named(sorted(lacking))}")
         self.tasks_done = int(state["tasks_done"])
         self.fresh_ce = None if state["fresh_ce"] is None else np.array(state["fresh_ce"])
         for index, cell in enumerate(self._cells):

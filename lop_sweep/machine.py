@@ -1,9 +1,11 @@
 """Fit a process to the machine it runs on, before NumPy is imported.
 
-Three settings that change no result's meaning, only its speed; variables that the user has set are left alone:
+Three settings that change no result's meaning, only its speed:
 
-- one BLAS thread: a trial has one CPU, and matrices of this size gain nothing from more;
-- OpenBLAS's AVX-512 kernels on x86-64 CPUs that have them: some versions take AMD's for a Haswell;
+- one BLAS thread: a trial has one CPU, and matrices of this size gain nothing from more; `limit_threads` holds to it
+  whatever the environment says;
+- OpenBLAS's AVX-512 kernels on x86-64 CPUs that have them, unless the user has set `OPENBLAS_CORETYPE`: some versions
+  take AMD's CPUs for a Haswell;
 - glibc's allocator keeps freed memory: a step allocates and frees about a megabyte, and giving the pages back to the
   kernel each time costs as much as a third of a step.
 """
@@ -90,7 +92,8 @@ def describe_numerics() -> dict[str, str]:
 
 def _numpy_blas(libraries: list[dict[str, Any]]) -> str:
     """The BLAS that NumPy brought along, for example "openblas 0.3.31 SkylakeX, 1 thread"."""
-    for library in libraries:
+    own = [library for library in libraries if library["user_api"] == "blas" and "numpy" in library["filepath"]]
+    for library in own or libraries:
         if library["user_api"] == "blas":
             kernels = library.get("architecture", "unknown kernels")
             return f"{library['internal_api']} {library['version']} {kernels}, {library['num_threads']} thread"

@@ -5,11 +5,12 @@ Deciding is here, executing is in `lop_sweep.sweep`; nothing here touches Ray.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from lop_sweep.config import CellConfig
+from lop_sweep.errors import ConfigError, StoreError, one_line
 from lop_sweep.pack import Pack, expand, factor, make_packs
 from lop_sweep.schema import DIVERGED
 from lop_sweep.space import SearchSpace
@@ -61,9 +62,18 @@ def describe_space(space: SearchSpace) -> dict[str, Any]:
 
 
 def requested_cells(description: dict[str, Any]) -> tuple[CellConfig, ...]:
-    """The cells that `describe_space` described."""
-    rows = [dict(zip(description["fields"], row, strict=True)) for row in description["rows"]]
-    return expand({**description["common"], "cells": rows})
+    """The cells that `describe_space` described.
+
+    Raises:
+        StoreError: the description is damaged.
+    """
+    try:
+        rows = [dict(zip(description["fields"], row, strict=True)) for row in description["rows"]]
+        return expand({**description["common"], "cells": rows})
+    except (KeyError, TypeError, ValueError, ConfigError) as error:
+        raise StoreError(
+            f"sweep.json is damaged: {one_line(error)}; run the sweep again, which writes it anew and loses nothing"
+        ) from error
 
 
 def sweep_status(store: Store) -> Status:
@@ -73,7 +83,16 @@ def sweep_status(store: Store) -> Status:
         StoreError: the directory is not a sweep directory, or a file in it is damaged.
     """
     store.check()
-    requested = {cell.id for cell in requested_cells(store.read_sweep() or {})}
+    return count_states(store, requested_cells(store.read_sweep() or {}))
+
+
+def count_states(store: Store, cells: Iterable[CellConfig]) -> Status:
+    """In which state each of `cells` is.
+
+    Raises:
+        StoreError: a file is damaged.
+    """
+    requested = {cell.id for cell in cells}
     done = cell_states(store)
     diverged = {cell for cell in requested if done.get(cell) == DIVERGED}
     finished = (requested & done.keys()) - diverged

@@ -11,7 +11,7 @@ import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from lop_sweep.config import CellConfig
-from lop_sweep.metrics import SATURATION_THRESHOLD, TaskMeasures
+from lop_sweep.metrics import MEASURES, SATURATION_THRESHOLD, TaskMeasures
 from lop_sweep.network import MLP, TorchStream, build_network
 from lop_sweep.tasks import Task, draw_task
 
@@ -31,8 +31,9 @@ class ReferenceExperiment:
         task = draw_task(self.config, self._tasks)
         if not self.diverged:
             losses, grad_norm = _train(self._network, task, self.config.lr, self.config.steps)
-            if np.isfinite([*losses, grad_norm]).all() and _finite(self._network):
-                return _measure(self._network, task, losses, grad_norm, self.config.corr_thresh)
+            row = _measure(self._network, task, losses, grad_norm, self.config.corr_thresh)
+            if row is not None:
+                return row
             self.diverged = True
         return TaskMeasures.undefined(1, self.config.depth)
 
@@ -70,14 +71,19 @@ def _train(network: MLP, task: Task, lr: float, steps: int) -> tuple[list[float]
     return losses, grad_norm
 
 
-def _finite(network: MLP) -> bool:
-    return all(bool(torch.isfinite(p).all()) for p in network.parameters())
+def _finite(*tensors: torch.Tensor) -> bool:
+    return all(bool(torch.isfinite(tensor).all()) for tensor in tensors)
 
 
 @torch.no_grad()
-def _measure(network: MLP, task: Task, losses: list[float], grad_norm: float, corr_thresh: float) -> TaskMeasures:
+def _measure(
+    network: MLP, task: Task, losses: list[float], grad_norm: float, corr_thresh: float
+) -> TaskMeasures | None:
+    """The task's row, or None where a loss, a weight or a measure is not finite."""
     _, pre, post = network(torch.from_numpy(task.points))
-    return TaskMeasures(
+    if not np.isfinite([*losses, grad_norm]).all() or not _finite(*network.parameters(), *pre):
+        return None
+    row = TaskMeasures(
         min_ce=np.array([min(losses)]),
         final_ce=np.array([losses[-1]]),
         saturation=np.array([np.mean([float((z.abs() > SATURATION_THRESHOLD).double().mean()) for z in pre])]),
@@ -85,6 +91,7 @@ def _measure(network: MLP, task: Task, losses: list[float], grad_norm: float, co
         effective_rank=np.array([[_effective_rank(z) for z in pre]]),
         duplicate_fraction=np.array([[_duplicate_fraction(a, corr_thresh) for a in post]]),
     )
+    return row if all(np.isfinite(getattr(row, name)).all() for name in MEASURES) else None
 
 
 def _effective_rank(z: torch.Tensor) -> float:

@@ -7,6 +7,8 @@ runs together), `num_samples` (as in `tune.TuneConfig`) and `sampling_seed` (see
 
 from __future__ import annotations
 
+import contextlib
+import random
 import runpy
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -99,10 +101,24 @@ def expand_space(
     for name, value, least in (("num_samples", num_samples, 1), ("sampling_seed", sampling_seed, 0)):
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             raise SpaceError(f"{name} = {value!r}: must be an integer of at least {least}")
-    cells = dict.fromkeys(CellConfig(**fields) for fields in _variants(param_space, num_samples, sampling_seed))
+    with _global_streams(sampling_seed):
+        cells = dict.fromkeys(CellConfig(**fields) for fields in _variants(param_space, num_samples, sampling_seed))
     if not cells:
         raise SpaceError("the search space is empty: a grid_search in param_space has no values")
     return tuple(cells)
+
+
+@contextlib.contextmanager
+def _global_streams(seed: int) -> Iterator[None]:
+    """Seed the global generators that functions in `tune.sample_from` use, and put them back afterwards."""
+    python, numpy = random.getstate(), np.random.get_state()
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
 
 
 def _variants(param_space: Mapping[str, Any], num_samples: int, sampling_seed: int) -> Iterator[dict[str, Any]]:
@@ -123,12 +139,16 @@ def _variants(param_space: Mapping[str, Any], num_samples: int, sampling_seed: i
 
 def _find(source: str | Path) -> Path:
     path = Path(source)
-    if path.is_file():
-        return path
+    try:
+        if path.is_file():
+            return path
+        is_directory = path.is_dir()
+    except OSError as error:
+        raise SpaceError(f"search space {str(source)!r} cannot be read: {one_line(error)}") from error
     shipped = shipped_spaces()
     if str(source) in shipped:
         return shipped[str(source)]
-    what = "is a directory" if path.is_dir() else "is no file"
+    what = "is a directory" if is_directory else "is no file"
     raise SpaceError(
         f"search space {str(source)!r} {what}; give a Python file or the name of a shipped space: {named(shipped)}"
     )

@@ -58,9 +58,14 @@ class Store:
 
     Args:
         root: the directory.
+
+    Raises:
+        StoreError: `root` is empty or a URI.
     """
 
     def __init__(self, root: str | Path) -> None:
+        if not str(root) or "://" in str(root):
+            raise StoreError(f"{str(root)!r} is no directory on this machine's file systems; give a path")
         self.root = Path(root).absolute()
         self.tasks, self.cells, self.running = self.root / "tasks", self.root / "cells", self.root / "running"
 
@@ -73,8 +78,8 @@ class Store:
         with _reported(self.root, "written"):
             for folder in (self.tasks, self.cells, self.running):
                 folder.mkdir(parents=True, exist_ok=True)
-            _write(self.root / ".writable", b"")
-            (self.root / ".writable").unlink()
+                _write(folder / ".writable", b"")
+                (folder / ".writable").unlink()
 
     def check(self) -> None:
         """Refuse a directory that is not a sweep directory.
@@ -82,9 +87,11 @@ class Store:
         Raises:
             StoreError: there is no such directory, or no sweep has been started in it.
         """
-        if not self.root.is_dir():
+        with _reported(self.root, "read"):
+            is_directory, is_sweep = self.root.is_dir(), (self.root / "sweep.json").is_file()
+        if not is_directory:
             raise StoreError(f"{self.root}: is no directory; give the --out directory of a sweep")
-        if not (self.root / "sweep.json").is_file():
+        if not is_sweep:
             raise StoreError(f"{self.root}: holds no sweep.json; give the --out directory of a sweep")
 
     def write_sweep(self, description: dict[str, Any]) -> None:
@@ -104,9 +111,9 @@ class Store:
             StoreError: it is damaged or was written by another version of the schema.
         """
         path = self.root / "sweep.json"
-        if not path.exists():
-            return None
         with _reported(path, "read"):
+            if not path.exists():
+                return None
             content = json.loads(path.read_text())
         if not isinstance(content, dict) or content.get("schema_version") != SCHEMA_VERSION:
             raise StoreError(f"{path}: is not a sweep of schema version {SCHEMA_VERSION}, which this lop-sweep reads")
@@ -127,8 +134,29 @@ class Store:
             (self.running / f"{result.pack}.json").unlink(missing_ok=True)
 
     def committed(self) -> list[str]:
-        """The ids of all finished packs, sorted: those whose cells file exists."""
-        return sorted(path.stem for path in self.cells.glob("*.parquet"))
+        """The ids of all finished packs, sorted: those whose cells file exists.
+
+        Raises:
+            StoreError: the folder cannot be read.
+        """
+        return _stems(self.cells, ".parquet")
+
+    def remove_orphans(self) -> list[str]:
+        """Remove the tasks files of workers that died before they could write the cells file; returns the packs' ids.
+
+        The order of the three looks makes this safe beside workers that are just finishing: a tasks file that is there
+        at the first look has either a living worker at the second, or its cells file at the third.
+
+        Raises:
+            StoreError: a folder cannot be read, or a file cannot be removed.
+        """
+        candidates = set(_stems(self.tasks, ".parquet"))
+        at_work = {sign.pack for sign in self.signs_of_life() if sign.alive()}
+        orphans = sorted(candidates - at_work - set(self.committed()))
+        with _reported(self.tasks, "written"):
+            for pack in orphans:
+                (self.tasks / f"{pack}.parquet").unlink(missing_ok=True)
+        return orphans
 
     def read_cells(self, columns: list[str] | None = None) -> pa.Table:
         """The cells of all finished packs, in the schema `CELLS`.
@@ -158,13 +186,23 @@ class Store:
             StoreError: a file is damaged.
         """
         signs = []
-        for path in sorted(self.running.glob("*.json")):
+        for pack in _stems(self.running, ".json"):
+            path = self.running / f"{pack}.json"
             with _reported(path, "read"):
                 try:
                     content = json.loads(path.read_text())
                 except FileNotFoundError:  # committed since the folder was listed
                     continue
-                signs.append(SignOfLife(**{**content, "cells": tuple(content["cells"])}))
+                signs.append(
+                    SignOfLife(
+                        pack=pack,
+                        cells=tuple(content["cells"]),
+                        tasks_done=int(content["tasks_done"]),
+                        host=str(content["host"]),
+                        pid=int(content["pid"]),
+                        time=float(content["time"]),
+                    )
+                )
         return signs
 
 
@@ -187,6 +225,16 @@ def read_tables(paths: list[Path], schema: pa.Schema, columns: list[str] | None 
             check_version(file.schema_arrow, path)
             tables.append(file.read(columns=columns).cast(empty.schema))
     return pa.concat_tables(tables)
+
+
+def _stems(folder: Path, ending: str) -> list[str]:
+    """The names, without `ending`, of a folder's visible files that have it, sorted; none if there is no folder."""
+    with _reported(folder, "read"):
+        try:
+            names = os.listdir(folder)
+        except FileNotFoundError:
+            return []
+    return sorted(name.removesuffix(ending) for name in names if name.endswith(ending) and not name.startswith("."))
 
 
 @contextmanager

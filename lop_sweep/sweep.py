@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from lop_sweep import machine
-from lop_sweep.errors import SweepError, named
+from lop_sweep.errors import StoreError, SweepError, named
 from lop_sweep.experiment import DTYPES
 from lop_sweep.pack import Pack, expand
-from lop_sweep.plan import Status, cell_states, describe_space, missing_packs, sweep_status
+from lop_sweep.plan import Status, cell_states, count_states, describe_space, missing_packs
 from lop_sweep.ray_session import ray_session
 from lop_sweep.space import SearchSpace
 from lop_sweep.store import Store
@@ -57,6 +57,8 @@ class SweepOptions:
             raise SweepError(f"cpus = {self.cpus}: must be an integer of at least 1")
         if self.cpus is not None and self.address is not None:
             raise SweepError("cpus is for a local Ray; a cluster at --address brings its own number of CPUs")
+        if self.address == "":
+            raise SweepError("address = '': give HOST:PORT of the head node's Ray, or leave it out for a local one")
 
 
 @dataclass(frozen=True)
@@ -91,20 +93,23 @@ def run_sweep(space: SearchSpace, out: str | Path, options: SweepOptions | None 
     options = options or SweepOptions()
     start = time.monotonic()
     store = Store(out)
-    earlier = store.read_sweep()
-    if earlier is not None and earlier["dtype"] != options.dtype:
+    dtypes = set(store.read_cells(["dtype"])["dtype"].to_pylist()) - {options.dtype}
+    if dtypes:
         raise SweepError(
-            f"{store.root}: holds a sweep in {earlier['dtype']}, and {options.dtype} was asked for; "
+            f"{store.root}: holds a sweep in {named(dtypes)}, and {options.dtype} was asked for; "
             "use another directory, or the same dtype"
         )
-    done = cell_states(store)
-    packs = missing_packs(space, done)
+    packs = missing_packs(space, cell_states(store))
     missing = sum(len(pack.cells) for pack in packs)
     with contextlib.ExitStack() as resources:
         if packs and options.address:  # before anything is written: the address may be wrong
             resources.enter_context(ray_session(options.address, options.cpus))
         store.create()
-        store.write_sweep({**_provenance(earlier, options), **describe_space(space)})
+        for orphan in store.remove_orphans():
+            _log.warning(
+                "tasks/%s.parquet was left by a worker that died; removed, its cells are computed anew", orphan
+            )
+        store.write_sweep({**_provenance(_created(store), options), **describe_space(space)})
         _log.info(
             "%s: %d cells, %d of them finished already; %d to compute in %d packs",
             space.name, len(space.cells), len(space.cells) - missing, missing, len(packs),
@@ -112,16 +117,29 @@ def run_sweep(space: SearchSpace, out: str | Path, options: SweepOptions | None 
         if packs and not options.address:  # which takes seconds: the directory may be unwritable
             resources.enter_context(ray_session(options.address, options.cpus))
         failed = _execute(packs, store, options) if packs else {}
-    status = sweep_status(store)
+    status = count_states(store, space.cells)
     still_missing = status.cells - status.finished - status.diverged
     return Outcome(status, missing - still_missing, failed, time.monotonic() - start)
 
 
-def _provenance(earlier: dict[str, Any] | None, options: SweepOptions) -> dict[str, Any]:
-    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def _created(store: Store) -> str:
+    """When the sweep was first started; now, if that is not known."""
+    try:
+        earlier = store.read_sweep()
+    except StoreError as error:
+        _log.warning("%s; it is written anew", error)
+        earlier = None
+    return str(earlier["created"]) if earlier else _now()
+
+
+def _provenance(created: str, options: SweepOptions) -> dict[str, Any]:
     return {
-        "created": earlier["created"] if earlier else now,
-        "updated": now,
+        "created": created,
+        "updated": _now(),
         "dtype": options.dtype,
         "tasks_per_report": options.tasks_per_report,
         "ray_version": importlib.metadata.version("ray"),

@@ -77,6 +77,7 @@ class LopTrainable(tune.Trainable):
             rows.append(self._experiment.run_task())
             self._give_sign_of_life()
         self._history += rows
+        rows = rows or self._history[-1:]  # restored from a checkpoint that was taken after the last task
         result: dict[str, Any] = {
             **{name: _mean(np.stack([getattr(row, name) for row in rows])) for name in MEASURES},
             "tasks_done": self._experiment.tasks_done,
@@ -84,7 +85,9 @@ class LopTrainable(tune.Trainable):
             "diverged": int(np.count_nonzero(self._experiment.diverged_at)),
         }
         if self._experiment.tasks_done == self._experiment.tasks:
-            fresh_ce = self._experiment.run_fresh_baseline()
+            fresh_ce = self._experiment.fresh_ce
+            if fresh_ce is None:
+                fresh_ce = self._experiment.run_fresh_baseline()
             if fresh_ce.size:
                 result["fresh_mean_ce"] = float(fresh_ce.mean(axis=1).mean())
                 result["fresh_median_ce"] = float(np.median(fresh_ce, axis=1).mean())

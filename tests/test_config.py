@@ -87,7 +87,7 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
         CellConfig(depth=0, lr=-1)
 
 
-@pytest.mark.parametrize("text", ["", "[1]", "3", "{", '{"depth": "5"}', '{"lr": NaN}'])
+@pytest.mark.parametrize("text", ["", "[1]", "3", "{", '{"self": 1}', '{"depth": "5"}', '{"lr": NaN}'])
 def test_json_that_is_no_configuration_is_refused(text: str) -> None:
     with pytest.raises(ConfigError):
         CellConfig.from_json(text)

@@ -101,6 +101,9 @@ def test_a_foreign_state_is_refused_and_changes_nothing(small: CellConfig) -> No
     ):
         with pytest.raises(StateError, match=f"the state's {what} is"):
             experiment.load_state_dict(other)
+    incomplete = {key: value for key, value in Experiment([small]).state_dict().items() if key != "weights"}
+    with pytest.raises(StateError, match="the state lacks weights"):
+        experiment.load_state_dict({**incomplete, "tasks_done": 3})
     assert_identical(finish(experiment), finish(Experiment([small])))
 
 
@@ -172,6 +175,17 @@ def test_the_baseline_of_a_diverged_cell_uses_the_same_tasks_and_networks(small:
         experiment._cells[0].task_stream.random(4), reference._tasks.random(4), err_msg="task streams"
     )
     np.testing.assert_array_equal(experiment._cells[0].network_stream.state, reference._networks.state)
+
+
+@pytest.mark.parametrize("lr", [1e306, 1e307, 1e308])
+@pytest.mark.parametrize("seed", [0, 5])
+def test_the_reference_records_divergence_as_the_engine_does(small: CellConfig, lr: float, seed: int) -> None:
+    config = small.replace(lr=lr, seed=seed, steps=1)
+    experiment, reference = Experiment([config]), ReferenceExperiment(config)
+    for _ in range(config.tasks):
+        ours, expected = experiment.run_task(), reference.run_task()
+        assert np.isnan(ours.final_ce).all() == np.isnan(expected.final_ce).all()
+        assert not np.isinf(expected.effective_rank).any()
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
+import numpy as np
 import pytest
 from ray import tune
 
@@ -49,6 +51,14 @@ def test_all_of_tunes_primitives_work() -> None:
     for cell in expand_space(space, num_samples=4):
         assert cell.lr == 0.1 / cell.depth
         assert cell.steps in range(10, 60, 10)
+
+
+def test_functions_that_draw_from_global_generators_are_seeded_too() -> None:
+    space = {"lr": tune.sample_from(lambda spec: np.random.uniform(0.1, 1)), "delta": tune.sample_from(lambda spec: random.random())}  # fmt: skip  # noqa: E501
+    outside = np.random.get_state()[1].copy()
+    assert expand_space(space, num_samples=3) == expand_space(space, num_samples=3)
+    assert expand_space(space, num_samples=3) != expand_space(space, num_samples=3, sampling_seed=1)
+    assert np.array_equal(np.random.get_state()[1], outside)
 
 
 def test_equal_cells_are_one_cell() -> None:

@@ -110,6 +110,37 @@ def test_cells_are_the_commit(store: Store, small: CellConfig, monkeypatch: pyte
     assert len(pd.read_parquet(store.tasks)) == 4
 
 
+def test_orphans_are_removed_but_nothing_that_counts_or_is_under_way(store: Store, small: CellConfig) -> None:
+    store.commit(result_of([small], "done"))
+    for pack in ("dead", "alive"):
+        (store.tasks / f"{pack}.parquet").write_bytes(b"")
+    store.sign_of_life("alive", [small.id], 1)
+    assert store.remove_orphans() == ["dead"]
+    assert sorted(path.stem for path in store.tasks.iterdir()) == ["alive", "done"]
+    assert len(store.read_cells()) == 1
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"cells": 3}', '{"cells": [], "tasks_done": "x"}'])
+def test_a_damaged_sign_of_life_is_named(store: Store, content: str) -> None:
+    (store.running / "p.json").write_text(content)
+    with pytest.raises(StoreError, match=r"p\.json: cannot be read"):
+        store.signs_of_life()
+
+
+@pytest.mark.parametrize("root", ["", "s3://bucket/sweep"])
+def test_what_is_no_path_is_refused(root: str) -> None:
+    with pytest.raises(StoreError, match="is no directory on this machine's file systems; give a path"):
+        Store(root)
+
+
+def test_a_folder_that_cannot_be_read_is_not_an_empty_one(store: Store) -> None:
+    store.cells.rmdir()
+    assert store.committed() == []
+    store.cells.write_text("a file where the folder should be")
+    with pytest.raises(StoreError, match="cells: cannot be read"):
+        store.committed()
+
+
 def test_a_failed_write_leaves_neither_file_nor_debris(
     store: Store, small: CellConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:

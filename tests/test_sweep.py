@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from ray.cluster_utils import Cluster
 
 from lop_sweep.cli import main
 from lop_sweep.config import FIELDS, CellConfig
+from lop_sweep.experiment import Experiment
 from lop_sweep.metrics import LAYERED, MEASURES
 from lop_sweep.script import SCRIPT_FLAGS
 from lop_sweep.space import load_space
@@ -148,6 +150,30 @@ def test_a_complete_sweep_starts_no_ray_and_extending_computes_the_difference(
     assert sweep(space, out).returncode == 0  # leave the fixture as it was asked for
 
 
+def test_a_damaged_sweep_json_is_written_anew_and_loses_nothing(
+    swept: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    space, out = swept
+    copy = tmp_path / "copy"
+    shutil.copytree(out, copy)
+    for damage in ("", '{"schema_version": 1}', '{"schema_version": 1, "rows": 3'):
+        (copy / "sweep.json").write_text(damage)
+        assert main(["status", str(copy)]) == 2
+        assert capsys.readouterr().err.count("\n") == 1
+        (copy / "tasks" / "0123456789abcdef.parquet").write_bytes(b"left by a worker that died")
+        result = sweep(space, copy)
+        assert result.returncode == 0, result.stderr
+        assert "0 computed now" in result.stdout
+        assert "it is written anew" in result.stderr
+        assert "left by a worker that died" in result.stderr
+        assert status(copy, capsys)["finished"] == 8
+        assert_rows_identical(rows_of(copy), rows_of(out))
+    (copy / "sweep.json").unlink()
+    refused = sweep(space, copy, "--dtype", "float32")
+    assert refused.returncode == 2
+    assert "holds a sweep in float64" in refused.stderr
+
+
 def test_another_dtype_in_the_same_directory_is_refused(swept: tuple[Path, Path]) -> None:
     result = sweep(*swept, "--dtype", "float32")
     assert result.returncode == 2
@@ -163,7 +189,8 @@ def test_a_pack_that_fails_is_shown_and_does_not_stop_the_others(
     result = sweep(space, tmp_path / "out", "--no-progress")
     assert result.returncode == 1
     assert "1 of 2 cells finished, 0 diverged, 1 missing" in result.stdout
-    assert " failed: " in result.stderr
+    assert result.stderr.count(" failed: ") == 1
+    assert result.stderr.count("\n") < 6
     assert "run the same command again" in result.stderr
     assert status(tmp_path / "out", capsys)["missing"] == 1
 
@@ -190,7 +217,12 @@ def test_ctrl_c_stops_in_order_and_the_same_command_goes_on(tmp_path: Path, caps
     assert 1 <= stopped["finished"] < 6
     assert stopped["running"] == 0
     assert sweep(space, out).returncode == 0
-    assert len(rows_of(out)) == 6 * 400
+    rows = rows_of(out)
+    assert len(rows) == 6 * 400
+    for cell in load_space(space).cells:
+        undisturbed = Experiment([cell])
+        expected = [undisturbed.run_task().final_ce[0] for _ in range(cell.tasks)]
+        np.testing.assert_array_equal(rows.loc[rows["cell"] == cell.id, "final_ce"], expected)
 
 
 def test_a_sweep_runs_on_a_cluster_that_is_there(swept: tuple[Path, Path], tmp_path: Path) -> None:

@@ -106,6 +106,24 @@ def test_a_checkpoint_before_the_first_task_works(pack: Pack, tmp_path: Path) ->
     assert second.train()["final_ce"] == first.train()["final_ce"]
 
 
+def test_a_checkpoint_after_the_last_task_finishes_again_with_the_same_result(
+    pack: Pack, store: Store, tmp_path: Path
+) -> None:
+    config = {**pack.to_config(), "store": str(store.root)}
+    first = LopTrainable(config)
+    last = run(first)[-1]
+    rows = pd.read_parquet(store.tasks)
+    checkpoint = first.save(str(tmp_path / "c"))
+    second = LopTrainable(config)
+    second.restore(checkpoint)
+    again = second.train()
+    assert again["done"]
+    assert {name: again[name] for name in (*MEASURES, "fresh_mean_ce")} == {
+        name: last[name] for name in (*MEASURES, "fresh_mean_ce")
+    }
+    pd.testing.assert_frame_equal(pd.read_parquet(store.tasks), rows, check_exact=True)
+
+
 def test_a_foreign_checkpoint_is_refused(pack: Pack, tmp_path: Path) -> None:
     first = LopTrainable(pack.to_config())
     first.save_checkpoint(str(tmp_path))

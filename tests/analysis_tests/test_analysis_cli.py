@@ -57,7 +57,7 @@ def test_the_rule_can_be_changed(store_dir: Path, tmp_path: Path) -> None:
         ("map {store} --x lr --y dept", "'dept' is no configuration field; axes are seed"),
         ("map {store} --x lr --y depth --value loss", "value 'loss' is unknown; there are excess"),
         ("map {store} --x lr --y depth --where depth", "'depth' is no condition"),
-        ("map {store} --x lr --y depth --where depth=9", "no cell has depth = 9.0; there is depth = 1, 2"),
+        ("map {store} --x lr --y depth --where depth=9", "no cell has depth = 9; there is depth = 1, 2"),
         ("map {store} --x lr --y depth --out map.gif", "--out 'map.gif': must end with .png or .pdf or .svg"),
         ("map {store} --x lr --y depth --out nowhere/map.png", "nowhere/map.png: cannot be written"),
         ("map {store} --x lr --y depth --last 0", "last = 0: must be an integer of at least 1"),

@@ -47,6 +47,17 @@ def test_only_committed_packs_count(store_dir: Path, tmp_path: Path) -> None:
     assert len(load_tasks(copy)) == (24 - len(gone)) * 8
 
 
+def test_a_cell_that_is_there_twice_counts_once(store_dir: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(store_dir, copy)
+    for folder in ("tasks", "cells"):
+        first = sorted((copy / folder).glob("*.parquet"))[0]
+        shutil.copy(first, first.with_name("another.parquet"))
+    assert len(load_cells(copy)) == 24
+    assert len(load_tasks(copy)) == 24 * 8
+    assert len(load_layers(copy)) == load_tasks(copy)["depth"].sum()
+
+
 def test_columns_can_be_chosen_and_wrong_ones_are_refused(store_dir: Path) -> None:
     assert list(load_tasks(store_dir, ["final_ce", "cell"]).columns) == ["final_ce", "cell"]
     with pytest.raises(AnalysisError, match="no such column of tasks: loss; there are cell, task"):
@@ -69,7 +80,9 @@ def test_select_matches_floats_as_people_write_them(store_dir: Path) -> None:
     cells = load_cells(store_dir)
     assert len(select(cells, {"lr": [0.2], "depth": [2]})) == 4
     assert len(select(cells, {"lr": [0.05, 0.2]})) == 16
-    assert len(select(cells.assign(lr=cells["lr"] * (1 + 1e-15)), {"lr": [0.2]})) == 8
+    assert len(select(cells.assign(lr=cells["lr"] * (1 + 1e-8)), {"lr": [0.2]})) == 8
+    seeds = cells.assign(seed=1_700_000_000 + cells["seed"])
+    assert set(select(seeds, {"seed": [1_700_000_001]})["seed"]) == {1_700_000_001}
     with pytest.raises(AnalysisError, match=r"no cell has depth = 7; there is depth = 1, 2"):
         select(cells, {"depth": [7]})
     with pytest.raises(AnalysisError, match="'dept' is no configuration field"):

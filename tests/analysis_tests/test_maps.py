@@ -117,9 +117,10 @@ def test_seeds_are_counted_on_the_map_and_gaps_are_visible() -> None:
     assert texts(figure) == ["1/2"]
     assert sorted(hatches(figure)) == ["///", "///", "xxx"]
     labels = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
-    assert labels == ["not computed", "fresh networks fail too, or all diverged"]
+    assert labels == ["not computed", "undefined: fresh networks fail too (or there are none), or all seeds diverged"]
     caption = figure.texts[-1].get_text()
-    assert "mean over 1 to 2 seeds a point; 3 cells: 1 plastic, 1 lost, 1 untrainable" in caption
+    assert "1 to 2 seeds a point, averaged; 3 cells: 1 plastic, 1 lost, 1 untrainable" in caption
+    assert caption.startswith("width = 100, delta = 2.8, sigma = 0.22, steps = 40, tasks = 100\n")
     assert figure.axes[-1].get_ylabel() == "excess: late CE - fresh CE (nats)"
 
 
@@ -161,5 +162,27 @@ def test_every_value_draws_a_real_store(value: str, store_dir: Path, tmp_path: P
 def test_a_single_value_on_an_axis_still_draws(tmp_path: Path) -> None:
     figure = draw_map(scored_frame([{"lr": 0.1, "depth": 3}]), "lr", "depth", "late_ce")
     figure.savefig(tmp_path / "map.png")
-    assert "one" not in figure.texts[-1].get_text()
-    assert "mean over 1 seed a point" in figure.texts[-1].get_text()
+    assert "1 seed a point" in figure.texts[-1].get_text()
+
+
+def test_means_that_leave_seeds_out_say_so() -> None:
+    rows = [{"lr": lr, "seed": seed} for lr in (0.1, 0.2) for seed in (0, 1, 2)]
+    scored = scored_frame(rows)
+    scored.loc[1, ["late_final_ce", "lost", "phase"]] = [np.nan, np.nan, "diverged"]
+    figure = draw_map(scored, "lr", "depth", "late_ce")
+    assert texts(figure) == ["2 of 3"]
+    assert "k of n: mean over k of n seeds" in figure.texts[-1].get_text()
+
+
+def test_infinite_values_are_drawn_at_the_end_of_the_scale() -> None:
+    scored = scored_frame(
+        [{"lr": 0.1, "log_ratio": -np.inf}, {"lr": 0.2, "log_ratio": 0.0}, {"lr": 0.4, "log_ratio": np.inf}]
+    )
+    mesh = draw_map(scored, "lr", "depth", "log_ratio").axes[0].collections[0]
+    assert mesh.get_array().ravel().tolist() == [-2.0, 0.0, 2.0]
+
+
+def test_random_samples_have_no_place_on_a_map() -> None:
+    scored = scored_frame([{"lr": 0.1 + index / 1000} for index in range(61)])
+    with pytest.raises(AnalysisError, match="lr has 61 values: a map shows at most 60 on an axis"):
+        draw_map(scored, "lr", "depth")
