@@ -24,7 +24,6 @@ from lop_sweep.script import ENGINES, SCRIPT_FLAGS, make_experiment, results_fra
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status: 0 done, 1 not everything is finished, 2 bad input."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    logging.getLogger("ray").setLevel(logging.CRITICAL)  # failed packs are reported by our own progress
     return run_command(_parser(), arguments)
 
 

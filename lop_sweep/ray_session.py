@@ -65,7 +65,7 @@ def ray_session(address: str | None, cpus: int | None) -> Iterator[None]:
     try:
         ray.init(
             **where,
-            logging_level=logging.ERROR,
+            logging_level=logging.CRITICAL,  # Tune would print the traceback of each failed pack; it is in a file
             log_to_driver=False,
             runtime_env={
                 "env_vars": {**_ENVIRONMENT, "RAY_CHDIR_TO_TRIAL_DIR": "0"},
