@@ -81,38 +81,48 @@ def draw_map(
     finite = everything[np.isfinite(everything)]
     norm = shown.norm(finite)
 
+    keys = _keys(panels)
+    caption = [shared_configuration(scored, without=(x, y)), *_caption(scored, shown, rule or Rule(), panels)]
+    below = _LINE_INCHES * (len(caption) + 1) + (_LEGEND_INCHES if keys else 0)
     columns = 2 if len(panels) == 4 else min(len(panels), 3)
     rows = -(-len(panels) // columns)
-    states = {
-        _MISSING: any((panel.cells == 0).any() for panel in panels),
-        _UNDEFINED: any((np.isnan(panel.values) & (panel.cells > 0)).any() for panel in panels),
-    }
-    handles = [patch for patch, occurs in states.items() if occurs]
-    caption = [shared_configuration(scored, without=(x, y)), *_caption(scored, shown, rule or Rule(), panels)]
-    below = _LINE_INCHES * (len(caption) + 1) + (_LEGEND_INCHES if handles else 0)
     panel_width, panel_height = max(_PANEL_INCHES, 0.5 * len(xs)), 0.85 * max(_PANEL_INCHES, 0.4 * len(ys))
     height = panel_height * rows + 1.0 + below
     figure = Figure(figsize=(panel_width * columns + 1.6, height))
     figure.set_layout_engine("constrained", rect=(0, below / height, 1, 1 - below / height))
+
     grid: Any = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
     for axes, panel in zip(grid.flat, panels, strict=False):
         _draw_panel(axes, panel, shown, norm, across, up)
     for axes in grid.flat[len(panels) :]:
         axes.set_visible(False)
-    for column in range(columns):
-        lowest = grid[(len(panels) - 1 - column) // columns, column]
-        lowest.set_xlabel(_axis_label(x, across))
-        lowest.tick_params(labelbottom=True)
-    for axes in grid[:, 0]:
-        axes.set_ylabel(_axis_label(y, up))
+    _label_outer_axes(grid, len(panels), _axis_label(x, across), _axis_label(y, up))
     colours = ScalarMappable(norm, shown.colour_map())
     figure.colorbar(colours, ax=grid, label=shown.label, extend=_extend(finite, norm), aspect=30)
     figure.suptitle(title or f"{shown.label} over {x} and {y}")
-    under: dict[str, Any] = {"fontsize": "x-small", "va": "top", "color": "0.3"}
-    figure.text(0.01, (below - _LINE_INCHES / 2) / height, "\n".join(caption), **under)
-    if handles:
-        figure.legend(handles=handles, loc="lower left", ncols=2, fontsize="x-small", frameon=False)
+    top = (below - _LINE_INCHES / 2) / height
+    figure.text(0.01, top, "\n".join(caption), fontsize="x-small", va="top", color="0.3")
+    if keys:
+        figure.legend(handles=keys, loc="lower left", ncols=2, fontsize="x-small", frameon=False)
     return figure
+
+
+def _keys(panels: list[Panel]) -> list[Patch]:
+    """The legend's entries: which kinds of points without a value there are."""
+    missing = any((panel.cells == 0).any() for panel in panels)
+    undefined = any((np.isnan(panel.values) & (panel.cells > 0)).any() for panel in panels)
+    return [patch for patch, occurs in ((_MISSING, missing), (_UNDEFINED, undefined)) if occurs]
+
+
+def _label_outer_axes(grid: np.ndarray, panels: int, x_label: str, y_label: str) -> None:
+    """Label the left column and the lowest panel of each column; the last row may not be full."""
+    columns = grid.shape[1]
+    for column in range(columns):
+        lowest = grid[(panels - 1 - column) // columns, column]
+        lowest.set_xlabel(x_label)
+        lowest.tick_params(labelbottom=True)
+    for axes in grid[:, 0]:
+        axes.set_ylabel(y_label)
 
 
 def _draw_panel(axes: Axes, panel: Panel, shown: MapValue, norm: Normalize, across: Axis, up: Axis) -> None:
