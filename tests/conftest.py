@@ -6,9 +6,17 @@ from lop_sweep import machine
 
 machine.prepare_process()
 
+import os  # noqa: E402
+
 import pytest  # noqa: E402
+from hypothesis import settings  # noqa: E402
 
 from lop_sweep.config import CellConfig  # noqa: E402
+
+# Where CI runs, the same examples every time; elsewhere new ones.
+settings.register_profile("ci", derandomize=True)
+if os.environ.get("CI"):
+    settings.load_profile("ci")
 
 
 @pytest.fixture(autouse=True, scope="session")
