@@ -18,9 +18,9 @@ from analysis.maps import draw_map
 from analysis.scores import Rule, score_cells
 from analysis.values import VALUES, map_value
 from lop_sweep.arguments import OneLineParser, run_command
-from lop_sweep.errors import AnalysisError, StoreError, named, one_line
+from lop_sweep.errors import AnalysisError, named
 from lop_sweep.metrics import MEASURES
-from lop_sweep.store import Store
+from lop_sweep.store import Store, writing
 
 _FIGURE_ENDINGS = (".png", ".pdf", ".svg")
 _TABLE_ENDINGS = (".csv", ".parquet")
@@ -93,13 +93,11 @@ def _scores(options: argparse.Namespace) -> int:
     """Write one row of scores per cell."""
     _check_ending(options.out, _TABLE_ENDINGS)
     scored = _scored(options, _rule(options))
-    try:
+    with writing(Path(options.out)):
         if options.out.endswith(".csv"):
             scored.to_csv(options.out, index=False)
         else:
             scored.to_parquet(options.out, index=False)
-    except OSError as error:
-        raise StoreError(f"{options.out}: cannot be written: {one_line(error)}") from error
     print(f"{len(scored):,} cells -> {options.out}", file=sys.stderr)
     return 0
 
@@ -131,10 +129,8 @@ def _check_ending(path: str, endings: Sequence[str]) -> None:
 
 def _save(figure: Figure, options: argparse.Namespace) -> int:
     path = Path(options.out)
-    try:
+    with writing(path):
         figure.savefig(path, dpi=150, bbox_inches="tight")
-    except OSError as error:
-        raise StoreError(f"{path}: cannot be written: {one_line(error)}") from error
     print(f"-> {path}", file=sys.stderr)
     return 0
 

@@ -86,11 +86,7 @@ def draw_map(
     below = _LINE_INCHES * (len(caption) + 1) + (_LEGEND_INCHES if keys else 0)
     columns = 2 if len(panels) == 4 else min(len(panels), 3)
     rows = -(-len(panels) // columns)
-    panel_width, panel_height = max(_PANEL_INCHES, 0.5 * len(xs)), 0.85 * max(_PANEL_INCHES, 0.4 * len(ys))
-    height = panel_height * rows + 1.0 + below
-    figure = Figure(figsize=(panel_width * columns + 1.6, height))
-    figure.set_layout_engine("constrained", rect=(0, below / height, 1, 1 - below / height))
-
+    figure = _canvas(rows, columns, across, up, below)
     grid: Any = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
     for axes, panel in zip(grid.flat, panels, strict=False):
         _draw_panel(axes, panel, shown, norm, across, up)
@@ -100,10 +96,20 @@ def draw_map(
     colours = ScalarMappable(norm, shown.colour_map())
     figure.colorbar(colours, ax=grid, label=shown.label, extend=_extend(finite, norm), aspect=30)
     figure.suptitle(title or f"{shown.label} over {x} and {y}")
-    top = (below - _LINE_INCHES / 2) / height
+    top = (below - _LINE_INCHES / 2) / figure.get_figheight()
     figure.text(0.01, top, "\n".join(caption), fontsize="x-small", va="top", color="0.3")
     if keys:
         figure.legend(handles=keys, loc="lower left", ncols=2, fontsize="x-small", frameon=False)
+    return figure
+
+
+def _canvas(rows: int, columns: int, across: Axis, up: Axis, below: float) -> Figure:
+    """An empty figure for so many panels, with `below` inches left free under them."""
+    panel_width = max(_PANEL_INCHES, 0.5 * len(across.values))
+    panel_height = 0.85 * max(_PANEL_INCHES, 0.4 * len(up.values))
+    height = panel_height * rows + 1.0 + below
+    figure = Figure(figsize=(panel_width * columns + 1.6, height))
+    figure.set_layout_engine("constrained", rect=(0, below / height, 1, 1 - below / height))
     return figure
 
 

@@ -11,13 +11,11 @@ import json  # noqa: E402
 import logging  # noqa: E402
 import sys  # noqa: E402
 from collections.abc import Sequence  # noqa: E402
-from pathlib import Path  # noqa: E402
-from typing import Any  # noqa: E402
 
 import lop_sweep  # noqa: E402
 from lop_sweep.arguments import INTERRUPTED, OneLineParser, run_command  # noqa: E402
 from lop_sweep.config import FIELDS, CellConfig  # noqa: E402
-from lop_sweep.errors import ConfigError, StoreError, one_line  # noqa: E402
+from lop_sweep.errors import ConfigError, one_line  # noqa: E402
 from lop_sweep.script import ENGINES, SCRIPT_FLAGS, make_experiment, results_frame, summarise  # noqa: E402
 
 
@@ -101,10 +99,9 @@ def _sweep(options: argparse.Namespace) -> int:
         f"{status.missing + status.running} missing; "
         f"{outcome.computed} computed now in {outcome.seconds:.0f} s -> {options.out}"
     )
-    if not status.complete:
-        print("run the same command again to compute what is missing", file=sys.stderr)
     if status.complete:
         return 0
+    print("run the same command again to compute what is missing", file=sys.stderr)
     return 1 if outcome.failed else INTERRUPTED
 
 
@@ -131,6 +128,7 @@ def _run(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from analysis.script_plots import save_script_plots
+    from lop_sweep.store import writable_folder, writing
 
     config = CellConfig(**{field: getattr(options, field) for field in FIELDS if field in options})
     machine.limit_threads()
@@ -140,32 +138,16 @@ def _run(options: argparse.Namespace) -> int:
         raise ConfigError(
             f"a network of {config.depth} x {config.width} units cannot be made: {one_line(error)}"
         ) from error
-    out = _writable_folder(options.out)
+    out = writable_folder(options.out)
     bar = tqdm(range(config.tasks), unit=" tasks", disable=True if options.no_progress else None)
     results = results_frame([experiment.run_task() for _ in bar])
     summary = json.dumps(summarise(results, experiment.run_fresh_baseline()), indent=2)
-    try:
+    with writing(out):
         results.to_csv(out / "lop_fixed_regime_results.csv", index=False)
         (out / "summary.json").write_text(summary + "\n")
         save_script_plots(results, out)
-    except OSError as error:
-        raise StoreError(f"{out}: cannot be written: {one_line(error)}") from error
     print(summary)
     return 0
-
-
-def _writable_folder(path: str) -> Path:
-    if not path or "://" in path:
-        raise StoreError(f"--out {path!r}: is no directory on this machine's file systems; give a path")
-    folder = Path(path)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe: Any = folder / ".writable"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise StoreError(f"{folder}: cannot be written: {one_line(error)}; choose another --out") from error
-    return folder
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from lop_sweep.store import Store
 
 @dataclass(frozen=True)
 class Status:
-    """How many of the cells that a sweep asked for are in which state. The first four add up to `cells`.
+    """How many of the cells that a sweep asked for are in which state. `cells` is the sum of the four after it.
 
     Attributes:
         cells: cells that were asked for.
@@ -93,7 +93,7 @@ def count_states(store: Store, cells: Iterable[CellConfig]) -> Status:
         StoreError: a file is damaged.
     """
     requested = {cell.id for cell in cells}
-    done = cell_states(store)
+    done = _cell_states(store)
     diverged = {cell for cell in requested if done.get(cell) == DIVERGED}
     finished = (requested & done.keys()) - diverged
     running = {cell for sign in store.signs_of_life() if sign.alive() for cell in sign.cells} & requested - done.keys()
@@ -107,7 +107,7 @@ def count_states(store: Store, cells: Iterable[CellConfig]) -> Status:
     )
 
 
-def cell_states(store: Store) -> dict[str, str]:
+def _cell_states(store: Store) -> dict[str, str]:
     """The status of every cell whose sequence is complete, by id.
 
     Raises:

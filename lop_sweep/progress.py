@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from ray import tune
 from tqdm import tqdm
+
+from lop_sweep.pack import Pack
 
 _log = logging.getLogger(__name__)
 
@@ -23,14 +26,14 @@ class SweepProgress(tune.Callback):
     Tune may pickle its callbacks, so the bar itself is made when the first result arrives and is never pickled.
 
     Args:
-        total: how many cells the sweep has to compute.
-        tasks: tasks of each pack's sequence, by pack id.
-        sizes: cells of each pack, by pack id.
+        packs: what the sweep has to compute.
         show: False for no bar at all.
     """
 
-    def __init__(self, total: int, tasks: dict[str, int], sizes: dict[str, int], show: bool) -> None:
-        self._total, self._tasks, self._sizes, self._show = total, tasks, sizes, show
+    def __init__(self, packs: Sequence[Pack], show: bool) -> None:
+        self._tasks = {pack.id: pack.cells[0].tasks for pack in packs}
+        self._sizes = {pack.id: len(pack.cells) for pack in packs}
+        self._show = show
         self._done: dict[str, float] = {}
         self._bar: tqdm[NoReturn] | None = None
         self.failed: dict[str, str] = {}
@@ -66,7 +69,7 @@ class SweepProgress(tune.Callback):
             return
         if self._bar is None:
             self._bar = tqdm(
-                total=self._total,
+                total=sum(self._sizes.values()),
                 unit=" cells",
                 bar_format=_FORMAT,
                 mininterval=0.1 if sys.stderr.isatty() else _QUIET_SECONDS,

@@ -68,7 +68,7 @@ def ray_session(address: str | None, cpus: int | None) -> Iterator[None]:
             logging_level=logging.CRITICAL,  # Tune would print the traceback of each failed pack; it is in a file
             log_to_driver=False,
             runtime_env={
-                "env_vars": {**_ENVIRONMENT, "RAY_CHDIR_TO_TRIAL_DIR": "0"},
+                "env_vars": {"RAY_CHDIR_TO_TRIAL_DIR": "0"},
                 "worker_process_setup_hook": machine.SETUP_HOOK,
             },
         )

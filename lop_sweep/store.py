@@ -64,9 +64,7 @@ class Store:
     """
 
     def __init__(self, root: str | Path) -> None:
-        if not str(root) or "://" in str(root):
-            raise StoreError(f"{str(root)!r} is no directory on this machine's file systems; give a path")
-        self.root = Path(root).absolute()
+        self.root = local_path(root)
         self.tasks, self.cells, self.running = self.root / "tasks", self.root / "cells", self.root / "running"
 
     def create(self) -> None:
@@ -75,11 +73,8 @@ class Store:
         Raises:
             StoreError: they cannot.
         """
-        with _reported(self.root, "written"):
-            for folder in (self.tasks, self.cells, self.running):
-                folder.mkdir(parents=True, exist_ok=True)
-                _write(folder / ".writable", b"")
-                (folder / ".writable").unlink()
+        for folder in (self.root, self.tasks, self.cells, self.running):
+            writable_folder(folder)
 
     def check(self) -> None:
         """Refuse a directory that is not a sweep directory.
@@ -87,7 +82,7 @@ class Store:
         Raises:
             StoreError: there is no such directory, or no sweep has been started in it.
         """
-        with _reported(self.root, "read"):
+        with reading(self.root):
             is_directory, is_sweep = self.root.is_dir(), (self.root / "sweep.json").is_file()
         if not is_directory:
             raise StoreError(f"{self.root}: is no directory; give the --out directory of a sweep")
@@ -101,7 +96,7 @@ class Store:
             StoreError: it cannot be written.
         """
         text = json.dumps({"schema_version": SCHEMA_VERSION, **description}, indent=1)
-        with _reported(self.root, "written"):
+        with writing(self.root):
             _write(self.root / "sweep.json", text.encode() + b"\n")
 
     def read_sweep(self) -> dict[str, Any] | None:
@@ -111,7 +106,7 @@ class Store:
             StoreError: it is damaged or was written by another version of the schema.
         """
         path = self.root / "sweep.json"
-        with _reported(path, "read"):
+        with reading(path):
             if not path.exists():
                 return None
             content = json.loads(path.read_text())
@@ -128,9 +123,10 @@ class Store:
         Raises:
             StoreError: a file cannot be written.
         """
-        with _reported(self.root, "written"):
-            _write_parquet(self.tasks / f"{result.pack}.parquet", tasks_table(result))
-            _write_parquet(self.cells / f"{result.pack}.parquet", cells_table(result))
+        tasks, cells = tasks_table(result), cells_table(result)
+        with writing(self.root):
+            _write_parquet(self.tasks / f"{result.pack}.parquet", tasks)
+            _write_parquet(self.cells / f"{result.pack}.parquet", cells)
             (self.running / f"{result.pack}.json").unlink(missing_ok=True)
 
     def committed(self) -> list[str]:
@@ -153,7 +149,7 @@ class Store:
         candidates = set(_stems(self.tasks, ".parquet"))
         at_work = {sign.pack for sign in self.signs_of_life() if sign.alive()}
         orphans = sorted(candidates - at_work - set(self.committed()))
-        with _reported(self.tasks, "written"):
+        with writing(self.tasks):
             for pack in orphans:
                 (self.tasks / f"{pack}.parquet").unlink(missing_ok=True)
         return orphans
@@ -176,7 +172,7 @@ class Store:
             "pack": pack, "cells": cells, "tasks_done": tasks_done,
             "host": platform.node(), "pid": os.getpid(), "time": time.time(),
         }  # fmt: skip
-        with _reported(self.root, "written"):
+        with writing(self.root):
             _write(self.running / f"{pack}.json", json.dumps(content).encode())
 
     def signs_of_life(self) -> list[SignOfLife]:
@@ -188,7 +184,7 @@ class Store:
         signs = []
         for pack in _stems(self.running, ".json"):
             path = self.running / f"{pack}.json"
-            with _reported(path, "read"):
+            with reading(path):
                 try:
                     content = json.loads(path.read_text())
                 except FileNotFoundError:  # committed since the folder was listed
@@ -220,7 +216,7 @@ def read_tables(paths: list[Path], schema: pa.Schema, columns: list[str] | None 
     empty = schema.empty_table().select(columns) if columns is not None else schema.empty_table()
     tables = [empty]
     for path in paths:
-        with _reported(path, "read"):
+        with reading(path):
             file = pq.ParquetFile(path)
             check_version(file.schema_arrow, path)
             tables.append(file.read(columns=columns).cast(empty.schema))
@@ -229,7 +225,7 @@ def read_tables(paths: list[Path], schema: pa.Schema, columns: list[str] | None 
 
 def _stems(folder: Path, ending: str) -> list[str]:
     """The names, without `ending`, of a folder's visible files that have it, sorted; none if there is no folder."""
-    with _reported(folder, "read"):
+    with reading(folder):
         try:
             names = os.listdir(folder)
         except FileNotFoundError:
@@ -238,12 +234,47 @@ def _stems(folder: Path, ending: str) -> list[str]:
 
 
 @contextmanager
-def _reported(path: Path, verb: str) -> Iterator[None]:
-    """Turn what goes wrong with a file into one line."""
+def reading(path: Path) -> Iterator[None]:
+    """Turn what goes wrong when `path` is read, damage included, into a one-line `StoreError`."""
     try:
         yield
     except (OSError, ValueError, TypeError, KeyError, pa.ArrowException) as error:
-        raise StoreError(f"{path}: cannot be {verb}: {one_line(error)}") from error
+        raise StoreError(f"{path}: cannot be read: {one_line(error)}") from error
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn what goes wrong when `path` is written into a one-line `StoreError`."""
+    try:
+        yield
+    except (OSError, pa.ArrowException) as error:
+        raise StoreError(f"{path}: cannot be written: {one_line(error)}") from error
+
+
+def local_path(path: str | Path) -> Path:
+    """`path` as an absolute path.
+
+    Raises:
+        StoreError: it is empty or a URI.
+    """
+    if not str(path) or "://" in str(path):
+        raise StoreError(f"{str(path)!r} is no directory on this machine's file systems; give a path")
+    return Path(path).absolute()
+
+
+def writable_folder(path: str | Path) -> Path:
+    """Make a folder, if need be, and see that it can be written to.
+
+    Raises:
+        StoreError: it cannot.
+    """
+    folder = local_path(path)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".writable.{platform.node()}.{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    return folder
 
 
 def _write(path: Path, content: bytes) -> None:

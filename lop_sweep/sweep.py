@@ -19,7 +19,7 @@ from lop_sweep import machine
 from lop_sweep.errors import StoreError, SweepError, named
 from lop_sweep.experiment import DTYPES
 from lop_sweep.pack import Pack, expand
-from lop_sweep.plan import Status, cell_states, count_states, describe_space, missing_packs
+from lop_sweep.plan import Status, count_states, describe_space, missing_packs
 from lop_sweep.ray_session import ray_session
 from lop_sweep.space import SearchSpace
 from lop_sweep.store import Store
@@ -93,13 +93,14 @@ def run_sweep(space: SearchSpace, out: str | Path, options: SweepOptions | None 
     options = options or SweepOptions()
     start = time.monotonic()
     store = Store(out)
-    dtypes = set(store.read_cells(["dtype"])["dtype"].to_pylist()) - {options.dtype}
+    done = store.read_cells(["cell", "dtype"])
+    dtypes = set(done["dtype"].to_pylist()) - {options.dtype}
     if dtypes:
         raise SweepError(
             f"{store.root}: holds a sweep in {named(dtypes)}, and {options.dtype} was asked for; "
             "use another directory, or the same dtype"
         )
-    packs = missing_packs(space, cell_states(store))
+    packs = missing_packs(space, set(done["cell"].to_pylist()))
     missing = sum(len(pack.cells) for pack in packs)
     with contextlib.ExitStack() as resources:
         if packs and options.address:  # before anything is written: the address may be wrong
@@ -154,12 +155,7 @@ def _execute(packs: list[Pack], store: Store, options: SweepOptions) -> dict[str
     from lop_sweep.progress import SweepProgress
     from lop_sweep.trainable import LopTrainable
 
-    progress = SweepProgress(
-        total=sum(len(pack.cells) for pack in packs),
-        tasks={pack.id: pack.cells[0].tasks for pack in packs},
-        sizes={pack.id: len(pack.cells) for pack in packs},
-        show=options.progress,
-    )
+    progress = SweepProgress(packs, options.progress)
     param_space = {
         "pack": tune.grid_search([pack.to_config() for pack in packs]),
         "dtype": options.dtype,

@@ -67,7 +67,7 @@ class LopTrainable(tune.Trainable):
         self._pack = Pack(expand(config))
         self._experiment = Experiment(self._pack.cells, dtype)
         self._history: list[TaskMeasures] = []
-        self._last_sign = 0.0
+        self._last_sign = float("-inf")
         self._give_sign_of_life()
 
     def step(self) -> dict[str, Any]:

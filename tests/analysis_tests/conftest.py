@@ -17,7 +17,7 @@ from lop_sweep.trainable import LopTrainable
 def compute(space: SearchSpace, out: Path) -> Path:
     store = Store(out)
     store.create()
-    store.write_sweep({**_provenance(None, SweepOptions()), **describe_space(space)})
+    store.write_sweep({**_provenance("now", SweepOptions()), **describe_space(space)})
     for pack in make_packs(space.cells, space.pack):
         trainable = LopTrainable({**pack.to_config(), "store": str(out), "tasks_per_report": 1000})
         trainable.train()
