@@ -215,7 +215,10 @@ def test_ctrl_c_stops_in_order_and_the_same_command_goes_on(tmp_path: Path, caps
     assert sum(running[name] for name in ("finished", "diverged", "running", "missing")) == running["cells"] == 6
     stopped = status(out, capsys)
     assert 1 <= stopped["finished"] < 6
-    assert stopped["running"] == 0
+    deadline = time.monotonic() + 30  # the workers' processes may outlive the command by a moment
+    while status(out, capsys)["running"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
     assert sweep(space, out).returncode == 0
     rows = rows_of(out)
     assert len(rows) == 6 * 400
