@@ -19,8 +19,9 @@ from analysis.scores import Rule, score_cells
 from analysis.values import VALUES, map_value
 from lop_sweep.arguments import OneLineParser, run_command
 from lop_sweep.errors import AnalysisError, named
+from lop_sweep.files import writing
 from lop_sweep.metrics import MEASURES
-from lop_sweep.store import Store, writing
+from lop_sweep.store import Store
 
 _FIGURE_ENDINGS = (".png", ".pdf", ".svg")
 _TABLE_ENDINGS = (".csv", ".parquet")

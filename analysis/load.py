@@ -17,7 +17,7 @@ from lop_sweep.errors import AnalysisError, named
 from lop_sweep.metrics import LAYERED
 from lop_sweep.plan import requested_cells
 from lop_sweep.schema import TASKS
-from lop_sweep.store import Store, read_tables
+from lop_sweep.store import Store
 
 Where = Mapping[str, Sequence[Any]]
 """Conditions: field name to the values that it may have."""
@@ -64,10 +64,9 @@ def load_tasks(directory: str | Path, columns: Sequence[str] | None = None) -> p
     unknown = [column for column in columns or () if column not in TASKS.names]
     if unknown:
         raise AnalysisError(f"no such column of tasks: {named(unknown)}; there are {named(TASKS.names)}")
-    paths = [store.tasks / f"{pack}.parquet" for pack in store.committed()]
     keys = ["cell", "task"]
     wanted = list(columns) if columns is not None else TASKS.names
-    frame = read_tables(paths, TASKS, list(dict.fromkeys([*keys, *wanted]))).to_pandas()
+    frame = store.read_tasks(list(dict.fromkeys([*keys, *wanted]))).to_pandas()
     return frame.drop_duplicates(keys, ignore_index=True)[wanted]
 
 

@@ -13,7 +13,7 @@ import sys  # noqa: E402
 from collections.abc import Sequence  # noqa: E402
 
 import lop_sweep  # noqa: E402
-from lop_sweep.arguments import INTERRUPTED, OneLineParser, run_command  # noqa: E402
+from lop_sweep.arguments import OneLineParser, run_command  # noqa: E402
 from lop_sweep.config import FIELDS, CellConfig  # noqa: E402
 from lop_sweep.errors import ConfigError, one_line  # noqa: E402
 from lop_sweep.script import ENGINES, SCRIPT_FLAGS, make_experiment, results_frame, summarise  # noqa: E402
@@ -41,6 +41,19 @@ def _parser() -> argparse.ArgumentParser:
     sweep.add_argument(
         "--tasks-per-report", type=int, default=1, metavar="N", help="tasks between two reports (default 1)"
     )
+    sweep.add_argument(
+        "--checkpoint-every", type=float, default=60.0, metavar="S", help="seconds between checkpoints (default 60)"
+    )
+    sweep.add_argument(
+        "--max-failures", type=int, default=3, metavar="N", help="how often a failed trial is tried again (default 3)"
+    )
+    sweep.add_argument(
+        "--keep-state",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="keep the last state of every cell, from which one with more tasks goes on (default: if all take < 1 GiB)",
+    )
+    sweep.add_argument("--retry-failed", action="store_true", help="compute only what kept failing before")
     sweep.add_argument("--no-progress", action="store_true", help="show no progress bar")
     sweep.set_defaults(run=_sweep)
 
@@ -48,6 +61,17 @@ def _parser() -> argparse.ArgumentParser:
     status.add_argument("dir", metavar="DIR", help="the sweep directory")
     status.add_argument("--json", action="store_true", help="as a JSON object")
     status.set_defaults(run=_status)
+
+    audit = commands.add_parser("audit", help="check every promise of a sweep directory", description=_audit.__doc__)
+    audit.add_argument("dir", metavar="DIR", help="the sweep directory")
+    audit.add_argument(
+        "--repair", action="store_true", help="set aside what is broken; the next sweep computes it again"
+    )
+    audit.set_defaults(run=_audit)
+
+    compact = commands.add_parser("compact", help="merge the files of finished packs", description=_compact.__doc__)
+    compact.add_argument("dir", metavar="DIR", help="the sweep directory")
+    compact.set_defaults(run=_compact)
 
     run = commands.add_parser("run", help="run one cell, like the script", description=_run.__doc__)
     for field in FIELDS:
@@ -82,44 +106,77 @@ def _sweep(options: argparse.Namespace) -> int:
 
     prepare_environment(options.address)  # before a search space imports Ray
 
+    from lop_sweep.options import SweepOptions
     from lop_sweep.space import load_space
-    from lop_sweep.sweep import SweepOptions, run_sweep
+    from lop_sweep.sweep import run_sweep
 
     settings = SweepOptions(
         address=options.address,
         cpus=options.cpus,
         dtype=options.dtype,
         tasks_per_report=options.tasks_per_report,
+        checkpoint_every=options.checkpoint_every,
+        max_failures=options.max_failures,
+        keep_state=options.keep_state,
+        retry_failed=options.retry_failed,
         progress=not options.no_progress,
     )
     outcome = run_sweep(load_space(options.space), options.out, settings)
     status = outcome.status
+    failed = f"{status.failed} failed, " if status.failed else ""
     print(
-        f"{status.finished} of {status.cells} cells finished, {status.diverged} diverged, "
+        f"{status.finished} of {status.cells} cells finished, {status.diverged} diverged, {failed}"
         f"{status.missing + status.running} missing; "
         f"{outcome.computed} computed now in {outcome.seconds:.0f} s -> {options.out}"
     )
     if status.complete:
         return 0
-    print("run the same command again to compute what is missing", file=sys.stderr)
-    return 1 if outcome.failed else INTERRUPTED
+    if outcome.gave_up:
+        print(f"gave up, because Ray Tune kept ending early: {outcome.gave_up}", file=sys.stderr)
+    how = (
+        "what is missing, from the checkpoints" if outcome.signal or not status.failed else "what is missing or failed"
+    )
+    print(f"run the same command again to compute {how}", file=sys.stderr)
+    return 128 + outcome.signal if outcome.signal else 1
 
 
 def _status(options: argparse.Namespace) -> int:
-    """Say how many cells of a sweep are finished, running, diverged and missing."""
-    from dataclasses import asdict
-
-    from lop_sweep.plan import sweep_status
+    """Say where a sweep stands: its cells, who is at work, how long it will take, what failed."""
+    from lop_sweep.status import sweep_status
+    from lop_sweep.status_text import status_json, status_lines
     from lop_sweep.store import Store
 
     status = sweep_status(Store(options.dir))
-    if options.json:
-        print(json.dumps(asdict(status)))
-        return 0
-    for name in ("cells", "finished", "diverged", "running", "missing"):
-        print(f"{name:9} {getattr(status, name):>9,}")
-    if status.others:
-        print(f"and {status.others:,} finished cells that the newest request does not name")
+    for line in [json.dumps(status_json(status))] if options.json else status_lines(status):
+        print(line)
+    return 0
+
+
+def _audit(options: argparse.Namespace) -> int:
+    """Check every promise of a sweep directory on its files; exit status 0 if all hold, 1 if not."""
+    from lop_sweep.audit import audit, repair
+    from lop_sweep.store import Store
+
+    store = Store(options.dir)
+    report, moved = repair(store) if options.repair else (audit(store), [])
+    for line in (*report.findings, *report.notes):
+        print(line)
+    print(
+        f"{report.files:,} files, {report.cells:,} cells, {report.rows:,} rows of tasks: "
+        + (f"{len(report.findings):,} problems" if report.findings else "no problem")
+    )
+    if options.repair:
+        print(f"{len(moved):,} files set aside in {store.root / 'aside'}; the same lop-sweep sweep command goes on")
+    return 1 if report.findings else 0
+
+
+def _compact(options: argparse.Namespace) -> int:
+    """Merge the files of finished packs into few large ones; may run beside a sweep."""
+    from lop_sweep.compact import compact
+    from lop_sweep.store import Store
+
+    done = compact(Store(options.dir))
+    print(f"{done.packs:,} packs: {done.before:,} pairs of files before, {done.after:,} now -> {options.dir}")
     return 0
 
 
@@ -128,7 +185,7 @@ def _run(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from analysis.script_plots import save_script_plots
-    from lop_sweep.store import writable_folder, writing
+    from lop_sweep.files import writable_folder, writing
 
     config = CellConfig(**{field: getattr(options, field) for field in FIELDS if field in options})
     machine.limit_threads()

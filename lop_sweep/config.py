@@ -91,6 +91,15 @@ class CellConfig(BaseModel):
         """16 hexadecimal digits that name this cell: equal configurations have equal ids, on every machine."""
         return digest(self.model_dump())
 
+    @property
+    def trajectory(self) -> str:
+        """16 hexadecimal digits that name what the main network goes through, task by task.
+
+        Cells that differ only in `BESIDE_TRAJECTORY` share it: the rows of the shorter are the first rows of the
+        longer. Their fresh baselines differ, because its streams continue those of the tasks; so do their ids.
+        """
+        return digest(self.model_dump(exclude=set(BESIDE_TRAJECTORY)))
+
     def to_json(self) -> str:
         """All fields as a JSON object; `from_json` gives an equal configuration back."""
         return self.model_dump_json()
@@ -121,6 +130,9 @@ FIELDS: tuple[str, ...] = tuple(CellConfig.model_fields)
 
 PACKABLE: tuple[str, ...] = ("seed", "components", "lr", "delta", "spread", "sigma", "relabel", "corr_thresh")
 """Fields in which the cells of one pack may differ; the others set array shapes or the length of the work."""
+
+BESIDE_TRAJECTORY: tuple[str, ...] = ("tasks", "fresh_steps", "fresh_baseline")
+"""Fields that say how far a sequence goes and what is measured after it, but change none of its tasks' rows."""
 
 
 def check_keys(keys: Any) -> None:

@@ -25,6 +25,10 @@ class StoreError(LopSweepError):
     """A sweep directory cannot be read or written."""
 
 
+class MissingFileError(StoreError):
+    """A file of a sweep directory is not there, or not there any more."""
+
+
 class StateError(LopSweepError):
     """A saved state does not belong to the experiment that should load it."""
 

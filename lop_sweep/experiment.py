@@ -3,7 +3,7 @@
     experiment = Experiment([CellConfig(seed=0), CellConfig(seed=1)])
     while experiment.tasks_done < experiment.tasks:
         measures = experiment.run_task()
-    fresh_ce = experiment.run_fresh_baseline()
+    fresh_ce = experiment.run_fresh_baseline()  # or network by network, with run_fresh_network()
 
 `state_dict` captures everything between two of these calls; a run that is saved and loaded there continues bit for bit.
 """
@@ -29,7 +29,9 @@ DTYPES: tuple[str, ...] = ("float64", "float32")
 """Precisions the engine trains in, losses and gradients included. Tasks are drawn, and saturation, ranks and duplicates
 computed, in float64 in both cases."""
 
-STATE_VERSION = 1
+STATE_VERSION = 2
+
+_BASELINE_ORDER = "the fresh baseline runs once, after the last task: its streams continue those of the tasks"
 
 
 @dataclass
@@ -58,7 +60,7 @@ class Experiment:
         configs: the cells, in the order of the leading axis of all results.
         tasks: length of the sequence.
         tasks_done: how many tasks have been run.
-        fresh_ce: (P, fresh_baseline) final losses of the fresh networks in nats, once `run_fresh_baseline` has run.
+        fresh_ce: (P, k) final losses, in nats, of the k fresh networks that have been trained so far.
 
     Raises:
         ConfigError: there are no cells, they do not fit together, or `dtype` is unknown.
@@ -71,7 +73,7 @@ class Experiment:
         self.configs = tuple(configs)
         self.tasks = configs[0].tasks
         self.tasks_done = 0
-        self.fresh_ce: np.ndarray | None = None
+        self.fresh_ce = np.empty((len(configs), 0))
         self._dtype = np.dtype(dtype)
         self._cells = [self._first_state(config) for config in configs]
 
@@ -90,6 +92,11 @@ class Experiment:
         """(P,) time that each cell has taken so far, over all resumptions, in seconds."""
         return np.array([cell.seconds for cell in self._cells])
 
+    @property
+    def fresh_remaining(self) -> int:
+        """How many fresh networks of each cell have not been trained yet."""
+        return self.configs[0].fresh_baseline - self.fresh_ce.shape[1]
+
     def run_task(self) -> TaskMeasures:
         """Train every cell on its next task and measure.
 
@@ -105,20 +112,34 @@ class Experiment:
         rows = [self._timed(cell, self._run_cell_task) for cell in self._cells]
         return TaskMeasures(**{name: np.concatenate([getattr(row, name) for row in rows]) for name in metrics.MEASURES})
 
+    def run_fresh_network(self) -> np.ndarray:
+        """Train the next fresh network of every cell on a task of its own.
+
+        Returns:
+            (P,) loss of each after its last update, in nats; NaN where that is not finite.
+
+        Raises:
+            StateError: the task sequence is not complete yet, or the baseline is complete.
+        """
+        if self.tasks_done < self.tasks or not self.fresh_remaining:
+            raise StateError(_BASELINE_ORDER)
+        losses = np.array([self._timed(cell, self._run_cell_fresh_network) for cell in self._cells])
+        self.fresh_ce = np.concatenate([self.fresh_ce, losses[:, None]], axis=1)
+        return losses
+
     def run_fresh_baseline(self) -> np.ndarray:
-        """Train the fresh networks of every cell, each on a task of its own.
+        """Train all fresh networks that remain, each on a task of its own.
 
         Returns:
             (P, fresh_baseline) loss of each after its last update, in nats; NaN where that is not finite.
 
         Raises:
-            StateError: the task sequence is not complete yet, or the baseline has run already.
+            StateError: the task sequence is not complete yet, or all of them are trained.
         """
-        if self.tasks_done < self.tasks or self.fresh_ce is not None:
-            raise StateError(
-                "the fresh baseline runs once, after the last task: its streams continue those of the tasks"
-            )
-        self.fresh_ce = np.array([self._timed(cell, self._run_cell_baseline) for cell in self._cells])
+        if self.tasks_done < self.tasks or (self.fresh_ce.size and not self.fresh_remaining):
+            raise StateError(_BASELINE_ORDER)
+        while self.fresh_remaining:
+            self.run_fresh_network()
         return self.fresh_ce
 
     def state_dict(self) -> dict[str, Any]:
@@ -126,9 +147,10 @@ class Experiment:
         return {
             "version": STATE_VERSION,
             "dtype": self.dtype,
+            "trajectories": [cell.config.trajectory for cell in self._cells],
             "cells": [cell.config.id for cell in self._cells],
             "tasks_done": self.tasks_done,
-            "fresh_ce": None if self.fresh_ce is None else self.fresh_ce.copy(),
+            "fresh_ce": self.fresh_ce.copy(),
             "diverged_at": [cell.diverged_at for cell in self._cells],
             "seconds": [cell.seconds for cell in self._cells],
             "task_streams": [cell.task_stream.bit_generator.state for cell in self._cells],
@@ -144,19 +166,30 @@ class Experiment:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from a `state_dict` of the same cells and dtype, in the same order.
 
+        The state may also come from cells that differ in `BESIDE_TRAJECTORY` only, shorter ones say, as long as it was
+        taken before their fresh baseline began and is not past the end of this sequence.
+
         Raises:
             StateError: the state is of another version, other cells or another dtype, or incomplete; nothing has been
                 changed.
         """
-        here = {"version": STATE_VERSION, "dtype": self.dtype, "cells": [config.id for config in self.configs]}
+        here = {
+            "version": STATE_VERSION,
+            "dtype": self.dtype,
+            "trajectories": [config.trajectory for config in self.configs],
+        }
+        lacking = self.state_dict().keys() - state.keys()
+        if lacking and state.get("version") == STATE_VERSION:
+            raise StateError(f"the state lacks {named(sorted(lacking))}")
+        if np.size(state.get("fresh_ce", ())):
+            here["cells"] = [config.id for config in self.configs]
         for key, value in here.items():
             if state.get(key) != value:
                 raise StateError(f"the state's {key} is {state.get(key)!r}, this experiment's is {value!r}")
-        lacking = self.state_dict().keys() - state.keys()
-        if lacking:
-            raise StateError(f"the state lacks {named(sorted(lacking))}")
+        if state["tasks_done"] > self.tasks:
+            raise StateError(f"the state is {state['tasks_done']} tasks far, this sequence has {self.tasks}")
         self.tasks_done = int(state["tasks_done"])
-        self.fresh_ce = None if state["fresh_ce"] is None else np.array(state["fresh_ce"])
+        self.fresh_ce = np.array(state["fresh_ce"])
         for index, cell in enumerate(self._cells):
             cell.diverged_at = int(state["diverged_at"][index])
             cell.seconds = float(state["seconds"][index])
@@ -197,15 +230,12 @@ class Experiment:
             cell.diverged_at = self.tasks_done
         return TaskMeasures.undefined(1, cell.config.depth)
 
-    def _run_cell_baseline(self, cell: _Cell) -> list[float]:
-        losses = []
-        for _ in range(cell.config.fresh_baseline):
-            task = draw_task(cell.config, cell.task_stream)
-            parameters = self._fresh_parameters(cell.config, cell.network_stream)
-            x, _ = self._train(cell.config, parameters, task, cell.config.fresh_steps)
-            loss = float(engine.cross_entropy(engine.forward(parameters, x).logits, self._labels(task))[0])
-            losses.append(loss if np.isfinite(loss) else np.nan)
-        return losses
+    def _run_cell_fresh_network(self, cell: _Cell) -> float:
+        task = draw_task(cell.config, cell.task_stream)
+        parameters = self._fresh_parameters(cell.config, cell.network_stream)
+        x, _ = self._train(cell.config, parameters, task, cell.config.fresh_steps)
+        loss = float(engine.cross_entropy(engine.forward(parameters, x).logits, self._labels(task))[0])
+        return loss if np.isfinite(loss) else np.nan
 
     def _train(
         self, config: CellConfig, parameters: engine.Parameters, task: Task, steps: int

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -67,10 +67,12 @@ def check_pack_axes(axes: Any) -> tuple[str, ...]:
     return tuple(axes)
 
 
-def make_packs(cells: Iterable[CellConfig], axes: Sequence[str]) -> list[Pack]:
-    """Group cells that differ in `axes` only, in order of first appearance."""
+def make_packs(
+    cells: Iterable[CellConfig], axes: Sequence[str], apart: Callable[[CellConfig], Hashable] = lambda cell: None
+) -> list[Pack]:
+    """Group cells that differ in `axes` only and have the same `apart`, in order of first appearance."""
     groups: dict[tuple[Any, ...], list[CellConfig]] = {}
     for cell in cells:
-        key = tuple(getattr(cell, field) for field in FIELDS if field not in axes)
+        key = (apart(cell), *(getattr(cell, field) for field in FIELDS if field not in axes))
         groups.setdefault(key, []).append(cell)
     return [Pack(tuple(group)) for group in groups.values()]

@@ -5,47 +5,73 @@ Deciding is here, executing is in `lop_sweep.sweep`; nothing here touches Ray.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
 from lop_sweep.config import CellConfig
 from lop_sweep.errors import ConfigError, StoreError, one_line
 from lop_sweep.pack import Pack, expand, factor, make_packs
-from lop_sweep.schema import DIVERGED
+from lop_sweep.pack_state import StartPoint
 from lop_sweep.space import SearchSpace
 from lop_sweep.store import Store
 
 
 @dataclass(frozen=True)
-class Status:
-    """How many of the cells that a sweep asked for are in which state. `cells` is the sum of the four after it.
+class Assignment:
+    """A pack that is to be computed.
 
     Attributes:
-        cells: cells that were asked for.
-        finished: those whose whole sequence has finite numbers.
-        diverged: those whose sequence is complete but has NaN from some task on.
-        running: those of packs whose workers give signs of life.
-        missing: all others.
-        others: finished cells in the directory that the newest request does not name.
+        pack: the pack.
+        starts: for each cell, the path within the sweep directory of a saved state to go on from, and the cell's place
+            in it; empty for a start from the beginning, or from the pack's own checkpoint.
     """
 
-    cells: int
-    finished: int
-    diverged: int
-    running: int
-    missing: int
-    others: int
+    pack: Pack
+    starts: tuple[tuple[str, int], ...] = ()
 
-    @property
-    def complete(self) -> bool:
-        """Whether every cell's sequence is complete."""
-        return self.finished + self.diverged == self.cells
+    def to_config(self) -> dict[str, Any]:
+        """As the configuration of a trial."""
+        starts = {"starts": [list(start) for start in self.starts]} if self.starts else {}
+        return {**self.pack.to_config(), **starts}
 
 
-def missing_packs(space: SearchSpace, done: Collection[str]) -> list[Pack]:
-    """The packs of those cells of `space` whose ids are not in `done`."""
-    return make_packs((cell for cell in space.cells if cell.id not in done), space.pack)
+def missing_packs(
+    space: SearchSpace, done: Collection[str], store: Store, dtype: str, only: Collection[str] | None = None
+) -> list[Assignment]:
+    """The packs of those cells of `space` that have yet to be computed, and from where they can go on.
+
+    Cells that can go on from different tasks are in different packs.
+
+    Args:
+        space: what is asked for.
+        done: ids of the cells that are finished.
+        store: where saved states are looked for.
+        dtype: of the sweep.
+        only: ids of cells to which to confine this; None for all.
+
+    Raises:
+        StoreError: the store cannot be read.
+    """
+    missing = [cell for cell in space.cells if cell.id not in done and (only is None or cell.id in only)]
+    if not missing:
+        return []
+    points = store.unfinished.start_points()
+    best = {cell.id: _best([p for p in points.get(cell.trajectory, ()) if p.serves(cell, dtype)]) for cell in missing}
+
+    def progress(cell: CellConfig) -> tuple[int, int]:
+        point = best[cell.id]
+        return (point.tasks_done, point.fresh_done) if point else (0, 0)
+
+    assignments = []
+    for pack in make_packs(missing, space.pack, apart=progress):
+        starts = tuple((str(p.path.relative_to(store.root)), p.index) for cell in pack.cells if (p := best[cell.id]))
+        assignments.append(Assignment(pack, starts))
+    return assignments
+
+
+def _best(points: list[StartPoint]) -> StartPoint | None:
+    return max(points, key=lambda point: (point.tasks_done, point.fresh_done), default=None)
 
 
 def describe_space(space: SearchSpace) -> dict[str, Any]:
@@ -74,44 +100,3 @@ def requested_cells(description: dict[str, Any]) -> tuple[CellConfig, ...]:
         raise StoreError(
             f"sweep.json is damaged: {one_line(error)}; run the sweep again, which writes it anew and loses nothing"
         ) from error
-
-
-def sweep_status(store: Store) -> Status:
-    """Where a sweep stands, from its directory alone; while it runs or afterwards.
-
-    Raises:
-        StoreError: the directory is not a sweep directory, or a file in it is damaged.
-    """
-    store.check()
-    return count_states(store, requested_cells(store.read_sweep() or {}))
-
-
-def count_states(store: Store, cells: Iterable[CellConfig]) -> Status:
-    """In which state each of `cells` is.
-
-    Raises:
-        StoreError: a file is damaged.
-    """
-    requested = {cell.id for cell in cells}
-    done = _cell_states(store)
-    diverged = {cell for cell in requested if done.get(cell) == DIVERGED}
-    finished = (requested & done.keys()) - diverged
-    running = {cell for sign in store.signs_of_life() if sign.alive() for cell in sign.cells} & requested - done.keys()
-    return Status(
-        cells=len(requested),
-        finished=len(finished),
-        diverged=len(diverged),
-        running=len(running),
-        missing=len(requested) - len(finished) - len(diverged) - len(running),
-        others=len(done.keys() - requested),
-    )
-
-
-def _cell_states(store: Store) -> dict[str, str]:
-    """The status of every cell whose sequence is complete, by id.
-
-    Raises:
-        StoreError: a file is damaged.
-    """
-    table = store.read_cells(["cell", "status"])
-    return dict(zip(table["cell"].to_pylist(), table["status"].to_pylist(), strict=True))

@@ -1,4 +1,4 @@
-"""A sweep's progress bar: cells done, rate and time left, fed by Ray Tune's callbacks."""
+"""What the driver sees of its trials through Ray Tune's callbacks: progress, failures, and what workers have to say."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ from typing import Any, NoReturn
 from ray import tune
 from tqdm import tqdm
 
+from lop_sweep.errors import StoreError
+from lop_sweep.files import check_writable
 from lop_sweep.pack import Pack
+from lop_sweep.stopping import Stop
+from lop_sweep.store import Store
 
 _log = logging.getLogger(__name__)
 
@@ -20,66 +24,133 @@ _QUIET_SECONDS = 15.0
 """How often a line appears where standard error is no terminal."""
 
 
-class SweepProgress(tune.Callback):
-    """Shows how many cells are done; those that are under way count by their share of tasks.
-
-    Tune may pickle its callbacks, so the bar itself is made when the first result arrives and is never pickled.
+class Progress:
+    """How many cells are done, over all rounds of a sweep; those under way count by their share of tasks.
 
     Args:
-        packs: what the sweep has to compute.
-        show: False for no bar at all.
+        show: whether to show a bar on standard error.
+
+    Attributes:
+        cells: how many there are to compute.
     """
 
-    def __init__(self, packs: Sequence[Pack], show: bool) -> None:
-        self._tasks = {pack.id: pack.cells[0].tasks for pack in packs}
-        self._sizes = {pack.id: len(pack.cells) for pack in packs}
+    def __init__(self, show: bool) -> None:
+        self.cells = 0
         self._show = show
         self._done: dict[str, float] = {}
         self._bar: tqdm[NoReturn] | None = None
-        self.failed: dict[str, str] = {}
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_bar": None}
+    @property
+    def done(self) -> float:
+        """Cells done."""
+        return sum(self._done.values())
 
-    def setup(self, stop: Any = None, num_samples: Any = None, total_num_samples: Any = None, **info: Any) -> None:
-        """Show the empty bar: from now on, time counts."""
-        self._refresh()
+    def expect(self, packs: Sequence[Pack]) -> None:
+        """Set what there is to compute."""
+        self.cells = sum(len(pack.cells) for pack in packs)
 
-    def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **info: Any) -> None:
-        """Count the tasks that a pack has done."""
-        pack = trial.custom_dirname
-        self._done[pack] = self._sizes[pack] * result["tasks_done"] / self._tasks[pack]
-        self._refresh()
+    def update(self, pack: Pack, tasks_done: int) -> None:
+        """Take note that each cell of a pack has so many tasks behind it."""
+        for cell in pack.cells:
+            self._done[cell.id] = tasks_done / cell.tasks
+        self.refresh()
 
-    def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-        """Say at once that a pack has failed, and why."""
-        pack = trial.custom_dirname
-        reason = _last_line(trial.error_file)
-        self.failed[pack] = reason
-        with tqdm.external_write_mode(file=sys.stderr):
-            _log.error("pack %s failed: %s (traceback: %s)", pack, reason, trial.error_file)
-
-    def on_experiment_end(self, trials: Any, **info: Any) -> None:
-        """Close the bar."""
-        if self._bar is not None:
-            self._bar.close()
-
-    def _refresh(self) -> None:
+    def refresh(self) -> None:
+        """Show the bar as it should be now."""
         if not self._show:
             return
         if self._bar is None:
             self._bar = tqdm(
-                total=sum(self._sizes.values()),
+                total=self.cells,
                 unit=" cells",
                 bar_format=_FORMAT,
                 mininterval=0.1 if sys.stderr.isatty() else _QUIET_SECONDS,
                 file=sys.stderr,
             )
-        self._bar.update(sum(self._done.values()) - self._bar.n)
+        self._bar.update(self.done - self._bar.n)
+
+    def close(self) -> None:
+        """Leave the bar as it is."""
+        if self._bar is not None:
+            self._bar.close()
 
 
-def _last_line(path: str | None) -> str:
+class TrialWatch(tune.Callback):
+    """Follows the trials of one round: counts, shows what goes wrong at once, and writes down what fails for good.
+
+    An exception in a callback would end Tune's loop; trouble with the sweep directory becomes a request to stop.
+
+    Args:
+        packs: what the round has to compute.
+        store: the sweep directory.
+        progress: of the sweep.
+        stop: where a stop is requested.
+        max_failures: how often a trial is tried again.
+    """
+
+    def __init__(self, packs: Sequence[Pack], store: Store, progress: Progress, stop: Stop, max_failures: int) -> None:
+        self._packs = {pack.id: pack for pack in packs}
+        self._store, self._progress, self._stop, self._max_failures = store, progress, stop, max_failures
+        self.failed: dict[str, str] = {}
+
+    def __reduce__(self) -> tuple[Any, ...]:  # Tune pickles its callbacks; nothing of ours reads that back
+        return (tune.Callback, ())
+
+    def setup(self, stop: Any = None, num_samples: Any = None, total_num_samples: Any = None, **info: Any) -> None:
+        """Show the empty bar: from now on, time counts."""
+        self._progress.refresh()
+
+    def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **info: Any) -> None:
+        """Count the tasks that a pack has done."""
+        self._progress.update(self._packs[trial.custom_dirname], result["tasks_done"])
+        if "note" in result:
+            self._say("pack %s: %s", trial.custom_dirname, result["note"])
+
+    def on_trial_recover(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+        """Say that a pack is tried again, and why."""
+        reason = _reason(_traceback(trial))
+        self._say(
+            "pack %s: %s; tried again from its checkpoint (%d of %d)",
+            trial.custom_dirname, reason, trial.num_failures, self._max_failures,
+        )  # fmt: skip
+        self._check_directory()
+
+    def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+        """Say at once that a pack has failed, and why, and write it down."""
+        pack, traceback = trial.custom_dirname, _traceback(trial)
+        self.failed[pack] = _reason(traceback)
+        self._say("pack %s failed: %s", pack, self.failed[pack])
+        if self._check_directory():
+            try:
+                self._store.failures.record(self._packs[pack], traceback, trial.num_failures)
+            except StoreError as error:
+                self._say("the failure cannot be recorded: %s", error)
+
+    def _check_directory(self) -> bool:
+        """Whether the sweep directory can be written to; if not, everything else would fail too."""
+        try:
+            check_writable(self._store.cells)
+        except StoreError as error:
+            self._stop.because(error)
+            return False
+        return True
+
+    @staticmethod
+    def _say(message: str, *values: object) -> None:
+        with tqdm.external_write_mode(file=sys.stderr):
+            _log.warning(message, *values)
+
+
+def _traceback(trial: Any) -> str:
+    """What Tune has kept of a trial's last failure."""
+    path = trial.error_file
     if path is None or not Path(path).is_file():
         return "no traceback was kept"
-    lines = Path(path).read_text(errors="replace").strip().splitlines()
-    return lines[-1].strip() if lines else "no traceback was kept"
+    return Path(path).read_text(errors="replace").strip() or "no traceback was kept"
+
+
+def _reason(traceback: str) -> str:
+    """The line that says what went wrong."""
+    lines = [line.strip() for line in traceback.splitlines() if line.strip()]
+    named = [line for line in lines if "Error: " in line or "Exception: " in line]
+    return (named or lines)[-1]

@@ -22,8 +22,10 @@ _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
 }
-"""No telemetry, our own output, and the Parquet store in place of Tune's CSV, JSON and TensorBoard files."""
+"""No telemetry, our own output and handling of Ctrl-C, and the Parquet store in place of Tune's CSV, JSON and
+TensorBoard files."""
 
 _CONNECT_SECONDS = 10.0
 

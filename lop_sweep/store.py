@@ -1,56 +1,53 @@
-"""The sweep directory: what a sweep asked for, what is finished, and who is at work on what.
+"""The sweep directory: what a sweep asked for, what is finished, and where the rest is kept.
 
     DIR/sweep.json               what was asked for, how and when
     DIR/tasks/<pack>.parquet     rows of a finished pack, see `lop_sweep.schema`
     DIR/cells/<pack>.parquet     its cells; written after its tasks, so it is the commit
-    DIR/running/<pack>.json      a sign of life from the worker of an unfinished pack
+    DIR/running/, DIR/states/    checkpoints, signs of life and last states, see `lop_sweep.unfinished`
+    DIR/failed/<pack>.json       packs that kept failing, see `lop_sweep.failures`
+    DIR/driver/, DIR/maintenance/  leases, see `lop_sweep.lease`
+    DIR/aside/                   files that were found damaged
     DIR/tune/                    Ray Tune's own state and logs; nothing here depends on it
 
-Every file is written whole under a temporary name and renamed, so a reader never sees half of one. Nothing that is read
-here can execute code: the formats are Parquet and JSON.
+`tasks/merged-*.parquet` and `cells/merged-*.parquet` hold many packs each, see `lop_sweep.compact`. Every file is
+written whole under a temporary name and renamed, and carries a checksum. Nothing that is read here can execute code:
+the formats are Parquet, JSON and NumPy's without pickle.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import platform
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from lop_sweep.errors import StoreError, named, one_line
-from lop_sweep.schema import CELLS, SCHEMA_VERSION, PackResult, cells_table, check_version, tasks_table
+from lop_sweep.errors import MissingFileError, StoreError, named
+from lop_sweep.failures import FailureLog
+from lop_sweep.files import abandoned, local_path, names_in, read_json, reading, writable_folder, write_json, writing
+from lop_sweep.parquet import packs_of, read_tables, write_table
+from lop_sweep.schema import CELLS, SCHEMA_VERSION, TASKS, PackResult, cells_table, tasks_table
+from lop_sweep.unfinished import Unfinished
 
-_SILENCE_SECONDS = 600.0
-"""After so long without a sign of life, a worker on another host is taken for dead."""
+MERGED = "merged-"
+"""How the names of files with many packs begin; those of single packs are the pack's id."""
 
 _SWEEP_KEYS = ("space", "dtype", "created", "common", "fields", "rows")
 """What `sweep.json` holds at least."""
 
+_ATTEMPTS = 20
+"""How often a reader looks again when files are merged under its eyes."""
+
+Result = TypeVar("Result")
+
 
 @dataclass(frozen=True)
-class SignOfLife:
-    """What a worker last said about its pack."""
+class Part:
+    """One pair of files, `tasks/<name>.parquet` and `cells/<name>.parquet`, and the packs that they hold."""
 
-    pack: str
-    cells: tuple[str, ...]
-    tasks_done: int
-    host: str
-    pid: int
-    time: float
-
-    def alive(self) -> bool:
-        """Whether the worker still runs, as far as can be told from here."""
-        if self.host == platform.node():
-            return _process_exists(self.pid)
-        return time.time() - self.time < _SILENCE_SECONDS
+    name: str
+    packs: tuple[str, ...]
 
 
 class Store:
@@ -59,13 +56,30 @@ class Store:
     Args:
         root: the directory.
 
+    Attributes:
+        root, tasks, cells: the directory and two of its folders.
+        unfinished: its checkpoints and signs of life.
+        failures: its failure records.
+
     Raises:
         StoreError: `root` is empty or a URI.
     """
 
     def __init__(self, root: str | Path) -> None:
         self.root = local_path(root)
-        self.tasks, self.cells, self.running = self.root / "tasks", self.root / "cells", self.root / "running"
+        self.tasks, self.cells = self.root / "tasks", self.root / "cells"
+        self.unfinished = Unfinished(self.root)
+        self.failures = FailureLog(self.root)
+
+    @property
+    def driver(self) -> Path:
+        """The folder of the leases of `lop-sweep sweep`."""
+        return self.root / "driver"
+
+    @property
+    def maintenance(self) -> Path:
+        """The folder of the leases of `lop-sweep compact` and `lop-sweep audit --repair`."""
+        return self.root / "maintenance"
 
     def create(self) -> None:
         """Make the folders and see that they can be written to.
@@ -73,7 +87,7 @@ class Store:
         Raises:
             StoreError: they cannot.
         """
-        for folder in (self.root, self.tasks, self.cells, self.running):
+        for folder in (self.root, self.tasks, self.cells, self.unfinished.running, self.unfinished.states):
             writable_folder(folder)
 
     def check(self) -> None:
@@ -95,9 +109,8 @@ class Store:
         Raises:
             StoreError: it cannot be written.
         """
-        text = json.dumps({"schema_version": SCHEMA_VERSION, **description}, indent=1)
         with writing(self.root):
-            _write(self.root / "sweep.json", text.encode() + b"\n")
+            write_json(self.root / "sweep.json", {"schema_version": SCHEMA_VERSION, **description}, indent=1)
 
     def read_sweep(self) -> dict[str, Any] | None:
         """The content of `sweep.json`, or None where there is none yet.
@@ -106,11 +119,11 @@ class Store:
             StoreError: it is damaged or was written by another version of the schema.
         """
         path = self.root / "sweep.json"
-        with reading(path):
-            if not path.exists():
-                return None
-            content = json.loads(path.read_text())
-        if not isinstance(content, dict) or content.get("schema_version") != SCHEMA_VERSION:
+        try:
+            content = read_json(path)
+        except MissingFileError:
+            return None
+        if content.get("schema_version") != SCHEMA_VERSION:
             raise StoreError(f"{path}: is not a sweep of schema version {SCHEMA_VERSION}, which this lop-sweep reads")
         lacking = [key for key in _SWEEP_KEYS if key not in content]
         if lacking:
@@ -118,193 +131,126 @@ class Store:
         return content
 
     def commit(self, result: PackResult) -> None:
-        """Write a finished pack's tasks, then its cells, then take back its sign of life.
+        """Write a finished pack's tasks, then its cells, then take back its checkpoint and sign of life.
 
         Raises:
             StoreError: a file cannot be written.
         """
-        tasks, cells = tasks_table(result), cells_table(result)
+        self.commit_part(Part(result.pack, (result.pack,)), tasks_table(result), cells_table(result))
+        self.unfinished.remove(result.pack)
+
+    def commit_part(self, part: Part, tasks: pa.Table, cells: pa.Table) -> None:
+        """Write a pair of files, the tasks first.
+
+        Raises:
+            StoreError: a file cannot be written.
+        """
+        where = self.file("tasks", part.name)
         with writing(self.root):
-            _write_parquet(self.tasks / f"{result.pack}.parquet", tasks)
-            _write_parquet(self.cells / f"{result.pack}.parquet", cells)
-            (self.running / f"{result.pack}.json").unlink(missing_ok=True)
+            write_table(where, tasks, part.packs)
+            write_table(self.file("cells", part.name), cells, part.packs)
+            if not where.exists():  # somebody took this process for dead between the two, and tidied up
+                write_table(where, tasks, part.packs)
+
+    def file(self, folder: str, name: str) -> Path:
+        """The path of a part's file in `folder`, "tasks" or "cells"."""
+        return self.root / folder / f"{name}.parquet"
+
+    def parts(self) -> list[Part]:
+        """The pairs of files that hold every finished pack once, sorted by name.
+
+        A pack counts if both its files are there. A file with many packs stands for those with fewer of the same.
+
+        Raises:
+            StoreError: a folder cannot be read, or a merged file is damaged.
+        """
+        return self._steadily(self._parts)
 
     def committed(self) -> list[str]:
-        """The ids of all finished packs, sorted: those whose cells file exists.
+        """The ids of all finished packs, sorted.
 
         Raises:
-            StoreError: the folder cannot be read.
+            StoreError: as `parts`.
         """
-        return _stems(self.cells, ".parquet")
+        return sorted(pack for part in self.parts() for pack in part.packs)
 
-    def remove_orphans(self) -> list[str]:
-        """Remove the tasks files of workers that died before they could write the cells file; returns the packs' ids.
-
-        The order of the three looks makes this safe beside workers that are just finishing: a tasks file that is there
-        at the first look has either a living worker at the second, or its cells file at the third.
-
-        Raises:
-            StoreError: a folder cannot be read, or a file cannot be removed.
-        """
-        candidates = set(_stems(self.tasks, ".parquet"))
-        at_work = {sign.pack for sign in self.signs_of_life() if sign.alive()}
-        orphans = sorted(candidates - at_work - set(self.committed()))
-        with writing(self.tasks):
-            for pack in orphans:
-                (self.tasks / f"{pack}.parquet").unlink(missing_ok=True)
-        return orphans
-
-    def read_cells(self, columns: list[str] | None = None) -> pa.Table:
+    def read_cells(self, columns: Sequence[str] | None = None) -> pa.Table:
         """The cells of all finished packs, in the schema `CELLS`.
 
         Raises:
             StoreError: a file is damaged or was written by another version of the schema.
         """
-        return read_tables([self.cells / f"{pack}.parquet" for pack in self.committed()], CELLS, columns)
+        return self._steadily(lambda: read_tables(self._files("cells"), CELLS, columns))
 
-    def sign_of_life(self, pack: str, cells: list[str], tasks_done: int) -> None:
-        """Say that this process works on a pack and how far it is.
+    def read_tasks(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """The rows of all finished packs, in the schema `TASKS`.
 
         Raises:
-            StoreError: it cannot be written.
+            StoreError: a file is damaged or was written by another version of the schema.
         """
-        content = {
-            "pack": pack, "cells": cells, "tasks_done": tasks_done,
-            "host": platform.node(), "pid": os.getpid(), "time": time.time(),
-        }  # fmt: skip
+        return self._steadily(lambda: read_tables(self._files("tasks"), TASKS, columns))
+
+    def tidy(self) -> list[str]:
+        """Remove what died workers and compactions have left: nothing that counts, and nothing that is under way.
+
+        These are temporaries of dead writers, tasks files without a cells file, and single files of packs that are in a
+        merged one.
+
+        The order of the looks makes this safe beside workers that are just finishing: a tasks file that is there at the
+        first look has either a living worker at the second, or its cells file at the third.
+
+        Returns:
+            What was removed, as paths within the directory.
+
+        Raises:
+            StoreError: a folder cannot be read, or a file cannot be removed.
+        """
+        tasks = names_in(self.tasks, ".parquet")
+        at_work = {sign.pack for sign in self.unfinished.signs_of_life() if sign.alive()}
+        parts = self.parts()
+        finished = {pack for part in parts for pack in part.packs} - at_work
+        kept = {part.name for part in parts}
+        # Cells before tasks: a reader that misses a tasks file then also misses its cells file, and looks again.
+        useless = [
+            self.file("cells", name)
+            for name in names_in(self.cells, ".parquet")
+            if name not in kept and finished >= set(self._packs_in(name))
+        ]
+        useless += [self.file("tasks", name) for name in tasks if name not in kept | at_work]
+        unfinished = self.unfinished
+        folders = (self.root, self.tasks, self.cells, unfinished.running, unfinished.states, self.failures.folder)
+        useless += [path for folder in folders for path in abandoned(folder)]
         with writing(self.root):
-            _write(self.running / f"{pack}.json", json.dumps(content).encode())
+            for path in useless:
+                path.unlink(missing_ok=True)
+        return [str(path.relative_to(self.root)) for path in useless]
 
-    def signs_of_life(self) -> list[SignOfLife]:
-        """What the workers of all unfinished packs last said, whether they still live or not.
+    def _parts(self) -> list[Part]:
+        before = set(names_in(self.cells, ".parquet"))
+        names = before & set(names_in(self.tasks, ".parquet"))
+        if before - set(names_in(self.cells, ".parquet")):
+            raise MissingFileError(f"{self.cells}: cannot be read: its files keep being merged or removed")
+        found = [Part(name, self._packs_in(name)) for name in names]
+        chosen: list[Part] = []
+        seen: set[str] = set()
+        for part in sorted(found, key=lambda part: (-len(part.packs), not part.name.startswith(MERGED), part.name)):
+            if not seen >= set(part.packs):
+                chosen.append(part)
+                seen |= set(part.packs)
+        return sorted(chosen, key=lambda part: part.name)
 
-        Raises:
-            StoreError: a file is damaged.
-        """
-        signs = []
-        for pack in _stems(self.running, ".json"):
-            path = self.running / f"{pack}.json"
-            with reading(path):
-                try:
-                    content = json.loads(path.read_text())
-                except FileNotFoundError:  # committed since the folder was listed
-                    continue
-                signs.append(
-                    SignOfLife(
-                        pack=pack,
-                        cells=tuple(content["cells"]),
-                        tasks_done=int(content["tasks_done"]),
-                        host=str(content["host"]),
-                        pid=int(content["pid"]),
-                        time=float(content["time"]),
-                    )
-                )
-        return signs
+    def _packs_in(self, name: str) -> tuple[str, ...]:
+        return packs_of(self.file("cells", name)) if name.startswith(MERGED) else (name,)
 
+    def _files(self, folder: str) -> Iterable[Path]:
+        return [self.file(folder, part.name) for part in self._parts()]
 
-def read_tables(paths: list[Path], schema: pa.Schema, columns: list[str] | None = None) -> pa.Table:
-    """Parquet files of one schema as one table; an empty one where there are no files.
-
-    Args:
-        paths: the files.
-        schema: the schema that each must have.
-        columns: which columns; None for all.
-
-    Raises:
-        StoreError: a file is damaged, or of another schema version.
-    """
-    empty = schema.empty_table().select(columns) if columns is not None else schema.empty_table()
-    tables = [empty]
-    for path in paths:
-        with reading(path):
-            file = pq.ParquetFile(path)
-            check_version(file.schema_arrow, path)
-            tables.append(file.read(columns=columns).cast(empty.schema))
-    return pa.concat_tables(tables)
-
-
-def _stems(folder: Path, ending: str) -> list[str]:
-    """The names, without `ending`, of a folder's visible files that have it, sorted; none if there is no folder."""
-    with reading(folder):
-        try:
-            names = os.listdir(folder)
-        except FileNotFoundError:
-            return []
-    return sorted(name.removesuffix(ending) for name in names if name.endswith(ending) and not name.startswith("."))
-
-
-@contextmanager
-def reading(path: Path) -> Iterator[None]:
-    """Turn what goes wrong when `path` is read, damage included, into a one-line `StoreError`."""
-    try:
-        yield
-    except (OSError, ValueError, TypeError, KeyError, pa.ArrowException) as error:
-        raise StoreError(f"{path}: cannot be read: {one_line(error)}") from error
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turn what goes wrong when `path` is written into a one-line `StoreError`."""
-    try:
-        yield
-    except (OSError, pa.ArrowException) as error:
-        raise StoreError(f"{path}: cannot be written: {one_line(error)}") from error
-
-
-def local_path(path: str | Path) -> Path:
-    """`path` as an absolute path.
-
-    Raises:
-        StoreError: it is empty or a URI.
-    """
-    if not str(path) or "://" in str(path):
-        raise StoreError(f"{str(path)!r} is no directory on this machine's file systems; give a path")
-    return Path(path).absolute()
-
-
-def writable_folder(path: str | Path) -> Path:
-    """Make a folder, if need be, and see that it can be written to.
-
-    Raises:
-        StoreError: it cannot.
-    """
-    folder = local_path(path)
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".writable.{platform.node()}.{os.getpid()}"
-        probe.touch()
-        probe.unlink()
-    return folder
-
-
-def _write(path: Path, content: bytes) -> None:
-    with _replacing(path) as temporary:
-        temporary.write_bytes(content)
-
-
-def _write_parquet(path: Path, table: pa.Table) -> None:
-    with _replacing(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path`, hidden from Parquet readers, that takes its place when all went well."""
-    temporary = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}")
-    try:
-        yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _process_exists(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+    @staticmethod
+    def _steadily(look: Callable[[], Result]) -> Result:
+        """What `look` returns, looking again if files were merged or removed while it did."""
+        for _ in range(_ATTEMPTS - 1):
+            try:
+                return look()
+            except MissingFileError:
+                continue
+        return look()

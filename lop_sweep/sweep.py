@@ -1,7 +1,7 @@
 """Run what is missing of a sweep, one Ray Tune trial a pack.
 
 Running the same space into the same directory again is how a sweep is continued: cells that are finished are skipped,
-by id. Nothing depends on Tune's own experiment state.
+by id, and packs that were under way go on from their checkpoints. Nothing depends on Tune's own experiment state.
 """
 
 from __future__ import annotations
@@ -11,71 +11,24 @@ import datetime
 import importlib.metadata
 import logging
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lop_sweep import machine
 from lop_sweep.errors import StoreError, SweepError, named
-from lop_sweep.experiment import DTYPES
-from lop_sweep.pack import Pack, expand
-from lop_sweep.plan import Status, count_states, describe_space, missing_packs
+from lop_sweep.lease import hold_lease
+from lop_sweep.options import Outcome, SweepOptions
+from lop_sweep.plan import Assignment, describe_space, missing_packs
+from lop_sweep.progress import Progress
 from lop_sweep.ray_session import ray_session
+from lop_sweep.rounds import compute
+from lop_sweep.shared_path import check_shared
 from lop_sweep.space import SearchSpace
+from lop_sweep.status import count_states
+from lop_sweep.stopping import Stop, stopping_on_signals
 from lop_sweep.store import Store
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class SweepOptions:
-    """How to run a sweep; none of this changes a number, except `dtype`.
-
-    Attributes:
-        address: a Ray cluster to run on; None for a Ray of our own on this machine.
-        cpus: CPUs of that Ray of our own; None for all.
-        dtype: "float64" or "float32".
-        tasks_per_report: tasks a trial runs between two reports to the driver.
-        progress: whether to show a progress bar on standard error.
-
-    Raises:
-        SweepError: an option is out of range, or two of them do not go together.
-    """
-
-    address: str | None = None
-    cpus: int | None = None
-    dtype: str = "float64"
-    tasks_per_report: int = 1
-    progress: bool = True
-
-    def __post_init__(self) -> None:
-        if self.dtype not in DTYPES:
-            raise SweepError(f"dtype = {self.dtype!r}: must be one of {named(DTYPES)}")
-        if self.tasks_per_report < 1:
-            raise SweepError(f"tasks per report = {self.tasks_per_report}: must be an integer of at least 1")
-        if self.cpus is not None and self.cpus < 1:
-            raise SweepError(f"cpus = {self.cpus}: must be an integer of at least 1")
-        if self.cpus is not None and self.address is not None:
-            raise SweepError("cpus is for a local Ray; a cluster at --address brings its own number of CPUs")
-        if self.address == "":
-            raise SweepError("address = '': give HOST:PORT of the head node's Ray, or leave it out for a local one")
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a call of `run_sweep` ended.
-
-    Attributes:
-        status: where the sweep stands now.
-        computed: cells that this call finished.
-        failed: why packs failed, by pack id.
-        seconds: how long it took.
-    """
-
-    status: Status
-    computed: int
-    failed: dict[str, str]
-    seconds: float
 
 
 def run_sweep(space: SearchSpace, out: str | Path, options: SweepOptions | None = None) -> Outcome:
@@ -87,40 +40,86 @@ def run_sweep(space: SearchSpace, out: str | Path, options: SweepOptions | None 
         options: how to run.
 
     Raises:
-        SweepError: `out` holds a sweep of another dtype, or the Ray cluster cannot be reached.
+        SweepError: `out` holds a sweep of another dtype, or another process is at work on it; or the Ray cluster cannot
+            be reached, or not all its nodes see `out`.
         StoreError: `out` cannot be read or written.
     """
     options = options or SweepOptions()
     start = time.monotonic()
-    store = Store(out)
-    done = store.read_cells(["cell", "dtype"])
-    dtypes = set(done["dtype"].to_pylist()) - {options.dtype}
-    if dtypes:
-        raise SweepError(
-            f"{store.root}: holds a sweep in {named(dtypes)}, and {options.dtype} was asked for; "
-            "use another directory, or the same dtype"
-        )
-    packs = missing_packs(space, set(done["cell"].to_pylist()))
-    missing = sum(len(pack.cells) for pack in packs)
+    store, stop, progress = Store(out), Stop(), Progress(options.progress)
+
+    def activity() -> dict[str, Any]:
+        return {"sweep": space.name, "cells": progress.cells, "done": round(progress.done, 2)}
+
+    failed: dict[str, str] = {}
+    gave_up = ""
+    store.parts()  # a place that cannot even be read is refused before anything is written
     with contextlib.ExitStack() as resources:
-        if packs and options.address:  # before anything is written: the address may be wrong
+        if options.address and _missing(space, store, options, _finished(store, options.dtype)):
+            # Before anything is written: the address may be wrong.
             resources.enter_context(ray_session(options.address, options.cpus))
         store.create()
-        for orphan in store.remove_orphans():
-            _log.warning(
-                "tasks/%s.parquet was left by a worker that died; removed, its cells are computed anew", orphan
-            )
+        lease = resources.enter_context(
+            hold_lease(store.driver, activity, on_loss=lambda reason: stop.because(SweepError(reason)))
+        )
+        done = _finished(store, options.dtype)
+        _tidy(store, done)
+        packs = _missing(space, store, options, done)
+        progress.expect([assignment.pack for assignment in packs])
         store.write_sweep({**_provenance(_created(store), options), **describe_space(space)})
         _log.info(
             "%s: %d cells, %d of them finished already; %d to compute in %d packs",
-            space.name, len(space.cells), len(space.cells) - missing, missing, len(packs),
+            space.name, len(space.cells), sum(cell.id in done for cell in space.cells), progress.cells, len(packs),
         )  # fmt: skip
-        if packs and not options.address:  # which takes seconds: the directory may be unwritable
+        if packs:
             resources.enter_context(ray_session(options.address, options.cpus))
-        failed = _execute(packs, store, options) if packs else {}
+            if options.address:
+                check_shared(store.driver, lease.token)
+            resources.enter_context(stopping_on_signals(stop))
+            failed, gave_up = compute(
+                lambda: _missing(space, store, options, _finished(store, options.dtype)),
+                store, options, lease, progress, stop, options.keeps_states(space.cells),
+            )  # fmt: skip
+            progress.close()
+        if stop.error is not None:
+            raise stop.error
+        store.failures.forget(_finished(store, options.dtype))
     status = count_states(store, space.cells)
-    still_missing = status.cells - status.finished - status.diverged
-    return Outcome(status, missing - still_missing, failed, time.monotonic() - start)
+    computed = {cell.id for a in packs for cell in a.pack.cells} & _finished(store, options.dtype)
+    return Outcome(status, len(computed), failed, stop.signal, gave_up, time.monotonic() - start)
+
+
+def _finished(store: Store, dtype: str) -> set[str]:
+    """The ids of all finished cells.
+
+    Raises:
+        SweepError: they are of another dtype.
+        StoreError: a file is damaged.
+    """
+    try:
+        cells = store.read_cells(["cell", "dtype"])
+    except StoreError as error:
+        raise StoreError(f"{error}; lop-sweep audit {store.root} --repair sets damaged files aside") from error
+    others = set(cells["dtype"].to_pylist()) - {dtype}
+    if others:
+        raise SweepError(
+            f"{store.root}: holds a sweep in {named(others)}, and {dtype} was asked for; "
+            "use another directory, or the same dtype"
+        )
+    return set(cells["cell"].to_pylist())
+
+
+def _missing(space: SearchSpace, store: Store, options: SweepOptions, done: set[str]) -> list[Assignment]:
+    only = {cell for failure in store.failures.read() for cell in failure.cells} if options.retry_failed else None
+    return missing_packs(space, done, store, options.dtype, only)
+
+
+def _tidy(store: Store, done: set[str]) -> None:
+    removed = store.tidy()
+    if removed:
+        more = f" and {len(removed) - 1} more" if len(removed) > 1 else ""
+        _log.warning("%s%s, left by a worker that died, removed; nothing that was finished is lost", removed[0], more)
+    store.unfinished.forget(done)
 
 
 def _now() -> str:
@@ -146,41 +145,3 @@ def _provenance(created: str, options: SweepOptions) -> dict[str, Any]:
         "ray_version": importlib.metadata.version("ray"),
         "driver": machine.describe_numerics(),
     }
-
-
-def _execute(packs: list[Pack], store: Store, options: SweepOptions) -> dict[str, str]:
-    """Run the packs as Tune trials on the Ray at hand; returns why packs failed, by pack id."""
-    from ray import tune
-
-    from lop_sweep.progress import SweepProgress
-    from lop_sweep.trainable import LopTrainable
-
-    progress = SweepProgress(packs, options.progress)
-    param_space = {
-        "pack": tune.grid_search([pack.to_config() for pack in packs]),
-        "dtype": options.dtype,
-        "tasks_per_report": options.tasks_per_report,
-        "store": str(store.root),
-    }
-    tune.Tuner(
-        LopTrainable,
-        param_space=param_space,
-        tune_config=tune.TuneConfig(
-            reuse_actors=True,
-            trial_name_creator=_pack_id,
-            trial_dirname_creator=_pack_id,
-        ),
-        run_config=tune.RunConfig(
-            name="tune",
-            storage_path=str(store.root),
-            verbose=0,
-            callbacks=[progress],
-            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-            failure_config=tune.FailureConfig(max_failures=0),
-        ),
-    ).fit()
-    return progress.failed
-
-
-def _pack_id(trial: Any) -> str:
-    return Pack(expand(trial.config["pack"])).id

@@ -7,7 +7,6 @@ It works in any `ray.tune.Tuner`, not only in `lop-sweep sweep`:
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +17,17 @@ machine.prepare_process()  # no-op in `lop-sweep sweep`, whose workers have run 
 import numpy as np  # noqa: E402
 from ray import tune  # noqa: E402
 
-from lop_sweep.checkpoint import load_state, save_state  # noqa: E402
-from lop_sweep.errors import ConfigError  # noqa: E402
-from lop_sweep.experiment import Experiment  # noqa: E402
-from lop_sweep.metrics import MEASURES, TaskMeasures, stack_measures, unstack_measures  # noqa: E402
+from lop_sweep.errors import ConfigError, StoreError  # noqa: E402
+from lop_sweep.lease import read_lease, stop_file  # noqa: E402
+from lop_sweep.metrics import MEASURES  # noqa: E402
 from lop_sweep.pack import Pack, expand  # noqa: E402
-from lop_sweep.schema import PackResult  # noqa: E402
+from lop_sweep.pack_run import PackRun  # noqa: E402
+from lop_sweep.pack_state import PackState  # noqa: E402
+from lop_sweep.process import host_name  # noqa: E402
 from lop_sweep.store import Store  # noqa: E402
 
-_SIGN_OF_LIFE_SECONDS = 5.0
+_STATE_FILE = "pack.state"
+_RUN_OPTIONS = ("dtype", "checkpoint_every", "keep_state", "starts")
 
 
 class LopTrainable(tune.Trainable):
@@ -37,12 +38,18 @@ class LopTrainable(tune.Trainable):
         pack: a dictionary that holds all of the above instead;
         dtype: "float64" (default) or "float32";
         tasks_per_report: tasks a step (default 1);
-        store: path of the sweep directory that the finished pack is written to (default: none).
+        store: path of the sweep directory that checkpoints and the finished pack are written to (default: none);
+        checkpoint_every: seconds between two checkpoints there (default 60);
+        keep_state: whether to keep the state after the last task there, for longer sequences (default False);
+        starts: for each cell, [path within the sweep directory, place in it] of a saved state to go on from;
+        driver: the token of the driver's lease, which the directory must hold: it is the same on all nodes.
+
+    A trial whose pack has a valid checkpoint in the sweep directory goes on from it, whoever started it.
 
     Every result holds, as means over the tasks of the step and over the cells that have not diverged, `min_ce`,
     `final_ce`, `saturation` and `grad_norm`, and `effective_rank` and `duplicate_fraction` as means over the layers
-    too; `tasks_done`, `cells` and `diverged` (how many cells have); the last one also `fresh_mean_ce` and
-    `fresh_median_ce`, means over cells.
+    too; `tasks_done`, `cells` and `diverged` (how many cells have); `note`, where a saved state was there but could not
+    be used; the last one also `fresh_mean_ce` and `fresh_median_ce`, means over cells.
     """
 
     @classmethod
@@ -51,10 +58,11 @@ class LopTrainable(tune.Trainable):
         return tune.PlacementGroupFactory([{"CPU": 1}])
 
     def setup(self, config: dict[str, Any]) -> None:
-        """Start the pack's sequences from the beginning.
+        """Start the pack's sequences, or go on with them.
 
         Raises:
             ConfigError: the configuration is not valid.
+            StoreError: this node does not see the driver's sweep directory, or it cannot be read or written.
         """
         machine.limit_threads()
         config = dict(config)
@@ -62,45 +70,41 @@ class LopTrainable(tune.Trainable):
         self._tasks_per_report = config.pop("tasks_per_report", 1)
         if not isinstance(self._tasks_per_report, int) or self._tasks_per_report < 1:
             raise ConfigError(f"tasks_per_report = {self._tasks_per_report!r}: must be an integer of at least 1")
-        store, dtype = config.pop("store", None), config.pop("dtype", "float64")
-        self._store = None if store is None else Store(Path(store))
-        self._pack = Pack(expand(config))
-        self._experiment = Experiment(self._pack.cells, dtype)
-        self._history: list[TaskMeasures] = []
-        self._last_sign = float("-inf")
-        self._give_sign_of_life()
+        options = {key: config.pop(key) for key in _RUN_OPTIONS if key in config}
+        driver = config.pop("driver", None)
+        store = _open_store(config.pop("store", None), driver)
+        if store is not None and driver is not None:
+            options["stop_file"] = stop_file(store.driver, driver)
+        self._run = PackRun(Pack(expand(config)), store=store, **options)
 
     def step(self) -> dict[str, Any]:
         """Run the next tasks; after the last one also the fresh baseline, and write the pack to the store."""
-        rows = []
-        for _ in range(min(self._tasks_per_report, self._experiment.tasks - self._experiment.tasks_done)):
-            rows.append(self._experiment.run_task())
-            self._give_sign_of_life()
-        self._history += rows
-        rows = rows or self._history[-1:]  # restored from a checkpoint that was taken after the last task
+        run, experiment = self._run, self._run.experiment
+        # A state that was taken after the last task has no task left, but a last row to report again.
+        rows = run.run_tasks(self._tasks_per_report) or run.history[-1:]
         result: dict[str, Any] = {
             **{name: _mean(np.stack([getattr(row, name) for row in rows])) for name in MEASURES},
-            "tasks_done": self._experiment.tasks_done,
-            "cells": len(self._pack.cells),
-            "diverged": int(np.count_nonzero(self._experiment.diverged_at)),
+            "tasks_done": experiment.tasks_done,
+            "cells": len(run.pack.cells),
+            "diverged": int(np.count_nonzero(experiment.diverged_at)),
         }
-        if self._experiment.tasks_done == self._experiment.tasks:
-            fresh_ce = self._experiment.fresh_ce
-            if fresh_ce is None:
-                fresh_ce = self._experiment.run_fresh_baseline()
+        if run.note:
+            result["note"], run.note = run.note, ""
+        if not run.tasks_left:
+            fresh_ce = run.finish()
             if fresh_ce.size:
                 result["fresh_mean_ce"] = float(fresh_ce.mean(axis=1).mean())
                 result["fresh_median_ce"] = float(np.median(fresh_ce, axis=1).mean())
-            self._commit(fresh_ce)
             result["done"] = True
         return result
 
+    def cleanup(self) -> None:
+        """Save what is not finished: the trial has been asked to stop."""
+        self._run.checkpoint()
+
     def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """Write everything that the continuation needs: `state.npz`."""
-        state = {"experiment": self._experiment.state_dict(), "history": None}
-        if self._history:
-            state["history"] = stack_measures(self._history)
-        save_state(Path(checkpoint_dir) / "state.npz", state)
+        """Write everything that the continuation needs into Tune's own checkpoint."""
+        self._run.state().save(Path(checkpoint_dir) / _STATE_FILE)
 
     def load_checkpoint(self, checkpoint: Any) -> None:
         """Continue from what `save_checkpoint` wrote.
@@ -108,40 +112,29 @@ class LopTrainable(tune.Trainable):
         Raises:
             StateError: the checkpoint is damaged or belongs to another pack.
         """
-        state = load_state(Path(str(checkpoint)) / "state.npz")
-        self._experiment.load_state_dict(state["experiment"])
-        self._history = unstack_measures(state["history"]) if state["history"] else []
+        self._run.load(PackState.load(Path(str(checkpoint)) / _STATE_FILE))
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Serve another trial in the same process, as if newly made."""
+        """Serve another trial in the same process, as if newly made; what was not finished is saved."""
+        self._run.checkpoint()
         self.setup(new_config)
         return True
 
-    def _commit(self, fresh_ce: np.ndarray) -> None:
-        if self._store is None:
-            return
-        self._store.commit(
-            PackResult(
-                pack=self._pack.id,
-                cells=self._pack.cells,
-                history=stack_measures(self._history),
-                fresh_ce=fresh_ce,
-                diverged_at=self._experiment.diverged_at,
-                seconds=self._experiment.seconds,
-                numerics={
-                    "engine": "fast",
-                    "dtype": self._experiment.dtype,
-                    "device": "cpu",
-                    **machine.describe_numerics(),
-                },
-            )
-        )
 
-    def _give_sign_of_life(self) -> None:
-        if self._store is not None and time.monotonic() - self._last_sign > _SIGN_OF_LIFE_SECONDS:
-            self._last_sign = time.monotonic()
-            cells = [cell.id for cell in self._pack.cells]
-            self._store.sign_of_life(self._pack.id, cells, self._experiment.tasks_done)
+def _open_store(path: str | None, driver: str | None) -> Store | None:
+    if path is None:
+        return None
+    store = Store(path)
+    if driver is None:
+        store.create()
+        return store
+    lease = read_lease(store.driver)
+    if lease is None or lease.token != driver:
+        raise StoreError(
+            f"node {host_name()} does not see the sweep that this trial belongs to at {store.root}; "
+            "the directory must be shared by all nodes under the same path, and have one driver"
+        )
+    return store
 
 
 def _mean(values: np.ndarray) -> float:

@@ -50,7 +50,13 @@ def test_damaged_states_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "s.npz"
     save_state(path, {"a": np.arange(100)})
     whole = path.read_bytes()
-    for content in (b"", whole[: len(whole) // 2], b"garbage" * 50):
+    for content in (
+        b"",
+        whole[: len(whole) // 2],
+        b"garbage" * 50,
+        whole + b"x",
+        b"\n".join([whole.partition(b"\n")[0]] * 3),
+    ):
         path.write_bytes(content)
         with pytest.raises(StateError, match="is not a readable state"):
             load_state(path)

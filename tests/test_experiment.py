@@ -94,8 +94,8 @@ def test_the_baseline_is_part_of_the_state(small: CellConfig) -> None:
 def test_a_foreign_state_is_refused_and_changes_nothing(small: CellConfig) -> None:
     experiment = Experiment([small])
     for other, what in (
-        (Experiment([small.replace(seed=9)]).state_dict(), "cells"),
-        (Experiment([small, small.replace(seed=9)]).state_dict(), "cells"),
+        (Experiment([small.replace(seed=9)]).state_dict(), "trajectories"),
+        (Experiment([small, small.replace(seed=9)]).state_dict(), "trajectories"),
         (Experiment([small], "float32").state_dict(), "dtype"),
         ({**experiment.state_dict(), "version": 0}, "version"),
     ):
@@ -228,3 +228,48 @@ def test_time_is_counted_per_cell_and_over_resumptions(small: CellConfig) -> Non
     again.load_state_dict(experiment.state_dict())
     again.run_task()
     assert (again.seconds > before).all()
+
+
+def test_a_baseline_saved_after_any_network_continues_bit_for_bit(small: CellConfig, tmp_path: Path) -> None:
+    pack = [small.replace(fresh_baseline=4), small.replace(fresh_baseline=4, seed=3)]
+    _, expected = finish(Experiment(pack))
+    for trained in range(5):
+        first = Experiment(pack)
+        for _ in range(first.tasks):
+            first.run_task()
+        for _ in range(trained):
+            first.run_fresh_network()
+        save_state(tmp_path / "state", first.state_dict())
+        second = Experiment(pack)
+        second.load_state_dict(load_state(tmp_path / "state"))
+        assert second.fresh_remaining == 4 - trained
+        while second.fresh_remaining:
+            second.run_fresh_network()
+        np.testing.assert_array_equal(second.fresh_ce, expected)
+
+
+@pytest.mark.parametrize("lr", [0.1, 1.7e308])
+def test_a_longer_run_from_a_shorter_ones_state_equals_one_asked_for_at_once(small: CellConfig, lr: float) -> None:
+    short, long = small.replace(lr=lr), small.replace(lr=lr, tasks=7, fresh_baseline=3)
+    first = Experiment([short])
+    rows = [first.run_task() for _ in range(short.tasks)]
+    state = first.state_dict()
+    short_fresh = first.run_fresh_baseline()  # which must not matter
+    second = Experiment([long])
+    second.load_state_dict(state)
+    more, fresh = finish(second)
+    assert_identical((rows + more, fresh), finish(Experiment([long])))
+    assert not np.array_equal(fresh[:, :2], short_fresh)  # its streams begin after more tasks
+    assert short.id != long.id
+    assert short.trajectory == long.trajectory
+
+
+def test_a_state_that_goes_too_far_is_refused(small: CellConfig) -> None:
+    first = Experiment([small])
+    for _ in range(small.tasks):
+        first.run_task()
+    with pytest.raises(StateError, match="the state is 4 tasks far, this sequence has 3"):
+        Experiment([small.replace(tasks=3)]).load_state_dict(first.state_dict())
+    first.run_fresh_network()
+    with pytest.raises(StateError, match="the state's cells is"):
+        Experiment([small.replace(tasks=6)]).load_state_dict(first.state_dict())

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +18,10 @@ from lop_sweep import store as store_module
 from lop_sweep.config import FIELDS, CellConfig
 from lop_sweep.errors import StoreError
 from lop_sweep.metrics import MEASURES
+from lop_sweep.pack import Pack
+from lop_sweep.process import host_name
 from lop_sweep.schema import CELLS, NUMERICS, TASKS, VERSION_KEY, PackResult, cells_table, tasks_table
-from lop_sweep.store import SignOfLife, Store
+from lop_sweep.store import Store
 
 
 def result_of(cells: list[CellConfig], pack: str = "p", diverged_at: int = 0) -> PackResult:
@@ -92,14 +96,14 @@ def test_the_tasks_folder_stands_alone(store: Store, small: CellConfig) -> None:
 
 def test_cells_are_the_commit(store: Store, small: CellConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker killed between the two files leaves nothing that counts; its successor's commit counts once."""
-    write = store_module._write_parquet
+    write = store_module.write_table
 
-    def killed(path: Path, table: pa.Table) -> None:
+    def killed(path: Path, table: pa.Table, packs: tuple[str, ...]) -> None:
         if path.parent.name == "cells":
             raise KeyboardInterrupt
-        write(path, table)
+        write(path, table, packs)
 
-    monkeypatch.setattr(store_module, "_write_parquet", killed)
+    monkeypatch.setattr(store_module, "write_table", killed)
     with pytest.raises(KeyboardInterrupt):
         store.commit(result_of([small]))
     assert (store.tasks / "p.parquet").exists()
@@ -110,21 +114,46 @@ def test_cells_are_the_commit(store: Store, small: CellConfig, monkeypatch: pyte
     assert len(pd.read_parquet(store.tasks)) == 4
 
 
-def test_orphans_are_removed_but_nothing_that_counts_or_is_under_way(store: Store, small: CellConfig) -> None:
+def test_a_commit_survives_that_its_tasks_file_is_tidied_away(
+    store: Store, small: CellConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that was taken for dead between the two files, and was not."""
+    write = store_module.write_table
+
+    def slow(path: Path, table: pa.Table, packs: tuple[str, ...]) -> None:
+        if path.parent.name == "cells":
+            assert store.tidy() == ["tasks/p.parquet"]
+        write(path, table, packs)
+
+    monkeypatch.setattr(store_module, "write_table", slow)
+    store.commit(result_of([small]))
+    assert store.committed() == ["p"]
+    assert len(store.read_tasks()) == 4
+
+
+def test_tidying_takes_what_the_dead_have_left_and_nothing_else(store: Store, small: CellConfig) -> None:
     store.commit(result_of([small], "done"))
-    for pack in ("dead", "alive"):
+    living = Pack((small.replace(seed=8),))
+    for pack in ("dead", living.id):
         (store.tasks / f"{pack}.parquet").write_bytes(b"")
-    store.sign_of_life("alive", [small.id], 1)
-    assert store.remove_orphans() == ["dead"]
-    assert sorted(path.stem for path in store.tasks.iterdir()) == ["alive", "done"]
+    store.unfinished.sign_of_life(living, 1)
+    for name, age in ((f".a~{host_name()}~{dead_process()}", 0), (".b~elsewhere~1", 9999), (".c~elsewhere~1", 0)):
+        (store.cells / name).touch()
+        os.utime(store.cells / name, (time.time() - age,) * 2)
+    (store.cells / f".d~{host_name()}~{os.getpid()}").touch()
+    removed = store.tidy()
+    assert [name.rpartition("/")[2][:2] for name in removed] == ["de", ".a", ".b"]
+    assert sorted(path.stem for path in store.tasks.iterdir()) == sorted(["done", living.id])
     assert len(store.read_cells()) == 1
+    assert store.tidy() == []
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"cells": 3}', '{"cells": [], "tasks_done": "x"}'])
-def test_a_damaged_sign_of_life_is_named(store: Store, content: str) -> None:
-    (store.running / "p.json").write_text(content)
-    with pytest.raises(StoreError, match=r"p\.json: cannot be read"):
-        store.signs_of_life()
+def dead_process() -> int:
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    os.waitpid(child, 0)
+    return child
 
 
 @pytest.mark.parametrize("root", ["", "s3://bucket/sweep"])
@@ -144,33 +173,22 @@ def test_a_folder_that_cannot_be_read_is_not_an_empty_one(store: Store) -> None:
 def test_a_failed_write_leaves_neither_file_nor_debris(
     store: Store, small: CellConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(table: pa.Table, path: Path, **_: object) -> None:
-        path.write_bytes(b"PAR1 half")
+    def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(store_module.pq, "write_table", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(StoreError, match=r"cannot be written: \[Errno 28\] No space left"):
         store.commit(result_of([small]))
     assert list(store.tasks.iterdir()) == []
 
 
-def test_commit_takes_back_the_sign_of_life(store: Store, small: CellConfig) -> None:
-    store.sign_of_life("p", [small.id], 2)
-    (sign,) = store.signs_of_life()
-    assert (sign.pack, sign.cells, sign.tasks_done, sign.alive()) == ("p", (small.id,), 2, True)
+def test_a_file_system_without_fsync_will_do(store: Store, small: CellConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    def without(descriptor: int) -> None:
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(os, "fsync", without)
     store.commit(result_of([small]))
-    assert store.signs_of_life() == []
-
-
-def test_signs_of_dead_workers_are_recognised() -> None:
-    here = os.uname().nodename
-    child = os.fork()
-    if child == 0:
-        os._exit(0)
-    os.waitpid(child, 0)
-    assert not SignOfLife("p", (), 1, here, child, 1e12).alive()
-    assert not SignOfLife("p", (), 1, "elsewhere", 1, 0.0).alive()
-    assert SignOfLife("p", (), 1, "elsewhere", 1, 1e12).alive()
+    assert store.committed() == ["p"]
 
 
 def test_another_schema_version_is_refused(store: Store, small: CellConfig) -> None:

@@ -76,14 +76,23 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 def test_a_sweep_ends_with_a_complete_store(swept: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
     space, out = swept
-    assert {path.name for path in out.iterdir()} == {"sweep.json", "tasks", "cells", "running", "tune"}
+    assert {path.name for path in out.iterdir()} == {
+        "sweep.json",
+        "tasks",
+        "cells",
+        "running",
+        "states",
+        "driver",
+        "tune",
+    }
     cells = Store(out).read_cells().to_pandas()
     assert set(cells["cell"]) == {cell.id for cell in load_space(space).cells}
     assert set(cells.loc[cells["lr"] > 1, "status"]) == {"diverged"}
     assert set(cells.loc[cells["lr"] < 1, "status"]) == {"finished"}
     assert len(rows_of(out)) == 12 * 4
-    expected = {"cells": 12, "finished": 8, "diverged": 4, "running": 0, "missing": 0, "others": 0}
-    assert status(out, capsys) == expected
+    expected = {"cells": 12, "finished": 8, "diverged": 4, "running": 0, "failed": 0, "missing": 0, "others": 0}
+    found = status(out, capsys)
+    assert {name: found[name] for name in expected} == expected
     described = json.loads((out / "sweep.json").read_text())
     assert described["axes"] == {"seed": [1, 5], "lr": [0.1, 0.5, 1.7e308], "sigma": [0.1, 0.4]}
     assert described["driver"]["numpy_version"] == np.__version__
@@ -188,11 +197,11 @@ def test_a_pack_that_fails_is_shown_and_does_not_stop_the_others(
     space = write_space(tmp_path / "space.py", [], **{**BASE, "width": f"tune.grid_search([{impossible}, 8])"})
     result = sweep(space, tmp_path / "out", "--no-progress")
     assert result.returncode == 1
-    assert "1 of 2 cells finished, 0 diverged, 1 missing" in result.stdout
+    assert "1 of 2 cells finished, 0 diverged, 1 failed, 0 missing" in result.stdout
     assert result.stderr.count(" failed: ") == 1
     assert result.stderr.count("\n") < 6
     assert "run the same command again" in result.stderr
-    assert status(tmp_path / "out", capsys)["missing"] == 1
+    assert status(tmp_path / "out", capsys)["failed"] == 1
 
 
 def test_ctrl_c_stops_in_order_and_the_same_command_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -62,10 +62,10 @@ def test_several_tasks_a_report_change_no_number(pack: Pack, store: Store) -> No
 
 def test_a_finished_pack_is_in_the_store(pack: Pack, store: Store) -> None:
     trainable = LopTrainable({"pack": pack.to_config(), "store": str(store.root)})
-    assert [sign.pack for sign in store.signs_of_life()] == [pack.id]
+    assert [sign.pack for sign in store.unfinished.signs_of_life()] == [pack.id]
     run(trainable)
     assert store.committed() == [pack.id]
-    assert store.signs_of_life() == []
+    assert store.unfinished.signs_of_life() == []
     cells = store.read_cells().to_pandas()
     assert list(cells["cell"]) == [cell.id for cell in pack.cells]
     assert set(cells["status"]) == {"finished"}
@@ -128,7 +128,7 @@ def test_a_foreign_checkpoint_is_refused(pack: Pack, tmp_path: Path) -> None:
     first = LopTrainable(pack.to_config())
     first.save_checkpoint(str(tmp_path))
     second = LopTrainable({"seed": 99})
-    with pytest.raises(StateError, match="the state's cells"):
+    with pytest.raises(StateError, match="the state's trajectories"):
         second.load_checkpoint(str(tmp_path))
 
 

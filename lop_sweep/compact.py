@@ -1,0 +1,88 @@
+"""Merge the files of finished packs into few large ones, at any moment, while a sweep runs as well.
+
+A merged file is written beside those that it replaces and says which packs it holds; only then are these removed. A
+crash in between leaves rows that are there twice: `lop_sweep.store` counts them once, and the next compaction or sweep
+removes the smaller files. A reader that knows nothing of this may see rows twice for as long as the removal takes, but
+never misses one.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import pyarrow.parquet as pq
+
+from lop_sweep.config import digest
+from lop_sweep.files import fault_point, names_in, reading
+from lop_sweep.lease import hold_lease
+from lop_sweep.parquet import check_seal, read_tables
+from lop_sweep.schema import CELLS, TASKS
+from lop_sweep.store import MERGED, Part, Store
+
+ROWS = 500_000
+"""About how many rows of tasks a merged file holds; half of that is left as it is."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Compaction:
+    """What a compaction did: how many pairs of files there were and are, and how many packs are in them."""
+
+    before: int
+    after: int
+    packs: int
+
+
+def compact(store: Store, rows: int = ROWS) -> Compaction:
+    """Merge what can be merged.
+
+    Args:
+        store: the sweep directory.
+        rows: about how many rows of tasks a merged file is to hold.
+
+    Raises:
+        SweepError: another compaction or repair is at work.
+        StoreError: a file is damaged (it is not merged with sound ones), or cannot be read or written.
+    """
+    store.check()
+    with hold_lease(store.maintenance, lambda: {"maintenance": "compact"}):
+        before = len(names_in(store.cells, ".parquet"))
+        store.tidy()
+        for group in _groups(store, store.parts(), rows):
+            _merge(store, group)
+            fault_point("compact.merged")
+            store.tidy()
+        parts = store.parts()
+    return Compaction(before, len(parts), sum(len(part.packs) for part in parts))
+
+
+def _groups(store: Store, parts: Iterable[Part], rows: int) -> Iterator[list[Part]]:
+    """Parts to merge into one, two at least."""
+    group: list[Part] = []
+    size = 0
+    for part in parts:
+        path = store.file("tasks", part.name)
+        with reading(path):
+            own = pq.read_metadata(path).num_rows
+        if own > rows // 2:
+            continue
+        if size + own > rows and len(group) > 1:
+            yield group
+            group, size = [], 0
+        group.append(part)
+        size += own
+    if len(group) > 1:
+        yield group
+
+
+def _merge(store: Store, group: list[Part]) -> None:
+    packs = tuple(sorted(pack for part in group for pack in part.packs))
+    paths = {folder: [store.file(folder, part.name) for part in group] for folder in ("tasks", "cells")}
+    for path in [*paths["tasks"], *paths["cells"]]:
+        check_seal(path)
+    merged = Part(MERGED + digest(packs), packs)
+    _log.info("merging %d packs into %s", len(packs), merged.name)
+    store.commit_part(merged, read_tables(paths["tasks"], TASKS), read_tables(paths["cells"], CELLS))

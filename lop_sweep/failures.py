@@ -1,0 +1,94 @@
+"""Records of packs that kept failing: `failed/<pack>.json`, with the traceback, until their cells are finished."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Collection
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from lop_sweep.errors import MissingFileError, StoreError
+from lop_sweep.files import names_in, read_json, reading, write_json, writing
+from lop_sweep.pack import Pack
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A pack that failed for good.
+
+    Attributes:
+        pack: its id.
+        cells: the ids of its cells.
+        reason: the last line of the traceback.
+        traceback: all of it.
+        attempts: how often it was tried.
+        time: of the last failure, in seconds since 1970.
+    """
+
+    pack: str
+    cells: tuple[str, ...]
+    reason: str
+    traceback: str
+    attempts: int
+    time: float
+
+
+class FailureLog:
+    """The failure records of a sweep directory.
+
+    Args:
+        root: the sweep directory.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.folder = root / "failed"
+
+    def record(self, pack: Pack, traceback: str, attempts: int) -> Failure:
+        """Write down that a pack failed.
+
+        Raises:
+            StoreError: it cannot be written.
+        """
+        lines = traceback.strip().splitlines() or ["no traceback was kept"]
+        cells = tuple(cell.id for cell in pack.cells)
+        failure = Failure(pack.id, cells, lines[-1].strip(), traceback, attempts, time.time())
+        with writing(self.folder):
+            self.folder.mkdir(exist_ok=True)
+            write_json(self.folder / f"{pack.id}.json", asdict(failure), indent=1)
+        return failure
+
+    def read(self) -> list[Failure]:
+        """All records, newest first. Damaged ones are left out and reported.
+
+        Raises:
+            StoreError: the folder cannot be read.
+        """
+        found = []
+        for pack in names_in(self.folder, ".json"):
+            path = self.folder / f"{pack}.json"
+            try:
+                content = read_json(path)
+                with reading(path):
+                    found.append(Failure(**{**content, "cells": tuple(content["cells"])}))
+            except MissingFileError:
+                continue
+            except StoreError as error:
+                _log.warning("%s; not used", error)
+        return sorted(found, key=lambda failure: -failure.time)
+
+    def forget(self, done: Collection[str]) -> None:
+        """Remove the records whose cells are all finished by now.
+
+        Args:
+            done: ids of finished cells.
+
+        Raises:
+            StoreError: one cannot be removed.
+        """
+        with writing(self.folder):
+            for failure in self.read():
+                if set(failure.cells) <= set(done):
+                    (self.folder / f"{failure.pack}.json").unlink(missing_ok=True)

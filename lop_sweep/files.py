@@ -1,0 +1,211 @@
+"""Files that are there whole or not at all: atomic writing, sealed JSON, one-line errors, and leftovers.
+
+A file is written under a temporary name beside its own, hidden from Parquet readers, forced to the disk and renamed. So
+a reader never sees half of one, and a writer that dies leaves nothing but a temporary, which names its writer.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from lop_sweep.config import digest
+from lop_sweep.errors import MissingFileError, StoreError, one_line
+from lop_sweep.process import ProcessMark, host_name
+
+FAULTS = "LOP_SWEEP_FAULTS"
+"""Environment variable for tests: a folder of tickets. Who reaches a fault point and finds its ticket dies at once."""
+
+_CHECKSUM = "checksum"
+_ABANDONED_SECONDS = 3600.0
+"""After so long untouched, a temporary of another machine is taken for abandoned."""
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn what goes wrong when `path` is read, damage included, into a one-line `StoreError`."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise MissingFileError(f"{path}: cannot be read: {one_line(error)}") from error
+    except (OSError, ValueError, TypeError, KeyError, pa.ArrowException) as error:
+        raise StoreError(f"{path}: cannot be read: {one_line(error)}") from error
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn what goes wrong when `path` is written into a one-line `StoreError`."""
+    try:
+        yield
+    except (OSError, pa.ArrowException) as error:
+        raise StoreError(f"{path}: cannot be written: {one_line(error)}") from error
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file atomically and durably: after a crash at any moment, `path` is what it was or what it is to be."""
+    temporary = path.with_name(f".{path.name}~{host_name()}~{os.getpid()}")
+    place = path.parent.name
+    try:
+        with temporary.open("wb") as file:
+            half = len(content) // 2
+            file.write(content[:half])
+            file.flush()
+            fault_point(f"{place}.half")
+            file.write(content[half:])
+            file.flush()
+            _sync(file.fileno())
+        fault_point(f"{place}.written")
+        temporary.replace(path)
+        _sync_folder(path.parent)
+    finally:
+        with suppress(OSError):  # the error that led here says more
+            temporary.unlink(missing_ok=True)
+    fault_point(f"{place}.renamed")
+
+
+def write_json(path: Path, content: dict[str, Any], indent: int | None = None) -> None:
+    """Write a JSON object atomically, with a checksum of its content in it."""
+    sealed = {**content, _CHECKSUM: digest(content)}
+    write_bytes(path, json.dumps(sealed, indent=indent).encode() + b"\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """What `write_json` wrote.
+
+    Raises:
+        MissingFileError: there is no such file.
+        StoreError: the file cannot be read, or its content is not what was written.
+    """
+    with reading(path):
+        content = json.loads(path.read_bytes())
+    if not isinstance(content, dict) or content.pop(_CHECKSUM, None) != digest(content):
+        raise StoreError(f"{path}: is damaged: its checksum does not fit its content")
+    return content
+
+
+def names_in(folder: Path, ending: str) -> list[str]:
+    """The names, without `ending`, of a folder's visible files that have it, sorted; none if there is no folder.
+
+    Raises:
+        StoreError: the folder cannot be read.
+    """
+    with reading(folder):
+        try:
+            names = os.listdir(folder)
+        except FileNotFoundError:
+            return []
+    return sorted(name.removesuffix(ending) for name in names if name.endswith(ending) and not name.startswith("."))
+
+
+def abandoned(folder: Path) -> list[Path]:
+    """Temporaries in `folder` whose writer is dead, or, if it was on another machine, has not touched it for an hour.
+
+    Raises:
+        StoreError: the folder cannot be read.
+    """
+    found = []
+    with reading(folder):
+        entries = [path for path in folder.glob(".*~*~*") if path.is_file()]
+    for path in entries:
+        _, host, pid = path.name.rsplit("~", 2)
+        here = host == host_name() and pid.isdigit()
+        with suppress(FileNotFoundError):  # renamed since the folder was listed
+            idle = time.time() - path.stat().st_mtime > _ABANDONED_SECONDS
+            if idle or (here and not ProcessMark.exists(int(pid))):
+                found.append(path)
+    return sorted(found)
+
+
+def set_aside(root: Path, path: Path) -> Path:
+    """Move a file of the sweep directory `root` to the same place under `root/aside`, and say where it is now.
+
+    Raises:
+        StoreError: it cannot be moved.
+    """
+    target = root / "aside" / path.relative_to(root)
+    with writing(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        number = 1
+        while target.exists():
+            number += 1
+            target = target.with_name(f"{path.name}.{number}")
+        path.replace(target)
+    return target
+
+
+def local_path(path: str | Path) -> Path:
+    """`path` as an absolute path.
+
+    Raises:
+        StoreError: it is empty or a URI.
+    """
+    if not str(path) or "://" in str(path):
+        raise StoreError(f"{str(path)!r} is no directory on this machine's file systems; give a path")
+    return Path(path).absolute()
+
+
+def writable_folder(path: str | Path) -> Path:
+    """Make a folder, if need be, and see that it can be written to.
+
+    Raises:
+        StoreError: it cannot.
+    """
+    folder = local_path(path)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    check_writable(folder)
+    return folder
+
+
+def check_writable(folder: Path) -> None:
+    """See that a folder is there and takes a file with content in it; a full disk takes only empty ones.
+
+    Raises:
+        StoreError: it does not.
+    """
+    probe = folder / f".probe~{host_name()}~{os.getpid()}"
+    with writing(folder):
+        try:
+            with probe.open("wb") as file:
+                file.write(bytes(2**16))
+                file.flush()
+                _sync(file.fileno())
+        finally:
+            probe.unlink(missing_ok=True)
+
+
+def fault_point(name: str) -> None:
+    """Die here, as from a `kill -9`, if a test has left a ticket of this name; see `FAULTS`."""
+    folder = os.environ.get(FAULTS)
+    if folder is None:
+        return
+    try:
+        Path(folder, name).unlink()
+    except FileNotFoundError:
+        return
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _sync(descriptor: int) -> None:
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # file systems without it
+            raise
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        _sync(descriptor)
+    finally:
+        os.close(descriptor)

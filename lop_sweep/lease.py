@@ -1,0 +1,271 @@
+"""A sweep directory has one driver at a time: leases that are taken, renewed, lost and taken over.
+
+    driver/<number>.json    the lease; the highest number holds
+    driver/<token>.stop     its holder has been asked to stop, and so are its workers
+
+Whoever wants to drive makes the file with the next number, which only one can (a hard link to a name that is taken
+fails). Numbers are never used again, so two that see the same dead lease cannot both take it over. The holder renews
+its file every few seconds, under the same name. On the holder's own machine the process table says whether it lives;
+from elsewhere, a lease that does not change while it is being watched is dead, whatever the clocks say. A holder that
+finds a higher number, or its own file gone, has lost the lease and must stop.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lop_sweep.errors import MissingFileError, StoreError, SweepError
+from lop_sweep.files import names_in, read_json, reading, write_json, writing
+from lop_sweep.process import ProcessMark
+
+BEAT_SECONDS = 5.0
+WATCH_SECONDS = 30.0
+"""A lease on another machine that does not change for so long is dead."""
+
+_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
+"""What file systems without hard links answer."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class LeaseState:
+    """What a lease file says.
+
+    Attributes:
+        number: its number.
+        token: 16 random digits.
+        process: who holds it.
+        started: when it was taken, seconds since 1970.
+        time: when it was last renewed, seconds since 1970, by the holder's clock.
+        beat: how often it has been renewed.
+        released: whether the holder has ended in order.
+        activity: what the holder is doing, for people; keys as the holder likes.
+    """
+
+    number: int
+    token: str
+    process: ProcessMark
+    started: float
+    time: float
+    beat: int
+    released: bool
+    activity: dict[str, Any] = field(default_factory=dict)
+
+
+class Lease:
+    """A lease that this process holds.
+
+    Args:
+        folder: where the leases are.
+        state: what it was taken with.
+        activity: called at each renewal, for `LeaseState.activity`.
+        on_loss: called once, from another thread, with the reason, when the lease is lost.
+    """
+
+    def __init__(
+        self, folder: Path, state: LeaseState, activity: Callable[[], dict[str, Any]], on_loss: Callable[[str], None]
+    ) -> None:
+        self.number, self.token = state.number, state.token
+        self._folder, self._state, self._activity, self._on_loss = folder, state, activity, on_loss
+        self._beat = 0
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
+        self._thread.start()
+
+    def release(self) -> None:
+        """End it: the next one need not wait."""
+        self._ended.set()
+        self._thread.join()
+        if self._lost() is None:
+            with suppress(StoreError):  # a directory that is full or gone needs no release
+                self._write(released=True)
+        with suppress(OSError):
+            stop_file(self._folder, self.token).unlink(missing_ok=True)
+
+    def announce_stop(self) -> None:
+        """Tell the workers to save what they have and return."""
+        with suppress(OSError):  # in a directory that is full or gone there is nothing to save to
+            stop_file(self._folder, self.token).touch()
+
+    def _keep(self) -> None:
+        while not self._ended.wait(BEAT_SECONDS):
+            reason = self._lost()
+            if reason is not None:
+                self._on_loss(reason)
+                return
+            try:
+                self._write()
+            except StoreError as error:
+                _log.warning("the lease cannot be renewed: %s", error)
+
+    def _lost(self) -> str | None:
+        try:
+            numbers = _numbers(self._folder)
+        except StoreError as error:
+            return str(error)
+        if numbers and numbers[-1] > self.number:
+            return f"{self._folder.parent}: another lop-sweep has taken over, because this one was silent too long"
+        if self.number not in numbers:
+            return f"{self._folder.parent}: is no longer there, or no longer ours"
+        return None
+
+    def _write(self, released: bool = False) -> None:
+        self._beat += 1
+        _write(
+            self._folder, self._state, time=time.time(), beat=self._beat, released=released, activity=self._activity()
+        )
+
+
+@contextmanager
+def hold_lease(
+    folder: Path, activity: Callable[[], dict[str, Any]], on_loss: Callable[[str], None] = lambda reason: None
+) -> Iterator[Lease]:
+    """Be the only one at work on a sweep directory for the length of a `with` block.
+
+    Args:
+        folder: where the leases are; made if need be.
+        activity: called at each renewal; says what this process is doing, in JSON values.
+        on_loss: called from another thread when the lease is lost; the block should then end soon.
+
+    Raises:
+        SweepError: another process is at work; the message says what it is doing.
+        StoreError: the folder cannot be read or written.
+    """
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    lease = Lease(folder, _take(folder, activity()), activity, on_loss)
+    try:
+        yield lease
+    finally:
+        lease.release()
+
+
+def stop_file(folder: Path, token: str) -> Path:
+    """The file that is there once the holder of a lease has been asked to stop."""
+    return folder / f"{token}.stop"
+
+
+def read_lease(folder: Path) -> LeaseState | None:
+    """The newest lease, released or not; None where there is none that can be read.
+
+    Raises:
+        StoreError: the folder cannot be read.
+    """
+    for number in reversed(_numbers(folder)):
+        path = _path(folder, number)
+        try:
+            content = read_json(path)
+            with reading(path):
+                return LeaseState(**{**content, "process": ProcessMark.from_json(content["process"])})
+        except MissingFileError:
+            continue
+        except StoreError as error:
+            _log.warning("%s; taken for dead", error)
+            return None
+    return None
+
+
+def _take(folder: Path, activity: dict[str, Any]) -> LeaseState:
+    while True:
+        numbers = _numbers(folder)
+        holder = read_lease(folder)
+        if holder is not None and not holder.released:
+            _refuse_if_alive(folder, holder)
+            _log.warning("%s has died at work on %s; taking over", holder.process, folder.parent)
+        now = time.time()
+        mine = LeaseState(
+            number=numbers[-1] + 1 if numbers else 1,
+            token=secrets.token_hex(8),
+            process=ProcessMark.current(),
+            started=now,
+            time=now,
+            beat=0,
+            released=False,
+            activity=activity,
+        )
+        if _create(folder, mine):
+            with writing(folder):
+                for number in numbers:
+                    _path(folder, number).unlink(missing_ok=True)
+            return mine
+
+
+def _refuse_if_alive(folder: Path, holder: LeaseState) -> None:
+    alive = holder.process.alive()
+    if alive is None:
+        _log.info("%s was at work on %s; seeing whether it still is", holder.process, folder.parent)
+        alive = _changes(folder, holder)
+    if alive:
+        doing = ", ".join(f"{key}: {value}" for key, value in holder.activity.items())
+        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(holder.started))
+        raise SweepError(
+            f"{folder.parent}: {holder.process} has been at work here since {since} ({doing}); "
+            "wait for it or stop it, then run the same command again; lop-sweep status shows how far it is"
+        )
+
+
+def _changes(folder: Path, holder: LeaseState) -> bool:
+    deadline = time.monotonic() + WATCH_SECONDS
+    while time.monotonic() < deadline:
+        time.sleep(min(1.0, WATCH_SECONDS / 10))
+        now = read_lease(folder)
+        if now is None or now.released:
+            return False
+        if (now.number, now.beat) != (holder.number, holder.beat):
+            return True
+    return False
+
+
+def _create(folder: Path, state: LeaseState) -> bool:
+    """Make the file of a new lease, whole from the start; False if somebody else has just made it."""
+    draft = folder / f"draft-{state.token}"
+    with writing(folder):
+        write_json(draft, _content(state))
+        try:
+            os.link(draft, _path(folder, state.number))
+        except FileExistsError:
+            return False
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            return _create_without_links(_path(folder, state.number), draft.read_bytes())
+        finally:
+            draft.unlink(missing_ok=True)
+    return True
+
+
+def _create_without_links(path: Path, content: bytes) -> bool:
+    try:
+        with path.open("xb") as file:
+            file.write(content)
+    except FileExistsError:
+        return False
+    return True
+
+
+def _write(folder: Path, state: LeaseState, **changes: Any) -> None:
+    with writing(folder):
+        write_json(_path(folder, state.number), {**_content(state), **changes})
+
+
+def _content(state: LeaseState) -> dict[str, Any]:
+    return {**vars(state), "process": state.process.to_json()}
+
+
+def _path(folder: Path, number: int) -> Path:
+    return folder / f"{number:06}.json"
+
+
+def _numbers(folder: Path) -> list[int]:
+    return sorted(int(name) for name in names_in(folder, ".json") if name.isdigit())

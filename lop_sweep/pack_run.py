@@ -1,0 +1,173 @@
+"""One pack on its way through its tasks: where it starts, when it saves, how it ends. Knows the store, but no Ray."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from lop_sweep import machine
+from lop_sweep.errors import StateError
+from lop_sweep.experiment import Experiment
+from lop_sweep.metrics import TaskMeasures, stack_measures, unstack_measures
+from lop_sweep.pack import Pack
+from lop_sweep.pack_state import PackState, assemble, merge_numerics
+from lop_sweep.schema import PackResult
+from lop_sweep.store import Store
+
+_SIGN_OF_LIFE_SECONDS = 5.0
+
+Starts = Sequence[tuple[str, int]]
+"""For each cell of a pack, a saved state (its path within the sweep directory) and the cell's place in it."""
+
+
+class PackRun:
+    """A pack's experiment together with its place in a sweep directory.
+
+    It goes on from the pack's own checkpoint if there is one, else from `starts`, else from the beginning.
+
+    Args:
+        pack: the pack.
+        dtype: "float64" or "float32".
+        store: the sweep directory; None to keep nothing.
+        checkpoint_every: seconds between two checkpoints; they are taken between tasks, or between fresh networks.
+        keep_state: whether to keep the state after the last task, for longer sequences.
+        starts: states of the same trajectories, from which the pack may go on.
+        stop_file: a path; once a file is there, the pack is saved after the task at hand and `run_tasks` returns.
+
+    Attributes:
+        pack, experiment: what is run.
+        history: the rows so far.
+        note: what was wrong with a saved state that was there but not used; empty if nothing was.
+
+    Raises:
+        ConfigError: the cells do not fit together, or `dtype` is unknown.
+        StoreError: the sweep directory cannot be read or written.
+    """
+
+    def __init__(
+        self,
+        pack: Pack,
+        dtype: str = "float64",
+        store: Store | None = None,
+        checkpoint_every: float = 60.0,
+        keep_state: bool = False,
+        starts: Starts = (),
+        stop_file: Path | None = None,
+    ) -> None:
+        self.pack = pack
+        self.experiment = Experiment(pack.cells, dtype)
+        self.history: list[TaskMeasures] = []
+        self.note = ""
+        self._store, self._checkpoint_every, self._keep_state = store, checkpoint_every, keep_state
+        self._numerics = {
+            "engine": "fast", "dtype": dtype, "device": "cpu", **machine.describe_numerics(),
+        }  # fmt: skip
+        self._stop_file = stop_file
+        self._last_sign = float("-inf")
+        self._last_checkpoint = time.monotonic()
+        self._saved: tuple[int, int] | None = (0, 0)
+        if store is not None:
+            self._find_start(store, starts)
+            self._give_sign_of_life()
+
+    @property
+    def tasks_left(self) -> int:
+        """Tasks that remain to be run."""
+        return self.experiment.tasks - self.experiment.tasks_done
+
+    def run_tasks(self, count: int) -> list[TaskMeasures]:
+        """Run up to `count` of the tasks that remain, with checkpoints on the way; returns their rows."""
+        rows: list[TaskMeasures] = []
+        while self.tasks_left and len(rows) < count:
+            rows.append(self.experiment.run_task())
+            self.history.append(rows[-1])
+            if self.tasks_left and self._between():
+                break
+        return rows
+
+    def finish(self) -> np.ndarray:
+        """After the last task: keep the state, train the fresh networks, write the pack to the store.
+
+        Returns:
+            (P, fresh_baseline) losses of the fresh networks, nats.
+        """
+        state = self.state()
+        if self._store is not None and self._keep_state and state.progress[1] == 0:
+            self._store.unfinished.keep(state)
+        while self.experiment.fresh_remaining:
+            self.experiment.run_fresh_network()
+            self._between()
+        if self._store is not None:
+            self._store.commit(self._result())
+            self._saved = None
+        return self.experiment.fresh_ce
+
+    def state(self) -> PackState:
+        """Everything that the continuation needs."""
+        history = stack_measures(self.history) if self.history else {}
+        return PackState(self.pack, self.experiment.state_dict(), history, self._numerics)
+
+    def load(self, state: PackState) -> None:
+        """Go on from a state of the same pack, or of cells with the same trajectories.
+
+        Raises:
+            StateError: it is not such a state; nothing has been changed.
+        """
+        self.experiment.load_state_dict(state.experiment)
+        self.history = unstack_measures(dict(state.history)) if state.history else []
+        self._numerics = merge_numerics(state.numerics, self._numerics)
+        self._saved = state.progress
+
+    def checkpoint(self) -> None:
+        """Save now, unless there is nothing new, or nothing to save to, or the pack is finished.
+
+        Raises:
+            StoreError: the checkpoint cannot be written.
+        """
+        progress = (self.experiment.tasks_done, self.experiment.fresh_ce.shape[1])
+        if self._store is not None and self._saved is not None and progress != self._saved:
+            self._store.unfinished.save(self.state())
+            self._saved = progress
+        self._last_checkpoint = time.monotonic()
+
+    def _find_start(self, store: Store, starts: Starts) -> None:
+        state, self.note = store.unfinished.load(self.pack)
+        try:
+            if state is None and starts:
+                state = _from_starts(store.root, self.pack, starts)
+            if state is not None:
+                self.load(state)
+        except StateError as error:
+            self.note = f"{self.note}{error}; not used, starting from the beginning"
+
+    def _between(self) -> bool:
+        """Between two pieces of work: give a sign of life, save if it is time; returns whether to stop."""
+        self._give_sign_of_life()
+        stop = self._stop_file is not None and self._stop_file.exists()
+        if stop or time.monotonic() - self._last_checkpoint >= self._checkpoint_every:
+            self.checkpoint()
+        return stop
+
+    def _give_sign_of_life(self) -> None:
+        if self._store is not None and time.monotonic() - self._last_sign > _SIGN_OF_LIFE_SECONDS:
+            self._last_sign = time.monotonic()
+            self._store.unfinished.sign_of_life(self.pack, self.experiment.tasks_done)
+
+    def _result(self) -> PackResult:
+        return PackResult(
+            pack=self.pack.id,
+            cells=self.pack.cells,
+            history=stack_measures(self.history),
+            fresh_ce=self.experiment.fresh_ce,
+            diverged_at=self.experiment.diverged_at,
+            seconds=self.experiment.seconds,
+            numerics=self._numerics,
+        )
+
+
+def _from_starts(root: Path, pack: Pack, starts: Starts) -> PackState:
+    states = {name: PackState.load(root / name) for name in dict.fromkeys(name for name, _ in starts)}
+    return assemble(pack, [(states[name], index) for name, index in starts])

@@ -1,0 +1,128 @@
+"""Compute packs on the Ray at hand, round after round, until none is left that could be.
+
+One round is one `Tuner.fit()`. A round ends early when Ray Tune gives up, after its memory monitor has killed a worker
+for example; the next one computes what is still missing, from the checkpoints.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import ray
+from ray import tune
+
+from lop_sweep.errors import one_line
+from lop_sweep.files import check_writable
+from lop_sweep.lease import Lease
+from lop_sweep.options import SweepOptions
+from lop_sweep.pack import Pack, expand
+from lop_sweep.plan import Assignment
+from lop_sweep.progress import Progress, TrialWatch
+from lop_sweep.stopping import Stop, TuneStopper
+from lop_sweep.store import Store
+from lop_sweep.trainable import LopTrainable
+
+_log = logging.getLogger(__name__)
+
+
+def compute(
+    missing: Callable[[], Sequence[Assignment]],
+    store: Store,
+    options: SweepOptions,
+    lease: Lease,
+    progress: Progress,
+    stop: Stop,
+    keep_state: bool,
+) -> tuple[dict[str, str], str]:
+    """Compute what is missing.
+
+    Args:
+        missing: what is missing now, packs that failed in an earlier round included.
+        store: the sweep directory.
+        options: how.
+        lease: the driver's.
+        progress: is kept up to date.
+        stop: ends it early.
+        keep_state: whether trials keep their last state.
+
+    Returns:
+        Why packs failed, by pack id; and why Tune kept giving up, or "" if it did not.
+
+    Raises:
+        StoreError: the sweep directory cannot be written.
+    """
+    failed: dict[str, str] = {}
+    reason, idle_rounds, far = "", 0, -1
+    while not stop:
+        packs = [assignment for assignment in missing() if assignment.pack.id not in failed]
+        before, far = far, _how_far(store)
+        idle_rounds = 0 if far > before else idle_rounds + 1
+        if not packs:
+            break
+        if idle_rounds > options.max_failures:
+            return failed, reason
+        watch = TrialWatch([a.pack for a in packs], store, progress, stop, options.max_failures)
+        reason = _fit(packs, store, options, lease, watch, stop, keep_state)
+        failed |= watch.failed
+        if not reason:
+            break
+        _log.warning("Ray Tune ended early: %s; going round again over what is missing", reason)
+    return failed, ""
+
+
+def _how_far(store: Store) -> int:
+    """A number that grows whenever a pack is finished or a checkpoint is taken."""
+    finished = len(store.committed())
+    tasks = sum(p.tasks_done + p.fresh_done for points in store.unfinished.start_points().values() for p in points)
+    return finished + tasks
+
+
+def _fit(
+    packs: Sequence[Assignment],
+    store: Store,
+    options: SweepOptions,
+    lease: Lease,
+    watch: TrialWatch,
+    stop: Stop,
+    keep_state: bool,
+) -> str:
+    """One round; returns why Tune gave up, or "" if it did not."""
+    param_space = {
+        "pack": tune.grid_search([assignment.to_config() for assignment in packs]),
+        "dtype": options.dtype,
+        "tasks_per_report": options.tasks_per_report,
+        "checkpoint_every": options.checkpoint_every,
+        "keep_state": keep_state,
+        "store": str(store.root),
+        "driver": lease.token,
+    }
+    tuner = tune.Tuner(
+        LopTrainable,
+        param_space=param_space,
+        tune_config=tune.TuneConfig(
+            reuse_actors=True,
+            trial_name_creator=_pack_id,
+            trial_dirname_creator=_pack_id,
+        ),
+        run_config=tune.RunConfig(
+            name="tune",
+            storage_path=str(store.root),
+            verbose=0,
+            callbacks=[watch],
+            stop=TuneStopper(stop, lease.announce_stop),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            failure_config=tune.FailureConfig(max_failures=options.max_failures),
+        ),
+    )
+    try:
+        tuner.fit()
+    except (RuntimeError, OSError, tune.TuneError, ray.exceptions.RayError) as error:
+        check_writable(store.cells)  # a disk that is full or gone is the reason for everything else
+        return one_line(error)
+    return ""
+
+
+def _pack_id(trial: Any) -> str:
+    return Pack(expand({key: value for key, value in trial.config["pack"].items() if key != "starts"})).id

@@ -1,0 +1,160 @@
+"""Where a sweep stands, from its directory alone: while it runs or afterwards, from any machine that sees it."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lop_sweep.config import CellConfig
+from lop_sweep.failures import Failure
+from lop_sweep.lease import WATCH_SECONDS, read_lease
+from lop_sweep.plan import requested_cells
+from lop_sweep.schema import DIVERGED
+from lop_sweep.store import Store
+
+STATES: tuple[str, ...] = ("finished", "diverged", "running", "failed", "missing")
+"""What a cell can be: its whole sequence has finite numbers; its sequence is complete but has NaN from some task on; a
+worker is at it; it kept failing; none of these."""
+
+_SILENT_SECONDS = 4 * WATCH_SECONDS
+
+
+@dataclass(frozen=True)
+class Driver:
+    """The newest command that computes, or computed, cells of a sweep.
+
+    Attributes:
+        process: which process, on which machine.
+        alive: whether it still runs, as far as can be told from here.
+        released: whether it has ended in order.
+        cells: how many cells it set out to compute.
+        done: how many of them it has done; those under way count by their share of tasks.
+        seconds: how long it has been at it.
+    """
+
+    process: str
+    alive: bool
+    released: bool
+    cells: int
+    done: float
+    seconds: float
+
+    @property
+    def rate(self) -> float:
+        """Cells a second; NaN as long as nothing is done."""
+        return self.done / self.seconds if self.done > 0 and self.seconds > 0 else float("nan")
+
+    @property
+    def seconds_left(self) -> float:
+        """How long the rest will take at this rate; NaN as long as nothing is done."""
+        return (self.cells - self.done) / self.rate
+
+
+@dataclass(frozen=True)
+class Status:
+    """How many of the cells that a sweep asked for are in which state.
+
+    Attributes:
+        cells: cells that were asked for; the sum of the five after it.
+        finished, diverged, running, failed, missing: as in `STATES`.
+        others: finished cells in the directory that the newest request does not name.
+        axes: for each field that varies, for each of its values, how many of its cells are in which state.
+        driver: who is, or was, at work; None where that is not known.
+        failures: the newest first.
+        kept_states, kept_bytes: packs whose last state is kept for longer sequences, and what that takes on the disk.
+    """
+
+    cells: int
+    finished: int
+    diverged: int
+    running: int
+    failed: int
+    missing: int
+    others: int
+    axes: Mapping[str, Mapping[Any, Counter[str]]]
+    driver: Driver | None = None
+    failures: tuple[Failure, ...] = ()
+    kept_states: int = 0
+    kept_bytes: int = 0
+
+    @property
+    def complete(self) -> bool:
+        """Whether every cell's sequence is complete."""
+        return self.finished + self.diverged == self.cells
+
+
+def sweep_status(store: Store) -> Status:
+    """Where a sweep stands.
+
+    Raises:
+        StoreError: the directory is not a sweep directory, or a file in it is damaged.
+    """
+    store.check()
+    description = store.read_sweep() or {}
+    return count_states(store, requested_cells(description), tuple(description.get("axes", ())))
+
+
+def count_states(store: Store, cells: Iterable[CellConfig], axes: Iterable[str] = ()) -> Status:
+    """In which state each of `cells` is.
+
+    Args:
+        store: the sweep directory.
+        cells: the cells that were asked for.
+        axes: the fields to count by, too.
+
+    Raises:
+        StoreError: a file is damaged.
+    """
+    requested = {cell.id: cell for cell in cells}
+    table = store.read_cells(["cell", "status"])
+    done = dict(zip(table["cell"].to_pylist(), table["status"].to_pylist(), strict=True))
+    failures = tuple(f for f in store.failures.read() if not done.keys() >= set(f.cells))
+    running = {cell for sign in store.unfinished.signs_of_life() if sign.alive() for cell in sign.cells}
+    failed = {cell for failure in failures for cell in failure.cells}
+
+    def state(cell: str) -> str:
+        if cell in done:
+            return "diverged" if done[cell] == DIVERGED else "finished"
+        return "running" if cell in running else "failed" if cell in failed else "missing"
+
+    states = {cell: state(cell) for cell in requested}
+    count = Counter(states.values())
+    by_axis: dict[str, dict[Any, Counter[str]]] = {axis: {} for axis in axes}
+    for axis, values in by_axis.items():
+        for cell, config in sorted(requested.items(), key=lambda item: getattr(item[1], axis)):
+            values.setdefault(getattr(config, axis), Counter())[states[cell]] += 1
+    return Status(
+        cells=len(requested),
+        **{name: count[name] for name in STATES},
+        others=len(done.keys() - requested.keys()),
+        axes=by_axis,
+        driver=sweep_driver(store),
+        failures=failures,
+        kept_states=len(store.unfinished.kept()),
+        kept_bytes=store.unfinished.kept_bytes(),
+    )
+
+
+def sweep_driver(store: Store) -> Driver | None:
+    """Who computes, or last computed, cells of a sweep; None where that is not known.
+
+    Raises:
+        StoreError: the folder of the leases cannot be read.
+    """
+    lease = read_lease(store.driver)
+    if lease is None:
+        return None
+    alive = lease.process.alive()
+    if alive is None:
+        alive = time.time() - lease.time < _SILENT_SECONDS
+    return Driver(
+        process=str(lease.process),
+        alive=alive and not lease.released,
+        released=lease.released,
+        cells=int(lease.activity.get("cells", 0)),
+        done=float(lease.activity.get("done", 0.0)),
+        seconds=lease.time - lease.started,
+    )

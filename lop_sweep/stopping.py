@@ -1,0 +1,99 @@
+"""Stopping a sweep in order: on Ctrl-C, on SIGTERM, or because going on makes no sense."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+from ray import tune
+
+from lop_sweep.errors import LopSweepError
+
+_log = logging.getLogger(__name__)
+
+
+class Stop:
+    """A request to stop, from whichever side comes first.
+
+    Attributes:
+        signal: the signal that asked for it, or None.
+        error: why going on makes no sense, or None.
+    """
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+        self.error: LopSweepError | None = None
+        self._requested = threading.Event()
+
+    def __bool__(self) -> bool:
+        return self._requested.is_set()
+
+    def on_signal(self, number: int) -> None:
+        """Stop because of a signal."""
+        self.signal = number
+        self._requested.set()
+
+    def because(self, error: LopSweepError) -> None:
+        """Stop because of `error`, unless something else has asked for it already."""
+        if not self:
+            self.error = error
+            self._requested.set()
+
+
+class TuneStopper(tune.Stopper):
+    """Ends Tune's loop once a stop is requested; its trials are asked to stop, and save.
+
+    Args:
+        stop: the request.
+        announce: called once when it is first seen.
+    """
+
+    def __init__(self, stop: Stop, announce: Callable[[], None]) -> None:
+        self._stop, self._announce, self._announced = stop, announce, False
+
+    def __reduce__(self) -> tuple[Any, ...]:  # Tune pickles its stoppers; nothing of ours reads that back
+        return (TuneStopper, (None, None))
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """No single trial is stopped."""
+        return False
+
+    def stop_all(self) -> bool:
+        """Whether to stop everything."""
+        if self._stop and not self._announced:
+            self._announced = True
+            self._announce()
+        return bool(self._stop)
+
+
+@contextmanager
+def stopping_on_signals(stop: Stop) -> Iterator[None]:
+    """Turn the first SIGINT or SIGTERM into a request to stop; a second one ends the process as usual.
+
+    In a thread other than the main one, where signals cannot be handled, this does nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        _log.warning("stopping: trials save what they have; once more to stop at once")
+        stop.on_signal(number)
+        restore()
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in before:
+        signal.signal(number, handle)
+    try:
+        yield
+    finally:
+        restore()

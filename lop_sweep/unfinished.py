@@ -1,0 +1,220 @@
+"""What the workers of unfinished packs leave in the sweep directory: checkpoints and signs of life.
+
+running/<pack>.state    the newest checkpoint: state and rows so far, committed by one rename
+running/<pack>.json     a sign of life: who works on the pack and how far it is; a hint, nothing depends on it
+states/<pack>.state     the state after a pack's last task, kept for longer sequences
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from lop_sweep.errors import MissingFileError, StateError, StoreError
+from lop_sweep.files import names_in, read_json, reading, set_aside, write_json, writing
+from lop_sweep.pack import Pack
+from lop_sweep.pack_state import PackState, StartPoint, start_points
+from lop_sweep.process import ProcessMark
+
+STATE = ".state"
+SILENCE_SECONDS = 600.0
+"""After so long without a sign of life, a worker on a machine that cannot be looked into is taken for dead."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class SignOfLife:
+    """What a worker last said about its pack."""
+
+    pack: str
+    cells: tuple[str, ...]
+    tasks_done: int
+    tasks: int
+    process: ProcessMark
+    time: float
+
+    def alive(self) -> bool:
+        """Whether the worker still runs, as far as can be told from here."""
+        known = self.process.alive()
+        return time.time() - self.time < SILENCE_SECONDS if known is None else known
+
+
+class Unfinished:
+    """The unfinished packs of a sweep directory.
+
+    Args:
+        root: the sweep directory.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self.running, self.states = root / "running", root / "states"
+
+    def save(self, state: PackState) -> None:
+        """Write a pack's checkpoint in place of the one before.
+
+        Raises:
+            StoreError: it cannot be written.
+        """
+        with writing(self.running):
+            state.save(self.running / f"{state.pack.id}{STATE}")
+
+    def keep(self, state: PackState) -> None:
+        """Keep the state that a pack has after its last task.
+
+        Raises:
+            StoreError: it cannot be written.
+        """
+        with writing(self.states):
+            state.save(self.states / f"{state.pack.id}{STATE}")
+
+    def load(self, pack: Pack) -> tuple[PackState | None, str]:
+        """A pack's checkpoint.
+
+        Returns:
+            The checkpoint, and nothing to say; or None, and what was wrong with the file that was there and is now set
+            aside; or None, and nothing to say where there was none.
+
+        Raises:
+            StoreError: a damaged file cannot be set aside.
+        """
+        path = self.running / f"{pack.id}{STATE}"
+        if not path.exists():
+            return None, ""
+        try:
+            state = PackState.load(path)
+            if state.pack.id != pack.id:
+                raise StateError(f"{path}: belongs to pack {state.pack.id}")
+        except StateError as error:
+            if isinstance(error.__cause__, FileNotFoundError):  # a twin has finished the pack just now
+                return None, ""
+            return None, f"{error}; set aside as {set_aside(self._root, path)}, not used"
+        return state, ""
+
+    def remove(self, pack: str) -> None:
+        """Forget the checkpoint and the sign of life of a pack that is finished.
+
+        Raises:
+            StoreError: they cannot be removed.
+        """
+        with writing(self.running):
+            for ending in (STATE, ".json"):
+                (self.running / f"{pack}{ending}").unlink(missing_ok=True)
+
+    def forget(self, done: Collection[str]) -> None:
+        """Remove checkpoints and signs of life of packs whose cells are all finished by now, and signs of the dead.
+
+        Args:
+            done: ids of finished cells.
+
+        Raises:
+            StoreError: one cannot be removed.
+        """
+        finished = set(done)
+        for points in self._points_in(self.running):
+            if {point.cell for point in points.values()} <= finished:
+                self.remove(next(iter(points.values())).path.name.removesuffix(STATE))
+        for sign in self.signs_of_life():
+            if finished >= set(sign.cells) or not sign.alive():
+                with writing(self.running):
+                    (self.running / f"{sign.pack}.json").unlink(missing_ok=True)
+
+    def checkpoints(self) -> list[str]:
+        """Ids of the packs that have a checkpoint.
+
+        Raises:
+            StoreError: the folder cannot be read.
+        """
+        return names_in(self.running, STATE)
+
+    def kept(self) -> list[str]:
+        """Ids of the packs whose last state is kept.
+
+        Raises:
+            StoreError: the folder cannot be read.
+        """
+        return names_in(self.states, STATE)
+
+    def kept_bytes(self) -> int:
+        """What the kept states take on the disk.
+
+        Raises:
+            StoreError: the folder cannot be read.
+        """
+        total = 0
+        with reading(self.states):
+            for pack in self.kept():
+                with suppress(FileNotFoundError):
+                    total += (self.states / f"{pack}{STATE}").stat().st_size
+        return total
+
+    def start_points(self) -> dict[str, list[StartPoint]]:
+        """Every place from which a sequence can go on, by trajectory; files that cannot be read are left out.
+
+        Raises:
+            StoreError: a folder cannot be read.
+        """
+        found: dict[str, list[StartPoint]] = {}
+        for folder in (self.running, self.states):
+            for points in self._points_in(folder):
+                for trajectory, point in points.items():
+                    found.setdefault(trajectory, []).append(point)
+        return found
+
+    def sign_of_life(self, pack: Pack, tasks_done: int) -> None:
+        """Say that this process works on a pack and how far it is.
+
+        Raises:
+            StoreError: it cannot be written.
+        """
+        content = {
+            "pack": pack.id,
+            "cells": [cell.id for cell in pack.cells],
+            "tasks_done": tasks_done,
+            "tasks": pack.cells[0].tasks,
+            "process": ProcessMark.current().to_json(),
+            "time": time.time(),
+        }
+        with writing(self.running):
+            write_json(self.running / f"{pack.id}.json", content)
+
+    def signs_of_life(self) -> Sequence[SignOfLife]:
+        """What the workers of all unfinished packs last said, whether they still live or not.
+
+        Raises:
+            StoreError: the folder cannot be read. A damaged sign is left out and reported.
+        """
+        signs = []
+        for pack in names_in(self.running, ".json"):
+            path = self.running / f"{pack}.json"
+            try:
+                content = read_json(path)
+                with reading(path):
+                    signs.append(
+                        SignOfLife(
+                            pack=pack,
+                            cells=tuple(content["cells"]),
+                            tasks_done=int(content["tasks_done"]),
+                            tasks=int(content["tasks"]),
+                            process=ProcessMark.from_json(content["process"]),
+                            time=float(content["time"]),
+                        )
+                    )
+            except MissingFileError:  # finished since the folder was listed
+                continue
+            except StoreError as error:
+                _log.warning("%s; not used", error)
+        return signs
+
+    @staticmethod
+    def _points_in(folder: Path) -> Iterator[dict[str, StartPoint]]:
+        for name in names_in(folder, STATE):
+            try:
+                yield start_points(folder / f"{name}{STATE}")
+            except StateError as error:
+                _log.warning("%s; not used", error)

@@ -1,0 +1,186 @@
+"""One driver at a time: taken, renewed, released, lost, taken over."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from lop_sweep import lease as lease_module
+from lop_sweep.errors import SweepError
+from lop_sweep.files import read_json, write_json
+from lop_sweep.lease import hold_lease, read_lease
+from lop_sweep.process import ProcessMark
+
+
+@pytest.fixture(autouse=True)
+def fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease_module, "BEAT_SECONDS", 0.05)
+    monkeypatch.setattr(lease_module, "WATCH_SECONDS", 0.5)
+
+
+def doing() -> dict[str, object]:
+    return {"sweep": "demo", "cells": 5}
+
+
+def pretend(folder: Path, number: int, **process: object) -> None:
+    """Make the newest lease look as if another process held it."""
+    path = folder / f"{number:06}.json"
+    content = read_json(path)
+    content["process"].update(process)
+    write_json(path, {**content, "released": False})
+
+
+def test_a_lease_is_held_by_one_and_says_by_whom(tmp_path: Path) -> None:
+    with hold_lease(tmp_path / "driver", doing) as mine:
+        state = read_lease(tmp_path / "driver")
+        assert state is not None
+        assert (state.token, state.number, state.released) == (mine.token, 1, False)
+        with pytest.raises(SweepError, match=rf"process {os.getpid()} on .* has been at work .*sweep: demo, cells: 5"):
+            hold_lease(tmp_path / "driver", doing).__enter__()
+    with hold_lease(tmp_path / "driver", doing) as next_one:
+        assert next_one.number == 2
+    assert [path.name for path in (tmp_path / "driver").iterdir()] == ["000002.json"]
+
+
+def test_it_is_renewed(tmp_path: Path) -> None:
+    with hold_lease(tmp_path / "driver", doing):
+        time.sleep(0.3)
+        state = read_lease(tmp_path / "driver")
+    assert state is not None
+    assert state.beat >= 2
+
+
+@pytest.mark.parametrize("change", [{"pid": 2**30}, {"started": "1"}])
+def test_the_dead_are_taken_over_at_once(tmp_path: Path, change: dict[str, object]) -> None:
+    """The second case: the number of the dead process belongs to another one now."""
+    with hold_lease(tmp_path / "driver", doing):
+        pass
+    pretend(tmp_path / "driver", 1, **change)
+    start = time.monotonic()
+    with hold_lease(tmp_path / "driver", doing) as mine:
+        assert mine.number == 2
+    assert time.monotonic() - start < 0.4
+
+
+def test_on_another_machine_silence_is_death_whatever_the_clock(tmp_path: Path) -> None:
+    with hold_lease(tmp_path / "driver", doing):
+        pass
+    pretend(tmp_path / "driver", 1, machine="another", host="elsewhere")
+    with hold_lease(tmp_path / "driver", doing) as mine:
+        assert mine.number == 2
+
+
+def test_on_another_machine_a_beat_is_life(tmp_path: Path) -> None:
+    with hold_lease(tmp_path / "driver", doing):
+        pass
+    pretend(tmp_path / "driver", 1, machine="another", host="elsewhere")
+    path = tmp_path / "driver" / "000001.json"
+
+    def beat() -> None:
+        time.sleep(0.2)
+        content = read_json(path)
+        write_json(path, {**content, "beat": content["beat"] + 1})
+
+    thread = threading.Thread(target=beat)
+    thread.start()
+    with pytest.raises(SweepError, match="on elsewhere has been at work"):
+        hold_lease(tmp_path / "driver", doing).__enter__()
+    thread.join()
+
+
+def test_who_loses_the_lease_is_told(tmp_path: Path) -> None:
+    lost: list[str] = []
+    with hold_lease(tmp_path / "driver", doing, lost.append):
+        pretend(tmp_path / "driver", 1, pid=2**30)
+        with hold_lease(tmp_path / "driver", doing) as other:
+            time.sleep(0.3)
+            assert len(lost) == 1
+            assert "another lop-sweep has taken over" in lost[0]
+            state = read_lease(tmp_path / "driver")
+            assert state is not None
+            assert state.token == other.token
+
+
+def test_a_directory_that_vanishes_loses_the_lease(tmp_path: Path) -> None:
+    lost: list[str] = []
+    with hold_lease(tmp_path / "driver", doing, lost.append):
+        for path in (tmp_path / "driver").iterdir():
+            path.unlink()
+        (tmp_path / "driver").rmdir()
+        time.sleep(0.3)
+    assert len(lost) == 1
+    assert "no longer there" in lost[0]
+    assert not (tmp_path / "driver").exists()
+
+
+def test_a_damaged_lease_is_dead(tmp_path: Path) -> None:
+    (tmp_path / "driver").mkdir()
+    (tmp_path / "driver" / "000007.json").write_text("{")
+    with hold_lease(tmp_path / "driver", doing) as mine:
+        assert mine.number == 8
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_of_many_that_start_at_once_one_holds(tmp_path: Path, links: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not links:
+
+        def refuse(*_: object) -> None:
+            raise PermissionError(1, "Operation not permitted")
+
+        monkeypatch.setattr(os, "link", refuse)
+    holders: list[int] = []
+    barrier, done = threading.Barrier(8), threading.Event()
+
+    def start() -> None:
+        with ExitStack() as stack:
+            barrier.wait()
+            try:
+                holders.append(stack.enter_context(hold_lease(tmp_path / "driver", doing)).number)
+            except SweepError:
+                return
+            done.wait()
+
+    threads = [threading.Thread(target=start) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    time.sleep(1)
+    done.set()
+    for thread in threads:
+        thread.join()
+    assert holders == [1]
+
+
+def test_a_process_is_told_apart_from_its_successors(tmp_path: Path) -> None:
+    here = ProcessMark.current()
+    assert here.alive() is True
+    assert ProcessMark.from_json(here.to_json()) == here
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    mark = ProcessMark(here.host, here.machine, child.pid, lease_started(child.pid))
+    assert mark.alive() is True
+    child.kill()
+    assert wait_until_dead(mark)
+    child.wait()
+    assert ProcessMark("elsewhere", "another boot", 1, "1").alive() is None
+
+
+def lease_started(pid: int) -> str:
+    from lop_sweep.process import _started
+
+    return _started(pid) or ""
+
+
+def wait_until_dead(mark: ProcessMark) -> bool:
+    """Also while nobody has waited for it yet: a zombie is dead."""
+    deadline = time.monotonic() + 5
+    while mark.alive():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
