@@ -1,6 +1,7 @@
-"""From a sweep directory to tidy data frames.
+"""From a sweep directory to tidy data frames, also while a sweep writes to it.
 
-Only finished packs are read: a tasks file counts once its cells file, which is written after it, is there.
+A tasks file counts once its cells file, which is written after it, is there. Rows of unfinished packs are in their
+checkpoints, and are read on request.
 """
 
 from __future__ import annotations
@@ -11,30 +12,37 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from lop_sweep.config import FIELDS
 from lop_sweep.errors import AnalysisError, named
 from lop_sweep.metrics import LAYERED
 from lop_sweep.plan import requested_cells
-from lop_sweep.schema import TASKS
+from lop_sweep.schema import TASKS, cells_table, tasks_table
 from lop_sweep.store import Store
 
 Where = Mapping[str, Sequence[Any]]
 """Conditions: field name to the values that it may have."""
 
 
-def load_cells(directory: str | Path) -> pd.DataFrame:
+def load_cells(directory: str | Path, unfinished: bool = False) -> pd.DataFrame:
     """One row per finished cell: the columns of `lop_sweep.schema.CELLS`.
 
-    A cell that two sweeps computed at the same time counts once; its rows are the same.
+    A cell that is there twice counts once; its rows are the same.
 
     Args:
         directory: a sweep directory.
+        unfinished: whether to add the cells of unfinished packs that have a checkpoint; their status is "unfinished",
+            `tasks_done` says how far they are, and they have no baseline yet.
 
     Raises:
         StoreError: it is not one, or a file in it is damaged.
     """
-    return _store(directory).read_cells().to_pandas().drop_duplicates("cell", ignore_index=True)
+    store = _store(directory)
+    # First what is unfinished: a pack that is finished between the two looks is then seen twice, not never.
+    so_far = [cells_table(state.result()) for state in store.unfinished.so_far()] if unfinished else []
+    table = pa.concat_tables([store.read_cells(), *so_far])
+    return table.to_pandas().drop_duplicates("cell", ignore_index=True)
 
 
 def load_requested(directory: str | Path) -> pd.DataFrame:
@@ -47,7 +55,7 @@ def load_requested(directory: str | Path) -> pd.DataFrame:
     return pd.DataFrame([{"cell": cell.id, **cell.model_dump()} for cell in cells])
 
 
-def load_tasks(directory: str | Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
+def load_tasks(directory: str | Path, columns: Sequence[str] | None = None, unfinished: bool = False) -> pd.DataFrame:
     """One row per finished cell and task: the columns of `lop_sweep.schema.TASKS`.
 
     The measures of each layer are lists; `load_layers` gives them in long form.
@@ -55,6 +63,8 @@ def load_tasks(directory: str | Path, columns: Sequence[str] | None = None) -> p
     Args:
         directory: a sweep directory.
         columns: which columns; None for all.
+        unfinished: whether to add the rows so far of unfinished packs, from their checkpoints. A last column,
+            `finished`, then says which rows are of finished cells.
 
     Raises:
         StoreError: it is not a sweep directory, or a file in it is damaged.
@@ -66,8 +76,15 @@ def load_tasks(directory: str | Path, columns: Sequence[str] | None = None) -> p
         raise AnalysisError(f"no such column of tasks: {named(unknown)}; there are {named(TASKS.names)}")
     keys = ["cell", "task"]
     wanted = list(columns) if columns is not None else TASKS.names
-    frame = store.read_tasks(list(dict.fromkeys([*keys, *wanted]))).to_pandas()
-    return frame.drop_duplicates(keys, ignore_index=True)[wanted]
+    needed = list(dict.fromkeys([*keys, *wanted]))
+    so_far = [tasks_table(state.result()).select(needed) for state in store.unfinished.so_far()] if unfinished else []
+    frame = store.read_tasks(needed).to_pandas().drop_duplicates(keys, ignore_index=True)
+    if not unfinished:
+        return frame[wanted]
+    more = pa.concat_tables([TASKS.empty_table().select(needed), *so_far]).to_pandas()
+    more = more[~more["cell"].isin(set(frame["cell"]))].drop_duplicates(keys)
+    both = pd.concat([frame.assign(finished=True), more.assign(finished=False)], ignore_index=True)
+    return both[[*wanted, "finished"]]
 
 
 def load_layers(directory: str | Path) -> pd.DataFrame:

@@ -163,7 +163,7 @@ def _audit(options: argparse.Namespace) -> int:
         print(line)
     print(
         f"{report.files:,} files, {report.cells:,} cells, {report.rows:,} rows of tasks: "
-        + (f"{len(report.findings):,} problems" if report.findings else "no problem")
+        + (f"{len(report.findings):,} problem{'s' * (len(report.findings) > 1)}" if report.findings else "no problem")
     )
     if options.repair:
         print(f"{len(moved):,} files set aside in {store.root / 'aside'}; the same lop-sweep sweep command goes on")

@@ -19,6 +19,7 @@ from lop_sweep.checkpoint import load_header, load_state, save_state
 from lop_sweep.config import CellConfig
 from lop_sweep.errors import ConfigError, StateError
 from lop_sweep.pack import Pack, expand
+from lop_sweep.schema import PackResult
 
 _LISTS = ("trajectories", "cells", "diverged_at", "seconds", "task_streams")
 _ARRAYS = ("network_streams", "fresh_ce")
@@ -56,6 +57,20 @@ class PackState:
     def progress(self) -> tuple[int, int]:
         """Tasks and fresh networks that each cell has behind it."""
         return self.tasks_done, int(np.shape(self.experiment["fresh_ce"])[1])
+
+    def result(self) -> PackResult:
+        """What it has to show so far."""
+        cells = len(self.pack.cells)
+        return PackResult(
+            pack=self.pack.id,
+            cells=self.pack.cells,
+            history=self.history,
+            fresh_ce=np.empty((cells, 0)),
+            diverged_at=np.array(self.experiment["diverged_at"]),
+            seconds=np.array(self.experiment["seconds"]),
+            numerics=self.numerics,
+            finished=False,
+        )
 
     def save(self, path: Path) -> None:
         """Write to a file, atomically.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -22,6 +23,7 @@ _log = logging.getLogger(__name__)
 _FORMAT = "{desc}{percentage:3.0f}%|{bar}| {n:.1f}/{total:.0f} cells [{elapsed}<{remaining}, {rate_fmt}]"
 _QUIET_SECONDS = 15.0
 """How often a line appears where standard error is no terminal."""
+_REASON_LENGTH = 240
 
 
 class Progress:
@@ -153,4 +155,4 @@ def _reason(traceback: str) -> str:
     """The line that says what went wrong."""
     lines = [line.strip() for line in traceback.splitlines() if line.strip()]
     named = [line for line in lines if "Error: " in line or "Exception: " in line]
-    return (named or lines)[-1]
+    return textwrap.shorten((named or lines)[-1], _REASON_LENGTH, placeholder=" ...")

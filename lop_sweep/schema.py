@@ -23,6 +23,9 @@ VERSION_KEY = b"lop_sweep_schema"
 FINISHED, DIVERGED = "finished", "diverged"
 """The two values of `status`: the whole sequence has finite numbers, or NaN from task `diverged_at` on."""
 
+UNFINISHED = "unfinished"
+"""The status of cells whose rows so far were read from a checkpoint; no file holds it."""
+
 NUMERICS: tuple[str, ...] = (
     "engine", "dtype", "device", "blas", "host", "machine",
     "python_version", "numpy_version", "torch_version", "lop_sweep_version",
@@ -68,16 +71,18 @@ CELLS = pa.schema(
 
 @dataclass(frozen=True)
 class PackResult:
-    """Everything that a finished pack of P cells leaves behind.
+    """Everything that a pack of P cells leaves behind, or has to show so far.
 
     Attributes:
         pack: the pack's id.
         cells: the P configurations.
-        history: measure name to (tasks, P), or (tasks, P, depth) for the layered ones; all tasks of the sequence.
-        fresh_ce: (P, fresh_baseline), nats.
+        history: measure name to (tasks, P), or (tasks, P, depth) for the layered ones; all tasks of the sequence, if it
+            is finished.
+        fresh_ce: (P, fresh_baseline), nats; (P, 0) if it is not finished.
         diverged_at: (P,) the task, from 1, at which each cell diverged; 0 for those that have not.
         seconds: (P,) time that each cell took.
         numerics: a value for each of `NUMERICS`.
+        finished: whether the sequence and the baseline are complete.
     """
 
     pack: str
@@ -87,6 +92,7 @@ class PackResult:
     diverged_at: np.ndarray
     seconds: np.ndarray
     numerics: Mapping[str, str]
+    finished: bool = True
 
 
 def tasks_table(result: PackResult) -> pa.Table:
@@ -112,7 +118,7 @@ def cells_table(result: PackResult) -> pa.Table:
         columns[name] = [getattr(cell, name) for cell in result.cells]
     nothing = np.full(cells, np.nan)
     columns |= {
-        "status": [DIVERGED if task else FINISHED for task in result.diverged_at],
+        "status": [_status(result.finished, task) for task in result.diverged_at],
         "tasks_done": np.full(cells, len(result.history["min_ce"])),
         "diverged_at": [int(task) or None for task in result.diverged_at],
         "fresh_ce": _lists(result.fresh_ce),
@@ -123,6 +129,12 @@ def cells_table(result: PackResult) -> pa.Table:
     }
     columns |= {name: [result.numerics[name]] * cells for name in NUMERICS}
     return _table(columns, CELLS)
+
+
+def _status(finished: bool, diverged_at: int) -> str:
+    if not finished:
+        return UNFINISHED
+    return DIVERGED if diverged_at else FINISHED
 
 
 def check_version(schema: pa.Schema, where: object) -> None:

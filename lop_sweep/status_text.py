@@ -67,7 +67,7 @@ def _driver_lines(driver: Driver, complete: bool) -> Iterator[str]:
             rate = f"{driver.rate * 60:.3g} cells a minute" if driver.rate < 1 else f"{driver.rate:.3g} cells a second"
             yield f"{rate}, {driver.done:,.1f} of {driver.cells:,} done; about {seconds_text(driver.seconds_left)} left"
     elif not complete:
-        ended = "has ended" if driver.released else "has died"
+        ended = "has ended" if driver.released else "is no longer there"
         yield f"nobody is at work: {driver.process} {ended}; the same lop-sweep sweep command goes on"
 
 

@@ -76,13 +76,16 @@ def run_sweep(space: SearchSpace, out: str | Path, options: SweepOptions | None 
             if options.address:
                 check_shared(store.driver, lease.token)
             resources.enter_context(stopping_on_signals(stop))
-            failed, gave_up = compute(
-                lambda: _missing(space, store, options, _finished(store, options.dtype)),
-                store, options, lease, progress, stop, options.keeps_states(space.cells),
-            )  # fmt: skip
+            try:
+                failed, gave_up = compute(
+                    lambda: _missing(space, store, options, _finished(store, options.dtype)),
+                    store, options, lease, progress, stop, options.keeps_states(space.cells),
+                )  # fmt: skip
+            except StoreError as error:
+                stop.because(error)
             progress.close()
         if stop.error is not None:
-            raise stop.error
+            raise type(stop.error)(f"{stop.error}; once that is mended, the same command goes on") from stop.error
         store.failures.forget(_finished(store, options.dtype))
     status = count_states(store, space.cells)
     computed = {cell.id for a in packs for cell in a.pack.cells} & _finished(store, options.dtype)

@@ -153,6 +153,24 @@ class Unfinished:
                     total += (self.states / f"{pack}{STATE}").stat().st_size
         return total
 
+    def so_far(self) -> list[PackState]:
+        """The checkpoints of all unfinished packs that have rows; those that cannot be read are left out and reported.
+
+        Raises:
+            StoreError: the folder cannot be read.
+        """
+        states = []
+        for pack in self.checkpoints():
+            try:
+                state = PackState.load(self.running / f"{pack}{STATE}")
+            except StateError as error:
+                if not isinstance(error.__cause__, FileNotFoundError):  # else finished since the folder was listed
+                    _log.warning("%s; not used", error)
+                continue
+            if state.tasks_done:
+                states.append(state)
+        return states
+
     def start_points(self) -> dict[str, list[StartPoint]]:
         """Every place from which a sequence can go on, by trajectory; files that cannot be read are left out.
 

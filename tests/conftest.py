@@ -7,9 +7,11 @@ from lop_sweep import machine
 machine.prepare_process()
 
 import os  # noqa: E402
+from pathlib import Path  # noqa: E402
 
 import pytest  # noqa: E402
 from hypothesis import settings  # noqa: E402
+from sweeping import sweep, write_space  # noqa: E402
 
 from lop_sweep.config import CellConfig  # noqa: E402
 
@@ -28,3 +30,17 @@ def one_thread() -> None:
 def small() -> CellConfig:
     """A cell that takes milliseconds."""
     return CellConfig(seed=1, width=8, depth=2, samples=12, steps=5, tasks=4, fresh_baseline=2, lr=0.1)
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A finished sweep of 16 cells in 8 packs, two of which diverge, that nothing has disturbed; and its space."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    space = write_space(
+        folder / "space.py", ["seed"],
+        width=12, depth=2, samples=16, steps=40, tasks=60, fresh_baseline=8,
+        lr="tune.grid_search([0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 1.7e308])", seed="tune.grid_search([1, 5])",
+    )  # fmt: skip
+    result = sweep(space, folder / "out", "--no-progress")
+    assert result.returncode == 0, result.stderr
+    return space, folder / "out"

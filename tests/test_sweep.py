@@ -6,7 +6,6 @@ import json
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from ray.cluster_utils import Cluster
+from sweeping import COMMAND, sweep, write_space
 
 from lop_sweep.cli import main
 from lop_sweep.config import FIELDS, CellConfig
@@ -24,18 +24,6 @@ from lop_sweep.space import load_space
 from lop_sweep.store import Store
 
 BASE = {"width": 8, "depth": 2, "samples": 12, "steps": 5, "tasks": 4, "fresh_baseline": 2}
-COMMAND = [sys.executable, "-m", "lop_sweep.cli"]
-
-
-def write_space(path: Path, pack: list[str], **fields: object) -> Path:
-    lines = [f"    {name!r}: {value if isinstance(value, str) else repr(value)}," for name, value in fields.items()]
-    path.write_text("\n".join(["from ray import tune", "param_space = {", *lines, "}", f"pack = {pack!r}"]) + "\n")
-    return path
-
-
-def sweep(space: Path, out: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    command = [*COMMAND, "sweep", str(space), "--out", str(out), *options]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300)
 
 
 def status(out: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, int]:

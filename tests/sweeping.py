@@ -1,0 +1,77 @@
+"""What the tests of whole sweeps share: search spaces, the command, and comparing results to the last bit."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+COMMAND = [sys.executable, "-m", "lop_sweep.cli"]
+LISTS = ("effective_rank", "duplicate_fraction", "fresh_ce")
+
+
+def write_space(path: Path, pack: list[str], **fields: object) -> Path:
+    lines = [f"    {name!r}: {value if isinstance(value, str) else repr(value)}," for name, value in fields.items()]
+    path.write_text("\n".join(["from ray import tune", "param_space = {", *lines, "}", f"pack = {pack!r}"]) + "\n")
+    return path
+
+
+def run_cli(*arguments: object, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    command = [*COMMAND, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, env=env)
+
+
+def sweep(space: Path, out: Path, *options: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    return run_cli("sweep", space, "--out", out, *options, env=env)
+
+
+def start_sweep(space: Path, out: Path, *options: str, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
+    """In a session of its own, as a shell would start it, so that its process group can be signalled."""
+    return subprocess.Popen(
+        [*COMMAND, "sweep", str(space), "--out", str(out), *options],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env, start_new_session=True,
+    )  # fmt: skip
+
+
+def read_status(out: Path) -> dict[str, Any]:
+    result = run_cli("status", out, "--json")
+    assert result.returncode == 0, result.stderr
+    content: dict[str, Any] = json.loads(result.stdout)
+    return content
+
+
+def wait_until(
+    condition: Callable[[], object], process: subprocess.Popen[str] | None = None, seconds: float = 90
+) -> None:
+    """Wait for a condition, for so long at most, and no longer than `process` lives."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if process is not None and process.poll() is not None:
+            raise AssertionError(f"ended with {process.returncode}: {process.communicate()}")
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+
+
+def raw(out: Path, folder: str) -> pd.DataFrame:
+    """A results folder as a user's script reads it: every row that is there, doubled ones included."""
+    frame = pd.read_parquet(out / folder)
+    keys = ["cell", "task"] if folder == "tasks" else ["cell"]
+    for name in frame.columns.intersection(LISTS):
+        frame[name] = [values.tobytes() for values in frame[name]]
+    return frame.sort_values(keys, ignore_index=True)
+
+
+def assert_same_results(out: Path, undisturbed: Path) -> None:
+    """Both folders equal to the last bit, NaN equal to NaN; only how long it took may differ."""
+    for folder in ("tasks", "cells"):
+        ours, expected = (raw(path, folder).drop(columns="seconds", errors="ignore") for path in (out, undisturbed))
+        pd.testing.assert_frame_equal(ours, expected, check_exact=True)
+        for name in ours.columns[ours.dtypes == np.float64]:
+            np.testing.assert_array_equal(ours[name].to_numpy(), expected[name].to_numpy())
