@@ -9,12 +9,11 @@ from pathlib import Path
 from lop_sweep.audit_rows import problems
 from lop_sweep.errors import MissingFileError, StateError, StoreError, named
 from lop_sweep.files import abandoned, names_in, read_json, set_aside
-from lop_sweep.lease import hold_lease, read_lease
+from lop_sweep.lease import hold_lease, is_held, read_lease
 from lop_sweep.pack_state import PackState
 from lop_sweep.parquet import check_seal, packs_of, read_table
 from lop_sweep.plan import requested_cells
 from lop_sweep.schema import CELLS, TASKS
-from lop_sweep.status import sweep_driver
 from lop_sweep.store import MERGED, Store
 from lop_sweep.unfinished import STATE
 
@@ -61,7 +60,7 @@ def audit(store: Store) -> Report:
         StoreError: it is not a sweep directory, or a folder cannot be read.
     """
     store.check()
-    return _Audit(store).run()
+    return _Audit(store, *(is_held(read_lease(folder)) for folder in (store.driver, store.maintenance))).run()
 
 
 def repair(store: Store) -> tuple[Report, list[Path]]:
@@ -76,7 +75,7 @@ def repair(store: Store) -> tuple[Report, list[Path]]:
     """
     store.check()
     with hold_lease(store.driver, _repairing), hold_lease(store.maintenance, _repairing):
-        report = _Audit(store).run()
+        report = _Audit(store, sweep_at_work=False, being_merged=False).run()
         files = dict.fromkeys(path for finding in report.findings for path in finding.remove)
         return report, [set_aside(store.root, path) for path in files if path.exists()]
 
@@ -88,13 +87,11 @@ def _repairing() -> dict[str, str]:
 class _Audit:
     """One pass over a sweep directory."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, store: Store, sweep_at_work: bool, being_merged: bool) -> None:
+        self._store, self._sweep_at_work, self._being_merged = store, sweep_at_work, being_merged
         self._report = Report()
         self._dtypes: set[str] = set()
         self._sound: dict[str, list[str]] = {}
-        driver = sweep_driver(store)
-        self._sweep_at_work = driver is not None and driver.alive
 
     def run(self) -> Report:
         store = self._store
@@ -150,14 +147,11 @@ class _Audit:
     def _check_once(self) -> None:
         """No cell in two files, and one dtype."""
         store = self._store
-        lease = read_lease(store.maintenance)
-        merging = lease is not None and not lease.released and lease.process.alive() is not False
         seen: set[str] = set()
-        # The files that readers take come first, so that it is the others that are found to repeat them.
-        taken = [part.name for part in store.parts()]
-        for name in sorted(self._sound, key=lambda name: (name not in taken, name)):
+        # Merged files come first, so that it is the small ones that are found to repeat them.
+        for name in sorted(self._sound, key=lambda name: (-len(self._sound[name]), name)):
             again = seen & set(self._sound[name])
-            if again and merging:
+            if again and self._being_merged:
                 self._report.notes.append(f"tasks/{name}.parquet: is being merged into another")
             elif again:
                 what = f"{len(again)} of its cells are in another file, too: rows are there twice"

@@ -32,6 +32,9 @@ BEAT_SECONDS = 5.0
 WATCH_SECONDS = 30.0
 """A lease on another machine that does not change for so long is dead."""
 
+_SILENT_SECONDS = 4 * WATCH_SECONDS
+"""After so long without a beat, by the clocks, those that cannot wait take a lease on another machine for dead."""
+
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
 """What file systems without hard links answer."""
 
@@ -149,6 +152,14 @@ def hold_lease(
         yield lease
     finally:
         lease.release()
+
+
+def is_held(lease: LeaseState | None) -> bool:
+    """Whether the holder of a lease still runs, as far as can be told from here and without waiting."""
+    if lease is None or lease.released:
+        return False
+    alive = lease.process.alive()
+    return time.time() - lease.time < _SILENT_SECONDS if alive is None else alive
 
 
 def stop_file(folder: Path, token: str) -> Path:

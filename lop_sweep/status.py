@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from typing import Any
 
 from lop_sweep.config import CellConfig
 from lop_sweep.failures import Failure
-from lop_sweep.lease import WATCH_SECONDS, read_lease
+from lop_sweep.lease import is_held, read_lease
 from lop_sweep.plan import requested_cells
 from lop_sweep.schema import DIVERGED
 from lop_sweep.store import Store
@@ -18,8 +17,6 @@ from lop_sweep.store import Store
 STATES: tuple[str, ...] = ("finished", "diverged", "running", "failed", "missing")
 """What a cell can be: its whole sequence has finite numbers; its sequence is complete but has NaN from some task on; a
 worker is at it; it kept failing; none of these."""
-
-_SILENT_SECONDS = 4 * WATCH_SECONDS
 
 
 @dataclass(frozen=True)
@@ -147,12 +144,9 @@ def sweep_driver(store: Store) -> Driver | None:
     lease = read_lease(store.driver)
     if lease is None:
         return None
-    alive = lease.process.alive()
-    if alive is None:
-        alive = time.time() - lease.time < _SILENT_SECONDS
     return Driver(
         process=str(lease.process),
-        alive=alive and not lease.released,
+        alive=is_held(lease),
         released=lease.released,
         cells=int(lease.activity.get("cells", 0)),
         done=float(lease.activity.get("done", 0.0)),

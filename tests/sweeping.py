@@ -6,12 +6,19 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+
+from lop_sweep.config import CellConfig
+from lop_sweep.lease import hold_lease
+from lop_sweep.pack_run import PackRun
+from lop_sweep.plan import describe_space, missing_packs
+from lop_sweep.space import SearchSpace
+from lop_sweep.store import Store
 
 COMMAND = [sys.executable, "-m", "lop_sweep.cli"]
 LISTS = ("effective_rank", "duplicate_fraction", "fresh_ce")
@@ -75,3 +82,17 @@ def assert_same_results(out: Path, undisturbed: Path) -> None:
         pd.testing.assert_frame_equal(ours, expected, check_exact=True)
         for name in ours.columns[ours.dtypes == np.float64]:
             np.testing.assert_array_equal(ours[name].to_numpy(), expected[name].to_numpy())
+
+
+def compute_here(cells: Sequence[CellConfig], out: Path, pack: Sequence[str] = ("seed",), keep: bool = True) -> Store:
+    """What a sweep leaves, computed in this process."""
+    store, space = Store(out), SearchSpace("here", tuple(cells), tuple(pack))
+    store.create()
+    with hold_lease(store.driver, dict):
+        store.write_sweep({"dtype": "float64", "created": "today", **describe_space(space)})
+        done = set(store.read_cells(["cell"])["cell"].to_pylist())
+        for assignment in missing_packs(space, done, store, "float64"):
+            run = PackRun(assignment.pack, store=store, keep_state=keep, starts=assignment.starts)
+            run.run_tasks(assignment.pack.cells[0].tasks)
+            run.finish()
+    return store

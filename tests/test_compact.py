@@ -1,0 +1,164 @@
+"""Merging finished packs' files: nothing lost, nothing twice, at whatever moment it is interrupted or read."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from sweeping import assert_same_results, compute_here, run_cli
+
+from analysis import load_cells, load_tasks
+from lop_sweep.audit import audit
+from lop_sweep.compact import compact
+from lop_sweep.config import CellConfig
+from lop_sweep.errors import StoreError, SweepError
+from lop_sweep.files import FAULTS
+from lop_sweep.lease import hold_lease
+from lop_sweep.store import Store
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """Twelve finished cells, in twelve pairs of files."""
+    base = CellConfig(width=6, depth=2, samples=8, steps=3, tasks=5, fresh_baseline=2)
+    cells = [base.replace(seed=seed, lr=lr) for seed in range(4) for lr in (0.1, 0.4, 1.7e308)]
+    return compute_here(cells, tmp_path_factory.mktemp("whole") / "out", pack=())
+
+
+@pytest.fixture
+def copy(whole: Store, tmp_path: Path) -> Store:
+    shutil.copytree(whole.root, tmp_path / "out")
+    return Store(tmp_path / "out")
+
+
+def files(store: Store) -> tuple[int, int]:
+    return len(list(store.tasks.iterdir())), len(list(store.cells.iterdir()))
+
+
+def test_merged_files_hold_the_same_rows(copy: Store, whole: Store) -> None:
+    done = compact(copy)
+    assert (done.before, done.after, done.packs) == (12, 1, 12)
+    assert files(copy) == (1, 1)
+    assert_same_results(copy.root, whole.root)
+    assert copy.committed() == whole.committed()
+    assert audit(copy).findings == []
+    again = compact(copy)
+    assert (again.before, again.after) == (1, 1)
+
+
+def test_large_files_are_left_alone_and_small_ones_are_grouped(copy: Store, whole: Store) -> None:
+    """Each pack has 5 rows: with 20 to a file, four go together; those files are then large enough."""
+    assert compact(copy, rows=20).after == 3
+    names = {path.name for path in copy.tasks.iterdir()}
+    assert compact(copy, rows=20).after == 3
+    assert {path.name for path in copy.tasks.iterdir()} == names
+    assert compact(copy).after == 1  # merged files can be merged again
+    assert_same_results(copy.root, whole.root)
+
+
+def test_a_sweep_goes_on_after_a_compaction(copy: Store) -> None:
+    compact(copy)
+    cells = [CellConfig(**row) for row in copy.read_cells(list(CellConfig.model_fields)).to_pylist()]
+    compute_here([*cells, cells[0].replace(seed=77)], copy.root, pack=())
+    assert files(copy) == (2, 2)
+    assert len(copy.read_cells()) == 13
+    assert audit(copy).findings == []
+
+
+COMPACT = "import sys; from lop_sweep.cli import main; sys.exit(main(['compact', sys.argv[1]]))"
+POINTS = [*(f"{place}.{moment}" for place in ("tasks", "cells") for moment in ("half", "written", "renamed")),
+          "compact.merged"]  # fmt: skip
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_a_compaction_that_dies_loses_nothing_and_is_completed(
+    copy: Store, whole: Store, tmp_path: Path, point: str
+) -> None:
+    (tmp_path / "tickets").mkdir()
+    (tmp_path / "tickets" / point).touch()
+    environment = {**os.environ, FAULTS: str(tmp_path / "tickets")}
+    died = subprocess.run([sys.executable, "-c", COMPACT, str(copy.root)], env=environment, capture_output=True)
+    assert died.returncode == -signal.SIGKILL
+    assert len(load_cells(copy.root)) == 12
+    assert len(load_tasks(copy.root)) == 60
+    assert len(copy.read_tasks()) == 60
+    assert audit(copy).findings != []
+    compact(copy)
+    assert_same_results(copy.root, whole.root)
+    assert files(copy) == (1, 1)
+    assert audit(copy).findings == []
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_the_next_sweep_tidies_up_after_a_compaction_that_died(
+    copy: Store, whole: Store, tmp_path: Path, point: str
+) -> None:
+    (tmp_path / "tickets").mkdir()
+    (tmp_path / "tickets" / point).touch()
+    environment = {**os.environ, FAULTS: str(tmp_path / "tickets")}
+    subprocess.run([sys.executable, "-c", COMPACT, str(copy.root)], env=environment, capture_output=True)
+    copy.tidy()
+    assert_same_results(copy.root, whole.root)
+    assert files(copy) in ((12, 12), (1, 1))
+
+
+def test_readers_see_every_row_once_while_files_are_merged(copy: Store, whole: Store) -> None:
+    """Merged in many small steps, and read as fast as possible meanwhile."""
+    expected = whole.read_tasks().to_pandas().sort_values(["cell", "task"])[["cell", "task", "final_ce"]]
+    errors: list[BaseException] = []
+    done = threading.Event()
+    reads = 0
+
+    def read() -> None:
+        nonlocal reads
+        try:
+            while not done.is_set():
+                frame = copy.read_tasks(["cell", "task", "final_ce"]).to_pandas().sort_values(["cell", "task"])
+                pd.testing.assert_frame_equal(
+                    frame.reset_index(drop=True), expected.reset_index(drop=True), check_exact=True
+                )
+                assert len(copy.read_cells(["cell"])) == 12
+                reads += 1
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    for rows in (10, 12, 20, 30, 50, 1000):
+        compact(copy, rows=rows)
+    done.set()
+    thread.join()
+    assert errors == []
+    assert reads > 0
+    assert files(copy) == (1, 1)
+
+
+def test_damaged_files_are_not_merged_with_sound_ones(copy: Store) -> None:
+    victim = sorted(copy.tasks.iterdir())[3]
+    content = bytearray(victim.read_bytes())
+    content[100] ^= 1
+    victim.write_bytes(content)
+    with pytest.raises(StoreError, match=rf"{victim.name}: cannot be read: it is damaged"):
+        compact(copy)
+    assert files(copy) == (12, 12)
+
+
+def test_one_compaction_at_a_time(copy: Store) -> None:
+    with hold_lease(copy.maintenance, lambda: {"maintenance": "compact"}), pytest.raises(SweepError, match="compact"):
+        compact(copy)
+
+
+def test_the_command_says_what_it_did(copy: Store) -> None:
+    result = run_cli("compact", copy.root)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == f"12 packs: 12 pairs of files before, 1 now -> {copy.root}\n"
+    refused = run_cli("compact", copy.root / "tasks")
+    assert refused.returncode == 2
+    assert "holds no sweep.json" in refused.stderr
