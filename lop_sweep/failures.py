@@ -22,7 +22,7 @@ class Failure:
     Attributes:
         pack: its id.
         cells: the ids of its cells.
-        reason: the last line of the traceback.
+        reason: what went wrong, in one line.
         traceback: all of it.
         attempts: how often it was tried.
         time: of the last failure, in seconds since 1970.
@@ -46,19 +46,17 @@ class FailureLog:
     def __init__(self, root: Path) -> None:
         self.folder = root / "failed"
 
-    def record(self, pack: Pack, traceback: str, attempts: int) -> Failure:
+    def record(self, pack: Pack, reason: str, traceback: str, attempts: int) -> None:
         """Write down that a pack failed.
 
         Raises:
             StoreError: it cannot be written.
         """
-        lines = traceback.strip().splitlines() or ["no traceback was kept"]
         cells = tuple(cell.id for cell in pack.cells)
-        failure = Failure(pack.id, cells, lines[-1].strip(), traceback, attempts, time.time())
+        failure = Failure(pack.id, cells, reason, traceback, attempts, time.time())
         with writing(self.folder):
             self.folder.mkdir(exist_ok=True)
             write_json(self.folder / f"{pack.id}.json", asdict(failure), indent=1)
-        return failure
 
     def read(self) -> list[Failure]:
         """All records, newest first. Damaged ones are left out and reported.

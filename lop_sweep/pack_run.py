@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +35,7 @@ class PackRun:
         checkpoint_every: seconds between two checkpoints; they are taken between tasks, or between fresh networks.
         keep_state: whether to keep the state after the last task, for longer sequences.
         starts: states of the same trajectories, from which the pack may go on.
-        stop_file: a path; once a file is there, the pack is saved after the task at hand and `run_tasks` returns.
+        stopping: asked between tasks; once it says True, the pack is saved and `run_tasks` returns.
 
     Attributes:
         pack, experiment: what is run.
@@ -55,7 +55,7 @@ class PackRun:
         checkpoint_every: float = 60.0,
         keep_state: bool = False,
         starts: Starts = (),
-        stop_file: Path | None = None,
+        stopping: Callable[[], bool] = lambda: False,
     ) -> None:
         self.pack = pack
         self.experiment = Experiment(pack.cells, dtype)
@@ -65,7 +65,7 @@ class PackRun:
         self._numerics = {
             "engine": "fast", "dtype": dtype, "device": "cpu", **machine.describe_numerics(),
         }  # fmt: skip
-        self._stop_file = stop_file
+        self._stopping = stopping
         self._last_sign = float("-inf")
         self._last_checkpoint = time.monotonic()
         self._saved: tuple[int, int] | None = (0, 0)
@@ -146,7 +146,7 @@ class PackRun:
     def _between(self) -> bool:
         """Between two pieces of work: give a sign of life, save if it is time; returns whether to stop."""
         self._give_sign_of_life()
-        stop = self._stop_file is not None and self._stop_file.exists()
+        stop = self._stopping()
         if stop or time.monotonic() - self._last_checkpoint >= self._checkpoint_every:
             self.checkpoint()
         return stop

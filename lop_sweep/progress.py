@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 import textwrap
 from collections.abc import Sequence
@@ -24,6 +25,11 @@ _FORMAT = "{desc}{percentage:3.0f}%|{bar}| {n:.1f}/{total:.0f} cells [{elapsed}<
 _QUIET_SECONDS = 15.0
 """How often a line appears where standard error is no terminal."""
 _REASON_LENGTH = 240
+_FAILURE_HEADER = re.compile(r"^Failure # \d+ \(occurred at .*\)$", re.MULTILINE)
+"""How Tune begins the record of each failure of a trial."""
+_EXCEPTION = re.compile(r"[\w.]+(Error|Exception|Interrupt): ")
+_OUT_OF_MEMORY = "killed due to the node running low on memory"
+"""In what Ray says of workers that its memory monitor has killed."""
 
 
 class Progress:
@@ -88,12 +94,17 @@ class TrialWatch(tune.Callback):
         progress: of the sweep.
         stop: where a stop is requested.
         max_failures: how often a trial is tried again.
+
+    Attributes:
+        failed: why packs failed for good, by pack id.
+        out_of_memory: what Ray's memory monitor said when it kept killing a pack's workers; empty if it did not.
     """
 
     def __init__(self, packs: Sequence[Pack], store: Store, progress: Progress, stop: Stop, max_failures: int) -> None:
         self._packs = {pack.id: pack for pack in packs}
         self._store, self._progress, self._stop, self._max_failures = store, progress, stop, max_failures
         self.failed: dict[str, str] = {}
+        self.out_of_memory = ""
 
     def __reduce__(self) -> tuple[Any, ...]:  # Tune pickles its callbacks; nothing of ours reads that back
         return (tune.Callback, ())
@@ -118,13 +129,16 @@ class TrialWatch(tune.Callback):
         self._check_directory()
 
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-        """Say at once that a pack has failed, and why, and write it down."""
+        """Say at once that a pack has failed, and why, and write it down; a lack of memory is not the pack's fault."""
         pack, traceback = trial.custom_dirname, _traceback(trial)
+        if _OUT_OF_MEMORY in _newest(traceback):
+            self.out_of_memory = _reason(traceback)
+            return
         self.failed[pack] = _reason(traceback)
         self._say("pack %s failed: %s", pack, self.failed[pack])
         if self._check_directory():
             try:
-                self._store.failures.record(self._packs[pack], traceback, trial.num_failures)
+                self._store.failures.record(self._packs[pack], self.failed[pack], traceback, trial.num_failures)
             except StoreError as error:
                 self._say("the failure cannot be recorded: %s", error)
 
@@ -144,15 +158,19 @@ class TrialWatch(tune.Callback):
 
 
 def _traceback(trial: Any) -> str:
-    """What Tune has kept of a trial's last failure."""
+    """What Tune has kept of a trial's failures, the newest last."""
     path = trial.error_file
     if path is None or not Path(path).is_file():
         return "no traceback was kept"
     return Path(path).read_text(errors="replace").strip() or "no traceback was kept"
 
 
+def _newest(traceback: str) -> str:
+    return _FAILURE_HEADER.split(traceback)[-1].strip()
+
+
 def _reason(traceback: str) -> str:
-    """The line that says what went wrong."""
-    lines = [line.strip() for line in traceback.splitlines() if line.strip()]
-    named = [line for line in lines if "Error: " in line or "Exception: " in line]
-    return textwrap.shorten((named or lines)[-1], _REASON_LENGTH, placeholder=" ...")
+    """What went wrong the last time, in one line: the exception, or what Ray says first of a worker that died."""
+    lines = _newest(traceback).splitlines()
+    raised = [line for line in lines if _EXCEPTION.match(line)]
+    return textwrap.shorten(raised[-1] if raised else lines[0], _REASON_LENGTH, placeholder=" ...")

@@ -82,14 +82,30 @@ def ray_session(address: str | None, cpus: int | None) -> Iterator[None]:
         ray.shutdown()
 
 
+def ray_answers() -> bool:
+    """Whether the Ray of this session is still there."""
+    import ray
+
+    try:
+        _connect(ray.get_runtime_context().gcs_address, seconds=1.0)
+    except OSError:
+        return False
+    return True
+
+
 def _check_reachable(address: str) -> None:
     """Refuse an address that nobody listens at; Ray itself would try for minutes."""
     host, _, port = address.rpartition("://")[2].rpartition(":")
     if not host:  # "auto": Ray looks for a cluster on this machine and says at once if there is none
         return
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS).close()
+        _connect(f"{host}:{port}", _CONNECT_SECONDS)
     except (OSError, ValueError, OverflowError) as error:
         raise SweepError(
             f"address {address!r} cannot be reached: {one_line(error)}; give HOST:PORT of the head node's Ray"
         ) from error
+
+
+def _connect(address: str, seconds: float) -> None:
+    host, _, port = address.rpartition(":")
+    socket.create_connection((host.strip("[]"), int(port)), timeout=seconds).close()

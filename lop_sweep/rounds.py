@@ -7,13 +7,13 @@ for example; the next one computes what is still missing, from the checkpoints.
 from __future__ import annotations
 
 import logging
+import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import ray
 from ray import tune
 
-from lop_sweep.errors import one_line
 from lop_sweep.files import check_writable
 from lop_sweep.lease import Lease
 from lop_sweep.options import SweepOptions
@@ -23,6 +23,10 @@ from lop_sweep.progress import Progress, TrialWatch
 from lop_sweep.stopping import Stop, TuneStopper
 from lop_sweep.store import Store
 from lop_sweep.trainable import LopTrainable
+
+PAUSE_SECONDS = 5.0
+"""Between two rounds."""
+_REASON_LENGTH = 240
 
 _log = logging.getLogger(__name__)
 
@@ -68,7 +72,8 @@ def compute(
         failed |= watch.failed
         if not reason:
             break
-        _log.warning("Ray Tune ended early: %s; going round again over what is missing", reason)
+        _log.warning("%s; going round again over what is missing", reason)
+        stop.wait(PAUSE_SECONDS)  # what was wrong may pass: other programs' memory for example
     return failed, ""
 
 
@@ -120,8 +125,8 @@ def _fit(
         tuner.fit()
     except (RuntimeError, OSError, tune.TuneError, ray.exceptions.RayError) as error:
         check_writable(store.cells)  # a disk that is full or gone is the reason for everything else
-        return one_line(error)
-    return ""
+        return f"Ray Tune ended early: {textwrap.shorten(str(error), _REASON_LENGTH, placeholder=' ...')}"
+    return watch.out_of_memory
 
 
 def _pack_id(trial: Any) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -13,6 +15,9 @@ from typing import Any
 from ray import tune
 
 from lop_sweep.errors import LopSweepError
+
+GRACE_SECONDS = 25.0
+"""For the trials to save and for Tune to end; batch systems kill after 30 seconds."""
 
 _log = logging.getLogger(__name__)
 
@@ -23,15 +28,21 @@ class Stop:
     Attributes:
         signal: the signal that asked for it, or None.
         error: why going on makes no sense, or None.
+        ended: set once nothing is left to be stopped.
     """
 
     def __init__(self) -> None:
         self.signal: int | None = None
         self.error: LopSweepError | None = None
+        self.ended = threading.Event()
         self._requested = threading.Event()
 
     def __bool__(self) -> bool:
         return self._requested.is_set()
+
+    def wait(self, seconds: float) -> None:
+        """Wait for a request, for so long at most."""
+        self._requested.wait(seconds)
 
     def on_signal(self, number: int) -> None:
         """Stop because of a signal."""
@@ -72,10 +83,18 @@ class TuneStopper(tune.Stopper):
 
 
 @contextmanager
-def stopping_on_signals(stop: Stop) -> Iterator[None]:
+def stopping_on_signals(stop: Stop, ray_answers: Callable[[], bool], last_resort: Callable[[], None]) -> Iterator[None]:
     """Turn the first SIGINT or SIGTERM into a request to stop; a second one ends the process as usual.
 
+    A signal to a whole process group or control group, as batch systems send it, ends Ray's processes too, and then
+    Tune would wait in vain: if Ray is gone, or nothing has ended after `GRACE_SECONDS`, this process ends itself.
+
     In a thread other than the main one, where signals cannot be handled, this does nothing.
+
+    Args:
+        stop: where the request goes.
+        ray_answers: whether Ray is still there.
+        last_resort: called before this process ends itself.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -85,6 +104,9 @@ def stopping_on_signals(stop: Stop) -> Iterator[None]:
         _log.warning("stopping: trials save what they have; once more to stop at once")
         stop.on_signal(number)
         restore()
+        threading.Thread(
+            target=_end_if_stuck, args=(stop, ray_answers, last_resort), name="last resort", daemon=True
+        ).start()
 
     def restore() -> None:
         for number, handler in before.items():
@@ -97,3 +119,14 @@ def stopping_on_signals(stop: Stop) -> Iterator[None]:
         yield
     finally:
         restore()
+
+
+def _end_if_stuck(stop: Stop, ray_answers: Callable[[], bool], last_resort: Callable[[], None]) -> None:
+    deadline = time.monotonic() + GRACE_SECONDS
+    while time.monotonic() < deadline and ray_answers():
+        if stop.ended.wait(1.0):
+            return
+    if stop.ended.wait(1.0):
+        return
+    last_resort()
+    os._exit(128 + (stop.signal or 0))

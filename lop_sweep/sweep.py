@@ -20,7 +20,7 @@ from lop_sweep.lease import hold_lease
 from lop_sweep.options import Outcome, SweepOptions
 from lop_sweep.plan import Assignment, describe_space, missing_packs
 from lop_sweep.progress import Progress
-from lop_sweep.ray_session import ray_session
+from lop_sweep.ray_session import ray_answers, ray_session
 from lop_sweep.rounds import compute
 from lop_sweep.shared_path import check_shared
 from lop_sweep.space import SearchSpace
@@ -51,6 +51,10 @@ def run_sweep(space: SearchSpace, out: str | Path, options: SweepOptions | None 
     def activity() -> dict[str, Any]:
         return {"sweep": space.name, "cells": progress.cells, "done": round(progress.done, 2)}
 
+    def last_resort() -> None:
+        lease.release()
+        _log.warning("Ray does not answer; what was saved is kept, run the same command again to go on")
+
     failed: dict[str, str] = {}
     gave_up = ""
     store.parts()  # a place that cannot even be read is refused before anything is written
@@ -75,7 +79,7 @@ def run_sweep(space: SearchSpace, out: str | Path, options: SweepOptions | None 
             resources.enter_context(ray_session(options.address, options.cpus))
             if options.address:
                 check_shared(store.driver, lease.token)
-            resources.enter_context(stopping_on_signals(stop))
+            resources.enter_context(stopping_on_signals(stop, ray_answers, last_resort))
             try:
                 failed, gave_up = compute(
                     lambda: _missing(space, store, options, _finished(store, options.dtype)),
@@ -87,6 +91,7 @@ def run_sweep(space: SearchSpace, out: str | Path, options: SweepOptions | None 
         if stop.error is not None:
             raise type(stop.error)(f"{stop.error}; once that is mended, the same command goes on") from stop.error
         store.failures.forget(_finished(store, options.dtype))
+    stop.ended.set()
     status = count_states(store, space.cells)
     computed = {cell.id for a in packs for cell in a.pack.cells} & _finished(store, options.dtype)
     return Outcome(status, len(computed), failed, stop.signal, gave_up, time.monotonic() - start)

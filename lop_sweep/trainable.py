@@ -24,6 +24,7 @@ from lop_sweep.pack import Pack, expand  # noqa: E402
 from lop_sweep.pack_run import PackRun  # noqa: E402
 from lop_sweep.pack_state import PackState  # noqa: E402
 from lop_sweep.process import host_name  # noqa: E402
+from lop_sweep.sigterm import Sigterm  # noqa: E402
 from lop_sweep.store import Store  # noqa: E402
 
 _STATE_FILE = "pack.state"
@@ -73,30 +74,18 @@ class LopTrainable(tune.Trainable):
         options = {key: config.pop(key) for key in _RUN_OPTIONS if key in config}
         driver = config.pop("driver", None)
         store = _open_store(config.pop("store", None), driver)
-        if store is not None and driver is not None:
-            options["stop_file"] = stop_file(store.driver, driver)
+        announced = store is not None and driver is not None and stop_file(store.driver, driver)
+        self._sigterm = Sigterm()
+        options["stopping"] = lambda: self._sigterm.received or bool(announced and announced.exists())
         self._run = PackRun(Pack(expand(config)), store=store, **options)
 
     def step(self) -> dict[str, Any]:
-        """Run the next tasks; after the last one also the fresh baseline, and write the pack to the store."""
-        run, experiment = self._run, self._run.experiment
-        # A state that was taken after the last task has no task left, but a last row to report again.
-        rows = run.run_tasks(self._tasks_per_report) or run.history[-1:]
-        result: dict[str, Any] = {
-            **{name: _mean(np.stack([getattr(row, name) for row in rows])) for name in MEASURES},
-            "tasks_done": experiment.tasks_done,
-            "cells": len(run.pack.cells),
-            "diverged": int(np.count_nonzero(experiment.diverged_at)),
-        }
-        if run.note:
-            result["note"], run.note = run.note, ""
-        if not run.tasks_left:
-            fresh_ce = run.finish()
-            if fresh_ce.size:
-                result["fresh_mean_ce"] = float(fresh_ce.mean(axis=1).mean())
-                result["fresh_median_ce"] = float(np.median(fresh_ce, axis=1).mean())
-            result["done"] = True
-        return result
+        """Run the next tasks; after the last one also the fresh baseline, and write the pack to the store.
+
+        A SIGTERM that comes meanwhile takes effect after the task at hand, when the pack has been saved.
+        """
+        with self._sigterm.held():
+            return self._step()
 
     def cleanup(self) -> None:
         """Save what is not finished: the trial has been asked to stop."""
@@ -119,6 +108,26 @@ class LopTrainable(tune.Trainable):
         self._run.checkpoint()
         self.setup(new_config)
         return True
+
+    def _step(self) -> dict[str, Any]:
+        run, experiment = self._run, self._run.experiment
+        # A state that was taken after the last task has no task left, but a last row to report again.
+        rows = run.run_tasks(self._tasks_per_report) or run.history[-1:]
+        result: dict[str, Any] = {
+            **{name: _mean(np.stack([getattr(row, name) for row in rows])) for name in MEASURES},
+            "tasks_done": experiment.tasks_done,
+            "cells": len(run.pack.cells),
+            "diverged": int(np.count_nonzero(experiment.diverged_at)),
+        }
+        if run.note:
+            result["note"], run.note = run.note, ""
+        if not run.tasks_left:
+            fresh_ce = run.finish()
+            if fresh_ce.size:
+                result["fresh_mean_ce"] = float(fresh_ce.mean(axis=1).mean())
+                result["fresh_median_ce"] = float(np.median(fresh_ce, axis=1).mean())
+            result["done"] = True
+        return result
 
 
 def _open_store(path: str | None, driver: str | None) -> Store | None:

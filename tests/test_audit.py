@@ -210,7 +210,7 @@ def every_kind_of_file(store: Store) -> list[Path]:
     run = PackRun(started, store=store)
     run.run_tasks(2)
     run.checkpoint()
-    store.failures.record(Pack((cells[0].replace(seed=52),)), "Traceback:\nValueError: no", 4)
+    store.failures.record(Pack((cells[0].replace(seed=52),)), "ValueError: no", "Traceback:\nValueError: no", 4)
     found: dict[tuple[str, str, bool], Path] = {}
     for path in sorted(path for path in store.root.rglob("*") if path.is_file()):
         found.setdefault((path.parent.name, path.suffix, path.name.startswith("merged-")), path)

@@ -147,7 +147,7 @@ def test_checkpoints_are_taken_by_time_and_on_request(stores: Iterator[Store], p
 
 def test_a_request_to_stop_is_heeded_between_tasks(stores: Iterator[Store], pack: Pack, tmp_path: Path) -> None:
     store, stop = next(stores), tmp_path / "stop"
-    run = PackRun(pack, store=store, stop_file=stop)
+    run = PackRun(pack, store=store, stopping=stop.exists)
     assert len(run.run_tasks(2)) == 2
     stop.touch()
     assert len(run.run_tasks(2)) == 1
