@@ -27,6 +27,7 @@ _QUIET_SECONDS = 15.0
 _REASON_LENGTH = 240
 _FAILURE_HEADER = re.compile(r"^Failure # \d+ \(occurred at .*\)$", re.MULTILINE)
 """How Tune begins the record of each failure of a trial."""
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _EXCEPTION = re.compile(r"[\w.]+(Error|Exception|Interrupt): ")
 _OUT_OF_MEMORY = "killed due to the node running low on memory"
 """In what Ray says of workers that its memory monitor has killed."""
@@ -162,7 +163,7 @@ def _traceback(trial: Any) -> str:
     path = trial.error_file
     if path is None or not Path(path).is_file():
         return "no traceback was kept"
-    return Path(path).read_text(errors="replace").strip() or "no traceback was kept"
+    return _COLOUR.sub("", Path(path).read_text(errors="replace")).strip() or "no traceback was kept"
 
 
 def _newest(traceback: str) -> str:

@@ -90,10 +90,11 @@ def run_sweep(space: SearchSpace, out: str | Path, options: SweepOptions | None 
             progress.close()
         if stop.error is not None:
             raise type(stop.error)(f"{stop.error}; once that is mended, the same command goes on") from stop.error
-        store.failures.forget(_finished(store, options.dtype))
+        now_done = _finished(store, options.dtype) if packs else done
+        store.failures.forget(now_done)
     stop.ended.set()
     status = count_states(store, space.cells)
-    computed = {cell.id for a in packs for cell in a.pack.cells} & _finished(store, options.dtype)
+    computed = {cell.id for a in packs for cell in a.pack.cells} & now_done
     return Outcome(status, len(computed), failed, stop.signal, gave_up, time.monotonic() - start)
 
 

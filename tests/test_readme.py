@@ -45,7 +45,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_command_is_accounted_for() -> None:
-    assert len(LOCAL) == 7
+    assert len(LOCAL) == 9
     assert len(CLUSTER) == 4
     assert [command for command in COMMANDS if command not in (*LOCAL, *CLUSTER)] == ["make demo", "make test"]
     ci = (ROOT / ".ci" / "run").read_text()

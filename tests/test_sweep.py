@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
-import subprocess
 import time
 from pathlib import Path
 
@@ -13,12 +13,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from ray.cluster_utils import Cluster
-from sweeping import COMMAND, sweep, write_space
+from sweeping import compute_here, start_sweep, sweep, wait_until, write_space
 
 from lop_sweep.cli import main
 from lop_sweep.config import FIELDS, CellConfig
 from lop_sweep.experiment import Experiment
 from lop_sweep.metrics import LAYERED, MEASURES
+from lop_sweep.pack import Pack
+from lop_sweep.pack_state import PackState
 from lop_sweep.script import SCRIPT_FLAGS
 from lop_sweep.space import load_space
 from lop_sweep.store import Store
@@ -147,6 +149,27 @@ def test_a_complete_sweep_starts_no_ray_and_extending_computes_the_difference(
     assert sweep(space, out).returncode == 0  # leave the fixture as it was asked for
 
 
+def test_more_tasks_compute_only_the_difference_and_equal_a_sweep_that_asked_for_them_at_once(
+    swept: tuple[Path, Path], tmp_path: Path
+) -> None:
+    space, out = swept
+    shutil.copytree(out, tmp_path / "out")
+    longer = tmp_path / "longer.py"
+    longer.write_text(space.read_text().replace("'tasks': 4", "'tasks': 9"))
+    result = sweep(longer, tmp_path / "out")
+    assert result.returncode == 0, result.stderr
+    assert "12 cells, 0 of them finished already; 12 to compute in 2 packs" in result.stderr
+    store = Store(tmp_path / "out")
+    ids = {cell.id for cell in load_space(longer).cells}
+    rows = rows_of(store.root)
+    at_once = compute_here(load_space(longer).cells, tmp_path / "at_once", pack=("seed", "lr"))
+    assert_rows_identical(rows[rows["cell"].isin(ids)].reset_index(drop=True), rows_of(at_once.root))
+    cells, expected = (s.read_cells().to_pandas().set_index("cell") for s in (store, at_once))
+    ours, theirs = (np.stack(list(frame.loc[expected.index, "fresh_ce"])) for frame in (cells, expected))
+    np.testing.assert_array_equal(ours, theirs)
+    assert {s.tasks_done for s in map(PackState.load, store.unfinished.states.iterdir())} == {4, 9}
+
+
 def test_a_damaged_sweep_json_is_written_anew_and_loses_nothing(
     swept: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -178,33 +201,50 @@ def test_another_dtype_in_the_same_directory_is_refused(swept: tuple[Path, Path]
     assert "holds a sweep in float64, and float32 was asked for; use another directory" in result.stderr
 
 
-def test_a_pack_that_fails_is_shown_and_does_not_stop_the_others(
+def test_packs_that_fail_are_shown_written_down_and_tried_again_on_request(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """One cell is impossible, one is kept from being saved, one is sound; failures do not stop the others."""
     impossible = 2**31 - 1  # units: the weights of one layer would take 16 exabytes
-    space = write_space(tmp_path / "space.py", [], **{**BASE, "width": f"tune.grid_search([{impossible}, 8])"})
-    result = sweep(space, tmp_path / "out", "--no-progress")
+    space = write_space(tmp_path / "space.py", [], **{**BASE, "width": f"tune.grid_search([{impossible}, 8, 9])"})
+    store = Store(tmp_path / "out")
+    packs = {cell.width: Pack((cell,)).id for cell in load_space(space).cells}
+    blocked = store.unfinished.states / f"{packs[8]}.state"
+    blocked.mkdir(parents=True)
+    result = sweep(space, store.root, "--no-progress", "--max-failures", "1", "--keep-state")
     assert result.returncode == 1
-    assert "1 of 2 cells finished, 0 diverged, 1 failed, 0 missing" in result.stdout
-    assert result.stderr.count(" failed: ") == 1
-    assert result.stderr.count("\n") < 6
-    assert "run the same command again" in result.stderr
-    assert status(tmp_path / "out", capsys)["failed"] == 1
+    assert result.stderr.count("tried again from its checkpoint (1 of 1)") == 2
+    assert "1 of 3 cells finished, 0 diverged, 2 failed, 0 missing" in result.stdout
+    assert result.stderr.count(" failed: ") == 2
+    assert "Traceback" not in result.stderr
+    assert "run the same command again to compute what is missing or failed" in result.stderr
+    assert status(store.root, capsys)["failed"] == 2
+    failures = {failure.pack: failure for failure in store.failures.read()}
+    assert set(failures) == {packs[impossible], packs[8]}
+    assert "Is a directory" in failures[packs[8]].reason
+    assert failures[packs[8]].traceback.count("Failure # ") == 2
+    assert "in step" in failures[packs[8]].traceback
+    assert "\x1b" not in failures[packs[8]].traceback
+    assert failures[packs[8]].attempts == 2
+
+    blocked.rmdir()
+    for folder in ("tasks", "cells"):
+        store.file(folder, packs[9]).unlink()
+    again = sweep(space, store.root, "--no-progress", "--max-failures", "0", "--retry-failed")
+    assert again.returncode == 1
+    assert "2 to compute in 2 packs" in again.stderr
+    after = status(store.root, capsys)
+    assert (after["finished"], after["failed"], after["missing"]) == (1, 1, 1)
+    assert [failure.pack for failure in store.failures.read()] == [packs[impossible]]
 
 
 def test_ctrl_c_stops_in_order_and_the_same_command_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    space = write_space(tmp_path / "space.py", [], **{**BASE, "tasks": 400, "steps": 40}, seed="tune.grid_search(list(range(6)))")  # fmt: skip  # noqa: E501
+    space = write_space(tmp_path / "space.py", [], **{**BASE, "tasks": 250, "steps": 40}, seed="tune.grid_search(list(range(6)))")  # fmt: skip  # noqa: E501
     out = tmp_path / "out"
-    process = subprocess.Popen(
-        [*COMMAND, "sweep", str(space), "--out", str(out)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    deadline = time.monotonic() + 120
-    while not list((out / "cells").glob("*.parquet")):
-        assert time.monotonic() < deadline
-        assert process.poll() is None
-        time.sleep(0.05)
+    process = start_sweep(space, out)
+    wait_until(lambda: list((out / "cells").glob("*.parquet")), process)
     running = status(out, capsys)
-    process.send_signal(signal.SIGINT)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal sends it
     _, stderr = process.communicate(timeout=120)
     assert process.returncode == 130
     assert "run the same command again" in stderr
@@ -212,13 +252,16 @@ def test_ctrl_c_stops_in_order_and_the_same_command_goes_on(tmp_path: Path, caps
     assert sum(running[name] for name in ("finished", "diverged", "running", "missing")) == running["cells"] == 6
     stopped = status(out, capsys)
     assert 1 <= stopped["finished"] < 6
+    saved = [state.tasks_done for state in Store(out).unfinished.so_far()]
+    assert saved  # a pack that has only just begun has nothing to save
+    assert min(saved) > 0
     deadline = time.monotonic() + 30  # the workers' processes may outlive the command by a moment
     while status(out, capsys)["running"]:
         assert time.monotonic() < deadline
         time.sleep(0.1)
     assert sweep(space, out).returncode == 0
     rows = rows_of(out)
-    assert len(rows) == 6 * 400
+    assert len(rows) == 6 * 250
     for cell in load_space(space).cells:
         undisturbed = Experiment([cell])
         expected = [undisturbed.run_task().final_ce[0] for _ in range(cell.tasks)]
