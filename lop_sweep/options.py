@@ -77,14 +77,14 @@ class Outcome:
         status: where the sweep stands now.
         computed: cells that this call finished.
         failed: why packs failed, by pack id.
-        signal: the signal that stopped it, or None.
         gave_up: why Tune kept ending before everything was computed; empty if it did not.
+        signal: the signal that stopped it, or None.
         seconds: how long it took.
     """
 
     status: Status
     computed: int
     failed: dict[str, str]
-    signal: int | None
     gave_up: str
+    signal: int | None
     seconds: float

@@ -16,7 +16,7 @@ from typing import Any
 
 from lop_sweep import machine
 from lop_sweep.errors import StoreError, SweepError, named
-from lop_sweep.lease import hold_lease
+from lop_sweep.lease import Lease, hold_lease
 from lop_sweep.options import Outcome, SweepOptions
 from lop_sweep.plan import Assignment, describe_space, missing_packs
 from lop_sweep.progress import Progress
@@ -51,14 +51,9 @@ def run_sweep(space: SearchSpace, out: str | Path, options: SweepOptions | None 
     def activity() -> dict[str, Any]:
         return {"sweep": space.name, "cells": progress.cells, "done": round(progress.done, 2)}
 
-    def last_resort() -> None:
-        lease.release()
-        _log.warning("Ray does not answer; what was saved is kept, run the same command again to go on")
-
-    failed: dict[str, str] = {}
-    gave_up = ""
     store.parts()  # a place that cannot even be read is refused before anything is written
     with contextlib.ExitStack() as resources:
+        resources.callback(stop.ended.set)
         if options.address and _missing(space, store, options, _finished(store, options.dtype)):
             # Before anything is written: the address may be wrong.
             resources.enter_context(ray_session(options.address, options.cpus))
@@ -67,35 +62,61 @@ def run_sweep(space: SearchSpace, out: str | Path, options: SweepOptions | None 
             hold_lease(store.driver, activity, on_loss=lambda reason: stop.because(SweepError(reason)))
         )
         done = _finished(store, options.dtype)
-        _tidy(store, done)
-        packs = _missing(space, store, options, done)
-        progress.expect([assignment.pack for assignment in packs])
-        store.write_sweep({**_provenance(_created(store), options), **describe_space(space)})
-        _log.info(
-            "%s: %d cells, %d of them finished already; %d to compute in %d packs",
-            space.name, len(space.cells), sum(cell.id in done for cell in space.cells), progress.cells, len(packs),
-        )  # fmt: skip
+        packs = _begin(space, store, options, done, progress)
+        outcome: tuple[dict[str, str], str] = ({}, "")
         if packs:
             resources.enter_context(ray_session(options.address, options.cpus))
-            if options.address:
-                check_shared(store.driver, lease.token)
-            resources.enter_context(stopping_on_signals(stop, ray_answers, last_resort))
-            try:
-                failed, gave_up = compute(
-                    lambda: _missing(space, store, options, _finished(store, options.dtype)),
-                    store, options, lease, progress, stop, options.keeps_states(space.cells),
-                )  # fmt: skip
-            except StoreError as error:
-                stop.because(error)
-            progress.close()
+            outcome = _compute(space, store, options, lease, progress, stop)
         if stop.error is not None:
             raise type(stop.error)(f"{stop.error}; once that is mended, the same command goes on") from stop.error
         now_done = _finished(store, options.dtype) if packs else done
         store.failures.forget(now_done)
-    stop.ended.set()
-    status = count_states(store, space.cells)
     computed = {cell.id for a in packs for cell in a.pack.cells} & now_done
-    return Outcome(status, len(computed), failed, stop.signal, gave_up, time.monotonic() - start)
+    status = count_states(store, space.cells)
+    return Outcome(status, len(computed), *outcome, stop.signal, time.monotonic() - start)
+
+
+def _begin(
+    space: SearchSpace, store: Store, options: SweepOptions, done: set[str], progress: Progress
+) -> list[Assignment]:
+    """Tidy up, find what is missing, and write down what is asked for; returns what is missing."""
+    removed = store.tidy()
+    if removed:
+        more = f" and {len(removed) - 1} more" if len(removed) > 1 else ""
+        _log.warning("%s%s, left by a worker that died, removed; nothing that was finished is lost", removed[0], more)
+    store.unfinished.forget(done)
+    packs = _missing(space, store, options, done)
+    progress.expect([assignment.pack for assignment in packs])
+    store.write_sweep({**_provenance(_created(store), options), **describe_space(space)})
+    _log.info(
+        "%s: %d cells, %d of them finished already; %d to compute in %d packs",
+        space.name, len(space.cells), sum(cell.id in done for cell in space.cells), progress.cells, len(packs),
+    )  # fmt: skip
+    return packs
+
+
+def _compute(
+    space: SearchSpace, store: Store, options: SweepOptions, lease: Lease, progress: Progress, stop: Stop
+) -> tuple[dict[str, str], str]:
+    """Compute what is missing on the Ray at hand; as `lop_sweep.rounds.compute`, but trouble is left in `stop`."""
+
+    def missing() -> list[Assignment]:
+        return _missing(space, store, options, _finished(store, options.dtype))
+
+    def last_resort() -> None:
+        lease.release()
+        _log.warning("Ray does not answer; what was saved is kept, run the same command again to go on")
+
+    if options.address:
+        check_shared(store.driver, lease.token)
+    with stopping_on_signals(stop, ray_answers, last_resort):
+        try:
+            return compute(missing, store, options, lease, progress, stop, options.keeps_states(space.cells))
+        except StoreError as error:
+            stop.because(error)
+            return {}, ""
+        finally:
+            progress.close()
 
 
 def _finished(store: Store, dtype: str) -> set[str]:
@@ -121,14 +142,6 @@ def _finished(store: Store, dtype: str) -> set[str]:
 def _missing(space: SearchSpace, store: Store, options: SweepOptions, done: set[str]) -> list[Assignment]:
     only = {cell for failure in store.failures.read() for cell in failure.cells} if options.retry_failed else None
     return missing_packs(space, done, store, options.dtype, only)
-
-
-def _tidy(store: Store, done: set[str]) -> None:
-    removed = store.tidy()
-    if removed:
-        more = f" and {len(removed) - 1} more" if len(removed) > 1 else ""
-        _log.warning("%s%s, left by a worker that died, removed; nothing that was finished is lost", removed[0], more)
-    store.unfinished.forget(done)
 
 
 def _now() -> str:

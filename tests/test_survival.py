@@ -10,6 +10,7 @@ import os
 import random
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +19,9 @@ import pytest
 from ray.cluster_utils import Cluster
 from sweeping import assert_same_results, start_sweep, sweep, wait_until
 
+from analysis import load_tasks
 from lop_sweep.audit import audit
+from lop_sweep.compact import compact
 from lop_sweep.files import FAULTS
 from lop_sweep.store import Store
 
@@ -179,3 +182,47 @@ def test_a_command_that_dies_while_writing_is_run_again(
     assert list((tmp_path / "tickets").iterdir()) == []
     assert sweep(space, tmp_path / "out", *OPTIONS).returncode == 0
     assert_undisturbed(tmp_path / "out", expected)
+
+
+def test_merging_auditing_and_reading_beside_a_running_sweep(undisturbed: tuple[Path, Path], tmp_path: Path) -> None:
+    space, expected = undisturbed
+    out = tmp_path / "out"
+    process = start_sweep(space, out, *OPTIONS)
+    store = Store(out)
+    wait_until(store.committed, process)
+    merged, unfinished = 0, 0
+    while process.poll() is None:
+        compact(store)
+        merged += len(list(store.tasks.glob("merged-*")))
+        assert [str(finding) for finding in audit(store).findings] == []
+        rows = load_tasks(out, ["cell", "task"], unfinished=True)
+        assert not rows.duplicated(["cell", "task"]).any()
+        unfinished += (~rows["finished"]).sum()
+        time.sleep(0.2)
+    _, stderr = process.communicate()
+    assert process.returncode == 0, stderr
+    assert merged > 0
+    assert unfinished > 0
+    compact(store)
+    assert len(list(store.tasks.iterdir())) == 1
+    assert_undisturbed(out, expected)
+
+
+def test_a_worker_that_gets_sigterm_saves_first(tmp_path: Path) -> None:
+    """As on a preempted machine: the work of up to a minute between two checkpoints is not lost."""
+    script = """
+import sys, time
+from lop_sweep.trainable import LopTrainable
+trainable = LopTrainable({"width": 12, "depth": 2, "tasks": 100000, "tasks_per_report": 100000, "store": sys.argv[1]})
+print("begins", flush=True)
+trainable.train()
+"""
+    command = [sys.executable, "-c", script, str(tmp_path / "out")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "begins\n"
+    time.sleep(1)
+    process.terminate()
+    assert process.wait(timeout=30) == -signal.SIGTERM
+    (state,) = Store(tmp_path / "out").unfinished.so_far()
+    assert state.tasks_done > 5
