@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from lop_sweep.errors import ConfigError, named
+from lop_sweep.errors import ConfigError, named, one_line, shown
 
 _Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
 _NonNegative = Annotated[float, Field(ge=0)]
@@ -55,7 +55,7 @@ class CellConfig(BaseModel):
         20, description="fresh networks trained after the sequence; 0 turns the baseline off"
     )
 
-    def __init__(self, **fields: Any) -> None:
+    def __init__(self, /, **fields: Any) -> None:
         try:
             super().__init__(**fields)
         except ValidationError as error:
@@ -75,7 +75,7 @@ class CellConfig(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _plain_number(cls, value: Any) -> Any:
-        if getattr(value, "shape", None) == ():
+        if getattr(value, "shape", None) == () and hasattr(value, "item"):
             value = value.item()
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise ValueError("must be a number")
@@ -113,14 +113,14 @@ class CellConfig(BaseModel):
         """
         try:
             fields = json.loads(text)
-        except ValueError as error:
-            raise ConfigError(f"a cell's configuration must be a JSON object: {error}") from None
+        except (ValueError, RecursionError) as error:
+            raise ConfigError(f"a cell's configuration must be a JSON object: {one_line(error)}") from None
         if not isinstance(fields, dict):
-            raise ConfigError(f"a cell's configuration must be a JSON object, not {text!r}")
+            raise ConfigError(f"a cell's configuration must be a JSON object, not {shown(text)}")
         check_keys(fields)
         return cls(**fields)
 
-    def replace(self, **changes: Any) -> CellConfig:
+    def replace(self, /, **changes: Any) -> CellConfig:
         """A copy with `changes`, validated like any other. `fresh_steps` stays what it was resolved to."""
         return CellConfig(**{**self.model_dump(), **changes})
 
@@ -153,8 +153,8 @@ def digest(content: Any) -> str:
 
 
 def _unknown(key: object) -> str:
-    near = difflib.get_close_matches(str(key), FIELDS, n=1)
-    return f"unknown key {key!r}" + (f" (did you mean {near[0]!r}?)" if near else "")
+    near = difflib.get_close_matches(key, FIELDS, n=1) if isinstance(key, str) else []
+    return f"unknown key {shown(key)}" + (f" (did you mean {near[0]!r}?)" if near else "")
 
 
 def _explain(detail: Any) -> str:
@@ -168,4 +168,4 @@ def _explain(detail: Any) -> str:
     )
     if isinstance(value, (list, tuple)):
         way_out += "; for several values write tune.grid_search([...])"
-    return f"{name} = {value!r}: {rule} ({way_out})"
+    return f"{name} = {shown(value)}: {rule} ({way_out})"

@@ -43,7 +43,20 @@ class AnalysisError(LopSweepError):
 
 def one_line(error: BaseException) -> str:
     """`error`'s message on one line, or its type's name where it has none."""
-    return " ".join(str(error).split()) or type(error).__name__
+    try:
+        message = " ".join(str(error).split())
+    except Exception:
+        message = ""
+    return message or type(error).__name__
+
+
+def shown(value: object) -> str:
+    """`value` as in code, on one line, or its type where it cannot be printed (an integer of over 4300 digits)."""
+    try:
+        text = repr(value)
+    except Exception:
+        return f"<a {type(value).__name__} that cannot be printed>"
+    return text if text.isprintable() else " ".join(text.split())
 
 
 def named(values: Iterable[object]) -> str:

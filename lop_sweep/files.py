@@ -37,7 +37,7 @@ def reading(path: Path) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         raise MissingFileError(f"{path}: cannot be read: {one_line(error)}") from error
-    except (OSError, ValueError, TypeError, KeyError, pa.ArrowException) as error:
+    except (OSError, ValueError, TypeError, KeyError, RecursionError, pa.ArrowException) as error:
         raise StoreError(f"{path}: cannot be read: {one_line(error)}") from error
 
 
@@ -87,7 +87,8 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     with reading(path):
         content = json.loads(path.read_bytes())
-    if not isinstance(content, dict) or content.pop(_CHECKSUM, None) != digest(content):
+        whole = isinstance(content, dict) and content.pop(_CHECKSUM, None) == digest(content)
+    if not whole:
         raise StoreError(f"{path}: is damaged: its checksum does not fit its content")
     return content
 

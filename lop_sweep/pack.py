@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from lop_sweep.config import FIELDS, PACKABLE, CellConfig, digest
-from lop_sweep.errors import ConfigError, SpaceError, named
+from lop_sweep.config import FIELDS, PACKABLE, CellConfig, check_keys, digest
+from lop_sweep.errors import ConfigError, SpaceError, named, shown
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,10 @@ def expand(config: dict[str, Any]) -> tuple[CellConfig, ...]:
     common = {key: value for key, value in config.items() if key != "cells"}
     rows = config.get("cells", [{}])
     if not isinstance(rows, (list, tuple)) or not all(isinstance(row, dict) for row in rows):
-        raise ConfigError(f"cells = {rows!r}: must be a list of dictionaries, one a cell, with the fields that differ")
+        raise ConfigError(
+            f"cells = {shown(rows)}: must be a list of dictionaries, one a cell, with the fields that differ"
+        )
+    check_keys([*common, *dict.fromkeys(key for row in rows for key in row)])
     return tuple(CellConfig(**{**common, **row}) for row in rows)
 
 
@@ -58,11 +61,12 @@ def check_pack_axes(axes: Any) -> tuple[str, ...]:
         SpaceError: it is not a list of names, or a name is not one in which the cells of a pack may differ.
     """
     if isinstance(axes, str) or not isinstance(axes, (list, tuple)):
-        raise SpaceError(f"pack = {axes!r}: must be a list of field names, for example pack = ['seed']")
-    wrong = [axis for axis in axes if axis not in PACKABLE]
+        raise SpaceError(f"pack = {shown(axes)}: must be a list of field names, for example pack = ['seed']")
+    wrong = [axis for axis in axes if not isinstance(axis, str) or axis not in PACKABLE]
     if wrong:
+        refused = named(shown(axis).strip("'") for axis in wrong)
         raise SpaceError(
-            f"pack = {list(axes)!r}: cells of one pack cannot differ in {named(wrong)}; possible are {named(PACKABLE)}"
+            f"pack = {shown(list(axes))}: cells of one pack cannot differ in {refused}; possible are {named(PACKABLE)}"
         )
     return tuple(axes)
 

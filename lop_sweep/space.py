@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from lop_sweep.config import FIELDS, CellConfig, check_keys
-from lop_sweep.errors import ConfigError, SpaceError, named, one_line
+from lop_sweep.errors import ConfigError, SpaceError, named, one_line, shown
 from lop_sweep.pack import check_pack_axes
 
 
@@ -60,8 +60,9 @@ def load_space(source: str | Path) -> SearchSpace:
     try:
         content = runpy.run_path(str(path))
     except SyntaxError as error:
+        what = " ".join(str(error.msg).split())
         raise SpaceError(
-            f"{path}, line {error.lineno}: syntax error: {error.msg}; a search space is a Python file"
+            f"{path}, line {error.lineno}: syntax error: {what}; a search space is a Python file"
         ) from None
     except (Exception, SystemExit) as error:
         raise SpaceError(f"{path}: executing it failed with {type(error).__name__}: {one_line(error)}") from error
@@ -100,7 +101,7 @@ def expand_space(
     check_keys(param_space)
     for name, value, least in (("num_samples", num_samples, 1), ("sampling_seed", sampling_seed, 0)):
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise SpaceError(f"{name} = {value!r}: must be an integer of at least {least}")
+            raise SpaceError(f"{name} = {shown(value)}: must be an integer of at least {least}")
     with _global_streams(sampling_seed):
         cells = dict.fromkeys(CellConfig(**fields) for fields in _variants(param_space, num_samples, sampling_seed))
     if not cells:
@@ -132,7 +133,7 @@ def _variants(param_space: Mapping[str, Any], num_samples: int, sampling_seed: i
                 _, resolved = next(variants)
             except StopIteration:
                 break
-            except Exception as error:  # whatever Tune, or a sample_from function of the file, raises
+            except (Exception, SystemExit) as error:  # whatever Tune, or a sample_from function of the file, raises
                 raise SpaceError(f"Ray Tune cannot expand param_space: {one_line(error)}") from error
             yield resolved["config"]
 
