@@ -48,6 +48,7 @@ def test_a_disk_that_turns_read_only_is_named_and_the_sweep_goes_on_when_it_is_n
     assert "cannot be written: [Errno 30] Read-only file system" in said
 
 
+@pytest.mark.long
 def test_a_directory_that_vanishes_is_named_and_the_sweep_goes_on_when_it_is_back(
     undisturbed: tuple[Path, Path], tmp_path: Path
 ) -> None:

@@ -31,7 +31,7 @@ from lop_sweep.store import Store
 def test_a_sweep_is_stopped_in_order_and_only_one_is_at_work(
     undisturbed: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """SIGTERM to the command, while a second one has just been refused; then SIGTERM to its whole process group."""
+    """Ctrl-C in a terminal, while a second command has just been refused; then SIGTERM as from a batch system."""
     space, expected = undisturbed
     out = tmp_path / "out"
     process = start_sweep(space, out, "--no-progress")  # a checkpoint a minute: those below come from the stop
@@ -47,9 +47,11 @@ def test_a_sweep_is_stopped_in_order_and_only_one_is_at_work(
     assert status.driver is not None
     assert status.driver.alive
     assert store.unfinished.checkpoints() == []
-    process.terminate()
+    counts = (status.finished, status.diverged, status.running, status.failed, status.missing)
+    assert sum(counts) == status.cells == 16
+    os.killpg(process.pid, signal.SIGINT)
     stdout, stderr = process.communicate(timeout=60)
-    assert process.returncode == 143, stderr
+    assert process.returncode == 130, stderr
     assert "stopping: trials save what they have; once more to stop at once" in stderr
     assert "run the same command again to compute what is missing, from the checkpoints\n" in stderr
     assert "Traceback" not in stderr + stdout
@@ -58,6 +60,8 @@ def test_a_sweep_is_stopped_in_order_and_only_one_is_at_work(
     assert min(saved) > 0
     assert "nobody is at work" in run_cli("status", out).stdout
     assert len(audit(store).findings) == 1  # cells that are missing
+    wait_until(lambda: sweep_status(store).running == 0)  # the workers may outlive the command by a moment
+    assert 1 <= sweep_status(store).finished < 16
 
     before = len(store.committed())
     process = start_sweep(space, out, "--no-progress")

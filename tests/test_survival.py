@@ -84,7 +84,7 @@ def assert_undisturbed(out: Path, undisturbed: Path) -> None:
 
 def test_killed_drivers_and_workers_change_nothing(undisturbed: tuple[Path, Path], tmp_path: Path) -> None:
     space, expected = undisturbed
-    disturb_and_finish(space, tmp_path / "out", random.Random(1), ["driver", "driver", "worker"])
+    disturb_and_finish(space, tmp_path / "out", random.Random(1), ["driver", "worker"])
     assert_undisturbed(tmp_path / "out", expected)
 
 

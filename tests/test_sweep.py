@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
-import time
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from ray.cluster_utils import Cluster
-from sweeping import compute_here, start_sweep, sweep, wait_until, write_space
+from sweeping import compute_here, sweep, write_space
 
 from lop_sweep.cli import main
 from lop_sweep.config import FIELDS, CellConfig
-from lop_sweep.experiment import Experiment
 from lop_sweep.metrics import LAYERED, MEASURES
 from lop_sweep.pack import Pack
 from lop_sweep.pack_state import PackState
@@ -236,36 +232,6 @@ def test_packs_that_fail_are_shown_written_down_and_tried_again_on_request(
     after = status(store.root, capsys)
     assert (after["finished"], after["failed"], after["missing"]) == (1, 1, 1)
     assert [failure.pack for failure in store.failures.read()] == [packs[impossible]]
-
-
-def test_ctrl_c_stops_in_order_and_the_same_command_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    space = write_space(tmp_path / "space.py", [], **{**BASE, "tasks": 250, "steps": 40}, seed="tune.grid_search(list(range(6)))")  # fmt: skip  # noqa: E501
-    out = tmp_path / "out"
-    process = start_sweep(space, out)
-    wait_until(lambda: list((out / "cells").glob("*.parquet")), process)
-    running = status(out, capsys)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal sends it
-    _, stderr = process.communicate(timeout=120)
-    assert process.returncode == 130
-    assert "run the same command again" in stderr
-    assert running["running"] > 0
-    assert sum(running[name] for name in ("finished", "diverged", "running", "missing")) == running["cells"] == 6
-    stopped = status(out, capsys)
-    assert 1 <= stopped["finished"] < 6
-    saved = [state.tasks_done for state in Store(out).unfinished.so_far()]
-    assert saved  # a pack that has only just begun has nothing to save
-    assert min(saved) > 0
-    deadline = time.monotonic() + 30  # the workers' processes may outlive the command by a moment
-    while status(out, capsys)["running"]:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    assert sweep(space, out).returncode == 0
-    rows = rows_of(out)
-    assert len(rows) == 6 * 250
-    for cell in load_space(space).cells:
-        undisturbed = Experiment([cell])
-        expected = [undisturbed.run_task().final_ce[0] for _ in range(cell.tasks)]
-        np.testing.assert_array_equal(rows.loc[rows["cell"] == cell.id, "final_ce"], expected)
 
 
 def test_a_sweep_runs_on_a_cluster_that_is_there(swept: tuple[Path, Path], tmp_path: Path) -> None:
