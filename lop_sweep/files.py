@@ -52,7 +52,7 @@ def writing(path: Path) -> Iterator[None]:
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file atomically and durably: after a crash at any moment, `path` is what it was or what it is to be."""
-    temporary = path.with_name(f".{path.name}~{host_name()}~{os.getpid()}")
+    temporary = temporary_beside(path)
     place = path.parent.name
     try:
         with temporary.open("wb") as file:
@@ -70,6 +70,11 @@ def write_bytes(path: Path, content: bytes) -> None:
         with suppress(OSError):  # the error that led here says more
             temporary.unlink(missing_ok=True)
     fault_point(f"{place}.renamed")
+
+
+def temporary_beside(path: Path) -> Path:
+    """A name beside `path`, hidden from Parquet readers, that says which process it belongs to; see `abandoned`."""
+    return path.with_name(f".{path.name}~{host_name()}~{os.getpid()}")
 
 
 def write_json(path: Path, content: dict[str, Any], indent: int | None = None) -> None:

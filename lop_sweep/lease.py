@@ -173,6 +173,15 @@ def read_lease(folder: Path) -> LeaseState | None:
     Raises:
         StoreError: the folder cannot be read.
     """
+    try:
+        return _newest(folder)
+    except StoreError as error:
+        _numbers(folder)
+        _log.warning("%s; not used", error)
+        return None
+
+
+def _newest(folder: Path) -> LeaseState | None:
     for number in reversed(_numbers(folder)):
         path = _path(folder, number)
         try:
@@ -181,16 +190,13 @@ def read_lease(folder: Path) -> LeaseState | None:
                 return LeaseState(**{**content, "process": ProcessMark.from_json(content["process"])})
         except MissingFileError:
             continue
-        except StoreError as error:
-            _log.warning("%s; taken for dead", error)
-            return None
     return None
 
 
 def _take(folder: Path, activity: dict[str, Any]) -> LeaseState:
     while True:
         numbers = _numbers(folder)
-        holder = read_lease(folder)
+        holder = _readable_lease(folder)
         if holder is not None and not holder.released:
             _refuse_if_alive(folder, holder)
             _log.warning("%s has died at work on %s; taking over", holder.process, folder.parent)
@@ -205,11 +211,29 @@ def _take(folder: Path, activity: dict[str, Any]) -> LeaseState:
             released=False,
             activity=activity,
         )
-        if _create(folder, mine):
+        if not _create(folder, mine):
+            continue
+        if _numbers(folder)[-1:] != [mine.number]:  # others came and went meanwhile, and freed a number below theirs
+            with writing(folder):
+                _path(folder, mine.number).unlink(missing_ok=True)
+        else:
             with writing(folder):
                 for number in numbers:
                     _path(folder, number).unlink(missing_ok=True)
             return mine
+
+
+def _readable_lease(folder: Path) -> LeaseState | None:
+    """The newest lease; one that cannot be read for as long as it is watched is damaged, and therefore dead."""
+    deadline = time.monotonic() + WATCH_SECONDS
+    while True:
+        try:
+            return _newest(folder)
+        except StoreError as error:
+            if time.monotonic() > deadline:
+                _log.warning("%s; taken for dead", error)
+                return None
+            time.sleep(min(1.0, WATCH_SECONDS / 10))
 
 
 def _refuse_if_alive(folder: Path, holder: LeaseState) -> None:
@@ -230,7 +254,10 @@ def _changes(folder: Path, holder: LeaseState) -> bool:
     deadline = time.monotonic() + WATCH_SECONDS
     while time.monotonic() < deadline:
         time.sleep(min(1.0, WATCH_SECONDS / 10))
-        now = read_lease(folder)
+        try:
+            now = _newest(folder)
+        except StoreError:  # not readable for the moment: the time goes on
+            continue
         if now is None or now.released:
             return False
         if (now.number, now.beat) != (holder.number, holder.beat):

@@ -78,10 +78,11 @@ def compute(
 
 
 def _how_far(store: Store) -> int:
-    """A number that grows whenever a pack is finished or a checkpoint is taken."""
-    finished = len(store.committed())
-    tasks = sum(p.tasks_done + p.fresh_done for points in store.unfinished.start_points().values() for p in points)
-    return finished + tasks
+    """A number that grows whenever a pack is finished or a checkpoint is taken: tasks and fresh networks done."""
+    finished = store.read_cells(["cell", "tasks", "fresh_baseline"]).to_pydict()
+    done = set(finished["cell"])
+    points = {p for found in store.unfinished.start_points().values() for p in found if p.cell not in done}
+    return sum(finished["tasks"]) + sum(finished["fresh_baseline"]) + sum(p.tasks_done + p.fresh_done for p in points)
 
 
 def _fit(

@@ -25,7 +25,17 @@ import pyarrow as pa
 
 from lop_sweep.errors import MissingFileError, StoreError, named
 from lop_sweep.failures import FailureLog
-from lop_sweep.files import abandoned, local_path, names_in, read_json, reading, writable_folder, write_json, writing
+from lop_sweep.files import (
+    abandoned,
+    local_path,
+    names_in,
+    read_json,
+    reading,
+    temporary_beside,
+    writable_folder,
+    write_json,
+    writing,
+)
 from lop_sweep.parquet import packs_of, read_tables, write_table
 from lop_sweep.schema import CELLS, SCHEMA_VERSION, TASKS, PackResult, cells_table, tasks_table
 from lop_sweep.unfinished import Unfinished
@@ -196,8 +206,10 @@ class Store:
         These are temporaries of dead writers, tasks files without a cells file, and single files of packs that are in a
         merged one.
 
-        The order of the looks makes this safe beside workers that are just finishing: a tasks file that is there at the
-        first look has either a living worker at the second, or its cells file at the third.
+        To be called only by who holds the lease in `maintenance`, because a compaction's files look like leftovers
+        while it is at work. Beside workers that are just finishing it is safe by the order of its looks: a tasks file that is
+        there at the first look has either a living worker at the second, or its cells file at the third; and by looking
+        once more for the cells file when the tasks file is already out of sight.
 
         Returns:
             What was removed, as paths within the directory.
@@ -216,14 +228,29 @@ class Store:
             for name in names_in(self.cells, ".parquet")
             if name not in kept and finished >= set(self._packs_in(name))
         ]
-        useless += [self.file("tasks", name) for name in tasks if name not in kept | at_work]
+        orphans = [self.file("tasks", name) for name in tasks if name not in kept | at_work]
         unfinished = self.unfinished
         folders = (self.root, self.tasks, self.cells, unfinished.running, unfinished.states, self.failures.folder)
         useless += [path for folder in folders for path in abandoned(folder)]
         with writing(self.root):
             for path in useless:
                 path.unlink(missing_ok=True)
+            useless += [path for path in orphans if self._removed(path, parts)]
         return [str(path.relative_to(self.root)) for path in useless]
+
+    def _removed(self, tasks: Path, parts: list[Part]) -> bool:
+        """Remove a tasks file that has no cells file of its own, or whose packs are in one of `parts`."""
+        hidden = temporary_beside(tasks)
+        try:
+            tasks.replace(hidden)
+        except FileNotFoundError:
+            return False
+        held = {pack for part in parts for pack in part.packs}
+        if self.file("cells", tasks.stem).exists() and not held >= set(self._packs_in(tasks.stem)):
+            hidden.replace(tasks)
+            return False
+        hidden.unlink()
+        return True
 
     def _parts(self) -> list[Part]:
         before = set(names_in(self.cells, ".parquet"))

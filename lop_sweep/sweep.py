@@ -80,7 +80,12 @@ def _begin(
     space: SearchSpace, store: Store, options: SweepOptions, done: set[str], progress: Progress
 ) -> list[Assignment]:
     """Tidy up, find what is missing, and write down what is asked for; returns what is missing."""
-    removed = store.tidy()
+    try:
+        with hold_lease(store.maintenance, lambda: {"maintenance": "tidying up"}):
+            removed = store.tidy()
+    except SweepError as error:  # a compaction tidies up itself
+        _log.info("%s; not tidying up", error)
+        removed = []
     if removed:
         more = f" and {len(removed) - 1} more" if len(removed) > 1 else ""
         _log.warning("%s%s, left by a worker that died, removed; nothing that was finished is lost", removed[0], more)
