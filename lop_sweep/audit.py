@@ -17,6 +17,9 @@ from lop_sweep.schema import CELLS, TASKS
 from lop_sweep.store import MERGED, Store
 from lop_sweep.unfinished import STATE
 
+_ATTEMPTS = 10
+"""How often an audit begins anew when a compaction removes files while it looks."""
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -60,7 +63,17 @@ def audit(store: Store) -> Report:
         StoreError: it is not a sweep directory, or a folder cannot be read.
     """
     store.check()
-    return _Audit(store, *(is_held(read_lease(folder)) for folder in (store.driver, store.maintenance))).run()
+    for _ in range(_ATTEMPTS):
+        before = _result_files(store)
+        report = _Audit(store, *(is_held(read_lease(folder)) for folder in (store.driver, store.maintenance))).run()
+        if not before - _result_files(store):  # else files were merged under its eyes
+            break
+    return report
+
+
+def _result_files(store: Store) -> set[str]:
+    folders = (store.tasks, store.cells)
+    return {f"{folder.name}/{name}" for folder in folders for name in names_in(folder, ".parquet")}
 
 
 def repair(store: Store) -> tuple[Report, list[Path]]:
@@ -91,6 +104,7 @@ class _Audit:
         self._store, self._sweep_at_work, self._being_merged = store, sweep_at_work, being_merged
         self._report = Report()
         self._dtypes: set[str] = set()
+        self._workers = {sign.pack for sign in store.unfinished.signs_of_life() if sign.alive()}
         self._sound: dict[str, list[str]] = {}
 
     def run(self) -> Report:
@@ -117,10 +131,11 @@ class _Audit:
         """A pair of files: whole, of this schema, and right in itself."""
         store = self._store
         paths = tasks, cells = store.file("tasks", name), store.file("cells", name)
-        at_work = {sign.pack for sign in store.unfinished.signs_of_life() if sign.alive()}
         there = [path for path in paths if path.exists()]
         if len(there) < len(paths):
-            if there and name not in at_work:
+            if there and self._being_merged and name.startswith(MERGED):
+                return
+            if there and name not in self._workers:
                 self._find(there[0], "belongs to no finished pack: the other of its two files is not there", there)
             return
         try:

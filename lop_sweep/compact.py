@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from lop_sweep.config import digest
 from lop_sweep.files import fault_point, names_in, reading
 from lop_sweep.lease import hold_lease
-from lop_sweep.parquet import check_seal, read_tables
+from lop_sweep.parquet import check_seal, read_table, read_tables
 from lop_sweep.schema import CELLS, TASKS
 from lop_sweep.store import MERGED, Part, Store
 
@@ -63,7 +63,13 @@ def _groups(store: Store, parts: Iterable[Part], rows: int) -> Iterator[list[Par
     """Parts to merge into one, two at least."""
     group: list[Part] = []
     size = 0
+    seen: set[str] = set()
     for part in parts:
+        cells = set(read_table(store.file("cells", part.name), CELLS, ["cell"])["cell"].to_pylist())
+        if cells & seen:
+            _log.warning("%s is left alone: some of its cells are in another file, too; see lop-sweep audit", part.name)
+            continue
+        seen |= cells
         path = store.file("tasks", part.name)
         with reading(path):
             own = pq.read_metadata(path).num_rows

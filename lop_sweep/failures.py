@@ -70,7 +70,7 @@ class FailureLog:
             try:
                 content = read_json(path)
                 with reading(path):
-                    found.append(Failure(**{**content, "cells": tuple(content["cells"])}))
+                    found.append(Failure(**{**content, "pack": pack, "cells": tuple(content["cells"])}))
             except MissingFileError:
                 continue
             except StoreError as error:

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
-
-import numpy as np
 
 from lop_sweep import machine
 from lop_sweep.errors import StateError
@@ -16,6 +13,7 @@ from lop_sweep.pack import Pack
 from lop_sweep.pack_state import PackState, assemble, merge_numerics
 from lop_sweep.schema import PackResult
 from lop_sweep.store import Store
+from lop_sweep.unfinished import STATE
 
 _SIGN_OF_LIFE_SECONDS = 5.0
 
@@ -35,7 +33,8 @@ class PackRun:
         checkpoint_every: seconds between two checkpoints; they are taken between tasks, or between fresh networks.
         keep_state: whether to keep the state after the last task, for longer sequences.
         starts: states of the same trajectories, from which the pack may go on.
-        stopping: asked between tasks; once it says True, the pack is saved and `run_tasks` returns.
+        stopping: asked between tasks; once it says True, the pack is saved and `run_tasks` or `finish` returns.
+        before_commit: called before a finished pack is written; raises StoreError if it must not be.
 
     Attributes:
         pack, experiment: what is run.
@@ -56,6 +55,7 @@ class PackRun:
         keep_state: bool = False,
         starts: Starts = (),
         stopping: Callable[[], bool] = lambda: False,
+        before_commit: Callable[[], None] = lambda: None,
     ) -> None:
         self.pack = pack
         self.experiment = Experiment(pack.cells, dtype)
@@ -65,7 +65,7 @@ class PackRun:
         self._numerics = {
             "engine": "fast", "dtype": dtype, "device": "cpu", **machine.describe_numerics(),
         }  # fmt: skip
-        self._stopping = stopping
+        self._stopping, self._before_commit = stopping, before_commit
         self._last_sign = float("-inf")
         self._last_checkpoint = time.monotonic()
         self._saved: tuple[int, int] | None = (0, 0)
@@ -88,22 +88,27 @@ class PackRun:
                 break
         return rows
 
-    def finish(self) -> np.ndarray:
+    def finish(self) -> bool:
         """After the last task: keep the state, train the fresh networks, write the pack to the store.
 
         Returns:
-            (P, fresh_baseline) losses of the fresh networks, nats.
+            Whether that is done; False if `stopping` came in between.
+
+        Raises:
+            StoreError: the store cannot be written, or `before_commit` raised it.
         """
         state = self.state()
         if self._store is not None and self._keep_state and state.progress[1] == 0:
             self._store.unfinished.keep(state)
         while self.experiment.fresh_remaining:
             self.experiment.run_fresh_network()
-            self._between()
+            if self._between() and self.experiment.fresh_remaining:
+                return False
         if self._store is not None:
+            self._before_commit()
             self._store.commit(self._result())
             self._saved = None
-        return self.experiment.fresh_ce
+        return True
 
     def state(self) -> PackState:
         """Everything that the continuation needs."""
@@ -134,14 +139,34 @@ class PackRun:
         self._last_checkpoint = time.monotonic()
 
     def _find_start(self, store: Store, starts: Starts) -> None:
-        state, self.note = store.unfinished.load(self.pack)
-        try:
-            if state is None and starts:
-                state = _from_starts(store.root, self.pack, starts)
-            if state is not None:
+        state, note = store.unfinished.load(self.pack)
+        notes = [note] if note else []
+        kept = store.unfinished.states / f"{self.pack.id}{STATE}"
+        alternatives = [starts] if starts else []
+        if kept.exists():
+            alternatives.append([(str(kept.relative_to(store.root)), index) for index in range(len(self.pack.cells))])
+        while state is None and alternatives:
+            try:
+                state = self._from_starts(store, alternatives.pop(0))
+            except StateError as error:
+                notes.append(str(error))
+        if state is not None:
+            try:
                 self.load(state)
-        except StateError as error:
-            self.note = f"{self.note}{error}; not used, starting from the beginning"
+            except StateError as error:
+                notes.append(f"{error}; not used")
+        self.note = "; ".join(notes)
+
+    def _from_starts(self, store: Store, starts: Starts) -> PackState:
+        states = {}
+        for name in dict.fromkeys(name for name, _ in starts):
+            try:
+                states[name] = PackState.load(store.root / name)
+            except StateError as error:
+                if isinstance(error.__cause__, FileNotFoundError):
+                    raise
+                raise StateError(store.unfinished.set_aside(store.root / name, error)) from error
+        return assemble(self.pack, [(states[name], index) for name, index in starts])
 
     def _between(self) -> bool:
         """Between two pieces of work: give a sign of life, save if it is time; returns whether to stop."""
@@ -166,8 +191,3 @@ class PackRun:
             seconds=self.experiment.seconds,
             numerics=self._numerics,
         )
-
-
-def _from_starts(root: Path, pack: Pack, starts: Starts) -> PackState:
-    states = {name: PackState.load(root / name) for name in dict.fromkeys(name for name, _ in starts)}
-    return assemble(pack, [(states[name], index) for name, index in starts])

@@ -9,7 +9,7 @@ from typing import Any
 
 from lop_sweep.config import CellConfig
 from lop_sweep.failures import Failure
-from lop_sweep.lease import is_held, read_lease
+from lop_sweep.lease import LeaseState, is_held, read_lease
 from lop_sweep.plan import requested_cells
 from lop_sweep.schema import DIVERGED
 from lop_sweep.store import Store
@@ -109,7 +109,9 @@ def count_states(store: Store, cells: Iterable[CellConfig], axes: Iterable[str] 
     table = store.read_cells(["cell", "status"])
     done = dict(zip(table["cell"].to_pylist(), table["status"].to_pylist(), strict=True))
     failures = tuple(f for f in store.failures.read() if not done.keys() >= set(f.cells))
-    running = {cell for sign in store.unfinished.signs_of_life() if sign.alive() for cell in sign.cells}
+    lease = read_lease(store.driver)
+    signs = store.unfinished.signs_of_life() if lease is None or is_held(lease) else []  # workers die with their driver
+    running = {cell for sign in signs if sign.alive() for cell in sign.cells}
     failed = {cell for failure in failures for cell in failure.cells}
 
     def state(cell: str) -> str:
@@ -128,20 +130,14 @@ def count_states(store: Store, cells: Iterable[CellConfig], axes: Iterable[str] 
         **{name: count[name] for name in STATES},
         others=len(done.keys() - requested.keys()),
         axes=by_axis,
-        driver=sweep_driver(store),
+        driver=_driver(lease),
         failures=failures,
         kept_states=len(store.unfinished.kept()),
         kept_bytes=store.unfinished.kept_bytes(),
     )
 
 
-def sweep_driver(store: Store) -> Driver | None:
-    """Who computes, or last computed, cells of a sweep; None where that is not known.
-
-    Raises:
-        StoreError: the folder of the leases cannot be read.
-    """
-    lease = read_lease(store.driver)
+def _driver(lease: LeaseState | None) -> Driver | None:
     if lease is None:
         return None
     return Driver(

@@ -207,9 +207,9 @@ class Store:
         merged one.
 
         To be called only by who holds the lease in `maintenance`, because a compaction's files look like leftovers
-        while it is at work. Beside workers that are just finishing it is safe by the order of its looks: a tasks file that is
-        there at the first look has either a living worker at the second, or its cells file at the third; and by looking
-        once more for the cells file when the tasks file is already out of sight.
+        while it is at work. Beside workers that are just finishing it is safe by the order of its looks: a tasks file
+        that is there at the first look has either a living worker at the second, or its cells file at the third; and by
+        looking once more for the cells file when the tasks file is already out of sight.
 
         Returns:
             What was removed, as paths within the directory.

@@ -74,6 +74,9 @@ class LopTrainable(tune.Trainable):
         options = {key: config.pop(key) for key in _RUN_OPTIONS if key in config}
         driver = config.pop("driver", None)
         store = _open_store(config.pop("store", None), driver)
+        if store is not None and driver is not None:
+            # A driver that is dead may have been taken over, and its cells be computed elsewhere, in other packs.
+            options["before_commit"] = lambda: _check_driver(store, driver)
         announced = store is not None and driver is not None and stop_file(store.driver, driver)
         self._sigterm = Sigterm()
         options["stopping"] = lambda: self._sigterm.received or bool(announced and announced.exists())
@@ -121,8 +124,8 @@ class LopTrainable(tune.Trainable):
         }
         if run.note:
             result["note"], run.note = run.note, ""
-        if not run.tasks_left:
-            fresh_ce = run.finish()
+        if not run.tasks_left and run.finish():
+            fresh_ce = experiment.fresh_ce
             if fresh_ce.size:
                 result["fresh_mean_ce"] = float(fresh_ce.mean(axis=1).mean())
                 result["fresh_median_ce"] = float(np.median(fresh_ce, axis=1).mean())
@@ -137,13 +140,17 @@ def _open_store(path: str | None, driver: str | None) -> Store | None:
     if driver is None:
         store.create()
         return store
+    _check_driver(store, driver)
+    return store
+
+
+def _check_driver(store: Store, driver: str) -> None:
     lease = read_lease(store.driver)
     if lease is None or lease.token != driver:
         raise StoreError(
             f"node {host_name()} does not see the sweep that this trial belongs to at {store.root}; "
             "the directory must be shared by all nodes under the same path, and have one driver"
         )
-    return store
 
 
 def _mean(values: np.ndarray) -> float:

@@ -93,8 +93,19 @@ class Unfinished:
         except StateError as error:
             if isinstance(error.__cause__, FileNotFoundError):  # a twin has finished the pack just now
                 return None, ""
-            return None, f"{error}; set aside as {set_aside(self._root, path)}, not used"
+            return None, self.set_aside(path, error)
         return state, ""
+
+    def set_aside(self, path: Path, error: StateError) -> str:
+        """Set a saved state aside that cannot be used; returns what there is to say about it.
+
+        Raises:
+            StoreError: it is not the content that is wrong with it, but that it cannot be read just now; or it cannot
+                be moved.
+        """
+        if isinstance(error.__cause__, OSError):
+            raise StoreError(str(error)) from error
+        return f"{error}; set aside as {set_aside(self._root, path)}, not used"
 
     def remove(self, pack: str) -> None:
         """Forget the checkpoint and the sign of life of a pack that is finished.
@@ -154,7 +165,9 @@ class Unfinished:
         return total
 
     def so_far(self) -> list[PackState]:
-        """The checkpoints of all unfinished packs that have rows; those that cannot be read are left out and reported.
+        """The checkpoints of all unfinished packs that have rows, those that are furthest first.
+
+        Those that cannot be read are left out and reported.
 
         Raises:
             StoreError: the folder cannot be read.
@@ -169,7 +182,7 @@ class Unfinished:
                 continue
             if state.tasks_done:
                 states.append(state)
-        return states
+        return sorted(states, key=lambda state: -state.tasks_done)
 
     def start_points(self) -> dict[str, list[StartPoint]]:
         """Every place from which a sequence can go on, by trajectory; files that cannot be read are left out.

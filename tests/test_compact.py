@@ -11,17 +11,24 @@ import threading
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 from sweeping import assert_same_results, compute_here, run_cli
 
 from analysis import load_cells, load_tasks
+from lop_sweep import audit as audit_module
+from lop_sweep import store as store_module
 from lop_sweep.audit import audit
 from lop_sweep.compact import compact
 from lop_sweep.config import CellConfig
 from lop_sweep.errors import StoreError, SweepError
 from lop_sweep.files import FAULTS
 from lop_sweep.lease import hold_lease
+from lop_sweep.pack import Pack
+from lop_sweep.pack_run import PackRun
+from lop_sweep.space import load_space
 from lop_sweep.store import Store
+from lop_sweep.sweep import run_sweep
 
 
 @pytest.fixture(scope="module")
@@ -162,3 +169,59 @@ def test_the_command_says_what_it_did(copy: Store) -> None:
     refused = run_cli("compact", copy.root / "tasks")
     assert refused.returncode == 2
     assert "holds no sweep.json" in refused.stderr
+
+
+def test_a_sweep_does_not_tidy_up_beside_a_compaction(
+    copy: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the two renames, its merged tasks file looks like one that a dead worker has left."""
+    lines = ["from ray import tune", "param_space = {'width': 6, 'depth': 2, 'samples': 8, 'steps': 3, 'tasks': 5,",
+             "'fresh_baseline': 2, 'lr': 0.1, 'seed': tune.grid_search([0, 1, 2, 3])}"]  # fmt: skip
+    (tmp_path / "space.py").write_text("\n".join(lines))
+    write, merging = store_module.write_table, []
+
+    def slow(path: Path, table: pa.Table, packs: tuple[str, ...]) -> None:
+        if path.parent.name == "cells":
+            assert run_sweep(load_space(tmp_path / "space.py"), copy.root).status.complete
+            merging.append(path)
+        write(path, table, packs)
+
+    monkeypatch.setattr(store_module, "write_table", slow)
+    with caplog.at_level("INFO"):
+        compact(copy)
+    assert len(merging) == 1
+    assert "not tidying up" in caplog.text
+    assert len(copy.committed()) == 12
+    assert files(copy) == (1, 1)
+
+
+def test_files_that_share_cells_are_not_merged_into_one(copy: Store) -> None:
+    """One of them can then still be set aside."""
+    cell = CellConfig(**copy.read_cells(list(CellConfig.model_fields)).to_pylist()[0])
+    twice = Pack((cell, cell.replace(seed=99)))
+    run = PackRun(twice, store=copy)
+    run.run_tasks(5)
+    run.finish()
+    compact(copy)
+    assert files(copy) == (2, 2)
+    assert len(audit(copy).findings) == 1
+    assert len(load_cells(copy.root)) == 13
+
+
+def test_an_audit_begins_anew_when_files_are_merged_under_its_eyes(
+    copy: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed, first = audit_module.names_in, []
+
+    def slow(folder: Path, ending: str) -> list[str]:
+        names = listed(folder, ending)
+        if folder == copy.cells and not first:
+            first.append(folder)
+        elif folder == copy.cells and len(first) == 1:
+            first.append(folder)
+            compact(copy)
+        return names
+
+    monkeypatch.setattr(audit_module, "names_in", slow)
+    assert audit(copy).findings == []
+    assert files(copy) == (1, 1)

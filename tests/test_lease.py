@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from lop_sweep import lease as lease_module
-from lop_sweep.errors import SweepError
+from lop_sweep.errors import StoreError, SweepError
 from lop_sweep.files import read_json, write_json
 from lop_sweep.lease import hold_lease, read_lease
 from lop_sweep.process import ProcessMark
@@ -184,3 +184,45 @@ def wait_until_dead(mark: ProcessMark) -> bool:
             return False
         time.sleep(0.01)
     return True
+
+
+def test_a_lease_that_cannot_be_read_for_a_moment_is_not_dead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read, failures = lease_module.read_json, [1, 2]
+
+    def stale(path: Path) -> dict[str, object]:
+        if failures:
+            failures.pop()
+            raise StoreError(f"{path}: cannot be read: Stale file handle")
+        return read(path)
+
+    with hold_lease(tmp_path / "driver", doing):
+        monkeypatch.setattr(lease_module, "read_json", stale)
+        with pytest.raises(SweepError, match="has been at work here"):
+            hold_lease(tmp_path / "driver", doing).__enter__()
+    assert failures == []
+
+
+def test_a_number_that_has_become_free_below_the_holders_is_no_lease(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One looks; meanwhile a second comes and goes and a third comes, which removes the numbers below its own."""
+    folder = tmp_path / "driver"
+    with hold_lease(folder, doing):
+        pass
+    newest, once = lease_module._newest, []
+
+    def slow(where: Path) -> lease_module.LeaseState | None:
+        found = newest(where)
+        if not once:
+            once.append(1)
+            with hold_lease(folder, doing):
+                pass
+            third.append(stack.enter_context(hold_lease(folder, doing)))
+        return found
+
+    third: list[lease_module.Lease] = []
+    monkeypatch.setattr(lease_module, "_newest", slow)
+    with ExitStack() as stack:
+        with pytest.raises(SweepError, match="has been at work here"):
+            hold_lease(folder, doing).__enter__()
+        assert [path.stem for path in folder.iterdir()] == [f"{third[0].number:06}"]

@@ -11,12 +11,15 @@ import pytest
 from sweeping import assert_same_results
 
 from lop_sweep.config import CellConfig
+from lop_sweep.errors import StoreError
+from lop_sweep.lease import hold_lease
 from lop_sweep.pack import Pack
 from lop_sweep.pack_run import PackRun
 from lop_sweep.pack_state import PackState, merge_numerics, state_bytes
 from lop_sweep.plan import missing_packs
 from lop_sweep.space import SearchSpace
 from lop_sweep.store import Store
+from lop_sweep.trainable import LopTrainable
 
 
 @pytest.fixture
@@ -270,8 +273,9 @@ def test_a_start_that_is_gone_or_damaged_is_done_without(stores: Iterator[Store]
     kept.write_bytes(kept.read_bytes()[:-3])
     run = PackRun(longer, store=store, starts=starts)
     assert "is not a readable state" in run.note
-    assert "starting from the beginning" in run.note
-    kept.unlink()
+    assert "aside/states" in run.note
+    assert run.experiment.tasks_done == 0
+    assert not kept.exists()
     run = PackRun(longer, store=store, starts=starts)
     complete(run)
     assert_rows_of(store, finished(next(stores), longer), longer)
@@ -338,5 +342,69 @@ def test_nothing_is_kept_that_was_not_asked_for(stores: Iterator[Store], pack: P
     shutil.rmtree(store.root)
     run = PackRun(pack)  # no store at all
     run.run_tasks(1000)
-    assert run.finish().shape == (3, 2)
+    assert run.finish()
+    assert run.experiment.fresh_ce.shape == (3, 2)
     assert not store.root.exists()
+
+
+def test_a_damaged_checkpoint_of_the_baseline_leaves_the_kept_state_to_go_on_from(
+    stores: Iterator[Store], pack: Pack
+) -> None:
+    expected, store = finished(next(stores), pack), next(stores)
+    run = PackRun(pack, store=store, keep_state=True, checkpoint_every=0)
+    run.run_tasks(4)
+    run.experiment.run_fresh_network = Interruption(run.experiment.run_fresh_network, 1)  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        run.finish()
+    path = checkpoint_of(store, pack)
+    path.write_bytes(path.read_bytes()[:-1])
+    again = PackRun(pack, store=store, keep_state=True)
+    assert "set aside" in again.note
+    assert again.experiment.tasks_done == 4
+    complete(again)
+    assert_same_results(store.root, expected.root)
+
+
+def test_a_checkpoint_that_cannot_be_read_just_now_is_not_taken_for_damaged(
+    stores: Iterator[Store], pack: Pack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = next(stores)
+    run = PackRun(pack, store=store)
+    run.run_tasks(2)
+    run.checkpoint()
+
+    def fail(path: Path) -> bytes:
+        raise OSError(24, "Too many open files")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "read_bytes", fail)
+        with pytest.raises(StoreError, match="Too many open files"):
+            PackRun(pack, store=store)
+    assert PackRun(pack, store=store).experiment.tasks_done == 2
+
+
+def test_a_request_to_stop_is_heeded_between_fresh_networks(stores: Iterator[Store], pack: Pack) -> None:
+    expected, store, asked = finished(next(stores), pack), next(stores), []
+    run = PackRun(pack, store=store, stopping=lambda: bool(asked))
+    run.run_tasks(4)
+    asked.append(True)
+    assert not run.finish()
+    assert store.committed() == []
+    again = PackRun(pack, store=store)
+    assert again.experiment.fresh_remaining == 1
+    assert again.finish()
+    assert_same_results(store.root, expected.root)
+
+
+def test_a_pack_whose_driver_was_taken_over_is_not_committed(stores: Iterator[Store], small: CellConfig) -> None:
+    """Its cells may be computed elsewhere by now, in other packs: then they would be there twice."""
+    store = next(stores)
+    with hold_lease(store.driver, dict) as lease:
+        trial = LopTrainable({**small.model_dump(), "store": str(store.root), "driver": lease.token})
+        for _ in range(3):
+            trial.train()
+    with hold_lease(store.driver, dict), pytest.raises(StoreError, match="does not see the sweep"):
+        trial.train()
+    assert store.committed() == []
+    trial.cleanup()
+    assert [state.tasks_done for state in store.unfinished.so_far()] == [4]

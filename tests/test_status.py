@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import time
 from pathlib import Path
 
@@ -37,6 +38,7 @@ def mixed(small: CellConfig, tmp_path: Path) -> Store:
     saved.checkpoint()
     PackRun(Pack((by_lr[0.2][1],)), store=store)
     store.failures.record(Pack((by_lr[0.3][0],)), "ValueError: no", "Traceback:\n  x\nValueError: no", 4)
+    shutil.rmtree(store.driver)  # its workers belong to nobody, as in a user's own Tuner
     return store
 
 
@@ -69,7 +71,6 @@ def test_a_failed_cell_that_is_tried_again_is_running_and_one_that_is_finished_i
 def test_status_in_words(mixed: Store) -> None:
     text = "\n".join(status_lines(sweep_status(mixed)))
     assert "failed            1\n" in text
-    assert "nobody is at work" in text
     assert "the last states of 2 packs are kept for more tasks" in text
     assert "failed: 1 packs (tracebacks in failed/; --retry-failed runs just these)" in text
     assert "1 cells, tried 4 times: ValueError: no" in text
@@ -172,3 +173,34 @@ def test_a_damaged_checkpoint_is_left_out_and_reported(mixed: Store, caplog: pyt
     path.write_bytes(path.read_bytes()[:-1])
     assert load_tasks(mixed.root, unfinished=True)["finished"].all()
     assert "not used" in caplog.text
+
+
+def test_workers_of_a_driver_that_has_ended_do_not_run(mixed: Store) -> None:
+    with hold_lease(mixed.driver, dict):
+        assert sweep_status(mixed).running == 2
+    status = sweep_status(mixed)
+    assert (status.running, status.missing) == (0, 5)
+    assert any(line.startswith("nobody is at work: process") for line in status_lines(status))
+
+
+def test_of_two_checkpoints_of_a_cell_the_further_counts(mixed: Store, small: CellConfig) -> None:
+    """As after a driver that died, whose cells were then packed differently."""
+    run = PackRun(Pack((small.replace(lr=0.2, seed=1), small.replace(lr=0.2, seed=2))), store=mixed)
+    run.run_tasks(2)
+    run.checkpoint()
+    rows = load_tasks(mixed.root, unfinished=True)
+    counts = rows[~rows["finished"]].groupby("cell").size()
+    cells = load_cells(mixed.root, unfinished=True).set_index("cell")
+    assert dict(counts) == dict(cells.loc[counts.index, "tasks_done"])
+    assert sorted(counts) == [2, 3]
+
+
+def test_a_failure_record_is_known_by_its_file(mixed: Store) -> None:
+    """Not by what stands in it: forgetting it must not remove another file."""
+    (path,) = mixed.failures.folder.iterdir()
+    write_json(path, {**read_json(path), "pack": "../sweep"})
+    (failure,) = mixed.failures.read()
+    assert failure.pack == path.stem
+    mixed.failures.forget(failure.cells)
+    assert not path.exists()
+    assert (mixed.root / "sweep.json").exists()

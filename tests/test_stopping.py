@@ -161,6 +161,21 @@ def test_rounds_without_progress_end(three_packs: tuple[Store, SearchSpace], mon
     assert Tuner.rounds == 1 + SweepOptions().max_failures
 
 
+def test_progress_never_counts_down(three_packs: tuple[Store, SearchSpace]) -> None:
+    """Not even when a pack is finished and its checkpoint goes: rounds that finish packs are no idle rounds."""
+    store, space = three_packs
+    far = [rounds._how_far(store)]
+    for cell in space.cells:
+        run = PackRun(Pack((cell,)), store=store, keep_state=True)
+        for _ in range(cell.tasks):
+            run.run_tasks(1)
+            run.checkpoint()
+            far.append(rounds._how_far(store))
+        run.finish()
+        far.append(rounds._how_far(store))
+    assert far == sorted(set(far))
+
+
 def test_a_round_that_ends_because_the_directory_is_gone_says_so(
     three_packs: tuple[Store, SearchSpace], monkeypatch: pytest.MonkeyPatch
 ) -> None:
