@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lop_sweep.audit_rows import problems
 from lop_sweep.errors import MissingFileError, StateError, StoreError, named
-from lop_sweep.files import abandoned, names_in, read_json, set_aside
+from lop_sweep.files import abandoned, is_out_of_reach, names_in, read_json, reading, set_aside
 from lop_sweep.lease import hold_lease, is_held, read_lease
 from lop_sweep.pack_state import PackState
 from lop_sweep.parquet import check_seal, packs_of, read_table
@@ -108,6 +108,10 @@ class _Audit:
         self._sound: dict[str, list[str]] = {}
 
     def run(self) -> Report:
+        with reading(self._store.root):
+            return self._run()
+
+    def _run(self) -> Report:
         store = self._store
         for name in sorted({*names_in(store.tasks, ".parquet"), *names_in(store.cells, ".parquet")}):
             self._check_part(name)
@@ -146,7 +150,7 @@ class _Audit:
         except MissingFileError:  # merged since the folder was listed
             return
         except StoreError as error:
-            self._find(path, str(error), paths)
+            self._find(path, str(error), () if is_out_of_reach(error) else paths)
             return
         found = list(problems(rows, frame, packs))
         if not name.startswith(MERGED) and packs != (name,):
@@ -198,7 +202,7 @@ class _Audit:
                 self._find(path, "holds another pack than its name says", (path,))
         except StateError as error:
             if not isinstance(error.__cause__, FileNotFoundError):
-                self._find(path, str(error), (path,))
+                self._find(path, str(error), () if is_out_of_reach(error) else (path,))
 
     def _check_json(self, path: Path) -> None:
         """A record: whole."""
@@ -208,7 +212,7 @@ class _Audit:
         except MissingFileError:
             return
         except StoreError as error:
-            self._find(path, str(error), (path,))
+            self._find(path, str(error), () if is_out_of_reach(error) else (path,))
 
     def _check_strays(self) -> None:
         """Nothing that dead writers have left, and nothing among the results that is none."""

@@ -48,12 +48,14 @@ def compact(store: Store, rows: int = ROWS) -> Compaction:
         StoreError: a file is damaged (it is not merged with sound ones), or cannot be read or written.
     """
     store.check()
-    with hold_lease(store.maintenance, lambda: {"maintenance": "compact"}):
+    with hold_lease(store.maintenance, lambda: {"maintenance": "compact"}) as lease:
         before = len(names_in(store.cells, ".parquet"))
         store.tidy()
         for group in _groups(store, store.parts(), rows):
+            lease.check()
             _merge(store, group)
             fault_point("compact.merged")
+            lease.check()
             store.tidy()
         parts = store.parts()
     return Compaction(before, len(parts), sum(len(part.packs) for part in parts))

@@ -20,7 +20,7 @@ import torch
 
 from lop_sweep import engine, metrics
 from lop_sweep.config import FIELDS, PACKABLE, CellConfig
-from lop_sweep.errors import ConfigError, StateError, named
+from lop_sweep.errors import ConfigError, StateError, named, one_line
 from lop_sweep.metrics import TaskMeasures
 from lop_sweep.network import TorchStream, initial_weights
 from lop_sweep.tasks import Task, draw_task
@@ -188,17 +188,24 @@ class Experiment:
                 raise StateError(f"the state's {key} is {state.get(key)!r}, this experiment's is {value!r}")
         if state["tasks_done"] > self.tasks:
             raise StateError(f"the state is {state['tasks_done']} tasks far, this sequence has {self.tasks}")
-        self.tasks_done = int(state["tasks_done"])
-        self.fresh_ce = np.array(state["fresh_ce"])
-        for index, cell in enumerate(self._cells):
-            cell.diverged_at = int(state["diverged_at"][index])
-            cell.seconds = float(state["seconds"][index])
-            cell.task_stream.bit_generator.state = state["task_streams"][index]
-            cell.network_stream.state = torch.from_numpy(np.array(state["network_streams"][index]))
-            cell.parameters = engine.Parameters(
-                weights=[np.array(layer[index : index + 1]) for layer in state["weights"]],
-                biases=[np.array(layer[index : index + 1]) for layer in state["biases"]],
-            )
+        try:
+            tasks_done, fresh_ce = int(state["tasks_done"]), np.array(state["fresh_ce"])
+            cells = [self._cell_from(state, index, config) for index, config in enumerate(self.configs)]
+        except (KeyError, ValueError, IndexError, TypeError, AttributeError, RuntimeError) as error:
+            raise StateError(f"the state is not that of an experiment: {one_line(error)}") from error
+        self.tasks_done, self.fresh_ce, self._cells = tasks_done, fresh_ce, cells
+
+    def _cell_from(self, state: Mapping[str, Any], index: int, config: CellConfig) -> _Cell:
+        cell = self._first_state(config)
+        cell.diverged_at = int(state["diverged_at"][index])
+        cell.seconds = float(state["seconds"][index])
+        cell.task_stream.bit_generator.state = state["task_streams"][index]
+        cell.network_stream.state = torch.from_numpy(np.array(state["network_streams"][index]))
+        cell.parameters = engine.Parameters(
+            weights=[np.array(layer[index : index + 1]) for layer in state["weights"]],
+            biases=[np.array(layer[index : index + 1]) for layer in state["biases"]],
+        )
+        return cell
 
     def _first_state(self, config: CellConfig) -> _Cell:
         stream = TorchStream(config.seed)

@@ -70,7 +70,16 @@ class FailureLog:
             try:
                 content = read_json(path)
                 with reading(path):
-                    found.append(Failure(**{**content, "pack": pack, "cells": tuple(content["cells"])}))
+                    found.append(
+                        Failure(
+                            pack=pack,
+                            cells=tuple(map(str, content["cells"])),
+                            reason=str(content["reason"]),
+                            traceback=str(content["traceback"]),
+                            attempts=int(content["attempts"]),
+                            time=float(content["time"]),
+                        )
+                    )
             except MissingFileError:
                 continue
             except StoreError as error:

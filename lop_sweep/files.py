@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from lop_sweep.config import digest
 from lop_sweep.errors import MissingFileError, StoreError, one_line
-from lop_sweep.process import ProcessMark, host_name
+from lop_sweep.process import ProcessMark, machine_name
 
 FAULTS = "LOP_SWEEP_FAULTS"
 """Environment variable for tests: a folder of tickets. Who reaches a fault point and finds its ticket dies at once."""
@@ -39,6 +39,12 @@ def reading(path: Path) -> Iterator[None]:
         raise MissingFileError(f"{path}: cannot be read: {one_line(error)}") from error
     except (OSError, ValueError, TypeError, KeyError, RecursionError, pa.ArrowException) as error:
         raise StoreError(f"{path}: cannot be read: {one_line(error)}") from error
+
+
+def is_out_of_reach(error: BaseException) -> bool:
+    """Whether what could not be read may be sound: the system refused to read it, now or to this user."""
+    cause = error.__cause__
+    return isinstance(cause, OSError) and cause.errno is not None
 
 
 @contextmanager
@@ -74,7 +80,7 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 def temporary_beside(path: Path) -> Path:
     """A name beside `path`, hidden from Parquet readers, that says which process it belongs to; see `abandoned`."""
-    return path.with_name(f".{path.name}~{host_name()}~{os.getpid()}")
+    return path.with_name(f".{path.name}~{machine_name()}~{os.getpid()}")
 
 
 def write_json(path: Path, content: dict[str, Any], indent: int | None = None) -> None:
@@ -123,7 +129,7 @@ def abandoned(folder: Path) -> list[Path]:
         entries = [path for path in folder.glob(".*~*~*") if path.is_file()]
     for path in entries:
         _, host, pid = path.name.rsplit("~", 2)
-        here = host == host_name() and pid.isdigit()
+        here = host == machine_name() and pid.isdigit()
         with suppress(FileNotFoundError):  # renamed since the folder was listed
             idle = time.time() - path.stat().st_mtime > _ABANDONED_SECONDS
             if idle or (here and not ProcessMark.exists(int(pid))):
@@ -178,7 +184,7 @@ def check_writable(folder: Path) -> None:
     Raises:
         StoreError: it does not.
     """
-    probe = folder / f".probe~{host_name()}~{os.getpid()}"
+    probe = temporary_beside(folder / "probe")
     with writing(folder):
         try:
             with probe.open("wb") as file:

@@ -4,7 +4,7 @@
     driver/<token>.stop     its holder has been asked to stop, and so are its workers
 
 Whoever wants to drive makes the file with the next number, which only one can (a hard link to a name that is taken
-fails). Numbers are never used again, so two that see the same dead lease cannot both take it over. The holder renews
+fails), so two that see the same dead lease cannot both take it over. The holder renews
 its file every few seconds, under the same name. On the holder's own machine the process table says whether it lives;
 from elsewhere, a lease that does not change while it is being watched is dead, whatever the clocks say. A holder that
 finds a higher number, or its own file gone, has lost the lease and must stop.
@@ -15,6 +15,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import re
 import secrets
 import threading
 import time
@@ -25,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from lop_sweep.errors import MissingFileError, StoreError, SweepError
-from lop_sweep.files import names_in, read_json, reading, write_json, writing
+from lop_sweep.files import is_out_of_reach, names_in, read_json, reading, write_json, writing
 from lop_sweep.process import ProcessMark
 
 BEAT_SECONDS = 5.0
@@ -96,6 +97,16 @@ class Lease:
         with suppress(OSError):
             stop_file(self._folder, self.token).unlink(missing_ok=True)
 
+    def check(self) -> None:
+        """See that the lease is still held.
+
+        Raises:
+            SweepError: it is lost.
+        """
+        reason = self._lost()
+        if reason is not None:
+            raise SweepError(reason)
+
     def announce_stop(self) -> None:
         """Tell the workers to save what they have and return."""
         with suppress(OSError):  # in a directory that is full or gone there is nothing to save to
@@ -116,7 +127,8 @@ class Lease:
         try:
             numbers = _numbers(self._folder)
         except StoreError as error:
-            return str(error)
+            _log.warning("the lease cannot be looked after: %s", error)
+            return None
         if numbers and numbers[-1] > self.number:
             return f"{self._folder.parent}: another lop-sweep has taken over, because this one was silent too long"
         if self.number not in numbers:
@@ -187,7 +199,16 @@ def _newest(folder: Path) -> LeaseState | None:
         try:
             content = read_json(path)
             with reading(path):
-                return LeaseState(**{**content, "process": ProcessMark.from_json(content["process"])})
+                return LeaseState(
+                    number=number,
+                    token=str(content["token"]),
+                    process=ProcessMark.from_json(content["process"]),
+                    started=float(content["started"]),
+                    time=float(content["time"]),
+                    beat=int(content["beat"]),
+                    released=bool(content["released"]),
+                    activity=dict(content["activity"]),
+                )
         except MissingFileError:
             continue
     return None
@@ -217,19 +238,25 @@ def _take(folder: Path, activity: dict[str, Any]) -> LeaseState:
             with writing(folder):
                 _path(folder, mine.number).unlink(missing_ok=True)
         else:
-            with writing(folder):
-                for number in numbers:
-                    _path(folder, number).unlink(missing_ok=True)
+            for path in [*(_path(folder, number) for number in numbers), *folder.glob("*.stop")]:
+                with suppress(OSError):  # a lower number holds nothing, whether its file is there or not
+                    path.unlink(missing_ok=True)
             return mine
 
 
 def _readable_lease(folder: Path) -> LeaseState | None:
-    """The newest lease; one that cannot be read for as long as it is watched is damaged, and therefore dead."""
+    """The newest lease; one that stays damaged for as long as it is watched is dead.
+
+    Raises:
+        StoreError: it may be sound, but cannot be read from here.
+    """
     deadline = time.monotonic() + WATCH_SECONDS
     while True:
         try:
             return _newest(folder)
         except StoreError as error:
+            if time.monotonic() > deadline and is_out_of_reach(error):
+                raise
             if time.monotonic() > deadline:
                 _log.warning("%s; taken for dead", error)
                 return None
@@ -306,4 +333,4 @@ def _path(folder: Path, number: int) -> Path:
 
 
 def _numbers(folder: Path) -> list[int]:
-    return sorted(int(name) for name in names_in(folder, ".json") if name.isdigit())
+    return sorted(int(name) for name in names_in(folder, ".json") if re.fullmatch(r"[0-9]{6,}", name))

@@ -17,7 +17,7 @@ import numpy as np
 
 from lop_sweep.checkpoint import load_header, load_state, save_state
 from lop_sweep.config import CellConfig
-from lop_sweep.errors import ConfigError, StateError
+from lop_sweep.errors import StateError, one_line
 from lop_sweep.pack import Pack, expand
 from lop_sweep.schema import PackResult
 
@@ -115,8 +115,8 @@ class PackState:
             consistent = state.experiment["cells"] == [cell.id for cell in state.pack.cells] and all(
                 len(rows) == state.tasks_done for rows in state.history.values()
             )
-        except (ConfigError, KeyError, TypeError, AttributeError) as error:
-            raise StateError(f"{path}: is not the state of a pack: {error}") from error
+        except Exception as error:  # a sealed file with another content, from whatever program
+            raise StateError(f"{path}: is not the state of a pack: {one_line(error)}") from error
         if not consistent:
             raise StateError(f"{path}: is not the state of a pack: its parts do not fit together")
         return state
@@ -158,8 +158,10 @@ def start_points(path: Path) -> dict[str, StartPoint]:
     header = load_header(path)
     try:
         common = (str(header["dtype"]), int(header["tasks_done"]), int(header["fresh_done"]))
+        if not header["cells"]:
+            raise ValueError("it names no cell")
         return {
-            trajectory: StartPoint(path, index, cell, *common)
+            str(trajectory): StartPoint(path, index, str(cell), *common)
             for index, (trajectory, cell) in enumerate(zip(header["trajectories"], header["cells"], strict=True))
         }
     except (KeyError, TypeError, ValueError) as error:

@@ -10,6 +10,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from lop_sweep.config import digest
+
 
 @dataclass(frozen=True)
 class ProcessMark:
@@ -31,7 +33,7 @@ class ProcessMark:
     @classmethod
     def current(cls) -> ProcessMark:
         """This process."""
-        return cls(host_name(), _machine(), os.getpid(), _started(os.getpid()) or "")
+        return cls(host_name(), _machine(), os.getpid(), _state_and_start(os.getpid())[1])
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> ProcessMark:
@@ -41,15 +43,13 @@ class ProcessMark:
     @staticmethod
     def exists(pid: int) -> bool:
         """Whether this machine has a process of this number that has not ended."""
-        if Path("/proc/self/stat").exists():
-            return _started(pid) is not None
         try:
             os.kill(pid, 0)
         except ProcessLookupError:
             return False
         except PermissionError:
             return True
-        return True
+        return _state_and_start(pid)[0] not in ("Z", "X")
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
@@ -59,7 +59,8 @@ class ProcessMark:
         """Whether the process still runs; None if it is on a machine whose processes cannot be seen from here."""
         if self.machine != _machine():
             return None
-        return self.exists(self.pid) and (_started(self.pid) or "") == self.started
+        started = _state_and_start(self.pid)[1]
+        return self.exists(self.pid) and (not started or not self.started or started == self.started)
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host}"
@@ -72,6 +73,12 @@ def host_name() -> str:
 
 
 @cache
+def machine_name() -> str:
+    """The host's name and what tells its boots and process-number namespaces apart, fit for a file's name."""
+    return f"{host_name()}-{digest(_machine())[:8]}"
+
+
+@cache
 def _machine() -> str:
     boot, namespace = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
     if not boot.exists() or not namespace.is_symlink():
@@ -79,11 +86,10 @@ def _machine() -> str:
     return f"{boot.read_text().strip()} {namespace.readlink()}"
 
 
-def _started(pid: int) -> str | None:
-    """When a process was started, in ticks since the machine was; None if it has ended or cannot be seen."""
+def _state_and_start(pid: int) -> tuple[str, str]:
+    """A process's state as a letter, and when it was started, in ticks; both empty where they cannot be seen."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    state, ticks = fields[0], fields[19]
-    return None if state in "ZX" else ticks
+    except OSError:
+        return "", ""
+    return fields[0], fields[19]

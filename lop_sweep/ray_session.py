@@ -10,9 +10,11 @@ import contextlib
 import logging
 import os
 import secrets
+import signal
 import socket
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from lop_sweep import machine
@@ -23,6 +25,7 @@ _ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "RAY_ENABLE_AUTO_CONNECT": "0",
 }
 """No telemetry, our own output and handling of Ctrl-C, and the Parquet store in place of Tune's CSV, JSON and
 TensorBoard files."""
@@ -64,6 +67,7 @@ def ray_session(address: str | None, cpus: int | None) -> Iterator[None]:
     if address is not None:
         _check_reachable(address)
         where = {"address": address}
+    on_sigterm = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(
             **where,
@@ -76,21 +80,29 @@ def ray_session(address: str | None, cpus: int | None) -> Iterator[None]:
         )
     except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
         raise SweepError(f"no Ray at {address or 'this machine'}: {one_line(error)}") from error
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, on_sigterm)  # Ray's own would exit with another status than the signal's
     try:
         yield
     finally:
         ray.shutdown()
 
 
-def ray_answers() -> bool:
-    """Whether the Ray of this session is still there."""
+def ray_probe() -> Callable[[], bool]:
+    """A function that says, from any thread, whether the Ray of this session is still there."""
     import ray
 
-    try:
-        _connect(ray.get_runtime_context().gcs_address, seconds=1.0)
-    except OSError:
-        return False
-    return True
+    # Asked for here and now: without a Ray, this question would start one.
+    address = ray.get_runtime_context().gcs_address
+
+    def answers() -> bool:
+        try:
+            _connect(address, seconds=1.0)
+        except OSError:
+            return False
+        return True
+
+    return answers
 
 
 def _check_reachable(address: str) -> None:

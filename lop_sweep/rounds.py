@@ -32,6 +32,7 @@ _log = logging.getLogger(__name__)
 
 
 def compute(
+    packs: Sequence[Assignment],
     missing: Callable[[], Sequence[Assignment]],
     store: Store,
     options: SweepOptions,
@@ -43,6 +44,7 @@ def compute(
     """Compute what is missing.
 
     Args:
+        packs: what is missing at first.
         missing: what is missing now, packs that failed in an earlier round included.
         store: the sweep directory.
         options: how.
@@ -58,31 +60,34 @@ def compute(
         StoreError: the sweep directory cannot be written.
     """
     failed: dict[str, str] = {}
-    reason, idle_rounds, far = "", 0, -1
-    while not stop:
-        packs = [assignment for assignment in missing() if assignment.pack.id not in failed]
-        before, far = far, _how_far(store)
-        idle_rounds = 0 if far > before else idle_rounds + 1
-        if not packs:
-            break
-        if idle_rounds > options.max_failures:
-            return failed, reason
+    idle_rounds, far = 0, 0
+    while packs and not stop:
         watch = TrialWatch([a.pack for a in packs], store, progress, stop, options.max_failures)
         reason = _fit(packs, store, options, lease, watch, stop, keep_state)
         failed |= watch.failed
         if not reason:
             break
+        before, far = far, _how_far(store)
+        idle_rounds = 0 if far > before else idle_rounds + 1
+        if idle_rounds > options.max_failures:
+            return failed, reason
         _log.warning("%s; going round again over what is missing", reason)
         stop.wait(PAUSE_SECONDS)  # what was wrong may pass: other programs' memory for example
+        packs = [assignment for assignment in missing() if assignment.pack.id not in failed]
     return failed, ""
 
 
 def _how_far(store: Store) -> int:
     """A number that grows whenever a pack is finished or a checkpoint is taken: tasks and fresh networks done."""
     finished = store.read_cells(["cell", "tasks", "fresh_baseline"]).to_pydict()
-    done = set(finished["cell"])
-    points = {p for found in store.unfinished.start_points().values() for p in found if p.cell not in done}
-    return sum(finished["tasks"]) + sum(finished["fresh_baseline"]) + sum(p.tasks_done + p.fresh_done for p in points)
+    far = {
+        cell: tasks + networks
+        for cell, tasks, networks in zip(finished["cell"], finished["tasks"], finished["fresh_baseline"], strict=True)
+    }
+    for points in store.unfinished.start_points().values():
+        for point in points:
+            far[point.cell] = max(far.get(point.cell, 0), point.tasks_done + point.fresh_done)
+    return sum(far.values())
 
 
 def _fit(

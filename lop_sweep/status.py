@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lop_sweep.config import CellConfig
+from lop_sweep.config import FIELDS, CellConfig
 from lop_sweep.failures import Failure
 from lop_sweep.lease import LeaseState, is_held, read_lease
 from lop_sweep.plan import requested_cells
@@ -35,7 +35,7 @@ class Driver:
     process: str
     alive: bool
     released: bool
-    cells: int
+    cells: float
     done: float
     seconds: float
 
@@ -90,8 +90,8 @@ def sweep_status(store: Store) -> Status:
         StoreError: the directory is not a sweep directory, or a file in it is damaged.
     """
     store.check()
-    description = store.read_sweep() or {}
-    return count_states(store, requested_cells(description), tuple(description.get("axes", ())))
+    cells = requested_cells(store.read_sweep() or {})
+    return count_states(store, cells, [f for f in FIELDS if len({getattr(cell, f) for cell in cells}) > 1])
 
 
 def count_states(store: Store, cells: Iterable[CellConfig], axes: Iterable[str] = ()) -> Status:
@@ -144,7 +144,12 @@ def _driver(lease: LeaseState | None) -> Driver | None:
         process=str(lease.process),
         alive=is_held(lease),
         released=lease.released,
-        cells=int(lease.activity.get("cells", 0)),
-        done=float(lease.activity.get("done", 0.0)),
+        cells=_number(lease.activity.get("cells")),
+        done=_number(lease.activity.get("done")),
         seconds=lease.time - lease.started,
     )
+
+
+def _number(value: object) -> float:
+    """A number from a file that another program may have written; 0 for what is none."""
+    return value if isinstance(value, (int, float)) else 0

@@ -118,6 +118,7 @@ def stopping_on_signals(stop: Stop, ray_answers: Callable[[], bool], last_resort
     try:
         yield
     finally:
+        stop.ended.set()
         restore()
 
 

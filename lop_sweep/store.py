@@ -16,6 +16,7 @@ the formats are Parquet, JSON and NumPy's without pickle.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -230,7 +231,10 @@ class Store:
         ]
         orphans = [self.file("tasks", name) for name in tasks if name not in kept | at_work]
         unfinished = self.unfinished
-        folders = (self.root, self.tasks, self.cells, unfinished.running, unfinished.states, self.failures.folder)
+        folders = (
+            self.root, self.tasks, self.cells, unfinished.running, unfinished.states, self.failures.folder,
+            self.driver, self.maintenance,
+        )  # fmt: skip
         useless += [path for folder in folders for path in abandoned(folder)]
         with writing(self.root):
             for path in useless:
@@ -240,6 +244,8 @@ class Store:
 
     def _removed(self, tasks: Path, parts: list[Part]) -> bool:
         """Remove a tasks file that has no cells file of its own, or whose packs are in one of `parts`."""
+        if not tasks.is_file():
+            return False
         hidden = temporary_beside(tasks)
         try:
             tasks.replace(hidden)
@@ -275,9 +281,9 @@ class Store:
     @staticmethod
     def _steadily(look: Callable[[], Result]) -> Result:
         """What `look` returns, looking again if files were merged or removed while it did."""
-        for _ in range(_ATTEMPTS - 1):
+        for attempt in range(_ATTEMPTS - 1):
             try:
                 return look()
             except MissingFileError:
-                continue
+                time.sleep(0.05 * attempt)
         return look()

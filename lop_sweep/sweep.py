@@ -20,7 +20,7 @@ from lop_sweep.lease import Lease, hold_lease
 from lop_sweep.options import Outcome, SweepOptions
 from lop_sweep.plan import Assignment, describe_space, missing_packs
 from lop_sweep.progress import Progress
-from lop_sweep.ray_session import ray_answers, ray_session
+from lop_sweep.ray_session import ray_probe, ray_session
 from lop_sweep.rounds import compute
 from lop_sweep.shared_path import check_shared
 from lop_sweep.space import SearchSpace
@@ -53,7 +53,6 @@ def run_sweep(space: SearchSpace, out: str | Path, options: SweepOptions | None 
 
     store.parts()  # a place that cannot even be read is refused before anything is written
     with contextlib.ExitStack() as resources:
-        resources.callback(stop.ended.set)
         if options.address and _missing(space, store, options, _finished(store, options.dtype)):
             # Before anything is written: the address may be wrong.
             resources.enter_context(ray_session(options.address, options.cpus))
@@ -66,7 +65,7 @@ def run_sweep(space: SearchSpace, out: str | Path, options: SweepOptions | None 
         outcome: tuple[dict[str, str], str] = ({}, "")
         if packs:
             resources.enter_context(ray_session(options.address, options.cpus))
-            outcome = _compute(space, store, options, lease, progress, stop)
+            outcome = _compute(packs, space, store, options, lease, progress, stop)
         if stop.error is not None:
             raise type(stop.error)(f"{stop.error}; once that is mended, the same command goes on") from stop.error
         now_done = _finished(store, options.dtype) if packs else done
@@ -90,6 +89,7 @@ def _begin(
         more = f" and {len(removed) - 1} more" if len(removed) > 1 else ""
         _log.warning("%s%s, left by a worker that died, removed; nothing that was finished is lost", removed[0], more)
     store.unfinished.forget(done)
+    _check_checkpoints(store, options.dtype)
     packs = _missing(space, store, options, done)
     progress.expect([assignment.pack for assignment in packs])
     store.write_sweep({**_provenance(_created(store), options), **describe_space(space)})
@@ -101,7 +101,13 @@ def _begin(
 
 
 def _compute(
-    space: SearchSpace, store: Store, options: SweepOptions, lease: Lease, progress: Progress, stop: Stop
+    packs: list[Assignment],
+    space: SearchSpace,
+    store: Store,
+    options: SweepOptions,
+    lease: Lease,
+    progress: Progress,
+    stop: Stop,
 ) -> tuple[dict[str, str], str]:
     """Compute what is missing on the Ray at hand; as `lop_sweep.rounds.compute`, but trouble is left in `stop`."""
 
@@ -114,9 +120,9 @@ def _compute(
 
     if options.address:
         check_shared(store.driver, lease.token)
-    with stopping_on_signals(stop, ray_answers, last_resort):
+    with stopping_on_signals(stop, ray_probe(), last_resort):
         try:
-            return compute(missing, store, options, lease, progress, stop, options.keeps_states(space.cells))
+            return compute(packs, missing, store, options, lease, progress, stop, options.keeps_states(space.cells))
         except StoreError as error:
             stop.because(error)
             return {}, ""
@@ -142,6 +148,16 @@ def _finished(store: Store, dtype: str) -> set[str]:
             "use another directory, or the same dtype"
         )
     return set(cells["cell"].to_pylist())
+
+
+def _check_checkpoints(store: Store, dtype: str) -> None:
+    """Refuse another dtype than that of the checkpoints, which would be lost."""
+    others = {point.dtype for points in store.unfinished.start_points().values() for point in points} - {dtype}
+    if others:
+        raise SweepError(
+            f"{store.root}: holds checkpoints in {named(others)}, and {dtype} was asked for; "
+            "use another directory, or the same dtype"
+        )
 
 
 def _missing(space: SearchSpace, store: Store, options: SweepOptions, done: set[str]) -> list[Assignment]:

@@ -229,7 +229,7 @@ class Unfinished:
                     signs.append(
                         SignOfLife(
                             pack=pack,
-                            cells=tuple(content["cells"]),
+                            cells=tuple(map(str, content["cells"])),
                             tasks_done=int(content["tasks_done"]),
                             tasks=int(content["tasks"]),
                             process=ProcessMark.from_json(content["process"]),

@@ -171,9 +171,9 @@ def test_a_process_is_told_apart_from_its_successors(tmp_path: Path) -> None:
 
 
 def lease_started(pid: int) -> str:
-    from lop_sweep.process import _started
+    from lop_sweep.process import _state_and_start
 
-    return _started(pid) or ""
+    return _state_and_start(pid)[1]
 
 
 def wait_until_dead(mark: ProcessMark) -> bool:

@@ -133,7 +133,9 @@ def compute(store: Store, space: SearchSpace) -> tuple[dict[str, str], str]:
         return missing_packs(space, set(store.read_cells(["cell"])["cell"].to_pylist()), store, "float64")
 
     with hold_lease(store.driver, dict) as lease:
-        return rounds.compute(missing, store, SweepOptions(), lease, Progress(False), Stop(), keep_state=False)
+        return rounds.compute(
+            missing(), missing, store, SweepOptions(), lease, Progress(False), Stop(), keep_state=False
+        )
 
 
 def test_when_tune_gives_up_the_next_round_computes_what_is_missing(

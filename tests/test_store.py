@@ -19,7 +19,7 @@ from lop_sweep.config import FIELDS, CellConfig
 from lop_sweep.errors import StoreError
 from lop_sweep.metrics import MEASURES
 from lop_sweep.pack import Pack
-from lop_sweep.process import host_name
+from lop_sweep.process import machine_name
 from lop_sweep.schema import CELLS, NUMERICS, TASKS, VERSION_KEY, PackResult, cells_table, tasks_table
 from lop_sweep.store import Store
 
@@ -137,10 +137,10 @@ def test_tidying_takes_what_the_dead_have_left_and_nothing_else(store: Store, sm
     for pack in ("dead", living.id):
         (store.tasks / f"{pack}.parquet").write_bytes(b"")
     store.unfinished.sign_of_life(living, 1)
-    for name, age in ((f".a~{host_name()}~{dead_process()}", 0), (".b~elsewhere~1", 9999), (".c~elsewhere~1", 0)):
+    for name, age in ((f".a~{machine_name()}~{dead_process()}", 0), (".b~elsewhere~1", 9999), (".c~elsewhere~1", 0)):
         (store.cells / name).touch()
         os.utime(store.cells / name, (time.time() - age,) * 2)
-    (store.cells / f".d~{host_name()}~{os.getpid()}").touch()
+    (store.cells / f".d~{machine_name()}~{os.getpid()}").touch()
     removed = store.tidy()
     assert [name.rpartition("/")[2][:2] for name in removed] == [".a", ".b", "de"]
     assert sorted(path.stem for path in store.tasks.iterdir()) == sorted(["done", living.id])
