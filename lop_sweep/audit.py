@@ -9,7 +9,8 @@ from pathlib import Path
 from lop_sweep.audit_rows import problems
 from lop_sweep.errors import MissingFileError, StateError, StoreError, named
 from lop_sweep.files import abandoned, is_out_of_reach, names_in, read_json, reading, set_aside
-from lop_sweep.lease import hold_lease, is_held, read_lease
+from lop_sweep.lease import hold_lease
+from lop_sweep.lease_file import is_held, read_lease
 from lop_sweep.pack_state import PackState
 from lop_sweep.parquet import check_seal, packs_of, read_table
 from lop_sweep.plan import requested_cells

@@ -186,13 +186,13 @@ class Experiment:
         for key, value in here.items():
             if state.get(key) != value:
                 raise StateError(f"the state's {key} is {state.get(key)!r}, this experiment's is {value!r}")
-        if state["tasks_done"] > self.tasks:
-            raise StateError(f"the state is {state['tasks_done']} tasks far, this sequence has {self.tasks}")
         try:
-            tasks_done, fresh_ce = int(state["tasks_done"]), np.array(state["fresh_ce"])
+            tasks_done, fresh_ce = int(state["tasks_done"]), np.array(state["fresh_ce"]).reshape(len(self.configs), -1)
             cells = [self._cell_from(state, index, config) for index, config in enumerate(self.configs)]
         except (KeyError, ValueError, IndexError, TypeError, AttributeError, RuntimeError) as error:
             raise StateError(f"the state is not that of an experiment: {one_line(error)}") from error
+        if tasks_done > self.tasks:
+            raise StateError(f"the state is {tasks_done} tasks far, this sequence has {self.tasks}")
         self.tasks_done, self.fresh_ce, self._cells = tasks_done, fresh_ce, cells
 
     def _cell_from(self, state: Mapping[str, Any], index: int, config: CellConfig) -> _Cell:

@@ -1,7 +1,6 @@
 """A sweep directory has one driver at a time: leases that are taken, renewed, lost and taken over.
 
-    driver/<number>.json    the lease; the highest number holds
-    driver/<token>.stop     its holder has been asked to stop, and so are its workers
+    driver/<number>.json    the lease; the highest number holds, see `lop_sweep.lease_file`
 
 Whoever wants to drive makes the file with the next number, which only one can (a hard link to a name that is taken
 fails), so two that see the same dead lease cannot both take it over. The holder renews
@@ -15,56 +14,27 @@ from __future__ import annotations
 import errno
 import logging
 import os
-import re
 import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lop_sweep.errors import MissingFileError, StoreError, SweepError
-from lop_sweep.files import is_out_of_reach, names_in, read_json, reading, write_json, writing
+from lop_sweep.errors import StoreError, SweepError
+from lop_sweep.files import is_out_of_reach, write_json, writing
+from lop_sweep.lease_file import LeaseState, lease_numbers, lease_path, newest, stop_file
 from lop_sweep.process import ProcessMark
 
 BEAT_SECONDS = 5.0
 WATCH_SECONDS = 30.0
 """A lease on another machine that does not change for so long is dead."""
 
-_SILENT_SECONDS = 4 * WATCH_SECONDS
-"""After so long without a beat, by the clocks, those that cannot wait take a lease on another machine for dead."""
-
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
 """What file systems without hard links answer."""
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class LeaseState:
-    """What a lease file says.
-
-    Attributes:
-        number: its number.
-        token: 16 random digits.
-        process: who holds it.
-        started: when it was taken, seconds since 1970.
-        time: when it was last renewed, seconds since 1970, by the holder's clock.
-        beat: how often it has been renewed.
-        released: whether the holder has ended in order.
-        activity: what the holder is doing, for people; keys as the holder likes.
-    """
-
-    number: int
-    token: str
-    process: ProcessMark
-    started: float
-    time: float
-    beat: int
-    released: bool
-    activity: dict[str, Any] = field(default_factory=dict)
 
 
 class Lease:
@@ -125,7 +95,7 @@ class Lease:
 
     def _lost(self) -> str | None:
         try:
-            numbers = _numbers(self._folder)
+            numbers = lease_numbers(self._folder)
         except StoreError as error:
             _log.warning("the lease cannot be looked after: %s", error)
             return None
@@ -166,57 +136,9 @@ def hold_lease(
         lease.release()
 
 
-def is_held(lease: LeaseState | None) -> bool:
-    """Whether the holder of a lease still runs, as far as can be told from here and without waiting."""
-    if lease is None or lease.released:
-        return False
-    alive = lease.process.alive()
-    return time.time() - lease.time < _SILENT_SECONDS if alive is None else alive
-
-
-def stop_file(folder: Path, token: str) -> Path:
-    """The file that is there once the holder of a lease has been asked to stop."""
-    return folder / f"{token}.stop"
-
-
-def read_lease(folder: Path) -> LeaseState | None:
-    """The newest lease, released or not; None where there is none that can be read.
-
-    Raises:
-        StoreError: the folder cannot be read.
-    """
-    try:
-        return _newest(folder)
-    except StoreError as error:
-        _numbers(folder)
-        _log.warning("%s; not used", error)
-        return None
-
-
-def _newest(folder: Path) -> LeaseState | None:
-    for number in reversed(_numbers(folder)):
-        path = _path(folder, number)
-        try:
-            content = read_json(path)
-            with reading(path):
-                return LeaseState(
-                    number=number,
-                    token=str(content["token"]),
-                    process=ProcessMark.from_json(content["process"]),
-                    started=float(content["started"]),
-                    time=float(content["time"]),
-                    beat=int(content["beat"]),
-                    released=bool(content["released"]),
-                    activity=dict(content["activity"]),
-                )
-        except MissingFileError:
-            continue
-    return None
-
-
 def _take(folder: Path, activity: dict[str, Any]) -> LeaseState:
     while True:
-        numbers = _numbers(folder)
+        numbers = lease_numbers(folder)
         holder = _readable_lease(folder)
         if holder is not None and not holder.released:
             _refuse_if_alive(folder, holder)
@@ -234,11 +156,11 @@ def _take(folder: Path, activity: dict[str, Any]) -> LeaseState:
         )
         if not _create(folder, mine):
             continue
-        if _numbers(folder)[-1:] != [mine.number]:  # others came and went meanwhile, and freed a number below theirs
+        if lease_numbers(folder)[-1:] != [mine.number]:  # others came and went, and freed one below theirs
             with writing(folder):
-                _path(folder, mine.number).unlink(missing_ok=True)
+                lease_path(folder, mine.number).unlink(missing_ok=True)
         else:
-            for path in [*(_path(folder, number) for number in numbers), *folder.glob("*.stop")]:
+            for path in [*(lease_path(folder, number) for number in numbers), *folder.glob("*.stop")]:
                 with suppress(OSError):  # a lower number holds nothing, whether its file is there or not
                     path.unlink(missing_ok=True)
             return mine
@@ -253,7 +175,7 @@ def _readable_lease(folder: Path) -> LeaseState | None:
     deadline = time.monotonic() + WATCH_SECONDS
     while True:
         try:
-            return _newest(folder)
+            return newest(folder)
         except StoreError as error:
             if time.monotonic() > deadline and is_out_of_reach(error):
                 raise
@@ -282,7 +204,7 @@ def _changes(folder: Path, holder: LeaseState) -> bool:
     while time.monotonic() < deadline:
         time.sleep(min(1.0, WATCH_SECONDS / 10))
         try:
-            now = _newest(folder)
+            now = newest(folder)
         except StoreError:  # not readable for the moment: the time goes on
             continue
         if now is None or now.released:
@@ -298,13 +220,13 @@ def _create(folder: Path, state: LeaseState) -> bool:
     with writing(folder):
         write_json(draft, _content(state))
         try:
-            os.link(draft, _path(folder, state.number))
+            os.link(draft, lease_path(folder, state.number))
         except FileExistsError:
             return False
         except OSError as error:
             if error.errno not in _NO_LINKS:
                 raise
-            return _create_without_links(_path(folder, state.number), draft.read_bytes())
+            return _create_without_links(lease_path(folder, state.number), draft.read_bytes())
         finally:
             draft.unlink(missing_ok=True)
     return True
@@ -321,16 +243,8 @@ def _create_without_links(path: Path, content: bytes) -> bool:
 
 def _write(folder: Path, state: LeaseState, **changes: Any) -> None:
     with writing(folder):
-        write_json(_path(folder, state.number), {**_content(state), **changes})
+        write_json(lease_path(folder, state.number), {**_content(state), **changes})
 
 
 def _content(state: LeaseState) -> dict[str, Any]:
     return {**vars(state), "process": state.process.to_json()}
-
-
-def _path(folder: Path, number: int) -> Path:
-    return folder / f"{number:06}.json"
-
-
-def _numbers(folder: Path) -> list[int]:
-    return sorted(int(name) for name in names_in(folder, ".json") if re.fullmatch(r"[0-9]{6,}", name))

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lop_sweep.errors import SweepError, named, one_line
-from lop_sweep.lease import read_lease
+from lop_sweep.lease_file import read_lease
 from lop_sweep.process import host_name
 
 ANSWER_SECONDS = 60.0

@@ -9,7 +9,7 @@ from typing import Any
 
 from lop_sweep.config import FIELDS, CellConfig
 from lop_sweep.failures import Failure
-from lop_sweep.lease import LeaseState, is_held, read_lease
+from lop_sweep.lease_file import LeaseState, is_held, read_lease
 from lop_sweep.plan import requested_cells
 from lop_sweep.schema import DIVERGED
 from lop_sweep.store import Store

@@ -18,7 +18,7 @@ import numpy as np  # noqa: E402
 from ray import tune  # noqa: E402
 
 from lop_sweep.errors import ConfigError, StoreError  # noqa: E402
-from lop_sweep.lease import read_lease, stop_file  # noqa: E402
+from lop_sweep.lease_file import read_lease, stop_file  # noqa: E402
 from lop_sweep.metrics import MEASURES  # noqa: E402
 from lop_sweep.pack import Pack, expand  # noqa: E402
 from lop_sweep.pack_run import PackRun  # noqa: E402

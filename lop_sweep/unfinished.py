@@ -1,7 +1,7 @@
 """What the workers of unfinished packs leave in the sweep directory: checkpoints and signs of life.
 
 running/<pack>.state    the newest checkpoint: state and rows so far, committed by one rename
-running/<pack>.json     a sign of life: who works on the pack and how far it is; a hint, nothing depends on it
+running/<pack>.json     a sign of life: who works on the pack and how far it is; for status, and against tidying up
 states/<pack>.state     the state after a pack's last task, kept for longer sequences
 """
 

@@ -267,3 +267,19 @@ def test_counting_rows_needs_no_audit(whole: Store) -> None:
     table = whole.read_tasks(["cell", "task"])
     assert table.group_by("cell").aggregate([("task", "count")])["task_count"].to_pylist() == [5] * 9
     assert pc.count_distinct(table["cell"]).as_py() == 9
+
+
+def test_what_cannot_be_read_from_here_is_reported_but_not_set_aside(
+    copy: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = Path.read_bytes
+
+    def refuse(path: Path) -> bytes:
+        if path.parent.name in ("tasks", "states"):
+            raise PermissionError(13, "Permission denied")
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    report, moved = repair(copy)
+    assert sum("Permission denied" in finding.what for finding in report.findings) == 6
+    assert moved == []

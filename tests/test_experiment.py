@@ -273,3 +273,14 @@ def test_a_state_that_goes_too_far_is_refused(small: CellConfig) -> None:
     first.run_fresh_network()
     with pytest.raises(StateError, match="the state's cells is"):
         Experiment([small.replace(tasks=6)]).load_state_dict(first.state_dict())
+
+
+@pytest.mark.parametrize(
+    "odd", [{"weights": [1]}, {"seconds": []}, {"task_streams": ["x"]}, {"network_streams": None}, {"tasks_done": "2x"}]
+)
+def test_a_state_with_odd_content_is_refused_and_changes_nothing(small: CellConfig, odd: dict[str, object]) -> None:
+    experiment, other = Experiment([small]), Experiment([small])
+    other.run_task()
+    with pytest.raises(StateError, match="the state is not that of an experiment"):
+        experiment.load_state_dict({**other.state_dict(), **odd})
+    assert_identical(finish(experiment), finish(Experiment([small])))

@@ -13,9 +13,12 @@ from pathlib import Path
 import pytest
 
 from lop_sweep import lease as lease_module
+from lop_sweep import lease_file
+from lop_sweep import process as process_module
 from lop_sweep.errors import StoreError, SweepError
 from lop_sweep.files import read_json, write_json
-from lop_sweep.lease import hold_lease, read_lease
+from lop_sweep.lease import hold_lease
+from lop_sweep.lease_file import LeaseState, read_lease
 from lop_sweep.process import ProcessMark
 
 
@@ -187,7 +190,7 @@ def wait_until_dead(mark: ProcessMark) -> bool:
 
 
 def test_a_lease_that_cannot_be_read_for_a_moment_is_not_dead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    read, failures = lease_module.read_json, [1, 2]
+    read, failures = lease_file.read_json, [1, 2]
 
     def stale(path: Path) -> dict[str, object]:
         if failures:
@@ -196,7 +199,7 @@ def test_a_lease_that_cannot_be_read_for_a_moment_is_not_dead(tmp_path: Path, mo
         return read(path)
 
     with hold_lease(tmp_path / "driver", doing):
-        monkeypatch.setattr(lease_module, "read_json", stale)
+        monkeypatch.setattr(lease_file, "read_json", stale)
         with pytest.raises(SweepError, match="has been at work here"):
             hold_lease(tmp_path / "driver", doing).__enter__()
     assert failures == []
@@ -209,9 +212,9 @@ def test_a_number_that_has_become_free_below_the_holders_is_no_lease(
     folder = tmp_path / "driver"
     with hold_lease(folder, doing):
         pass
-    newest, once = lease_module._newest, []
+    newest, once = lease_module.newest, []
 
-    def slow(where: Path) -> lease_module.LeaseState | None:
+    def slow(where: Path) -> LeaseState | None:
         found = newest(where)
         if not once:
             once.append(1)
@@ -221,8 +224,41 @@ def test_a_number_that_has_become_free_below_the_holders_is_no_lease(
         return found
 
     third: list[lease_module.Lease] = []
-    monkeypatch.setattr(lease_module, "_newest", slow)
+    monkeypatch.setattr(lease_module, "newest", slow)
     with ExitStack() as stack:
         with pytest.raises(SweepError, match="has been at work here"):
             hold_lease(folder, doing).__enter__()
         assert [path.stem for path in folder.iterdir()] == [f"{third[0].number:06}"]
+
+
+def test_a_process_whose_details_are_hidden_is_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with /proc mounted with hidepid, for another user's process."""
+    here = ProcessMark.current()
+    monkeypatch.setattr(process_module, "_state_and_start", lambda pid: ("", ""))
+    assert here.alive() is True
+    assert ProcessMark(here.host, here.machine, 2**30, "1").alive() is False
+
+
+def test_a_lease_out_of_reach_is_not_taken_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another user's, who keeps his files to himself."""
+
+    def refuse(path: Path) -> dict[str, object]:
+        raise StoreError(f"{path}: cannot be read: Permission denied") from PermissionError(13, "Permission denied")
+
+    with hold_lease(tmp_path / "driver", doing) as mine:
+        monkeypatch.setattr(lease_file, "read_json", refuse)
+        with pytest.raises(StoreError, match="Permission denied"):
+            hold_lease(tmp_path / "driver", doing).__enter__()
+        assert [path.stem for path in (tmp_path / "driver").iterdir()] == [f"{mine.number:06}"]
+
+
+def test_odd_files_among_the_leases_do_no_harm(tmp_path: Path) -> None:
+    folder = tmp_path / "driver"
+    (folder / "000009.json").mkdir(parents=True)
+    (folder / "\u00b2.json").write_text("{}")
+    (folder / "000003.json").write_text("{}")
+    (folder / "abc.stop").touch()
+    write_json(folder / "000010.json", {"token": 1, "activity": 5})
+    with hold_lease(folder, doing) as mine:
+        assert mine.number == 11
+        assert not (folder / "abc.stop").exists()

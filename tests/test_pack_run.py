@@ -11,14 +11,16 @@ import pytest
 from sweeping import assert_same_results
 
 from lop_sweep.config import CellConfig
-from lop_sweep.errors import StoreError
+from lop_sweep.errors import StoreError, SweepError
 from lop_sweep.lease import hold_lease
+from lop_sweep.options import SweepOptions
 from lop_sweep.pack import Pack
 from lop_sweep.pack_run import PackRun
 from lop_sweep.pack_state import PackState, merge_numerics, state_bytes
 from lop_sweep.plan import missing_packs
 from lop_sweep.space import SearchSpace
 from lop_sweep.store import Store
+from lop_sweep.sweep import run_sweep
 from lop_sweep.trainable import LopTrainable
 
 
@@ -408,3 +410,14 @@ def test_a_pack_whose_driver_was_taken_over_is_not_committed(stores: Iterator[St
     assert store.committed() == []
     trial.cleanup()
     assert [state.tasks_done for state in store.unfinished.so_far()] == [4]
+
+
+def test_checkpoints_of_another_dtype_are_not_overwritten(stores: Iterator[Store], pack: Pack) -> None:
+    store = next(stores)
+    run = PackRun(pack, store=store)
+    run.run_tasks(2)
+    run.checkpoint()
+    space = SearchSpace("s", pack.cells, ("seed", "lr"))
+    with pytest.raises(SweepError, match="holds checkpoints in float64, and float32 was asked for"):
+        run_sweep(space, store.root, SweepOptions(dtype="float32"))
+    assert PackState.load(checkpoint_of(store, pack)).tasks_done == 2

@@ -13,7 +13,8 @@ ROOT = Path(__file__).parent.parent
 
 ORDER = (
     "errors", "config", "process", "files", "arguments", "machine", "tasks", "network", "metrics", "reference",
-    "engine", "experiment", "checkpoint", "schema", "parquet", "pack", "pack_state", "unfinished", "failures", "lease",
+    "engine", "experiment", "checkpoint", "schema", "parquet", "pack", "pack_state", "unfinished", "failures",
+    "lease_file", "lease",
     "store", "compact", "pack_run", "sigterm", "space", "script", "trainable", "plan", "status", "status_text",
     "audit_rows", "audit", "options", "stopping", "progress", "rounds", "shared_path", "ray_session", "sweep", "cli",
 )  # fmt: skip

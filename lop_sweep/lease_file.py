@@ -1,0 +1,115 @@
+"""What stands in the files of a directory's leases; `lop_sweep.lease` takes and keeps them.
+
+driver/<number>.json    the lease; the highest number holds
+driver/<token>.stop     its holder has been asked to stop, and so are its workers
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lop_sweep.errors import MissingFileError, StoreError
+from lop_sweep.files import names_in, read_json, reading
+from lop_sweep.process import ProcessMark
+
+_SILENT_SECONDS = 120.0
+"""After so long without a beat, by the clocks, those that cannot wait take a lease on another machine for dead."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class LeaseState:
+    """What a lease file says.
+
+    Attributes:
+        number: its number.
+        token: 16 random digits.
+        process: who holds it.
+        started: when it was taken, seconds since 1970.
+        time: when it was last renewed, seconds since 1970, by the holder's clock.
+        beat: how often it has been renewed.
+        released: whether the holder has ended in order.
+        activity: what the holder is doing, for people; keys as the holder likes.
+    """
+
+    number: int
+    token: str
+    process: ProcessMark
+    started: float
+    time: float
+    beat: int
+    released: bool
+    activity: dict[str, Any] = field(default_factory=dict)
+
+
+def is_held(lease: LeaseState | None) -> bool:
+    """Whether the holder of a lease still runs, as far as can be told from here and without waiting."""
+    if lease is None or lease.released:
+        return False
+    alive = lease.process.alive()
+    return time.time() - lease.time < _SILENT_SECONDS if alive is None else alive
+
+
+def stop_file(folder: Path, token: str) -> Path:
+    """The file that is there once the holder of a lease has been asked to stop."""
+    return folder / f"{token}.stop"
+
+
+def read_lease(folder: Path) -> LeaseState | None:
+    """The newest lease, released or not; None where there is none that can be read.
+
+    Raises:
+        StoreError: the folder cannot be read.
+    """
+    try:
+        return newest(folder)
+    except StoreError as error:
+        lease_numbers(folder)
+        _log.warning("%s; not used", error)
+        return None
+
+
+def newest(folder: Path) -> LeaseState | None:
+    """As `read_lease`, but damage is an error.
+
+    Raises:
+        StoreError: the folder or the newest lease cannot be read.
+    """
+    for number in reversed(lease_numbers(folder)):
+        path = lease_path(folder, number)
+        try:
+            content = read_json(path)
+            with reading(path):
+                return LeaseState(
+                    number=number,
+                    token=str(content["token"]),
+                    process=ProcessMark.from_json(content["process"]),
+                    started=float(content["started"]),
+                    time=float(content["time"]),
+                    beat=int(content["beat"]),
+                    released=bool(content["released"]),
+                    activity=dict(content["activity"]),
+                )
+        except MissingFileError:
+            continue
+    return None
+
+
+def lease_path(folder: Path, number: int) -> Path:
+    """Where a lease is."""
+    return folder / f"{number:06}.json"
+
+
+def lease_numbers(folder: Path) -> list[int]:
+    """The numbers of all leases, the newest last.
+
+    Raises:
+        StoreError: the folder cannot be read.
+    """
+    return sorted(int(name) for name in names_in(folder, ".json") if re.fullmatch(r"[0-9]{6,}", name))
