@@ -62,15 +62,8 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 def test_a_sweep_ends_with_a_complete_store(swept: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
     space, out = swept
-    assert {path.name for path in out.iterdir()} == {
-        "sweep.json",
-        "tasks",
-        "cells",
-        "running",
-        "states",
-        "driver",
-        "tune",
-    }
+    folders = {"tasks", "cells", "running", "states", "driver", "maintenance", "tune"}
+    assert {path.name for path in out.iterdir()} == {"sweep.json", *folders}
     cells = Store(out).read_cells().to_pandas()
     assert set(cells["cell"]) == {cell.id for cell in load_space(space).cells}
     assert set(cells.loc[cells["lr"] > 1, "status"]) == {"diverged"}
@@ -219,7 +212,7 @@ def test_packs_that_fail_are_shown_written_down_and_tried_again_on_request(
     assert set(failures) == {packs[impossible], packs[8]}
     assert "Is a directory" in failures[packs[8]].reason
     assert failures[packs[8]].traceback.count("Failure # ") == 2
-    assert "in step" in failures[packs[8]].traceback
+    assert "in setup" in failures[packs[8]].traceback
     assert "\x1b" not in failures[packs[8]].traceback
     assert failures[packs[8]].attempts == 2
 
