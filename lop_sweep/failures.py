@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-from lop_sweep.errors import MissingFileError, StoreError
-from lop_sweep.files import names_in, read_json, reading, write_json, writing
+from lop_sweep.files import read_records, write_json, writing
 from lop_sweep.pack import Pack
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -64,27 +61,7 @@ class FailureLog:
         Raises:
             StoreError: the folder cannot be read.
         """
-        found = []
-        for pack in names_in(self.folder, ".json"):
-            path = self.folder / f"{pack}.json"
-            try:
-                content = read_json(path)
-                with reading(path):
-                    found.append(
-                        Failure(
-                            pack=pack,
-                            cells=tuple(map(str, content["cells"])),
-                            reason=str(content["reason"]),
-                            traceback=str(content["traceback"]),
-                            attempts=int(content["attempts"]),
-                            time=float(content["time"]),
-                        )
-                    )
-            except MissingFileError:
-                continue
-            except StoreError as error:
-                _log.warning("%s; not used", error)
-        return sorted(found, key=lambda failure: -failure.time)
+        return sorted(read_records(self.folder, _failure), key=lambda failure: -failure.time)
 
     def forget(self, done: Collection[str]) -> None:
         """Remove the records whose cells are all finished by now.
@@ -99,3 +76,14 @@ class FailureLog:
             for failure in self.read():
                 if set(failure.cells) <= set(done):
                     (self.folder / f"{failure.pack}.json").unlink(missing_ok=True)
+
+
+def _failure(pack: str, content: dict[str, Any]) -> Failure:
+    return Failure(
+        pack=pack,
+        cells=tuple(map(str, content["cells"])),
+        reason=str(content["reason"]),
+        traceback=str(content["traceback"]),
+        attempts=int(content["attempts"]),
+        time=float(content["time"]),
+    )

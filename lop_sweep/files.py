@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 
@@ -24,6 +25,10 @@ from lop_sweep.process import ProcessMark, machine_name
 
 FAULTS = "LOP_SWEEP_FAULTS"
 """Environment variable for tests: a folder of tickets. Who reaches a fault point and finds its ticket dies at once."""
+
+Record = TypeVar("Record")
+
+_log = logging.getLogger(__name__)
 
 _CHECKSUM = "checksum"
 _ABANDONED_SECONDS = 3600.0
@@ -102,6 +107,26 @@ def read_json(path: Path) -> dict[str, Any]:
     if not whole:
         raise StoreError(f"{path}: is damaged: its checksum does not fit its content")
     return content
+
+
+def read_records(folder: Path, build: Callable[[str, dict[str, Any]], Record]) -> list[Record]:
+    """What `build` makes of the name and the content of every JSON file of a folder; damaged ones are left out.
+
+    Raises:
+        StoreError: the folder cannot be read. A damaged file is reported in the log.
+    """
+    records = []
+    for name in names_in(folder, ".json"):
+        path = folder / f"{name}.json"
+        try:
+            content = read_json(path)
+            with reading(path):
+                records.append(build(name, content))
+        except MissingFileError:  # removed since the folder was listed
+            continue
+        except StoreError as error:
+            _log.warning("%s; not used", error)
+    return records
 
 
 def names_in(folder: Path, ending: str) -> list[str]:

@@ -13,9 +13,10 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from lop_sweep.errors import MissingFileError, StateError, StoreError
-from lop_sweep.files import names_in, read_json, reading, set_aside, write_json, writing
+from lop_sweep.errors import StateError, StoreError
+from lop_sweep.files import names_in, read_records, reading, set_aside, write_json, writing
 from lop_sweep.pack import Pack
 from lop_sweep.pack_state import PackState, StartPoint, start_points
 from lop_sweep.process import ProcessMark
@@ -220,27 +221,7 @@ class Unfinished:
         Raises:
             StoreError: the folder cannot be read. A damaged sign is left out and reported.
         """
-        signs = []
-        for pack in names_in(self.running, ".json"):
-            path = self.running / f"{pack}.json"
-            try:
-                content = read_json(path)
-                with reading(path):
-                    signs.append(
-                        SignOfLife(
-                            pack=pack,
-                            cells=tuple(map(str, content["cells"])),
-                            tasks_done=int(content["tasks_done"]),
-                            tasks=int(content["tasks"]),
-                            process=ProcessMark.from_json(content["process"]),
-                            time=float(content["time"]),
-                        )
-                    )
-            except MissingFileError:  # finished since the folder was listed
-                continue
-            except StoreError as error:
-                _log.warning("%s; not used", error)
-        return signs
+        return read_records(self.running, _sign)
 
     @staticmethod
     def _points_in(folder: Path) -> Iterator[dict[str, StartPoint]]:
@@ -249,3 +230,14 @@ class Unfinished:
                 yield start_points(folder / f"{name}{STATE}")
             except StateError as error:
                 _log.warning("%s; not used", error)
+
+
+def _sign(pack: str, content: dict[str, Any]) -> SignOfLife:
+    return SignOfLife(
+        pack=pack,
+        cells=tuple(map(str, content["cells"])),
+        tasks_done=int(content["tasks_done"]),
+        tasks=int(content["tasks"]),
+        process=ProcessMark.from_json(content["process"]),
+        time=float(content["time"]),
+    )

@@ -12,7 +12,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -108,15 +107,6 @@ def test_workers_that_die_while_writing_change_nothing(undisturbed: tuple[Path, 
     assert again.returncode == 0
     assert "0 to compute" in again.stderr
     assert_undisturbed(tmp_path / "out", expected)
-
-
-@pytest.fixture
-def cluster() -> Iterator[Cluster]:
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-    try:
-        yield cluster
-    finally:
-        cluster.shutdown()
 
 
 def lose_a_node(cluster: Cluster, space: Path, out: Path, delay: float) -> None:
