@@ -3,10 +3,10 @@
     driver/<number>.json    the lease; the highest number holds, see `lop_sweep.lease_file`
 
 Whoever wants to drive makes the file with the next number, which only one can (a hard link to a name that is taken
-fails), so two that see the same dead lease cannot both take it over. The holder renews
-its file every few seconds, under the same name. On the holder's own machine the process table says whether it lives;
-from elsewhere, a lease that does not change while it is being watched is dead, whatever the clocks say. A holder that
-finds a higher number, or its own file gone, has lost the lease and must stop.
+fails), so two that see the same dead lease cannot both take it over. The holder renews its file every few seconds,
+under the same name. On the holder's own machine the process table says whether it lives; from elsewhere, a lease that
+does not change while it is being watched is dead, whatever the clocks say. A holder that finds a higher number, or its
+own file gone, has lost the lease and must stop.
 """
 
 from __future__ import annotations

@@ -97,9 +97,8 @@ class PackRun:
         Raises:
             StoreError: the store cannot be written, or `before_commit` raised it.
         """
-        state = self.state()
-        if self._store is not None and self._keep_state and state.progress[1] == 0:
-            self._store.unfinished.keep(state)
+        if self._store is not None and self._keep_state and not self.experiment.fresh_ce.shape[1]:
+            self._store.unfinished.keep(self.state())
         while self.experiment.fresh_remaining:
             self.experiment.run_fresh_network()
             if self._between() and self.experiment.fresh_remaining:

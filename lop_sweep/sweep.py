@@ -89,8 +89,9 @@ def _begin(
         more = f" and {len(removed) - 1} more" if len(removed) > 1 else ""
         _log.warning("%s%s, left by a worker that died, removed; nothing that was finished is lost", removed[0], more)
     store.unfinished.forget(done)
-    _check_checkpoints(store, options.dtype)
     packs = _missing(space, store, options, done)
+    if packs:
+        _check_checkpoints(store, options.dtype)
     progress.expect([assignment.pack for assignment in packs])
     store.write_sweep({**_provenance(_created(store), options), **describe_space(space)})
     _log.info(
