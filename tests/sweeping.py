@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from lop_sweep.config import CellConfig
+from lop_sweep.files import FAULTS
 from lop_sweep.lease import hold_lease
 from lop_sweep.pack_run import PackRun
 from lop_sweep.plan import describe_space, missing_packs
@@ -96,3 +98,11 @@ def compute_here(cells: Sequence[CellConfig], out: Path, pack: Sequence[str] = (
             run.run_tasks(assignment.pack.cells[0].tasks)
             run.finish()
     return store
+
+
+def faults(folder: Path, names: Sequence[str]) -> dict[str, str]:
+    """An environment in which the first to come to each of these points dies there."""
+    folder.mkdir()
+    for name in names:
+        (folder / name).touch()
+    return {**os.environ, FAULTS: str(folder)}

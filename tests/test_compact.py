@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import subprocess
@@ -13,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 import pytest
-from sweeping import assert_same_results, compute_here, run_cli
+from sweeping import assert_same_results, compute_here, faults, run_cli
 
 from analysis import load_cells, load_tasks
 from lop_sweep import audit as audit_module
@@ -22,7 +21,6 @@ from lop_sweep.audit import audit
 from lop_sweep.compact import compact
 from lop_sweep.config import CellConfig
 from lop_sweep.errors import StoreError, SweepError
-from lop_sweep.files import FAULTS
 from lop_sweep.lease import hold_lease
 from lop_sweep.pack import Pack
 from lop_sweep.pack_run import PackRun
@@ -88,9 +86,7 @@ POINTS = [*(f"{place}.{moment}" for place in ("tasks", "cells") for moment in ("
 def test_a_compaction_that_dies_loses_nothing_and_is_completed(
     copy: Store, whole: Store, tmp_path: Path, point: str
 ) -> None:
-    (tmp_path / "tickets").mkdir()
-    (tmp_path / "tickets" / point).touch()
-    environment = {**os.environ, FAULTS: str(tmp_path / "tickets")}
+    environment = faults(tmp_path / "tickets", [point])
     died = subprocess.run([sys.executable, "-c", COMPACT, str(copy.root)], env=environment, capture_output=True)
     assert died.returncode == -signal.SIGKILL
     assert len(load_cells(copy.root)) == 12
@@ -107,9 +103,7 @@ def test_a_compaction_that_dies_loses_nothing_and_is_completed(
 def test_the_next_sweep_tidies_up_after_a_compaction_that_died(
     copy: Store, whole: Store, tmp_path: Path, point: str
 ) -> None:
-    (tmp_path / "tickets").mkdir()
-    (tmp_path / "tickets" / point).touch()
-    environment = {**os.environ, FAULTS: str(tmp_path / "tickets")}
+    environment = faults(tmp_path / "tickets", [point])
     subprocess.run([sys.executable, "-c", COMPACT, str(copy.root)], env=environment, capture_output=True)
     copy.tidy()
     assert_same_results(copy.root, whole.root)

@@ -16,12 +16,11 @@ from pathlib import Path
 
 import pytest
 from ray.cluster_utils import Cluster
-from sweeping import assert_same_results, start_sweep, sweep, wait_until
+from sweeping import assert_same_results, faults, start_sweep, sweep, wait_until
 
 from analysis import load_tasks
 from lop_sweep.audit import audit
 from lop_sweep.compact import compact
-from lop_sweep.files import FAULTS
 from lop_sweep.store import Store
 
 OPTIONS = ("--checkpoint-every", "0.2", "--max-failures", "40", "--no-progress")
@@ -85,14 +84,6 @@ def test_killed_drivers_and_workers_change_nothing(undisturbed: tuple[Path, Path
     space, expected = undisturbed
     disturb_and_finish(space, tmp_path / "out", random.Random(1), ["driver", "worker"])
     assert_undisturbed(tmp_path / "out", expected)
-
-
-def faults(folder: Path, names: tuple[str, ...]) -> dict[str, str]:
-    """An environment in which the first to come to each of these points dies there."""
-    folder.mkdir()
-    for name in names:
-        (folder / name).touch()
-    return {**os.environ, FAULTS: str(folder)}
 
 
 def test_workers_that_die_while_writing_change_nothing(undisturbed: tuple[Path, Path], tmp_path: Path) -> None:
