@@ -14,16 +14,17 @@ Symbols and shapes; P is the pack axis, always the leading one:
     lr            (P, 1, 1)            learning rates
 
 The networks of a pack never mix: every operation is elementwise or a batched matrix product along P.
+
+What is done for speed: losses are computed from the logits of all steps at once, and arrays that nobody else sees are
+changed in place. Where exp overflows, infinity leads to the right limit; NumPy would warn of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
-Array = Any
-"""An array of any library that follows the array API standard."""
+from lop_sweep.namespace import Array, array_namespace, is_numpy
 
 
 @dataclass(frozen=True)
@@ -36,10 +37,9 @@ class Parameters:
 
 @dataclass(frozen=True)
 class Activity:
-    """What one forward pass leaves behind: `pre` and `post`, lists of z_l and a_l, and `logits`, s."""
+    """What one forward pass leaves behind: `inputs` of each layer, x, a_1 ... a_L, and `logits`, s."""
 
-    pre: list[Array]
-    post: list[Array]
+    inputs: list[Array]
     logits: Array
 
 
@@ -56,83 +56,113 @@ class Trace:
     grad_norm: Array
 
 
-def forward(parameters: Parameters, x: Array) -> Activity:
-    """Forward pass: z_l = a_(l-1) W_l + b_l, a_l = tanh(z_l), s = a_L W_out + b_out."""
-    xp = x.__array_namespace__()
-    pre, post = [], []
-    below = x
-    for weight, bias in zip(parameters.weights[:-1], parameters.biases[:-1], strict=True):
-        pre.append(below @ weight + bias)
-        below = xp.tanh(pre[-1])
-        post.append(below)
-    return Activity(pre, post, below @ parameters.weights[-1] + parameters.biases[-1])
+def forward(parameters: Parameters, x: Array, pre: list[Array] | None = None) -> Activity:
+    """Forward pass: z_l = a_(l-1) W_l + b_l, a_l = tanh(z_l), s = a_L W_out + b_out.
+
+    Args:
+        parameters, x: as in the glossary.
+        pre: if given, each hidden layer's z_l is appended.
+    """
+    xp = array_namespace(x)
+    inputs = [x]
+    output = len(parameters.weights) - 1
+    for layer in range(output):
+        z = _affine(parameters, layer, inputs[-1])
+        if pre is not None:
+            pre.append(z)
+        inputs.append(xp.tanh(z))
+    return Activity(inputs, _affine(parameters, output, inputs[-1]))
 
 
 def cross_entropy(logits: Array, y: Array) -> Array:
-    """Mean binary cross-entropy of each network, in nats, shape (P,).
+    """Mean binary cross-entropy of each network, in nats: (P,) for logits (P, n, 1), (steps, P) for (steps, P, n, 1).
 
     Formula: mean of max(s, 0) - s y + log(1 + exp(-|s|)), which is -y log p - (1-y) log(1-p) for p = sigmoid(s),
     without overflow.
     """
-    xp = logits.__array_namespace__()
+    xp = array_namespace(logits)
     losses = xp.where(logits > 0, logits, xp.zeros_like(logits)) - logits * y + xp.log1p(xp.exp(-xp.abs(logits)))
     return xp.mean(losses, axis=(-2, -1))
 
 
-def backward(parameters: Parameters, x: Array, y: Array, activity: Activity) -> Iterator[tuple[int, Array, Array]]:
-    """Gradients of `cross_entropy`, layer by layer from the output layer down.
+def output_error(logits: Array, y: Array) -> Array:
+    """Derivative of `cross_entropy` by the logits: (sigmoid(s) - y) / n, shape (P, n, 1)."""
+    xp = array_namespace(logits)
+    return (1 / (1 + xp.exp(-logits)) - y) / y.shape[-2]
 
-    Formula, with e the loss's derivative by a layer's pre-activation:
-        e_out = (sigmoid(s) - y) / n,  e_l = (e_(l+1) W_(l+1)^T) * (1 - a_l^2),
-        dW_l = a_(l-1)^T e_l,  db_l = sum over points of e_l.
+
+def backward(parameters: Parameters, inputs: list[Array], error: Array) -> Iterator[tuple[int, Array, Array]]:
+    """Gradients layer by layer, from the output layer down.
+
+    Formula, with e_l the derivative by layer l's pre-activation, e_out being `error`:
+        e_l = (e_(l+1) W_(l+1)^T) * (1 - a_l^2),  dW_l = a_(l-1)^T e_l,  db_l = sum over points of e_l.
+
+    Args:
+        parameters: as in the glossary.
+        inputs: from `forward`.
+        error: derivative by the logits of what is differentiated, shape (P, n, 1); from `output_error`.
 
     Yields:
         The layer's index, dW_l and db_l, in the shapes of W_l and b_l. The error of the layer below is computed before
         a layer is yielded, so the caller may update that layer at once.
     """
-    xp = x.__array_namespace__()
-    below = [x, *activity.post]
-    error = (_sigmoid(activity.logits) - y) / x.shape[-2]
+    xp = array_namespace(error)
+    ones = xp.ones((1, 1, error.shape[-2]), dtype=error.dtype, device=error.device)
     for layer in range(len(parameters.weights) - 1, -1, -1):
-        grad_weight = below[layer].mT @ error
-        grad_bias = xp.sum(error, axis=-2, keepdims=True)
+        grad_weight = inputs[layer].mT @ error
+        grad_bias = ones @ error  # the sum over points; as a product it takes half of the time
         if layer > 0:
-            error = (error @ parameters.weights[layer].mT) * (1 - below[layer] * below[layer])
+            error = _below(error, parameters.weights[layer])
+            flat = inputs[layer] * inputs[layer]
+            flat *= error
+            error -= flat
         yield layer, grad_weight, grad_bias
 
 
 def sgd_step(parameters: Parameters, x: Array, y: Array, lr: Array, squares: list[Array] | None = None) -> Array:
-    """One update W <- W - lr dW of every network, in place; returns the loss before it, shape (P,).
+    """One update W <- W - lr dW of every network, in place; returns the logits before it, shape (P, n, 1).
 
     Args:
         parameters, x, y, lr: as in the glossary.
         squares: if given, the sums of squares of the hidden layers' gradients are appended, each of shape (P,).
     """
     activity = forward(parameters, x)
+    error = output_error(activity.logits, y)
     output = len(parameters.weights) - 1
-    for layer, grad_weight, grad_bias in backward(parameters, x, y, activity):
+    for layer, grad_weight, grad_bias in backward(parameters, activity.inputs, error):
         if squares is not None and layer != output:
             squares += [_sum_of_squares(grad_weight), _sum_of_squares(grad_bias)]
-        parameters.weights[layer] -= lr * grad_weight
-        parameters.biases[layer] -= lr * grad_bias
-    return cross_entropy(activity.logits, y)
+        grad_weight *= lr
+        parameters.weights[layer] -= grad_weight
+        grad_bias *= lr
+        parameters.biases[layer] -= grad_bias
+    return activity.logits
 
 
 def train(parameters: Parameters, x: Array, y: Array, lr: Array, steps: int) -> Trace:
     """`steps` full-batch updates of every network on its own task, in place; `steps` is at least 1."""
-    xp = x.__array_namespace__()
+    xp = array_namespace(x)
     squares: list[Array] = []
-    losses = [sgd_step(parameters, x, y, lr, squares)]
-    losses += [sgd_step(parameters, x, y, lr) for _ in range(steps - 1)]
-    return Trace(xp.stack(losses), xp.sqrt(xp.sum(xp.stack(squares), axis=0)))
+    logits = [sgd_step(parameters, x, y, lr, squares)]
+    logits += [sgd_step(parameters, x, y, lr) for _ in range(steps - 1)]
+    return Trace(cross_entropy(xp.stack(logits), y), xp.sqrt(xp.sum(xp.stack(squares), axis=0)))
 
 
 def _sum_of_squares(array: Array) -> Array:
-    xp = array.__array_namespace__()
-    return xp.sum(array * array, axis=(-2, -1))
+    return array_namespace(array).sum(array * array, axis=(-2, -1))
 
 
-def _sigmoid(logits: Array) -> Array:
-    xp = logits.__array_namespace__()
-    small = xp.exp(-xp.abs(logits))
-    return xp.where(logits >= 0, xp.ones_like(small), small) / (1 + small)
+def _affine(parameters: Parameters, layer: int, below: Array) -> Array:
+    z = below @ parameters.weights[layer]
+    z += parameters.biases[layer]
+    return z
+
+
+def _below(error: Array, weight: Array) -> Array:
+    """error W^T, (P, n, fan_in)."""
+    if weight.shape[-1] == 1:
+        return error * weight.mT  # an outer product; no BLAS is fast at that
+    if is_numpy(weight):
+        # OpenBLAS's kernels for small matrices want rows; to copy 100 x 100 numbers takes less than they lose.
+        return error @ weight.mT.reshape(-1).reshape(weight.mT.shape)
+    return error @ weight.mT

@@ -10,20 +10,18 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
-from lop_sweep import engine, metrics
+from lop_sweep import metrics
 from lop_sweep.config import FIELDS, PACKABLE, CellConfig
+from lop_sweep.device import make_device
 from lop_sweep.errors import ConfigError, StateError, named, one_line
+from lop_sweep.group import Group
 from lop_sweep.metrics import TaskMeasures
-from lop_sweep.network import TorchStream, initial_weights
-from lop_sweep.tasks import Task, draw_task
 
 DTYPES: tuple[str, ...] = ("float64", "float32")
 """Precisions the engine trains in, losses and gradients included. Tasks are drawn, and saturation, ranks and duplicates
@@ -34,27 +32,17 @@ STATE_VERSION = 2
 _BASELINE_ORDER = "the fresh baseline runs once, after the last task: its streams continue those of the tasks"
 
 
-@dataclass
-class _Cell:
-    """One cell's state: its streams, its main network (pack axis of length 1), and how far it came."""
-
-    config: CellConfig
-    task_stream: np.random.Generator
-    network_stream: TorchStream
-    parameters: engine.Parameters
-    diverged_at: int = 0
-    seconds: float = 0.0
-
-
 class Experiment:
     """The sequences of one pack's cells, advanced together.
 
-    A cell's numbers depend on its configuration and `dtype` alone, not on the other cells of the pack: on a CPU the
-    cells run one after the other, each as a pack of one, which is also the fastest way there.
+    A cell's numbers depend on its configuration and `dtype` alone, not on the other cells of the pack. On a CPU the
+    cells run one after the other, each as a batch of one, which is also the fastest way there; on a GPU all run as one
+    batch, and rounding may depend on its size.
 
     Args:
         configs: the cells; they may differ only in the fields that `PACKABLE` names.
         dtype: one of `DTYPES`.
+        device: one of `lop_sweep.device.DEVICES`.
 
     Attributes:
         configs: the cells, in the order of the leading axis of all results.
@@ -63,10 +51,11 @@ class Experiment:
         fresh_ce: (P, k) final losses, in nats, of the k fresh networks that have been trained so far.
 
     Raises:
-        ConfigError: there are no cells, they do not fit together, or `dtype` is unknown.
+        ConfigError: there are no cells, they do not fit together, `dtype` or `device` is unknown, or there is no such
+            device here.
     """
 
-    def __init__(self, configs: Sequence[CellConfig], dtype: str = "float64") -> None:
+    def __init__(self, configs: Sequence[CellConfig], dtype: str = "float64", device: str = "cpu") -> None:
         check_pack(configs)
         if dtype not in DTYPES:
             raise ConfigError(f"dtype = {dtype!r}: must be one of {named(DTYPES)}")
@@ -75,7 +64,8 @@ class Experiment:
         self.tasks_done = 0
         self.fresh_ce = np.empty((len(configs), 0))
         self._dtype = np.dtype(dtype)
-        self._cells = [self._first_state(config) for config in configs]
+        self._device = make_device(device)
+        self._groups = self._first_groups()
 
     @property
     def dtype(self) -> str:
@@ -83,14 +73,19 @@ class Experiment:
         return self._dtype.name
 
     @property
+    def device(self) -> str:
+        """What the numbers are computed on, for the results."""
+        return self._device.label
+
+    @property
     def diverged_at(self) -> np.ndarray:
         """(P,) the task, from 1, at which each cell diverged; 0 for those that have not."""
-        return np.array([cell.diverged_at for cell in self._cells])
+        return np.concatenate([group.diverged_at for group in self._groups])
 
     @property
     def seconds(self) -> np.ndarray:
         """(P,) time that each cell has taken so far, over all resumptions, in seconds."""
-        return np.array([cell.seconds for cell in self._cells])
+        return np.concatenate([group.seconds for group in self._groups])
 
     @property
     def fresh_remaining(self) -> int:
@@ -101,7 +96,7 @@ class Experiment:
         """Train every cell on its next task and measure.
 
         A cell diverges at the first task where a loss, a weight or a measure is not finite. From that task on its row
-        is NaN and it is no longer trained; its tasks are still drawn, so that its fresh baseline is unaffected.
+        is NaN; its tasks are still drawn, so that its fresh baseline is unaffected.
 
         Raises:
             StateError: the sequence is complete.
@@ -109,7 +104,7 @@ class Experiment:
         if self.tasks_done >= self.tasks:
             raise StateError(f"the sequence is complete after {self.tasks} tasks; there is no task left to run")
         self.tasks_done += 1
-        rows = [self._timed(cell, self._run_cell_task) for cell in self._cells]
+        rows = [group.run_task(self.tasks_done) for group in self._groups]
         return TaskMeasures(**{name: np.concatenate([getattr(row, name) for row in rows]) for name in metrics.MEASURES})
 
     def run_fresh_network(self) -> np.ndarray:
@@ -123,7 +118,7 @@ class Experiment:
         """
         if self.tasks_done < self.tasks or not self.fresh_remaining:
             raise StateError(_BASELINE_ORDER)
-        losses = np.array([self._timed(cell, self._run_cell_fresh_network) for cell in self._cells])
+        losses = np.concatenate([group.run_fresh_network() for group in self._groups])
         self.fresh_ce = np.concatenate([self.fresh_ce, losses[:, None]], axis=1)
         return losses
 
@@ -144,23 +139,22 @@ class Experiment:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the continuation depends on, as NumPy arrays and JSON values. Arrays are copies."""
+        parameters = [group.host_parameters() for group in self._groups]
+        task_streams = [stream for group in self._groups for stream in group.task_streams]
+        network_streams = [stream for group in self._groups for stream in group.network_streams]
         return {
             "version": STATE_VERSION,
             "dtype": self.dtype,
-            "trajectories": [cell.config.trajectory for cell in self._cells],
-            "cells": [cell.config.id for cell in self._cells],
+            "trajectories": [config.trajectory for config in self.configs],
+            "cells": [config.id for config in self.configs],
             "tasks_done": self.tasks_done,
             "fresh_ce": self.fresh_ce.copy(),
-            "diverged_at": [cell.diverged_at for cell in self._cells],
-            "seconds": [cell.seconds for cell in self._cells],
-            "task_streams": [cell.task_stream.bit_generator.state for cell in self._cells],
-            "network_streams": np.stack([cell.network_stream.state.numpy() for cell in self._cells]),
-            "weights": [
-                np.concatenate(layer) for layer in zip(*(c.parameters.weights for c in self._cells), strict=True)
-            ],
-            "biases": [
-                np.concatenate(layer) for layer in zip(*(c.parameters.biases for c in self._cells), strict=True)
-            ],
+            "diverged_at": self.diverged_at.tolist(),
+            "seconds": self.seconds.tolist(),
+            "task_streams": [stream.bit_generator.state for stream in task_streams],
+            "network_streams": np.stack([stream.state.numpy() for stream in network_streams]),
+            "weights": [np.concatenate(layer) for layer in zip(*(weights for weights, _ in parameters), strict=True)],
+            "biases": [np.concatenate(layer) for layer in zip(*(biases for _, biases in parameters), strict=True)],
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -188,71 +182,31 @@ class Experiment:
                 raise StateError(f"the state's {key} is {state.get(key)!r}, this experiment's is {value!r}")
         try:
             tasks_done, fresh_ce = int(state["tasks_done"]), np.array(state["fresh_ce"]).reshape(len(self.configs), -1)
-            cells = [self._cell_from(state, index, config) for index, config in enumerate(self.configs)]
+            groups = self._groups_from(state)
         except (KeyError, ValueError, IndexError, TypeError, AttributeError, RuntimeError) as error:
             raise StateError(f"the state is not that of an experiment: {one_line(error)}") from error
         if tasks_done > self.tasks:
             raise StateError(f"the state is {tasks_done} tasks far, this sequence has {self.tasks}")
-        self.tasks_done, self.fresh_ce, self._cells = tasks_done, fresh_ce, cells
+        self.tasks_done, self.fresh_ce, self._groups = tasks_done, fresh_ce, groups
 
-    def _cell_from(self, state: Mapping[str, Any], index: int, config: CellConfig) -> _Cell:
-        cell = self._first_state(config)
-        cell.diverged_at = int(state["diverged_at"][index])
-        cell.seconds = float(state["seconds"][index])
-        cell.task_stream.bit_generator.state = state["task_streams"][index]
-        cell.network_stream.state = torch.from_numpy(np.array(state["network_streams"][index]))
-        cell.parameters = engine.Parameters(
-            weights=[np.array(layer[index : index + 1]) for layer in state["weights"]],
-            biases=[np.array(layer[index : index + 1]) for layer in state["biases"]],
-        )
-        return cell
+    def _first_groups(self) -> list[Group]:
+        size = self._device.cells_at_once or len(self.configs)
+        starts = range(0, len(self.configs), size)
+        return [Group(self.configs[start : start + size], self._dtype, self._device) for start in starts]
 
-    def _first_state(self, config: CellConfig) -> _Cell:
-        stream = TorchStream(config.seed)
-        return _Cell(config, np.random.default_rng(config.seed), stream, self._fresh_parameters(config, stream))
-
-    def _fresh_parameters(self, config: CellConfig, stream: TorchStream) -> engine.Parameters:
-        layers = initial_weights(config, stream)
-        return engine.Parameters(
-            weights=[weight[None].astype(self._dtype) for weight, _ in layers],
-            biases=[bias[None].astype(self._dtype) for _, bias in layers],
-        )
-
-    @staticmethod
-    def _timed(cell: _Cell, work: Any) -> Any:
-        start = time.perf_counter()
-        # Numbers that overflow are noticed and recorded below; NumPy need not warn of them.
-        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            result = work(cell)
-        cell.seconds += time.perf_counter() - start
-        return result
-
-    def _run_cell_task(self, cell: _Cell) -> TaskMeasures:
-        task = draw_task(cell.config, cell.task_stream)
-        if not cell.diverged_at:
-            x, trace = self._train(cell.config, cell.parameters, task, cell.config.steps)
-            measures = _measure(cell, x, trace)
-            if measures is not None:
-                return measures
-            cell.diverged_at = self.tasks_done
-        return TaskMeasures.undefined(1, cell.config.depth)
-
-    def _run_cell_fresh_network(self, cell: _Cell) -> float:
-        task = draw_task(cell.config, cell.task_stream)
-        parameters = self._fresh_parameters(cell.config, cell.network_stream)
-        x, _ = self._train(cell.config, parameters, task, cell.config.fresh_steps)
-        loss = float(engine.cross_entropy(engine.forward(parameters, x).logits, self._labels(task))[0])
-        return loss if np.isfinite(loss) else np.nan
-
-    def _train(
-        self, config: CellConfig, parameters: engine.Parameters, task: Task, steps: int
-    ) -> tuple[np.ndarray, engine.Trace]:
-        x = task.points[None].astype(self._dtype)
-        lr = np.full((1, 1, 1), config.lr, dtype=self._dtype)
-        return x, engine.train(parameters, x, self._labels(task), lr, steps)
-
-    def _labels(self, task: Task) -> np.ndarray:
-        return task.labels[None].astype(self._dtype)
+    def _groups_from(self, state: Mapping[str, Any]) -> list[Group]:
+        groups, start = self._first_groups(), 0
+        for group in groups:
+            cells = slice(start, start + len(group.configs))
+            start = cells.stop
+            for place, stream in enumerate(group.task_streams, cells.start):
+                stream.bit_generator.state = state["task_streams"][place]
+            for place, network_stream in enumerate(group.network_streams, cells.start):
+                network_stream.state = torch.from_numpy(np.array(state["network_streams"][place]))
+            group.diverged_at[:] = state["diverged_at"][cells]
+            group.seconds[:] = state["seconds"][cells]
+            group.set_parameters(*([layer[cells] for layer in state[kind]] for kind in ("weights", "biases")))
+        return groups
 
 
 def check_pack(configs: Sequence[CellConfig]) -> None:
@@ -269,24 +223,3 @@ def check_pack(configs: Sequence[CellConfig]) -> None:
             raise ConfigError(
                 f"{field} = {named(sorted(values))} in one pack: its cells may differ only in {named(PACKABLE)}"
             )
-
-
-def _measure(cell: _Cell, x: np.ndarray, trace: engine.Trace) -> TaskMeasures | None:
-    """The row of a task that `cell` was just trained on, or None where something is not finite."""
-    activity = engine.forward(cell.parameters, x)
-    if not _all_finite(trace.losses, trace.grad_norm, *cell.parameters.weights, *cell.parameters.biases, *activity.pre):
-        return None
-    threshold = np.array([cell.config.corr_thresh])
-    row = TaskMeasures(
-        min_ce=np.min(trace.losses, axis=0).astype(np.float64),
-        final_ce=trace.losses[-1].astype(np.float64),
-        saturation=metrics.saturation(activity.pre),
-        grad_norm=trace.grad_norm.astype(np.float64),
-        effective_rank=np.stack([metrics.effective_rank(z) for z in activity.pre], axis=-1),
-        duplicate_fraction=np.stack([metrics.duplicate_fraction(a, threshold) for a in activity.post], axis=-1),
-    )
-    return row if _all_finite(*(getattr(row, name) for name in metrics.MEASURES)) else None
-
-
-def _all_finite(*arrays: np.ndarray) -> bool:
-    return all(bool(np.isfinite(array).all()) for array in arrays)

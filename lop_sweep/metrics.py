@@ -1,18 +1,17 @@
 """What is measured after every task: pure functions on the activity of a pack.
 
-Shapes as in `lop_sweep.engine`: (P, n, h) for P networks, n points, h features. All are computed in float64, whatever
-precision the networks are trained in, and written against the array API standard. Inputs must be finite; the caller
-records what is not as diverged.
+Shapes: (..., n, h) for n points and h features; the leading axes are networks, or networks and layers. All are computed
+in float64, whatever precision the networks are trained in, and written against the array API standard. Inputs must be
+finite; the caller records what is not as diverged.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-Array = Any
+from lop_sweep.namespace import Array, array_namespace
 
 SATURATION_THRESHOLD = 2.0
 """|pre-activation| above which a tanh unit counts as saturated: |tanh(z)| > 0.964, slope below 0.071."""
@@ -62,18 +61,17 @@ def unstack_measures(history: dict[str, np.ndarray]) -> list[TaskMeasures]:
     return [TaskMeasures(**{name: history[name][task] for name in MEASURES}) for task in range(len(history["min_ce"]))]
 
 
-def saturation(pre: list[Array]) -> Array:
-    """Share of pre-activations with |z| > 2, mean over layers; shape (P,).
+def saturation(pre: Array) -> Array:
+    """Share of pre-activations with |z| > 2, mean over layers: (P, depth, n, h) to (P,).
 
     Source: the protocol's `sat`.
     """
-    xp = pre[0].__array_namespace__()
-    layers = [xp.mean(xp.astype(xp.abs(z) > SATURATION_THRESHOLD, xp.float64), axis=(-2, -1)) for z in pre]
-    return xp.mean(xp.stack(layers), axis=0)
+    xp = array_namespace(pre)
+    return xp.mean(xp.astype(xp.abs(pre) > SATURATION_THRESHOLD, xp.float64), axis=(-3, -2, -1))
 
 
 def effective_rank(z: Array) -> Array:
-    """Effective rank of one layer's features; shape (P,), between 1 and min(n - 1, h).
+    """Effective rank of features, (..., n, h) to (...), between 1 and min(n - 1, h).
 
     Formula: exp(-sum p_i log p_i), where p are the eigenvalues of the covariance of `z` over the points, clamped at 0
     and normalised to sum 1; 1.0 where all are zero.
@@ -84,10 +82,10 @@ def effective_rank(z: Array) -> Array:
     Source: O. Roy and M. Vetterli, "The effective rank: a measure of effective dimensionality", EUSIPCO 2007, applied
     to covariance eigenvalues (theirs: singular values), as the protocol has it.
     """
-    xp = z.__array_namespace__()
+    xp = array_namespace(z)
     z = xp.astype(z, xp.float64)
     z = z / _or_one(xp.max(xp.abs(z), axis=(-2, -1), keepdims=True))
-    z = z - xp.mean(z, axis=-2, keepdims=True)
+    z -= xp.mean(z, axis=-2, keepdims=True)
     gram = z.mT @ z if z.shape[-1] <= z.shape[-2] else z @ z.mT
     eigenvalues = xp.linalg.eigvalsh(gram)
     eigenvalues = xp.where(eigenvalues > 0, eigenvalues, xp.zeros_like(eigenvalues))
@@ -96,28 +94,27 @@ def effective_rank(z: Array) -> Array:
 
 
 def duplicate_fraction(a: Array, threshold: Array) -> Array:
-    """Share of features j for which some earlier feature i < j has |corr(i, j)| > threshold; shape (P,).
+    """Share of features j for which some earlier feature i < j has |corr(i, j)| > threshold: (..., n, h) to (...).
 
     Correlations are clipped to [-1, 1]; those with a constant feature are undefined and count as 0.
 
     Args:
-        a: activations, shape (P, n, h).
-        threshold: shape (P,).
+        a: activations.
+        threshold: of the shape of the result, or broadcast to it.
 
     Source: the protocol's `dup_frac`.
     """
-    xp = a.__array_namespace__()
+    xp = array_namespace(a)
     a = xp.astype(a, xp.float64)
     a = a - xp.mean(a, axis=-2, keepdims=True)
-    products = a.mT @ a
-    norms = xp.sqrt(xp.linalg.diagonal(products))
-    correlation = xp.abs(products / _or_one(norms[:, :, None]) / _or_one(norms[:, None, :]))
-    correlation = xp.where(correlation > 1, xp.ones_like(correlation), correlation)
-    duplicates = xp.astype(correlation > threshold[:, None, None], xp.float64)
-    return xp.mean(xp.max(xp.triu(duplicates, k=1), axis=-2), axis=-1)
+    a /= _or_one(xp.sqrt(xp.sum(a * a, axis=-2, keepdims=True)))
+    # A threshold of 1 is beyond what rounding makes of a correlation of 1: the same as clipping, on fewer numbers.
+    limit = xp.where(threshold < 1, threshold, 2 * xp.ones_like(threshold))
+    duplicates = xp.abs(a.mT @ a) > limit[..., None, None]
+    return xp.mean(xp.astype(xp.any(xp.triu(duplicates, k=1), axis=-2), xp.float64), axis=-1)
 
 
 def _or_one(array: Array) -> Array:
     """`array` with zeros replaced by ones: a divisor, or a logarithm's argument, that leaves zeros zero."""
-    xp = array.__array_namespace__()
+    xp = array_namespace(array)
     return xp.where(array == 0, xp.ones_like(array), array)

@@ -34,7 +34,8 @@ def copy(parameters: engine.Parameters) -> engine.Parameters:
 
 def gradients(parameters: engine.Parameters, x: np.ndarray, y: np.ndarray) -> dict[int, tuple[np.ndarray, np.ndarray]]:
     activity = engine.forward(parameters, x)
-    return {layer: (weight, bias) for layer, weight, bias in engine.backward(parameters, x, y, activity)}
+    error = engine.output_error(activity.logits, y)
+    return {layer: (weight, bias) for layer, weight, bias in engine.backward(parameters, activity.inputs, error)}
 
 
 def test_gradients_equal_autograd() -> None:

@@ -172,9 +172,9 @@ def test_the_baseline_of_a_diverged_cell_uses_the_same_tasks_and_networks(small:
     assert np.isnan(row.final_ce).all()
     assert reference.diverged
     np.testing.assert_array_equal(
-        experiment._cells[0].task_stream.random(4), reference._tasks.random(4), err_msg="task streams"
+        experiment._groups[0].task_streams[0].random(4), reference._tasks.random(4), err_msg="task streams"
     )
-    np.testing.assert_array_equal(experiment._cells[0].network_stream.state, reference._networks.state)
+    np.testing.assert_array_equal(experiment._groups[0].network_streams[0].state, reference._networks.state)
 
 
 @pytest.mark.parametrize("lr", [1e306, 1e307, 1e308])

@@ -85,7 +85,7 @@ def test_each_network_of_a_pack_has_its_own_threshold() -> None:
 def test_saturation_counts_entries_beyond_two_and_averages_layers() -> None:
     first = np.array([[[2.0, 2.1], [-2.1, 0.0]]])
     second = np.array([[[0.0, 0.0], [0.0, 0.0]]])
-    np.testing.assert_allclose(metrics.saturation([first, second]), [0.25])
+    np.testing.assert_allclose(metrics.saturation(np.stack([first, second], axis=1)), [0.25])
 
 
 def test_metrics_keep_to_the_array_api_standard() -> None:
@@ -93,7 +93,7 @@ def test_metrics_keep_to_the_array_api_standard() -> None:
     strict = array_api_strict.asarray(z)
     threshold = np.array([0.5, 0.9])
     pairs = [
-        (metrics.saturation([strict]), metrics.saturation([z])),
+        (metrics.saturation(strict[:, None, ...]), metrics.saturation(z[:, None])),
         (metrics.effective_rank(strict), metrics.effective_rank(z)),
         (
             metrics.duplicate_fraction(strict, array_api_strict.asarray(threshold)),

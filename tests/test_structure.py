@@ -12,8 +12,9 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 ORDER = (
-    "errors", "config", "process", "files", "arguments", "machine", "tasks", "network", "metrics", "reference",
-    "engine", "experiment", "checkpoint", "schema", "parquet", "pack", "pack_state", "unfinished", "failures",
+    "errors", "config", "process", "files", "arguments", "machine", "tasks", "network", "namespace", "metrics",
+    "reference", "engine", "cuda_graph", "device", "group", "experiment",
+    "checkpoint", "schema", "parquet", "pack", "pack_state", "unfinished", "failures",
     "lease_file", "lease",
     "store", "compact", "pack_run", "sigterm", "space", "script", "trainable", "plan", "status", "status_text",
     "audit_rows", "audit", "options", "stopping", "progress", "rounds", "shared_path", "ray_session", "sweep", "cli",
@@ -47,7 +48,7 @@ def test_imports_point_inward() -> None:
         assert used <= set(ORDER[:position]), f"{name} imports {used - set(ORDER[:position])}"
 
 
-@pytest.mark.parametrize("module", ["engine", "metrics", "tasks", "network", "reference", "experiment"])
+@pytest.mark.parametrize("module", ["engine", "metrics", "tasks", "network", "reference", "group", "experiment"])
 def test_numerics_know_neither_ray_nor_disk(module: str) -> None:
     imports = {name.partition(".")[0] for name in imports_of(ROOT / "lop_sweep" / f"{module}.py")}
     assert not imports & {"ray", "pathlib", "os", "io", "pyarrow", "pandas", "logging"}

@@ -1,0 +1,129 @@
+"""Where a pack is computed: NumPy on a CPU, one cell after the other, or PyTorch on a GPU, all cells at once.
+
+Both run the same engine and the same metrics. On a CPU a batch of networks is no faster than one after the other, and a
+cell's bits cannot depend on its neighbours; on a GPU the pack axis is what fills the device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from lop_sweep import engine
+from lop_sweep.cuda_graph import GraphedTraining
+from lop_sweep.errors import ConfigError, named
+from lop_sweep.namespace import Array
+
+DEVICES: tuple[str, ...] = ("cpu", "cuda", "torch")
+"""`cpu`: NumPy; `cuda`: PyTorch on a GPU; `torch`: the code of `cuda` on the CPU, which is slower than `cpu`."""
+
+
+class Device(Protocol):
+    """Takes a pack's arrays and trains its networks.
+
+    Attributes:
+        label: for the results: what the numbers were computed on.
+        cells_at_once: how many networks it trains as one batch; None for as many as there are.
+    """
+
+    label: str
+    cells_at_once: int | None
+
+    def put(self, array: np.ndarray) -> Array:
+        """`array` on the device; it may share its memory."""
+
+    def take(self, array: Array) -> np.ndarray:
+        """An array of the device as NumPy's; it may share its memory."""
+
+    def train(self, parameters: engine.Parameters, x: Array, y: Array, lr: Array, steps: int) -> engine.Trace:
+        """As `engine.train`; what is returned is valid until the next call."""
+
+
+class NumpyDevice:
+    """A CPU core."""
+
+    label = "cpu"
+    cells_at_once: int | None = 1
+
+    def put(self, array: np.ndarray) -> Array:
+        """`array` itself."""
+        return array
+
+    def take(self, array: Array) -> np.ndarray:
+        """`array` itself."""
+        return np.asarray(array)
+
+    def train(self, parameters: engine.Parameters, x: Array, y: Array, lr: Array, steps: int) -> engine.Trace:
+        """`engine.train`."""
+        return engine.train(parameters, x, y, lr, steps)
+
+
+class TorchDevice:
+    """Torch tensors, on a GPU or on the CPU.
+
+    On a GPU all steps of a task are one CUDA graph, captured once for each combination of shapes and steps: launching
+    the operations of small networks one by one would take longer than computing them.
+
+    Args:
+        device: where the tensors live.
+    """
+
+    cells_at_once: int | None = None
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._graphs: dict[tuple[object, ...], GraphedTraining] = {}
+        self.label = "torch on cpu"
+        if device.type == "cuda":
+            self.label = f"cuda {torch.version.cuda}, {torch.cuda.get_device_name(device)}"
+
+    def put(self, array: np.ndarray) -> Array:
+        """A tensor on the device."""
+        return torch.from_numpy(np.ascontiguousarray(array)).to(self._device)
+
+    def take(self, array: Array) -> np.ndarray:
+        """The tensor's values."""
+        values: np.ndarray = array.cpu().numpy()
+        return values
+
+    def train(self, parameters: engine.Parameters, x: Array, y: Array, lr: Array, steps: int) -> engine.Trace:
+        """`engine.train`; on a GPU by replaying its graph."""
+        if self._device.type != "cuda":
+            return engine.train(parameters, x, y, lr, steps)
+        key = (steps, x.dtype, x.shape, *(weight.shape for weight in parameters.weights))
+        if key not in self._graphs:
+            self._graphs[key] = GraphedTraining(parameters, x, y, lr, steps)
+        return self._graphs[key](parameters, x, y, lr)
+
+
+def make_device(name: str) -> Device:
+    """The device of this name, on this machine.
+
+    Raises:
+        ConfigError: there is no such device, or it is not here.
+    """
+    check_device(name)
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(
+            f"device = 'cuda': PyTorch {torch.__version__} finds no GPU on this machine; "
+            "use cpu, or install a CUDA build of PyTorch where there is one"
+        )
+    makers: dict[str, Callable[[], Device]] = {
+        "cpu": NumpyDevice,
+        "cuda": lambda: TorchDevice(torch.device("cuda")),
+        "torch": lambda: TorchDevice(torch.device("cpu")),
+    }
+    return makers[name]()
+
+
+def check_device(name: str) -> None:
+    """Refuse a name that is no device's.
+
+    Raises:
+        ConfigError: it is not one of `DEVICES`.
+    """
+    if name not in DEVICES:
+        raise ConfigError(f"device = {name!r}: must be one of {named(DEVICES)}")
