@@ -32,6 +32,7 @@ from lop_sweep.machine import describe_numerics, limit_threads  # noqa: E402
 from lop_sweep.pack import Pack  # noqa: E402
 from lop_sweep.pack_run import PackRun  # noqa: E402
 from lop_sweep.plan import describe_space, missing_packs  # noqa: E402
+from lop_sweep.sizes import Sizing  # noqa: E402
 from lop_sweep.space import SearchSpace  # noqa: E402
 from lop_sweep.status import sweep_status  # noqa: E402
 from lop_sweep.store import Store  # noqa: E402
@@ -40,13 +41,14 @@ SPACE = """
 from ray import tune
 param_space = {{"width": 2, "depth": 1, "samples": 4, "steps": 1, "tasks": 2, "fresh_baseline": 1,
                "seed": tune.grid_search(list(range({count})))}}
+pack = []
 """
 
 
 def make_sweep(root: Path, count: int) -> tuple[Store, SearchSpace]:
     """A sweep directory with `count` packs of one cell, the last two of them unfinished."""
     base = CellConfig(width=2, depth=1, samples=4, steps=1, tasks=2, fresh_baseline=1)
-    space = SearchSpace("many", tuple(base.replace(seed=seed) for seed in range(count)))
+    space = SearchSpace("many", tuple(base.replace(seed=seed) for seed in range(count)), ())
     store = Store(root)
     store.create()
     store.write_sweep({"dtype": "float64", "created": "today", **describe_space(space)})
@@ -70,7 +72,7 @@ def plan(store: Store, space: SearchSpace) -> None:
     done = set(store.read_cells(["cell", "dtype"])["cell"].to_pylist())
     store.tidy()
     store.unfinished.forget(done)
-    missing = missing_packs(space, done, store, "float64")
+    missing = missing_packs(space, done, store, Sizing())
     assert len(missing) == 2, missing
 
 

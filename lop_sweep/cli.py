@@ -38,8 +38,12 @@ def _parser() -> argparse.ArgumentParser:
     sweep.add_argument("--address", metavar="ADDR", help="a Ray cluster to run on (default: a local Ray of its own)")
     sweep.add_argument("--cpus", type=int, metavar="N", help="CPUs of the local Ray (default: all)")
     sweep.add_argument("--dtype", default="float64", help="float64 (default) or float32")
+    sweep.add_argument("--device", default="cpu", help="cpu (default), or cuda: one GPU a trial")
     sweep.add_argument(
-        "--tasks-per-report", type=int, default=1, metavar="N", help="tasks between two reports (default 1)"
+        "--pack", type=int, metavar="N", help="cells that a trial runs together, at most (default: by what they cost)"
+    )
+    sweep.add_argument(
+        "--tasks-per-report", type=int, metavar="N", help="tasks between two reports (default: by what they cost)"
     )
     sweep.add_argument(
         "--checkpoint-every", type=float, default=60.0, metavar="S", help="seconds between checkpoints (default 60)"
@@ -80,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--sat_weight_scale", "--sat-weight-scale", type=float, help="likewise")
     run.add_argument("--engine", default="fast", help=f"{' or '.join(ENGINES)} (default fast)")
     run.add_argument("--dtype", default="float64", help="float64 (default) or float32")
+    run.add_argument("--device", default="cpu", help="cpu (default) or cuda")
     run.add_argument("--out", default="out", metavar="DIR", help="where the files go (default: out)")
     run.add_argument("--no-progress", action="store_true", help="show no progress bar")
     run.set_defaults(run=_run)
@@ -114,6 +119,8 @@ def _sweep(options: argparse.Namespace) -> int:
         address=options.address,
         cpus=options.cpus,
         dtype=options.dtype,
+        device=options.device,
+        pack=options.pack,
         tasks_per_report=options.tasks_per_report,
         checkpoint_every=options.checkpoint_every,
         max_failures=options.max_failures,
@@ -190,7 +197,7 @@ def _run(options: argparse.Namespace) -> int:
     config = CellConfig(**{field: getattr(options, field) for field in FIELDS if field in options})
     machine.limit_threads()
     try:
-        experiment = make_experiment(config, options.engine, options.dtype)
+        experiment = make_experiment(config, options.engine, options.dtype, options.device)
     except (MemoryError, RuntimeError) as error:
         raise ConfigError(
             f"a network of {config.depth} x {config.width} units cannot be made: {one_line(error)}"

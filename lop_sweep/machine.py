@@ -4,8 +4,8 @@ Three settings that change no result's meaning, only its speed:
 
 - one BLAS thread: a trial has one CPU, and matrices of this size gain nothing from more; `limit_threads` holds to it
   whatever the environment says;
-- OpenBLAS's AVX-512 kernels on x86-64 CPUs that have them, unless the user has set `OPENBLAS_CORETYPE`: some versions
-  take AMD's CPUs for a Haswell;
+- OpenBLAS's AVX-512 kernels on x86-64 CPUs that have them: some versions take AMD's CPUs for a Haswell. The user's own
+  `OPENBLAS_CORETYPE` is left as it is, and `LOP_SWEEP_AVX512=0` leaves the choice to OpenBLAS;
 - glibc's allocator keeps freed memory: a step allocates and frees about a megabyte, and giving the pages back to the
   kernel each time costs as much as a third of a step.
 """
@@ -22,6 +22,8 @@ from typing import Any
 
 _AVX512 = frozenset({"avx512f", "avx512dq", "avx512bw", "avx512vl", "avx512cd"})
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+AVX512_SWITCH = "LOP_SWEEP_AVX512"
+"""Environment variable; "0" leaves OpenBLAS's kernels to OpenBLAS. A sweep's workers get it from its driver."""
 _KEEP_BYTES = 256 * 2**20
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _MMAP_THRESHOLD_BYTES = 32 * 2**20
@@ -33,7 +35,7 @@ SETUP_HOOK = "lop_sweep.machine.prepare_process"
 def blas_environment(cpu_flags: frozenset[str], environment: Mapping[str, str]) -> dict[str, str]:
     """The variables to set for a CPU with these flags; none that `environment` has already."""
     wanted = dict.fromkeys(_THREAD_VARIABLES, "1")
-    if cpu_flags >= _AVX512:
+    if cpu_flags >= _AVX512 and environment.get(AVX512_SWITCH) != "0":
         wanted["OPENBLAS_CORETYPE"] = "SkylakeX"
     return {name: value for name, value in wanted.items() if name not in environment}
 

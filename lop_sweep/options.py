@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from lop_sweep.config import CellConfig
+from lop_sweep.device import DEVICES
 from lop_sweep.errors import SweepError, named
 from lop_sweep.experiment import DTYPES
 from lop_sweep.pack_state import state_bytes
@@ -18,13 +19,15 @@ KEEP_BYTES = 2**30
 
 @dataclass(frozen=True)
 class SweepOptions:
-    """How to run a sweep; none of this changes a number, except `dtype`.
+    """How to run a sweep; none of this changes a number, except `dtype`, and `device` as far as rounding goes.
 
     Attributes:
         address: a Ray cluster to run on; None for a Ray of our own on this machine.
         cpus: CPUs of that Ray of our own; None for all.
         dtype: "float64" or "float32".
-        tasks_per_report: tasks a trial runs between two reports to the driver.
+        device: "cpu", or "cuda" for one GPU a trial; "torch" is for tests.
+        pack: cells that one trial runs together, at most; None: as the search space says, or by what cells cost.
+        tasks_per_report: tasks a trial runs between two reports to the driver; None: by what cells cost.
         checkpoint_every: seconds between two checkpoints of a pack; they are taken between tasks.
         max_failures: how often a trial whose worker died or failed is tried again.
         keep_state: whether to keep the state of each cell after its last task, from which cells with more tasks go on;
@@ -39,7 +42,9 @@ class SweepOptions:
     address: str | None = None
     cpus: int | None = None
     dtype: str = "float64"
-    tasks_per_report: int = 1
+    device: str = "cpu"
+    pack: int | None = None
+    tasks_per_report: int | None = None
     checkpoint_every: float = 60.0
     max_failures: int = 3
     keep_state: bool | None = None
@@ -49,14 +54,15 @@ class SweepOptions:
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
             raise SweepError(f"dtype = {self.dtype!r}: must be one of {named(DTYPES)}")
-        if self.tasks_per_report < 1:
-            raise SweepError(f"tasks per report = {self.tasks_per_report}: must be an integer of at least 1")
+        if self.device not in DEVICES:
+            raise SweepError(f"device = {self.device!r}: must be one of {named(DEVICES)}")
+        for name, value in (("tasks per report", self.tasks_per_report), ("pack", self.pack), ("cpus", self.cpus)):
+            if value is not None and value < 1:
+                raise SweepError(f"{name} = {value}: must be an integer of at least 1")
         if not 0 <= self.checkpoint_every < math.inf:
             raise SweepError(f"checkpoint every = {self.checkpoint_every}: must be a number of seconds, 0 or more")
         if self.max_failures < 0:
             raise SweepError(f"max failures = {self.max_failures}: must be an integer of at least 0")
-        if self.cpus is not None and self.cpus < 1:
-            raise SweepError(f"cpus = {self.cpus}: must be an integer of at least 1")
         if self.cpus is not None and self.address is not None:
             raise SweepError("cpus is for a local Ray; a cluster at --address brings its own number of CPUs")
         if self.address == "":

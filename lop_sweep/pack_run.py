@@ -35,6 +35,7 @@ class PackRun:
         starts: states of the same trajectories, from which the pack may go on.
         stopping: asked between tasks; once it says True, the pack is saved and `run_tasks` or `finish` returns.
         before_commit: called before a finished pack is written; raises StoreError if it must not be.
+        device: one of `lop_sweep.device.DEVICES`.
 
     Attributes:
         pack, experiment: what is run.
@@ -42,7 +43,7 @@ class PackRun:
         note: what was wrong with a saved state that was there but not used; empty if nothing was.
 
     Raises:
-        ConfigError: the cells do not fit together, or `dtype` is unknown.
+        ConfigError: the cells do not fit together, `dtype` or `device` is unknown, or there is no such device here.
         StoreError: the sweep directory cannot be read or written.
     """
 
@@ -56,14 +57,15 @@ class PackRun:
         starts: Starts = (),
         stopping: Callable[[], bool] = lambda: False,
         before_commit: Callable[[], None] = lambda: None,
+        device: str = "cpu",
     ) -> None:
         self.pack = pack
-        self.experiment = Experiment(pack.cells, dtype)
+        self.experiment = Experiment(pack.cells, dtype, device)
         self.history: list[TaskMeasures] = []
         self.note = ""
         self._store, self._checkpoint_every, self._keep_state = store, checkpoint_every, keep_state
         self._numerics = {
-            "engine": "fast", "dtype": dtype, "device": "cpu", **machine.describe_numerics(),
+            "engine": "fast", "dtype": dtype, "device": self.experiment.device, **machine.describe_numerics(),
         }  # fmt: skip
         self._stopping, self._before_commit = stopping, before_commit
         self._last_sign = float("-inf")

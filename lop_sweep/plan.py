@@ -5,14 +5,15 @@ Deciding is here, executing is in `lop_sweep.sweep`; nothing here touches Ray.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lop_sweep.config import CellConfig
+from lop_sweep.config import PACKABLE, CellConfig
 from lop_sweep.errors import ConfigError, StoreError, one_line
 from lop_sweep.pack import Pack, expand, factor, make_packs
 from lop_sweep.pack_state import StartPoint
+from lop_sweep.sizes import Sizing
 from lop_sweep.space import SearchSpace
 from lop_sweep.store import Store
 
@@ -25,29 +26,37 @@ class Assignment:
         pack: the pack.
         starts: for each cell, the path within the sweep directory of a saved state to go on from, and the cell's place
             in it; empty for a start from the beginning, or from the pack's own checkpoint.
+        seconds: what remains to be done, by the cost model.
+        tasks_per_report: tasks between two reports to the driver.
     """
 
     pack: Pack
     starts: tuple[tuple[str, int], ...] = ()
+    seconds: float = 0.0
+    tasks_per_report: int = 1
 
     def to_config(self) -> dict[str, Any]:
         """As the configuration of a trial."""
         starts = {"starts": [list(start) for start in self.starts]} if self.starts else {}
-        return {**self.pack.to_config(), **starts}
+        return {**self.pack.to_config(), "tasks_per_report": self.tasks_per_report, **starts}
 
 
 def missing_packs(
-    space: SearchSpace, done: Collection[str], store: Store, dtype: str, only: Collection[str] | None = None
+    space: SearchSpace,
+    done: Collection[str],
+    store: Store,
+    sizing: Sizing,
+    only: Collection[str] | None = None,
 ) -> list[Assignment]:
     """The packs of those cells of `space` that have yet to be computed, and from where they can go on.
 
-    Cells that can go on from different tasks are in different packs.
+    Cells that can go on from different tasks are in different packs. The packs that take longest come first.
 
     Args:
         space: what is asked for.
         done: ids of the cells that are finished.
         store: where saved states are looked for.
-        dtype: of the sweep.
+        sizing: how large packs are.
         only: ids of cells to which to confine this; None for all.
 
     Raises:
@@ -56,18 +65,63 @@ def missing_packs(
     missing = [cell for cell in space.cells if cell.id not in done and (only is None or cell.id in only)]
     if not missing:
         return []
+    best = _start_points(missing, store, sizing.dtype)
+    by_cost = space.pack is None or sizing.cells is not None
+    packs = make_packs(missing, PACKABLE if by_cost else space.pack or (), apart=lambda cell: _how_far(best[cell.id]))
+    if by_cost:
+        packs = sizing.split(packs, lambda cell: sizing.seconds_left(cell, *_how_far(best[cell.id])))
+    return _assign(packs, best, store, sizing)
+
+
+def still_missing(
+    assignments: Iterable[Assignment], done: Collection[str], store: Store, sizing: Sizing
+) -> list[Assignment]:
+    """What remains of `assignments` now, in the same packs, and from where they can go on now.
+
+    Raises:
+        StoreError: the store cannot be read.
+    """
+    packs = [Pack(tuple(cell for cell in a.pack.cells if cell.id not in done)) for a in assignments]
+    best = _start_points([cell for pack in packs for cell in pack.cells], store, sizing.dtype)
+    parts = [make_packs(pack.cells, PACKABLE, apart=lambda cell: _how_far(best[cell.id])) for pack in packs]
+    return _assign([part for pack in parts for part in pack], best, store, sizing)
+
+
+def _start_points(cells: Iterable[CellConfig], store: Store, dtype: str) -> dict[str, StartPoint | None]:
+    """For each cell, by its id, the saved state that is farthest; None where there is none."""
     points = store.unfinished.start_points()
-    best = {cell.id: _best([p for p in points.get(cell.trajectory, ()) if p.serves(cell, dtype)]) for cell in missing}
+    return {cell.id: _best([p for p in points.get(cell.trajectory, ()) if p.serves(cell, dtype)]) for cell in cells}
 
-    def progress(cell: CellConfig) -> tuple[int, int]:
-        point = best[cell.id]
-        return (point.tasks_done, point.fresh_done) if point else (0, 0)
 
+def _assign(
+    packs: Iterable[Pack], best: Mapping[str, StartPoint | None], store: Store, sizing: Sizing
+) -> list[Assignment]:
     assignments = []
-    for pack in make_packs(missing, space.pack, apart=progress):
+    for pack in packs:
         starts = tuple((str(p.path.relative_to(store.root)), p.index) for cell in pack.cells if (p := best[cell.id]))
-        assignments.append(Assignment(pack, starts))
-    return assignments
+        seconds = sum(sizing.seconds_left(cell, *_how_far(best[cell.id])) for cell in pack.cells)
+        assignments.append(Assignment(pack, starts, seconds, sizing.report_tasks(pack)))
+    return sorted(assignments, key=lambda assignment: -assignment.seconds)
+
+
+def describe_sizes(assignments: Sequence[Assignment], space: SearchSpace, sizing: Sizing) -> dict[str, Any]:
+    """How work was cut up, for `sweep.json`: ranges are [smallest, largest]."""
+    cells = [len(assignment.pack.cells) for assignment in assignments]
+    reports = [assignment.tasks_per_report for assignment in assignments]
+    axes = "the search space" if space.pack is not None else "cost"
+    return {
+        "slots": sizing.slots,
+        "packs": len(assignments),
+        "cells_a_pack": [min(cells), max(cells)],
+        "packs_by": "--pack" if sizing.cells is not None else axes,
+        "tasks_per_report": [min(reports), max(reports)],
+        "reports_by": "--tasks-per-report" if sizing.tasks_per_report is not None else "cost",
+        "core_seconds_by_cost": round(sum(assignment.seconds for assignment in assignments), 1),
+    }
+
+
+def _how_far(point: StartPoint | None) -> tuple[int, int]:
+    return (point.tasks_done, point.fresh_done) if point else (0, 0)
 
 
 def _best(points: list[StartPoint]) -> StartPoint | None:
@@ -79,7 +133,7 @@ def describe_space(space: SearchSpace) -> dict[str, Any]:
     common, rows = factor(space.cells)
     return {
         "space": space.name,
-        "pack": list(space.pack),
+        "pack": None if space.pack is None else list(space.pack),
         "axes": space.axes,
         "common": common,
         "fields": list(rows[0]),

@@ -74,7 +74,7 @@ def ray_session(address: str | None, cpus: int | None) -> Iterator[None]:
             logging_level=logging.CRITICAL,  # Tune would print the traceback of each failed pack; it is in a file
             log_to_driver=False,
             runtime_env={
-                "env_vars": {"RAY_CHDIR_TO_TRIAL_DIR": "0"},
+                "env_vars": {"RAY_CHDIR_TO_TRIAL_DIR": "0", **_passed_on()},
                 "worker_process_setup_hook": machine.SETUP_HOOK,
             },
         )
@@ -86,6 +86,27 @@ def ray_session(address: str | None, cpus: int | None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _passed_on() -> dict[str, str]:
+    """What the driver's environment says to workers on other nodes too."""
+    switch = os.environ.get(machine.AVX512_SWITCH)
+    return {} if switch is None else {machine.AVX512_SWITCH: switch}
+
+
+def slots(device: str) -> int:
+    """How many trials can run at once on the Ray of this session.
+
+    Raises:
+        SweepError: there is no GPU, and `device` asks for one.
+    """
+    import ray
+
+    kind = "GPU" if device == "cuda" else "CPU"
+    found = int(ray.cluster_resources().get(kind, 0))
+    if device == "cuda" and not found:
+        raise SweepError("device = 'cuda': Ray finds no GPU here; use cpu, or a cluster whose nodes have GPUs")
+    return max(found, 1)
 
 
 def ray_probe() -> Callable[[], bool]:

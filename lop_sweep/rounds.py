@@ -27,6 +27,8 @@ from lop_sweep.trainable import LopTrainable
 PAUSE_SECONDS = 5.0
 """Between two rounds."""
 _REASON_LENGTH = 240
+_BESIDE_CELLS = ("starts", "tasks_per_report")
+"""What an assignment's configuration holds beside its pack's."""
 
 _log = logging.getLogger(__name__)
 
@@ -103,7 +105,7 @@ def _fit(
     param_space = {
         "pack": tune.grid_search([assignment.to_config() for assignment in packs]),
         "dtype": options.dtype,
-        "tasks_per_report": options.tasks_per_report,
+        "device": options.device,
         "checkpoint_every": options.checkpoint_every,
         "keep_state": keep_state,
         "store": str(store.root),
@@ -136,4 +138,4 @@ def _fit(
 
 
 def _pack_id(trial: Any) -> str:
-    return Pack(expand({key: value for key, value in trial.config["pack"].items() if key != "starts"})).id
+    return Pack(expand({key: value for key, value in trial.config["pack"].items() if key not in _BESIDE_CELLS})).id

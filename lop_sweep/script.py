@@ -35,16 +35,17 @@ class CellExperiment(Protocol):
         ...
 
 
-def make_experiment(config: CellConfig, engine: str, dtype: str) -> CellExperiment:
+def make_experiment(config: CellConfig, engine: str, dtype: str, device: str = "cpu") -> CellExperiment:
     """One cell's experiment.
 
     Args:
         config: the cell.
         engine: "fast" or "reference"; the latter knows float64 only.
         dtype: "float64" or "float32".
+        device: one of `lop_sweep.device.DEVICES`; the reference knows the CPU only.
 
     Raises:
-        ConfigError: the engine is unknown or does not know `dtype`.
+        ConfigError: the engine is unknown, or does not know `dtype` or `device`; or there is no such device here.
     """
     if engine not in ENGINES:
         raise ConfigError(f"engine = {engine!r}: must be one of {named(ENGINES)}")
@@ -53,9 +54,11 @@ def make_experiment(config: CellConfig, engine: str, dtype: str) -> CellExperime
     from lop_sweep.reference import ReferenceExperiment
 
     if engine == "fast":
-        return Experiment([config], dtype)
+        return Experiment([config], dtype, device)
     if dtype != "float64":
         raise ConfigError(f"dtype = {dtype!r}: the reference computes in float64 only; use --engine fast")
+    if device != "cpu":
+        raise ConfigError(f"device = {device!r}: the reference computes on the CPU only; use --engine fast")
     return ReferenceExperiment(config)
 
 

@@ -2,7 +2,8 @@
 
 A search-space file is Python code and is executed when it is loaded: run only files that you trust. It defines
 `param_space` (a Tune parameter space over the fields of `CellConfig`) and, if it likes, `pack` (fields that one trial
-runs together), `num_samples` (as in `tune.TuneConfig`) and `sampling_seed` (seed of Tune's sampling primitives).
+runs together; without it packs are sized by cost), `num_samples` (as in `tune.TuneConfig`) and `sampling_seed` (seed of
+Tune's sampling primitives).
 """
 
 from __future__ import annotations
@@ -30,12 +31,12 @@ class SearchSpace:
     Attributes:
         name: for people: the file's name without its ending.
         cells: the distinct cells, in Tune's order.
-        pack: the fields whose values one trial runs together.
+        pack: the fields whose values one trial runs together; None to have packs sized by what cells cost.
     """
 
     name: str
     cells: tuple[CellConfig, ...]
-    pack: tuple[str, ...] = ()
+    pack: tuple[str, ...] | None = None
 
     @property
     def axes(self) -> dict[str, list[Any]]:
@@ -76,7 +77,7 @@ def load_space(source: str | Path) -> SearchSpace:
                 num_samples=content.get("num_samples", 1),
                 sampling_seed=content.get("sampling_seed", 0),
             ),
-            pack=check_pack_axes(content.get("pack", [])),
+            pack=check_pack_axes(content["pack"]) if content.get("pack") is not None else None,
         )
     except (ConfigError, SpaceError) as error:
         raise SpaceError(f"{path}: {error}") from error

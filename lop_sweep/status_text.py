@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -34,6 +34,20 @@ def status_lines(status: Status) -> Iterator[str]:
         yield f"failed: {len(status.failures):,} packs (tracebacks in failed/; --retry-failed runs just these); newest:"
         for failure in status.failures[:_NEWEST]:
             yield f"  pack {failure.pack}, {len(failure.cells)} cells, tried {failure.attempts} times: {failure.reason}"
+
+
+def sizes_line(sizes: Mapping[str, Any], device: str) -> str:
+    """How a sweep's work was cut up, from `lop_sweep.plan.describe_sizes`."""
+    slots = f"{sizes['slots']} {'GPU' if device == 'cuda' else 'CPU'}{'s' * (sizes['slots'] > 1)}"
+    return (
+        f"on {slots}: packs of {_range(sizes['cells_a_pack'])} cells (by {sizes['packs_by']}), "
+        f"a report every {_range(sizes['tasks_per_report'])} tasks (by {sizes['reports_by']})"
+    )
+
+
+def _range(bounds: Sequence[int]) -> str:
+    low, high = bounds
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
 def status_json(status: Status) -> dict[str, Any]:

@@ -18,13 +18,15 @@ from lop_sweep import machine
 from lop_sweep.errors import StoreError, SweepError, named
 from lop_sweep.lease import Lease, hold_lease
 from lop_sweep.options import Outcome, SweepOptions
-from lop_sweep.plan import Assignment, describe_space, missing_packs
+from lop_sweep.plan import Assignment, describe_sizes, describe_space, missing_packs, still_missing
 from lop_sweep.progress import Progress
-from lop_sweep.ray_session import ray_probe, ray_session
+from lop_sweep.ray_session import ray_probe, ray_session, slots
 from lop_sweep.rounds import compute
 from lop_sweep.shared_path import check_shared
+from lop_sweep.sizes import Sizing
 from lop_sweep.space import SearchSpace
 from lop_sweep.status import count_states
+from lop_sweep.status_text import sizes_line
 from lop_sweep.stopping import Stop, stopping_on_signals
 from lop_sweep.store import Store
 
@@ -56,29 +58,34 @@ def run_sweep(space: SearchSpace, out: str | Path, options: SweepOptions | None 
         if options.address and _missing(space, store, options, _finished(store, options.dtype)):
             # Before anything is written: the address may be wrong.
             resources.enter_context(ray_session(options.address, options.cpus))
+            slots(options.device)
         store.create()
         lease = resources.enter_context(
             hold_lease(store.driver, activity, on_loss=lambda reason: stop.because(SweepError(reason)))
         )
         done = _finished(store, options.dtype)
-        packs = _begin(space, store, options, done, progress)
+        _tidy(store, done)
+        sizing = Sizing(dtype=options.dtype)
+        if _missing(space, store, options, done):
+            _check_checkpoints(store, options.dtype)
+            resources.enter_context(ray_session(options.address, options.cpus))
+            sizing = _sizing(options)
+        packs = _plan(space, store, options, done, sizing, progress)
         outcome: tuple[dict[str, str], str] = ({}, "")
         if packs:
-            resources.enter_context(ray_session(options.address, options.cpus))
-            outcome = _compute(packs, space, store, options, lease, progress, stop)
+            outcome = _compute(packs, sizing, space, store, options, lease, progress, stop)
         if stop.error is not None:
             raise type(stop.error)(f"{stop.error}; once that is mended, the same command goes on") from stop.error
         now_done = _finished(store, options.dtype) if packs else done
         store.failures.forget(now_done)
+        store.unfinished.forget(now_done)  # checkpoints that were taken in other packs
     computed = {cell.id for a in packs for cell in a.pack.cells} & now_done
     status = count_states(store, space.cells)
     return Outcome(status, len(computed), *outcome, stop.signal, time.monotonic() - start)
 
 
-def _begin(
-    space: SearchSpace, store: Store, options: SweepOptions, done: set[str], progress: Progress
-) -> list[Assignment]:
-    """Tidy up, find what is missing, and write down what is asked for; returns what is missing."""
+def _tidy(store: Store, done: set[str]) -> None:
+    """Remove what dead workers have left behind, unless somebody else is at it."""
     try:
         with hold_lease(store.maintenance, lambda: {"maintenance": "tidying up"}):
             removed = store.tidy()
@@ -89,20 +96,41 @@ def _begin(
         more = f" and {len(removed) - 1} more" if len(removed) > 1 else ""
         _log.warning("%s%s, left by a worker that died, removed; nothing that was finished is lost", removed[0], more)
     store.unfinished.forget(done)
-    packs = _missing(space, store, options, done)
-    if packs:
-        _check_checkpoints(store, options.dtype)
+
+
+def _sizing(options: SweepOptions) -> Sizing:
+    """How large packs are to be, on the Ray at hand."""
+    return Sizing(
+        slots=slots(options.device),
+        dtype=options.dtype,
+        gpu=options.device == "cuda",
+        cells=options.pack,
+        tasks_per_report=options.tasks_per_report,
+    )
+
+
+def _plan(
+    space: SearchSpace, store: Store, options: SweepOptions, done: set[str], sizing: Sizing, progress: Progress
+) -> list[Assignment]:
+    """Cut what is missing into packs, and write down what is asked for; returns what is missing."""
+    packs = missing_packs(space, done, store, sizing, _confined_to(store, options))
     progress.expect([assignment.pack for assignment in packs])
-    store.write_sweep({**_provenance(_created(store), options), **describe_space(space)})
+    earlier = _earlier(store)
+    sizes = describe_sizes(packs, space, sizing) if packs else earlier.get("sizes")
+    created = str(earlier.get("created", _now()))
+    store.write_sweep({**_provenance(created, options), "sizes": sizes, **describe_space(space)})
     _log.info(
         "%s: %d cells, %d of them finished already; %d to compute in %d packs",
         space.name, len(space.cells), sum(cell.id in done for cell in space.cells), progress.cells, len(packs),
     )  # fmt: skip
+    if packs:
+        _log.info("%s", sizes_line(describe_sizes(packs, space, sizing), options.device))
     return packs
 
 
 def _compute(
     packs: list[Assignment],
+    sizing: Sizing,
     space: SearchSpace,
     store: Store,
     options: SweepOptions,
@@ -113,7 +141,7 @@ def _compute(
     """Compute what is missing on the Ray at hand; as `lop_sweep.rounds.compute`, but trouble is left in `stop`."""
 
     def missing() -> list[Assignment]:
-        return _missing(space, store, options, _finished(store, options.dtype))
+        return still_missing(packs, _finished(store, options.dtype), store, sizing)
 
     def last_resort() -> None:
         lease.release()
@@ -161,23 +189,28 @@ def _check_checkpoints(store: Store, dtype: str) -> None:
         )
 
 
-def _missing(space: SearchSpace, store: Store, options: SweepOptions, done: set[str]) -> list[Assignment]:
-    only = {cell for failure in store.failures.read() for cell in failure.cells} if options.retry_failed else None
-    return missing_packs(space, done, store, options.dtype, only)
+def _missing(space: SearchSpace, store: Store, options: SweepOptions, done: set[str]) -> bool:
+    """Whether there is anything to compute."""
+    only = _confined_to(store, options)
+    return any(cell.id not in done and (only is None or cell.id in only) for cell in space.cells)
+
+
+def _confined_to(store: Store, options: SweepOptions) -> set[str] | None:
+    """The cells that kept failing, if those alone are to be computed; else None."""
+    return {cell for failure in store.failures.read() for cell in failure.cells} if options.retry_failed else None
 
 
 def _now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
-def _created(store: Store) -> str:
-    """When the sweep was first started; now, if that is not known."""
+def _earlier(store: Store) -> dict[str, Any]:
+    """What `sweep.json` says so far; nothing, if there is none, or if it is damaged."""
     try:
-        earlier = store.read_sweep()
+        return dict(store.read_sweep() or {})
     except StoreError as error:
         _log.warning("%s; it is written anew", error)
-        earlier = None
-    return str(earlier["created"]) if earlier else _now()
+        return {}
 
 
 def _provenance(created: str, options: SweepOptions) -> dict[str, Any]:
@@ -185,7 +218,7 @@ def _provenance(created: str, options: SweepOptions) -> dict[str, Any]:
         "created": created,
         "updated": _now(),
         "dtype": options.dtype,
-        "tasks_per_report": options.tasks_per_report,
+        "device": options.device,
         "ray_version": importlib.metadata.version("ray"),
         "driver": machine.describe_numerics(),
     }

@@ -28,7 +28,7 @@ from lop_sweep.sigterm import Sigterm  # noqa: E402
 from lop_sweep.store import Store  # noqa: E402
 
 _STATE_FILE = "pack.state"
-_RUN_OPTIONS = ("dtype", "checkpoint_every", "keep_state", "starts")
+_RUN_OPTIONS = ("dtype", "device", "checkpoint_every", "keep_state", "starts")
 
 
 class LopTrainable(tune.Trainable):
@@ -38,6 +38,7 @@ class LopTrainable(tune.Trainable):
         cells: a list of dictionaries, one a cell of the pack, with the fields in which the cells differ;
         pack: a dictionary that holds all of the above instead;
         dtype: "float64" (default) or "float32";
+        device: "cpu" (default) or "cuda";
         tasks_per_report: tasks a step (default 1);
         store: path of the sweep directory that checkpoints and the finished pack are written to (default: none);
         checkpoint_every: seconds between two checkpoints there (default 60);
@@ -55,8 +56,8 @@ class LopTrainable(tune.Trainable):
 
     @classmethod
     def default_resource_request(cls, config: dict[str, Any]) -> tune.PlacementGroupFactory:
-        """One CPU a trial."""
-        return tune.PlacementGroupFactory([{"CPU": 1}])
+        """One CPU a trial, and a GPU if it is to run on one."""
+        return tune.PlacementGroupFactory([{"CPU": 1, **({"GPU": 1} if config.get("device") == "cuda" else {})}])
 
     def setup(self, config: dict[str, Any]) -> None:
         """Start the pack's sequences, or go on with them.
@@ -66,6 +67,7 @@ class LopTrainable(tune.Trainable):
             StoreError: this node does not see the driver's sweep directory, or it cannot be read or written.
         """
         machine.limit_threads()
+        self._failed_start: Exception | None = None
         config = dict(config)
         config.update(config.pop("pack", {}))
         self._tasks_per_report = config.pop("tasks_per_report", 1)
@@ -87,12 +89,15 @@ class LopTrainable(tune.Trainable):
 
         A SIGTERM that comes meanwhile takes effect after the task at hand, when the pack has been saved.
         """
+        if self._failed_start is not None:
+            raise self._failed_start
         with self._sigterm.held():
             return self._step()
 
     def cleanup(self) -> None:
         """Save what is not finished: the trial has been asked to stop."""
-        self._run.checkpoint()
+        if self._failed_start is None:
+            self._run.checkpoint()
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Write everything that the continuation needs into Tune's own checkpoint."""
@@ -107,9 +112,15 @@ class LopTrainable(tune.Trainable):
         self._run.load(PackState.load(Path(str(checkpoint)) / _STATE_FILE))
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Serve another trial in the same process, as if newly made; what was not finished is saved."""
-        self._run.checkpoint()
-        self.setup(new_config)
+        """Serve another trial in the same process, as if newly made; what was not finished is saved.
+
+        Tune does not try a trial again that fails here, so what goes wrong is raised by its first step.
+        """
+        self.cleanup()
+        try:
+            self.setup(new_config)
+        except Exception as error:
+            self._failed_start = error
         return True
 
     def _step(self) -> dict[str, Any]:

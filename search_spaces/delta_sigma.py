@@ -10,4 +10,3 @@ param_space = {
     "sigma": tune.grid_search([0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2]),
     "seed": tune.grid_search(list(range(5))),
 }
-pack = ["seed"]

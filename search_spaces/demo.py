@@ -10,4 +10,3 @@ param_space = {
     "fresh_baseline": 10,
     "seed": tune.grid_search([0, 1, 2]),
 }
-pack = ["seed"]

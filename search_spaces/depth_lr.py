@@ -12,4 +12,3 @@ param_space = {
     "delta": tune.grid_search([0.0, 2.8]),
     "seed": tune.grid_search(list(range(5))),
 }
-pack = ["seed"]

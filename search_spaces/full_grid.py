@@ -9,4 +9,3 @@ param_space = {
     "sigma": tune.grid_search([0.1, 0.22, 0.5]),
     "seed": tune.grid_search(list(range(5))),
 }
-pack = ["seed"]

@@ -19,6 +19,7 @@ from lop_sweep.files import FAULTS
 from lop_sweep.lease import hold_lease
 from lop_sweep.pack_run import PackRun
 from lop_sweep.plan import describe_space, missing_packs
+from lop_sweep.sizes import Sizing
 from lop_sweep.space import SearchSpace
 from lop_sweep.store import Store
 
@@ -93,7 +94,7 @@ def compute_here(cells: Sequence[CellConfig], out: Path, pack: Sequence[str] = (
     with hold_lease(store.driver, dict):
         store.write_sweep({"dtype": "float64", "created": "today", **describe_space(space)})
         done = set(store.read_cells(["cell"])["cell"].to_pylist())
-        for assignment in missing_packs(space, done, store, "float64"):
+        for assignment in missing_packs(space, done, store, Sizing()):
             run = PackRun(assignment.pack, store=store, keep_state=keep, starts=assignment.starts)
             run.run_tasks(assignment.pack.cells[0].tasks)
             run.finish()

@@ -18,6 +18,7 @@ from lop_sweep.pack import Pack
 from lop_sweep.pack_run import PackRun
 from lop_sweep.pack_state import PackState, merge_numerics, state_bytes
 from lop_sweep.plan import missing_packs
+from lop_sweep.sizes import Sizing
 from lop_sweep.space import SearchSpace
 from lop_sweep.store import Store
 from lop_sweep.sweep import run_sweep
@@ -223,7 +224,7 @@ def test_more_tasks_go_on_from_kept_states_and_equal_a_run_that_was_asked_for_at
         finished(store, Pack(part), keep_state=True)
     space = SearchSpace("longer", tuple(cells), ("seed", "lr"))
     done = set(store.read_cells(["cell"])["cell"].to_pylist())
-    resumed, new = missing_packs(space, done, store, "float64")
+    resumed, new = missing_packs(space, done, store, Sizing())
     assert [len(resumed.pack.cells), len(new.pack.cells)] == [2, 1]
     assert len({name for name, _ in resumed.starts}) == 2
     assert new.starts == ()
@@ -239,10 +240,10 @@ def test_more_tasks_go_on_from_kept_states_and_equal_a_run_that_was_asked_for_at
 def test_fewer_tasks_start_anew_and_another_baseline_does_not(stores: Iterator[Store], pack: Pack) -> None:
     store = finished(next(stores), pack, keep_state=True)
     shorter = SearchSpace("s", tuple(cell.replace(tasks=3) for cell in pack.cells), ("seed", "lr"))
-    (assignment,) = missing_packs(shorter, set(), store, "float64")
+    (assignment,) = missing_packs(shorter, set(), store, Sizing())
     assert assignment.starts == ()
     other = Pack(tuple(cell.replace(fresh_baseline=5, fresh_steps=9) for cell in pack.cells))
-    (assignment,) = missing_packs(SearchSpace("b", other.cells, ("seed", "lr")), set(), store, "float64")
+    (assignment,) = missing_packs(SearchSpace("b", other.cells, ("seed", "lr")), set(), store, Sizing())
     run = PackRun(other, store=store, starts=assignment.starts)
     assert run.tasks_left == 0
     complete(run)
@@ -256,14 +257,14 @@ def test_an_interrupted_pack_serves_a_longer_or_larger_one(stores: Iterator[Stor
     run.run_tasks(2)
     run.checkpoint()
     more = SearchSpace("m", (*pack.cells, pack.cells[0].replace(seed=99)), ("seed", "lr"))
-    packs = missing_packs(more, set(), store, "float64")
+    packs = missing_packs(more, set(), store, Sizing())
     assert packs[0].pack.id == pack.id
     assert len(packs) == 2
     longer = SearchSpace("l", tuple(cell.replace(tasks=6) for cell in pack.cells), ("seed", "lr"))
-    (assignment,) = missing_packs(longer, set(), store, "float64")
+    (assignment,) = missing_packs(longer, set(), store, Sizing())
     run = PackRun(assignment.pack, store=store, starts=assignment.starts)
     assert run.experiment.tasks_done == 2
-    (assignment,) = missing_packs(longer, set(), store, "float32")
+    (assignment,) = missing_packs(longer, set(), store, Sizing(dtype="float32"))
     assert assignment.starts == ()
 
 

@@ -477,7 +477,7 @@ def test_a_file_of_any_definitions_is_refused_or_is_a_space(folder: Path, defini
         assert space.cells == expand_space(
             definitions["param_space"], definitions.get("num_samples", 1), definitions.get("sampling_seed", 0)
         )
-        assert space.pack == tuple(definitions.get("pack", ()))
+        assert space.pack == (None if definitions.get("pack") is None else tuple(definitions["pack"]))
 
 
 # The text is executed: nothing in it may call, and `*` and `<` could ask for numbers without end.

@@ -22,6 +22,7 @@ from lop_sweep.pack import Pack, expand
 from lop_sweep.pack_run import PackRun
 from lop_sweep.plan import Assignment, missing_packs
 from lop_sweep.progress import Progress, _newest, _reason
+from lop_sweep.sizes import Sizing
 from lop_sweep.space import SearchSpace
 from lop_sweep.status import sweep_status
 from lop_sweep.stopping import Stop, TuneStopper, stopping_on_signals
@@ -114,7 +115,7 @@ class Tuner:
         type(self).rounds += 1
         packs = self._space["pack"]["grid_search"]  # type: ignore[index]
         if type(self).work:
-            config = {key: value for key, value in packs[0].items() if key != "starts"}
+            config = {key: value for key, value in packs[0].items() if key not in ("starts", "tasks_per_report")}
             run = PackRun(Pack(expand(config)), store=Store(str(self._space["store"])))
             run.run_tasks(1000)
             run.finish()
@@ -130,7 +131,7 @@ def three_packs(small: CellConfig, tmp_path: Path) -> tuple[Store, SearchSpace]:
 
 def compute(store: Store, space: SearchSpace) -> tuple[dict[str, str], str]:
     def missing() -> list[Assignment]:
-        return missing_packs(space, set(store.read_cells(["cell"])["cell"].to_pylist()), store, "float64")
+        return missing_packs(space, set(store.read_cells(["cell"])["cell"].to_pylist()), store, Sizing())
 
     with hold_lease(store.driver, dict) as lease:
         return rounds.compute(

@@ -18,7 +18,7 @@ def compute(space: SearchSpace, out: Path) -> Path:
     store = Store(out)
     store.create()
     store.write_sweep({**_provenance("now", SweepOptions()), **describe_space(space)})
-    for pack in make_packs(space.cells, space.pack):
+    for pack in make_packs(space.cells, space.pack or ()):
         trainable = LopTrainable({**pack.to_config(), "store": str(out), "tasks_per_report": 1000})
         trainable.train()
     return out

@@ -1,0 +1,95 @@
+"""How large packs are and how often they report: chosen by what cells cost, or as the user says.
+
+- A pack is long enough that what Tune adds to a trial (some 50 ms) is little beside it, and short enough that every
+  processor has many to do: when the last ones run, little is idle. The longest come first.
+- A trial reports so seldom that the driver hears of all together less than `REPORTS_A_SECOND`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from lop_sweep.config import CellConfig
+from lop_sweep.cost import seconds_left, task_seconds
+from lop_sweep.pack import Pack
+
+PACKS_A_SLOT = 16
+"""How many packs a processor gets at least, if they are not shorter than `SHORTEST_PACK` then."""
+SHORTEST_PACK, LONGEST_PACK = 2.0, 300.0
+"""Seconds that a pack takes, as far as its cells and `MOST_PACKS` allow."""
+MOST_PACKS = 1500
+"""Tune slows down with thousands of trials."""
+REPORTS_A_SECOND = 40
+"""Of all trials together, by the cost model; the driver takes several hundred, so machines may be faster than it."""
+SHORTEST_REPORT = 0.5
+"""Seconds between two reports of a trial: more often, nobody looks."""
+GPU_CELLS = 1024
+"""Cells a pack on a GPU, at most."""
+GPU_TASK_SECONDS = 0.02
+"""What one task of a pack takes on a GPU at least: an assumption, from some thousands of kernels in a graph."""
+
+
+@dataclass(frozen=True)
+class Sizing:
+    """What sizes are chosen by.
+
+    Attributes:
+        slots: how many trials run at once: CPUs, or GPUs.
+        dtype: of the sweep.
+        gpu: whether trials run on GPUs.
+        cells: cells a pack at most, if the user says so.
+        tasks_per_report: likewise.
+    """
+
+    slots: int = 1
+    dtype: str = "float64"
+    gpu: bool = False
+    cells: int | None = None
+    tasks_per_report: int | None = None
+
+    def split(self, groups: Sequence[Pack], seconds: Callable[[CellConfig], float]) -> list[Pack]:
+        """Cut groups of cells that could run together into packs.
+
+        Args:
+            groups: each holds cells of one shape that are equally far.
+            seconds: what remains to be done of a cell.
+        """
+        costs = [sum(map(seconds, group.cells)) for group in groups]
+        longest = self.pack_seconds(sum(costs))
+        packs = []
+        for group, cost in zip(groups, costs, strict=True):
+            most = self._most_cells(group, cost, longest)
+            packs += _evenly(group.cells, math.ceil(len(group.cells) / most))
+        return packs
+
+    def pack_seconds(self, total: float) -> float:
+        """How long a pack should take on a CPU, where all cells together take `total` seconds there."""
+        wanted = min(max(total / (self.slots * PACKS_A_SLOT), SHORTEST_PACK), LONGEST_PACK)
+        return max(wanted, total / MOST_PACKS)
+
+    def report_tasks(self, pack: Pack) -> int:
+        """After how many tasks a pack reports."""
+        if self.tasks_per_report is not None:
+            return self.tasks_per_report
+        task = GPU_TASK_SECONDS if self.gpu else sum(task_seconds(cell, self.dtype) for cell in pack.cells)
+        wanted = max(SHORTEST_REPORT, self.slots / REPORTS_A_SECOND)
+        return min(max(math.ceil(wanted / task), 1), pack.cells[0].tasks)
+
+    def seconds_left(self, cell: CellConfig, tasks_done: int, fresh_done: int) -> float:
+        """What remains to be done of a cell, by the cost model."""
+        return seconds_left(cell, self.dtype, tasks_done, fresh_done)
+
+    def _most_cells(self, group: Pack, cost: float, longest: float) -> int:
+        if self.cells is not None:
+            return self.cells
+        if self.gpu:
+            return min(GPU_CELLS, math.ceil(len(group.cells) / self.slots))
+        return max(int(longest / (cost / len(group.cells))), 1)
+
+
+def _evenly(cells: Sequence[CellConfig], parts: int) -> list[Pack]:
+    bounds = [len(cells) * part // parts for part in range(parts + 1)]
+    return [Pack(tuple(cells[a:b])) for a, b in pairwise(bounds)]
