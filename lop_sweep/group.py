@@ -99,12 +99,13 @@ class Group:
         activity = engine.forward(self.parameters, x, layers)
         xp = array_namespace(x)
         pre, post = xp.stack(layers, axis=1), xp.stack(activity.inputs[1:], axis=1)
-        state = (*self.parameters.weights, *self.parameters.biases, pre)
-        finite = xp.isfinite(trace.grad_norm) & xp.all(xp.isfinite(trace.losses), axis=0)
-        for array in state:
-            finite = finite & xp.all(xp.isfinite(array), axis=tuple(range(1, array.ndim)))
-        sane = finite[:, None, None, None]
-        pre, post = (xp.where(sane, array, xp.zeros_like(array)) for array in (pre, post))
+        on_device = xp.isfinite(trace.grad_norm) & xp.all(xp.isfinite(trace.losses), axis=0)
+        for array in (*self.parameters.weights, *self.parameters.biases, pre):
+            on_device = on_device & xp.all(xp.isfinite(array), axis=tuple(range(1, array.ndim)))
+        finite = self._device.take(on_device)
+        if not finite.all():  # the measures are for finite numbers only
+            sane = on_device[:, None, None, None]
+            pre, post = (xp.where(sane, array, xp.zeros_like(array)) for array in (pre, post))
         threshold = self._device.put(np.array([[config.corr_thresh] for config in self.configs]))
         row = {
             "min_ce": xp.min(trace.losses, axis=0),
@@ -116,7 +117,7 @@ class Group:
         }
         host = {name: np.array(self._device.take(values), dtype=np.float64) for name, values in row.items()}
         for values in host.values():
-            values[~self._device.take(finite)] = np.nan
+            values[~finite] = np.nan
         return host
 
     def _draw_tasks(self) -> list[Task]:
