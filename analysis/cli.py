@@ -86,8 +86,7 @@ def _map(options: argparse.Namespace) -> int:
 def _curves(options: argparse.Namespace) -> int:
     """Draw every measure against the task number, with the spread over seeds."""
     _check_ending(options.out, _FIGURE_ENDINGS)
-    cells, tasks = _load(options)
-    return _save(draw_curves(cells, tasks), options)
+    return _save(draw_curves(*_load(options)), options)
 
 
 def _scores(options: argparse.Namespace) -> int:
@@ -107,15 +106,16 @@ def _rule(options: argparse.Namespace) -> Rule:
     return Rule(last=options.last, margin=options.margin, factor=options.factor)
 
 
-def _load(options: argparse.Namespace) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _load(options: argparse.Namespace, rule: Rule | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Cells and their tasks; with a rule only the late ones."""
     where = parse_where(options.where)
     cells = select(load_cells(options.dir), where)
-    tasks = load_tasks(options.dir, ["cell", "task", *MEASURES])
+    tasks = load_tasks(options.dir, ["cell", "task", *MEASURES], window=rule.window if rule else None)
     return cells, tasks[tasks["cell"].isin(cells["cell"])]
 
 
 def _scored(options: argparse.Namespace, rule: Rule) -> pd.DataFrame:
-    return score_cells(*_load(options), rule)
+    return score_cells(*_load(options, rule), rule)
 
 
 def _title(directory: str) -> str:
@@ -130,6 +130,8 @@ def _check_ending(path: str, endings: Sequence[str]) -> None:
 
 def _save(figure: Figure, options: argparse.Namespace) -> int:
     path = Path(options.out)
+    figure.draw_without_rendering()  # lays it out, once: what follows would do it twice
+    figure.set_layout_engine("none")
     with writing(path):
         figure.savefig(path, dpi=150, bbox_inches="tight")
     print(f"-> {path}", file=sys.stderr)

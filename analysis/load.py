@@ -6,7 +6,7 @@ checkpoints, and are read on request.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +55,12 @@ def load_requested(directory: str | Path) -> pd.DataFrame:
     return pd.DataFrame([{"cell": cell.id, **cell.model_dump()} for cell in cells])
 
 
-def load_tasks(directory: str | Path, columns: Sequence[str] | None = None, unfinished: bool = False) -> pd.DataFrame:
+def load_tasks(
+    directory: str | Path,
+    columns: Sequence[str] | None = None,
+    unfinished: bool = False,
+    window: Callable[[np.ndarray], np.ndarray] | None = None,
+) -> pd.DataFrame:
     """One row per finished cell and task: the columns of `lop_sweep.schema.TASKS`.
 
     The measures of each layer are lists; `load_layers` gives them in long form.
@@ -65,6 +70,7 @@ def load_tasks(directory: str | Path, columns: Sequence[str] | None = None, unfi
         columns: which columns; None for all.
         unfinished: whether to add the rows so far of unfinished packs, from their checkpoints. A last column,
             `finished`, then says which rows are of finished cells.
+        window: from lengths of sequences to how many of their last tasks are wanted, like `Rule.window`; None for all.
 
     Raises:
         StoreError: it is not a sweep directory, or a file in it is damaged.
@@ -76,15 +82,23 @@ def load_tasks(directory: str | Path, columns: Sequence[str] | None = None, unfi
         raise AnalysisError(f"no such column of tasks: {named(unknown)}; there are {named(TASKS.names)}")
     keys = ["cell", "task"]
     wanted = list(columns) if columns is not None else TASKS.names
-    needed = list(dict.fromkeys([*keys, *wanted]))
+    needed = list(dict.fromkeys([*keys, *wanted, *(["tasks"] if window else [])]))
     so_far = [tasks_table(state.result()).select(needed) for state in store.unfinished.so_far()] if unfinished else []
-    frame = store.read_tasks(needed).to_pandas().drop_duplicates(keys, ignore_index=True)
+    frame = _last(store.read_tasks(needed), window).to_pandas().drop_duplicates(keys, ignore_index=True)
     if not unfinished:
         return frame[wanted]
-    more = pa.concat_tables([TASKS.empty_table().select(needed), *so_far]).to_pandas()
+    more = _last(pa.concat_tables([TASKS.empty_table().select(needed), *so_far]), window).to_pandas()
     more = more[~more["cell"].isin(set(frame["cell"]))].drop_duplicates(keys)
     both = pd.concat([frame.assign(finished=True), more.assign(finished=False)], ignore_index=True)
     return both[[*wanted, "finished"]]
+
+
+def _last(table: pa.Table, window: Callable[[np.ndarray], np.ndarray] | None) -> pa.Table:
+    """The rows of the last tasks, before they become Python objects: lists of layers are dear."""
+    if window is None:
+        return table
+    tasks = table["tasks"].to_numpy()
+    return table.filter(pa.array(table["task"].to_numpy() > tasks - window(tasks)))
 
 
 def load_layers(directory: str | Path) -> pd.DataFrame:

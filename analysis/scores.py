@@ -75,7 +75,8 @@ def score_cells(cells: pd.DataFrame, tasks: pd.DataFrame, rule: Rule | None = No
 
     Args:
         cells: from `analysis.load.load_cells`.
-        tasks: rows of these cells from `analysis.load.load_tasks`, with `cell`, `task` and the measures.
+        tasks: rows of these cells from `analysis.load.load_tasks`, with `cell`, `task` and the measures. Only the late
+            tasks matter: `load_tasks(directory, window=rule.window)` loads no others, and is faster for it.
         rule: when plasticity counts as lost.
 
     Returns:
@@ -88,11 +89,12 @@ def score_cells(cells: pd.DataFrame, tasks: pd.DataFrame, rule: Rule | None = No
     scored = cells[["cell", *FIELDS, "status"]].copy()
     scored["late_tasks"] = rule.window(cells["tasks"].to_numpy())
 
-    window = tasks["cell"].map(scored.set_index("cell")["late_tasks"]).astype(np.float64)
-    length = tasks["cell"].map(scored.set_index("cell")["tasks"]).astype(np.float64)
-    late = tasks.loc[tasks["task"] > length - window, ["cell", *MEASURES]]
-    late = late.assign(**{name: late[name].map(np.mean).astype(np.float64) for name in LAYERED})
-    means = late.groupby("cell")[list(MEASURES)].mean().reindex(scored["cell"])
+    cell = pd.Index(scored["cell"]).get_indexer(tasks["cell"])
+    first = (scored["tasks"] - scored["late_tasks"] + 1).to_numpy()
+    is_late = (cell >= 0) & (tasks["task"].to_numpy() >= first[cell])
+    late = tasks.loc[is_late, list(MEASURES)]
+    late = late.assign(**{name: _mean_of_each(late[name]) for name in LAYERED})
+    means = late.groupby(cell[is_late]).mean().reindex(range(len(scored)))
     whole = (scored["status"] != DIVERGED).to_numpy()
     for name in MEASURES:
         scored[f"late_{name}"] = np.where(whole, means[name].to_numpy(), np.nan)
@@ -105,6 +107,15 @@ def score_cells(cells: pd.DataFrame, tasks: pd.DataFrame, rule: Rule | None = No
     scored["phase"] = _phase(scored, rule)
     scored["lost"] = scored["phase"].map({"lost": 1.0, "plastic": 0.0}).astype(np.float64)
     return scored
+
+
+def _mean_of_each(lists: pd.Series) -> np.ndarray:
+    """The mean of each list, none of which is empty."""
+    if lists.empty:
+        return np.empty(0)
+    lengths = lists.map(len).to_numpy()
+    sums: np.ndarray = np.add.reduceat(np.concatenate(lists.to_numpy()), np.cumsum(lengths) - lengths)
+    return sums / lengths
 
 
 def _phase(scored: pd.DataFrame, rule: Rule) -> np.ndarray:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow as pa
@@ -19,6 +20,8 @@ from lop_sweep.schema import check_version
 
 _SEAL, _PACKS = "lop_sweep_sha256", "lop_sweep_packs"
 _BLANK = "0" * 64
+_READERS = 8
+"""Files read at once: decoding leaves Python's lock, and a network's files come with delays."""
 
 
 def write_table(path: Path, table: pa.Table, packs: Sequence[str]) -> None:
@@ -90,7 +93,9 @@ def read_table(path: Path, schema: pa.Schema, columns: Sequence[str] | None = No
 def read_tables(paths: Iterable[Path], schema: pa.Schema, columns: Sequence[str] | None = None) -> pa.Table:
     """The rows of several files of one schema; an empty table where there are no files. Errors as `read_table`."""
     wanted = schema if columns is None else pa.schema([schema.field(name) for name in columns], schema.metadata)
-    return pa.concat_tables([wanted.empty_table(), *(read_table(path, schema, columns) for path in paths)])
+    with ThreadPoolExecutor(_READERS) as pool:
+        tables = pool.map(lambda path: read_table(path, schema, columns), paths)
+        return pa.concat_tables([wanted.empty_table(), *tables])
 
 
 def _seal_at(content: bytes | bytearray) -> tuple[int, int]:
