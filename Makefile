@@ -21,8 +21,8 @@ lint: $(VENV)/.installed  ## style and types
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
-bench: $(VENV)/.installed  ## the engine against plain PyTorch
-	$(VENV)/bin/python benchmarks/engine_vs_reference.py
+bench: $(VENV)/.installed  ## everything side by side, in a few minutes; BENCH=--long for all of it
+	$(VENV)/bin/python benchmarks/run.py $(BENCH)
 
 clean:
 	rm -rf $(VENV) $(DEMO)

@@ -1,0 +1,171 @@
+"""Steps a second of the engine, of plain PyTorch, and what the machine's BLAS would allow.
+
+    python benchmarks/engine_speed.py [--rounds 5] [--depth 5 10] [--width 100] [--seconds 0.7]
+
+Engine and reference (`lop_sweep/reference.py`) are processes of their own with one thread, and alternate, so that a
+machine whose speed drifts slows both; the ratio is taken round by round. The engine's process is set up as the workers
+of `lop-sweep` are (`lop_sweep.machine`), the reference's as a user's own script would be. The reference computes in
+float64 always. Beside the time stands by how much the losses after 50 steps differ, in a stable regime: both must have
+done the same work.
+
+The machine's limit is the rate of matrix products that NumPy reaches in the engine's own process: of large matrices
+(1,500 x 1,500), and of those that make up a step (samples x width by width x width, as they come and transposed).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from harness import Section, child, median, spread
+
+from lop_sweep import machine
+
+SCRIPT = "engine_speed.py"
+LARGE = 1500
+
+
+def measure(who: str, dtype: str, depth: int, width: int, seconds: float) -> dict[str, float]:
+    """One implementation in this process: steps a second, the loss it ends with, and the rates of matrix products."""
+    if who == "engine":
+        machine.prepare_process()
+    import numpy as np
+
+    from lop_sweep.config import CellConfig
+    from lop_sweep.tasks import draw_task
+
+    machine.limit_threads()
+    config = CellConfig(depth=depth, width=width, lr=0.01)
+    task = draw_task(config, np.random.default_rng(0))
+    if who == "engine":
+        from lop_sweep import engine
+        from lop_sweep.network import TorchStream, initial_weights
+
+        layers = initial_weights(config, TorchStream(config.seed))
+        parameters = engine.Parameters(
+            [weight[None].astype(dtype) for weight, _ in layers], [bias[None].astype(dtype) for _, bias in layers]
+        )
+        x, y = (array[None].astype(dtype) for array in (task.points, task.labels))
+        lr = np.full((1, 1, 1), config.lr, dtype=dtype)
+
+        def train() -> float:
+            return float(engine.train(parameters, x, y, lr, 50).losses[-1][0])
+    else:
+        from lop_sweep.network import TorchStream, build_network
+        from lop_sweep.reference import _train
+
+        network = build_network(config, TorchStream(config.seed))
+
+        def train() -> float:
+            return _train(network, task, config.lr, 50)[0][-1]
+
+    loss = train()
+    result = {"loss_after_50_steps": loss, "steps_per_second": 50 * _rate(train, seconds)}
+    if who == "engine":
+        result |= _products(dtype, config.samples, width, seconds / 4)
+    return result
+
+
+def _rate(work: Callable[[], object], seconds: float) -> float:
+    """Calls a second."""
+    work()
+    calls, start = 0, time.perf_counter()
+    while time.perf_counter() - start < seconds:
+        work()
+        calls += 1
+    return calls / (time.perf_counter() - start)
+
+
+def _products(dtype: str, samples: int, width: int, seconds: float) -> dict[str, float]:
+    """Operations a second of NumPy's matrix products."""
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    large = rng.normal(size=(LARGE, LARGE)).astype(dtype)
+    a, w = rng.normal(size=(samples, width)).astype(dtype), rng.normal(size=(width, width)).astype(dtype)
+    e = a + 1  # not `a` itself: the product of a matrix with its own transpose is another routine
+    each = [1 / _rate(product, seconds / 3) for product in (lambda: a @ w, lambda: a.T @ e, lambda: e @ w.T)]
+    return {
+        "large_product_flops": 2 * LARGE**3 * _rate(lambda: large @ large, seconds),
+        "step_product_flops": 3 * 2 * samples * width**2 / sum(each),
+    }
+
+
+def step_flops(samples: int, dim: int, width: int, depth: int) -> int:
+    """Operations of the matrix products in one step: forward, gradients of weights, errors of the layers below."""
+    square = (depth - 1) * width * width
+    return 2 * samples * (2 * (dim * width + square + width) + square + width)
+
+
+def compare(depths: list[int], widths: list[int], rounds: int, seconds: float) -> Section:
+    """The table."""
+    rows, data = [], []
+    for depth in depths:
+        for width in widths:
+            rounds_of: dict[str, list[dict[str, float]]] = {"reference": [], "float64": [], "float32": []}
+            for _ in range(rounds):
+                for name, measured in rounds_of.items():
+                    who, dtype = ("reference", "float64") if name == "reference" else ("engine", name)
+                    measured.append(child(SCRIPT, who, dtype, depth, width, seconds))
+            for dtype in ("float64", "float32"):
+                row = _judge(rounds_of[dtype], rounds_of["reference"], depth, width)
+                data.append({"depth": depth, "width": width, "dtype": dtype, **row, "rounds": rounds_of})
+                rows.append(_cells(depth, width, dtype, row))
+    columns = (
+        "depth", "width", "engine", "engine, steps/s", "PyTorch (float64), steps/s", "ratio: median (min to max)",
+        "share of large products' rate", "of the step's products' rate", "losses differ by",
+    )  # fmt: skip
+    command = (
+        f"python benchmarks/engine_speed.py --rounds {rounds} --seconds {seconds} "
+        f"--depth {' '.join(map(str, depths))} --width {' '.join(map(str, widths))}"
+    )
+    return Section("The engine against plain PyTorch, one core", command, columns, rows, data)
+
+
+def _judge(engine: list[dict[str, float]], reference: list[dict[str, float]], depth: int, width: int) -> dict[str, Any]:
+    flops = step_flops(96, 4, width, depth)
+    used = [one["steps_per_second"] * flops for one in engine]
+    return {
+        "steps_per_second": median([one["steps_per_second"] for one in engine]),
+        "reference_steps_per_second": median([one["steps_per_second"] for one in reference]),
+        "ratios": [a["steps_per_second"] / b["steps_per_second"] for a, b in zip(engine, reference, strict=True)],
+        "large_share": median([rate / one["large_product_flops"] for rate, one in zip(used, engine, strict=True)]),
+        "step_share": median([rate / one["step_product_flops"] for rate, one in zip(used, engine, strict=True)]),
+        "large_product_gflops": median([one["large_product_flops"] for one in engine]) / 1e9,
+        "step_product_gflops": median([one["step_product_flops"] for one in engine]) / 1e9,
+        "loss_difference": abs(engine[0]["loss_after_50_steps"] / reference[0]["loss_after_50_steps"] - 1),
+    }
+
+
+def _cells(depth: int, width: int, dtype: str, row: dict[str, Any]) -> tuple[str, ...]:
+    large, step = row["large_product_gflops"], row["step_product_gflops"]
+    return (
+        str(depth), str(width), dtype, f"{row['steps_per_second']:,.0f}", f"{row['reference_steps_per_second']:,.0f}",
+        spread(row["ratios"]), f"{row['large_share']:.2f} of {large:.0f} GFLOP/s",
+        f"{row['step_share']:.2f} of {step:.0f} GFLOP/s", f"{row['loss_difference']:.0e}",
+    )  # fmt: skip
+
+
+def main() -> int:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--depth", type=int, nargs="+", default=[5, 10])
+    parser.add_argument("--width", type=int, nargs="+", default=[100])
+    parser.add_argument("--seconds", type=float, default=0.7, help="length of one measurement")
+    parser.add_argument("--child", nargs=5, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.child:
+        who, dtype, depth, width, seconds = options.child
+        print(json.dumps(measure(who, dtype, int(depth), int(width), float(seconds))))
+    else:
+        print(compare(options.depth, options.width, options.rounds, options.seconds).markdown())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,82 @@
+"""All benchmarks, in one run: a table each, and everything measured as JSON.
+
+    python benchmarks/run.py [--long] [--only NAME ...] [--out benchmarks.json]
+
+A few minutes; with --long most of an hour: all depths, widths and rounds, 64 cells against the alternative, ten
+thousand tiny cells. Each table's own command, which it prints, measures just that. Leave the machine alone meanwhile.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import datetime
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from lop_sweep import machine
+
+machine.prepare_process()
+
+import against_tune  # noqa: E402
+import cost_model  # noqa: E402
+import default_cell  # noqa: E402
+import engine_speed  # noqa: E402
+import million_rows  # noqa: E402
+import tiny_cells  # noqa: E402
+import torch  # noqa: E402
+from harness import Section  # noqa: E402
+from harness import machine as describe_machine  # noqa: E402
+
+
+def sections(long: bool) -> dict[str, Callable[[], Section]]:
+    """What there is to measure, by name."""
+    rounds = 5 if long else 3
+    depths, widths = ([1, 2, 5, 10, 20], [32, 100, 256]) if long else ([5, 10], [100])
+    measured: dict[str, Callable[[], Section]] = {
+        "engine": lambda: engine_speed.compare(depths, widths, rounds, 0.7),
+        "cell": lambda: default_cell.whole(rounds),
+        "shares": lambda: default_cell.shares(3),
+        "cost": cost_model.compare,
+        "sweep": lambda: against_tune.compare(64 if long else 8, 1, 100),
+        "tiny": lambda: tiny_cells.grow(
+            [1250, 2500, 5000, 10_000] if long else [2500, 5000], [1000] if long else [250]
+        ),
+        "rows": lambda: million_rows.measure(10_000, rounds),
+    }
+    if torch.cuda.is_available():
+        import gpu_packs
+
+        measured["gpu"] = lambda: gpu_packs.compare([64, 512, 2048, 8192], "cuda")
+    return measured
+
+
+def main() -> int:
+    """Measure, print the tables as they come, and write the JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--long", action="store_true")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help=f"of {', '.join(sections(True))}")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks.json"))
+    options = parser.parse_args()
+    available = sections(options.long)
+    unknown = [name for name in options.only or () if name not in available]
+    if unknown:
+        parser.error(f"no benchmark {', '.join(unknown)}; there are {', '.join(available)}")
+    found = describe_machine()
+    print(json.dumps(found, indent=1), flush=True)
+    results = []
+    for name in options.only or available:
+        section = available[name]()
+        print("\n" + section.markdown(), flush=True)
+        results.append({"benchmark": name, **dataclasses.asdict(section)})
+        when = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        content = {"measured": when, "long": options.long, "machine": found, "sections": results}
+        options.out.write_text(json.dumps(content, indent=1) + "\n")
+    print(f"-> {options.out}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
