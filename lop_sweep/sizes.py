@@ -20,6 +20,8 @@ PACKS_A_SLOT = 16
 """How many packs a processor gets at least, if they are not shorter than `SHORTEST_PACK` then."""
 SHORTEST_PACK, LONGEST_PACK = 2.0, 300.0
 """Seconds that a pack takes, as far as its cells and `MOST_PACKS` allow."""
+LONGEST_TASK = 5.0
+"""Seconds that a task of a whole pack takes, as far as its cells allow: only between tasks is it saved or stopped."""
 MOST_PACKS = 1500
 """Tune slows down with thousands of trials."""
 REPORTS_A_SECOND = 40
@@ -87,7 +89,8 @@ class Sizing:
             return self.cells
         if self.gpu:
             return min(GPU_CELLS, math.ceil(len(group.cells) / self.slots))
-        return max(int(longest / (cost / len(group.cells))), 1)
+        task = sum(task_seconds(cell, self.dtype) for cell in group.cells)
+        return max(int(len(group.cells) * min(longest / cost, LONGEST_TASK / task)), 1)
 
 
 def _evenly(cells: Sequence[CellConfig], parts: int) -> list[Pack]:

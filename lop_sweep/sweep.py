@@ -56,7 +56,7 @@ def run_sweep(space: SearchSpace, out: str | Path, options: SweepOptions | None 
     store.parts()  # a place that cannot even be read is refused before anything is written
     with contextlib.ExitStack() as resources:
         if options.address and _missing(space, store, options, _finished(store, options.dtype)):
-            # Before anything is written: the address may be wrong.
+            # Before anything is written: the address may be wrong, or there may be no GPU.
             resources.enter_context(ray_session(options.address, options.cpus))
             slots(options.device)
         store.create()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import array_api_strict
 import numpy as np
 import pytest
@@ -130,16 +132,17 @@ def test_float32_stays_float32() -> None:
     assert {array.dtype for array in (*parameters.weights, *parameters.biases)} == {np.dtype(np.float32)}
 
 
-def test_the_engine_needs_nothing_beyond_the_array_api_standard() -> None:
-    """The same source on array-api-strict, which refuses what the standard does not have."""
+@pytest.mark.parametrize("library", [array_api_strict, torch])
+def test_the_engine_needs_nothing_beyond_the_array_api_standard(library: Any) -> None:
+    """The same source on array-api-strict, which refuses what the standard does not have; and on torch tensors."""
     parameters = pack_of([CONFIG.replace(seed=seed) for seed in range(2)])
     x, y = batch(2)
     lr = np.full((2, 1, 1), 0.1)
     strict = engine.Parameters(
-        [array_api_strict.asarray(w.copy()) for w in parameters.weights],
-        [array_api_strict.asarray(b.copy()) for b in parameters.biases],
+        [library.asarray(w.copy()) for w in parameters.weights],
+        [library.asarray(b.copy()) for b in parameters.biases],
     )
-    trace = engine.train(strict, *(array_api_strict.asarray(array) for array in (x, y, lr)), 5)
+    trace = engine.train(strict, *(library.asarray(array) for array in (x, y, lr)), 5)
     expected = engine.train(parameters, x, y, lr, 5)
     np.testing.assert_allclose(np.asarray(trace.losses), expected.losses, rtol=1e-13)
     np.testing.assert_allclose(np.asarray(trace.grad_norm), expected.grad_norm, rtol=1e-13)

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from lop_sweep import machine
+from lop_sweep import machine, ray_session
 
 AVX512 = frozenset({"fpu", "avx512f", "avx512dq", "avx512bw", "avx512vl", "avx512cd"})
 THREADS = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
@@ -24,6 +24,15 @@ def test_avx512_kernels_only_with_all_the_flags_they_need() -> None:
 def test_the_users_own_setting_stands() -> None:
     assert "OPENBLAS_CORETYPE" not in machine.blas_environment(AVX512, {"OPENBLAS_CORETYPE": "Haswell"})
     assert machine.blas_environment(AVX512, {"OMP_NUM_THREADS": "4"})["OPENBLAS_NUM_THREADS"] == "1"
+
+
+def test_the_choice_can_be_turned_off_here_and_on_the_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert machine.blas_environment(AVX512, {machine.AVX512_SWITCH: "0"}) == THREADS
+    assert machine.blas_environment(AVX512, {machine.AVX512_SWITCH: "1"}) == machine.blas_environment(AVX512, {})
+    monkeypatch.delenv(machine.AVX512_SWITCH, raising=False)
+    assert ray_session._passed_on() == {}  # a node's own setting stands
+    monkeypatch.setenv(machine.AVX512_SWITCH, "0")
+    assert ray_session._passed_on() == {machine.AVX512_SWITCH: "0"}
 
 
 def kernels(**environment: str) -> str:

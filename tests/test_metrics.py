@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import array_api_strict
 import numpy as np
 import pytest
+import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -88,20 +91,27 @@ def test_saturation_counts_entries_beyond_two_and_averages_layers() -> None:
     np.testing.assert_allclose(metrics.saturation(np.stack([first, second], axis=1)), [0.25])
 
 
-def test_metrics_keep_to_the_array_api_standard() -> None:
-    z = np.random.default_rng(0).normal(size=(2, 9, 4)) * 3
-    strict = array_api_strict.asarray(z)
-    threshold = np.array([0.5, 0.9])
+@pytest.mark.parametrize("library", [array_api_strict, torch])
+def test_metrics_keep_to_the_array_api_standard(library: Any) -> None:
+    z = np.random.default_rng(0).normal(size=(2, 3, 9, 4)) * 3
+    threshold = np.array([[0.5], [0.9]])
+    other = library.asarray(z)
     pairs = [
-        (metrics.saturation(strict[:, None, ...]), metrics.saturation(z[:, None])),
-        (metrics.effective_rank(strict), metrics.effective_rank(z)),
-        (
-            metrics.duplicate_fraction(strict, array_api_strict.asarray(threshold)),
-            metrics.duplicate_fraction(z, threshold),
-        ),
+        (metrics.saturation(other), metrics.saturation(z)),
+        (metrics.effective_rank(other), metrics.effective_rank(z)),
+        (metrics.duplicate_fraction(other, library.asarray(threshold)), metrics.duplicate_fraction(z, threshold)),
     ]
     for ours, expected in pairs:
         np.testing.assert_allclose(np.asarray(ours), expected, rtol=1e-12)
+
+
+def test_layers_can_be_measured_together() -> None:
+    z = np.random.default_rng(0).normal(size=(2, 3, 9, 4))
+    threshold = np.array([0.3, 0.6])
+    for layer in range(3):
+        alone = metrics.effective_rank(z[:, layer]), metrics.duplicate_fraction(z[:, layer], threshold)
+        together = metrics.effective_rank(z)[:, layer], metrics.duplicate_fraction(z, threshold[:, None])[:, layer]
+        np.testing.assert_allclose(together, alone, rtol=1e-12)
 
 
 def test_stacking_and_unstacking_are_inverse() -> None:

@@ -68,3 +68,13 @@ def test_wrong_addresses_are_refused_at_once(address: str) -> None:
         ray_session.ray_session(address, None),
     ):
         pass
+
+
+def test_trials_that_can_run_at_once_are_counted_and_a_missing_gpu_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ray.cluster_resources", lambda: {"CPU": 6.0})
+    assert ray_session.slots("cpu") == 6
+    with pytest.raises(SweepError, match="device = 'cuda': Ray finds no GPU here; use cpu, or a cluster"):
+        ray_session.slots("cuda")
+    monkeypatch.setattr("ray.cluster_resources", lambda: {"GPU": 2.0})
+    assert ray_session.slots("cuda") == 2
+    assert ray_session.slots("cpu") == 1

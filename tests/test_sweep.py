@@ -54,6 +54,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     result = sweep(space, folder / "out")
     assert result.returncode == 0, result.stderr
     assert "12 cells, 0 of them finished already; 12 to compute in 2 packs" in result.stderr
+    assert "packs of 6 cells (by the search space), a report every 4 tasks (by cost)" in result.stderr
     assert "12.0/12 cells" in result.stderr
     assert result.stdout.count("\n") == 1
     assert "8 of 12 cells finished, 4 diverged, 0 missing; 12 computed now" in result.stdout
@@ -75,6 +76,9 @@ def test_a_sweep_ends_with_a_complete_store(swept: tuple[Path, Path], capsys: py
     described = json.loads((out / "sweep.json").read_text())
     assert described["axes"] == {"seed": [1, 5], "lr": [0.1, 0.5, 1.7e308], "sigma": [0.1, 0.4]}
     assert described["driver"]["numpy_version"] == np.__version__
+    sizes = described["sizes"]
+    assert (sizes["packs"], sizes["cells_a_pack"], sizes["packs_by"]) == (2, [6, 6], "the search space")
+    assert (sizes["tasks_per_report"], sizes["reports_by"]) == ([4, 4], "cost")
 
 
 def test_workers_use_the_kernels_that_run_uses(swept: tuple[Path, Path]) -> None:

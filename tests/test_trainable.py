@@ -179,3 +179,22 @@ def test_bad_trial_configurations_are_refused(config: dict[str, object], message
 
 def test_one_cpu_a_trial() -> None:
     assert LopTrainable.default_resource_request({}).required_resources == {"CPU": 1}
+
+
+def test_a_gpu_is_asked_for_only_if_it_is_used(pack: Pack) -> None:
+    assert LopTrainable.default_resource_request(pack.to_config()).required_resources == {"CPU": 1}
+    on_gpu = LopTrainable.default_resource_request({**pack.to_config(), "device": "cuda"})
+    assert on_gpu.required_resources == {"CPU": 1, "GPU": 1}
+
+
+def test_what_goes_wrong_at_a_reset_is_raised_by_the_first_step(pack: Pack, store: Store) -> None:
+    """Tune would not try a trial again whose reset fails."""
+    trainable = LopTrainable({**pack.to_config(), "store": str(store.root)})
+    trainable.step()
+    assert trainable.reset_config({**pack.to_config(), "dtype": "float16"})
+    assert trainable.reset_config({**pack.to_config(), "dtype": "float16"})  # nothing of it is left to be saved
+    with pytest.raises(ConfigError, match="dtype = 'float16'"):
+        trainable.step()
+    assert [point.tasks_done for points in store.unfinished.start_points().values() for point in points] == [1, 1]
+    assert trainable.reset_config({**pack.to_config(), "store": str(store.root)})
+    assert trainable.step()["tasks_done"] == 2

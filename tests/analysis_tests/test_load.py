@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from analysis.load import load_cells, load_layers, load_tasks, parse_where, seed_count, select, varying_fields
+from analysis.scores import Rule, score_cells
 from lop_sweep.config import FIELDS
 from lop_sweep.errors import AnalysisError, StoreError
 from lop_sweep.schema import CELLS, TASKS
@@ -56,6 +57,20 @@ def test_a_cell_that_is_there_twice_counts_once(store_dir: Path, tmp_path: Path)
     assert len(load_cells(copy)) == 24
     assert len(load_tasks(copy)) == 24 * 8
     assert len(load_layers(copy)) == load_tasks(copy)["depth"].sum()
+
+
+def test_only_the_late_tasks_can_be_loaded_and_score_the_same(store_dir: Path) -> None:
+    rule = Rule(last=3)
+    everything = load_tasks(store_dir)
+    late = load_tasks(store_dir, window=rule.window)
+    expected = everything[everything["task"] > 5].reset_index(drop=True)
+    pd.testing.assert_frame_equal(late, expected)
+    pd.testing.assert_frame_equal(load_tasks(store_dir, ["cell", "task"], window=rule.window), late[["cell", "task"]])
+    cells = load_cells(store_dir)
+    pd.testing.assert_frame_equal(score_cells(cells, late, rule), score_cells(cells, everything, rule))
+    so_far = load_tasks(store_dir, unfinished=True, window=rule.window)
+    assert so_far["finished"].all()
+    assert len(so_far) == len(late)
 
 
 def test_columns_can_be_chosen_and_wrong_ones_are_refused(store_dir: Path) -> None:

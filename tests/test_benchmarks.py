@@ -1,0 +1,64 @@
+"""The benchmarks run, do the same work on both sides, and say what they measured."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+
+
+def run(*arguments: object) -> str:
+    command = [sys.executable, *map(str, arguments)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def table(markdown: str) -> list[list[str]]:
+    lines = [line for line in markdown.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+
+
+def test_the_engine_is_compared_with_the_same_work() -> None:
+    rows = table(run(BENCHMARKS / "engine_speed.py", "--rounds", 1, "--seconds", 0.02, "--depth", 2, "--width", 8))
+    assert [row[:3] for row in rows] == [["2", "8", "float64"], ["2", "8", "float32"]]
+    assert float(rows[0][-1]) < 1e-12
+    assert float(rows[1][-1]) < 1e-4
+    assert all(float(row[5]) > 0 for row in rows)
+
+
+def test_operations_of_a_step_are_those_of_its_products() -> None:
+    sys.path.insert(0, str(BENCHMARKS))
+    try:
+        from engine_speed import step_flops
+    finally:
+        sys.path.remove(str(BENCHMARKS))
+    n, d, h = 7, 3, 5
+    forward = n * d * h + n * h * h + n * h * 1  # two hidden layers and the output
+    below = n * h * h + n * h * 1
+    assert step_flops(n, d, h, 2) == 2 * (2 * forward + below)
+
+
+def test_a_store_of_drawn_numbers_is_scored_as_pandas_scores_it() -> None:
+    rows = table(run(BENCHMARKS / "million_rows.py", "--cells", 400, "--rounds", 1))
+    assert [row[1] for row in rows] == ["40,000", "40,000"]
+    assert all(float(row[-1]) < 1e-12 for row in rows)
+
+
+@pytest.mark.long
+def test_everything_is_measured_and_written_down(tmp_path: Path) -> None:
+    out = tmp_path / "benchmarks.json"
+    run(BENCHMARKS / "run.py", "--only", "cell", "shares", "cost", "sweep", "tiny", "--out", out)
+    content = json.loads(out.read_text())
+    assert [section["benchmark"] for section in content["sections"]] == ["cell", "shares", "cost", "sweep", "tiny"]
+    assert content["machine"]["blas"]
+    sections = {section["benchmark"]: section["data"] for section in content["sections"]}
+    assert (
+        abs(sections["sweep"]["late_final_ce"]["alternative"] / sections["sweep"]["late_final_ce"]["lop-sweep"] - 1) < 1
+    )
+    assert all(one["audit"].endswith("no problem") for one in sections["tiny"])
