@@ -25,6 +25,7 @@ import cost_model  # noqa: E402
 import default_cell  # noqa: E402
 import engine_speed  # noqa: E402
 import million_rows  # noqa: E402
+import step_parts  # noqa: E402
 import tiny_cells  # noqa: E402
 import torch  # noqa: E402
 from harness import Section  # noqa: E402
@@ -37,6 +38,7 @@ def sections(long: bool) -> dict[str, Callable[[], Section]]:
     depths, widths = ([1, 2, 5, 10, 20], [32, 100, 256]) if long else ([5, 10], [100])
     measured: dict[str, Callable[[], Section]] = {
         "engine": lambda: engine_speed.compare(depths, widths, rounds, 0.7),
+        "step": lambda: step_parts.compare(5, 100),
         "cell": lambda: default_cell.whole(rounds),
         "shares": lambda: default_cell.shares(3),
         "cost": cost_model.compare,

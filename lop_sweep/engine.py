@@ -26,6 +26,10 @@ from dataclasses import dataclass
 
 from lop_sweep.namespace import Array, array_namespace, is_numpy
 
+_SMALL_PRODUCT = 10**6
+"""Multiplications up to which OpenBLAS takes its kernels for small matrices. They want rows: copying the transposed
+weights takes less time than they lose on columns."""
+
 
 @dataclass(frozen=True)
 class Parameters:
@@ -162,7 +166,7 @@ def _below(error: Array, weight: Array) -> Array:
     """error W^T, (P, n, fan_in)."""
     if weight.shape[-1] == 1:
         return error * weight.mT  # an outer product; no BLAS is fast at that
-    if is_numpy(weight):
-        # OpenBLAS's kernels for small matrices want rows; to copy 100 x 100 numbers takes less than they lose.
-        return error @ weight.mT.reshape(-1).reshape(weight.mT.shape)
-    return error @ weight.mT
+    transposed = weight.mT
+    if is_numpy(weight) and error.shape[-2] * weight.shape[-2] * weight.shape[-1] <= _SMALL_PRODUCT:
+        transposed = transposed.reshape(-1).reshape(transposed.shape)
+    return error @ transposed
