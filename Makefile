@@ -14,7 +14,7 @@ demo: $(VENV)/.installed  ## run a real sweep and draw its map
 	@echo "The map: $(DEMO)/map.png   The curves: $(DEMO)/curves.png   The results: $(DEMO)/tasks, $(DEMO)/cells"
 
 test: $(VENV)/.installed  ## run all tests
-	$(VENV)/bin/python -m pytest -m "not long and not gpu"
+	$(VENV)/bin/python -m pytest
 
 lint: $(VENV)/.installed  ## style and types
 	$(VENV)/bin/ruff check .

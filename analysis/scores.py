@@ -91,10 +91,11 @@ def score_cells(cells: pd.DataFrame, tasks: pd.DataFrame, rule: Rule | None = No
 
     cell = pd.Index(scored["cell"]).get_indexer(tasks["cell"])
     first = (scored["tasks"] - scored["late_tasks"] + 1).to_numpy()
-    is_late = (cell >= 0) & (tasks["task"].to_numpy() >= first[cell])
-    late = tasks.loc[is_late, list(MEASURES)]
+    known = np.flatnonzero(cell >= 0)
+    late_rows = known[tasks["task"].to_numpy()[known] >= first[cell[known]]]
+    late = tasks.iloc[late_rows][list(MEASURES)]
     late = late.assign(**{name: _mean_of_each(late[name]) for name in LAYERED})
-    means = late.groupby(cell[is_late]).mean().reindex(range(len(scored)))
+    means = late.groupby(cell[late_rows]).mean().reindex(range(len(scored)))
     whole = (scored["status"] != DIVERGED).to_numpy()
     for name in MEASURES:
         scored[f"late_{name}"] = np.where(whole, means[name].to_numpy(), np.nan)

@@ -19,19 +19,20 @@ import pandas as pd
 from harness import HERE, LOP_SWEEP, Section, files_and_bytes, median, run, spread, write_space
 
 
-def compare(cells: int, rounds: int, tasks: int) -> Section:
+def compare(cells: int, rounds: int, tasks: int, lr: float = 0.6) -> Section:
     """The table."""
     times: dict[str, list[float]] = {"lop-sweep": [], "alternative": []}
     late: dict[str, float] = {}
     stored: dict[str, tuple[int, int]] = {}
     for number in range(rounds):
         with tempfile.TemporaryDirectory() as folder:
-            space = write_space(Path(folder) / "cells.py", {"seed": list(range(cells)), "tasks": tasks})
+            space = write_space(Path(folder) / "cells.py", {"seed": list(range(cells)), "tasks": tasks, "lr": lr})
             ours, theirs = Path(folder) / "ours", Path(folder) / "theirs"
             commands = {
                 "lop-sweep": (*LOP_SWEEP, "sweep", space, "--out", ours, "--no-progress"),
                 "alternative": (
-                    sys.executable, HERE / "alternative.py", "--cells", cells, "--tasks", tasks, "--out", theirs,
+                    sys.executable, HERE / "alternative.py", "--cells", cells, "--tasks", tasks, "--lr", lr,
+                    "--out", theirs,
                 ),
             }  # fmt: skip
             for name in list(commands)[:: -1 if number % 2 else 1]:
@@ -47,7 +48,7 @@ def compare(cells: int, rounds: int, tasks: int) -> Section:
     rows = [
         (
             name, str(cells), spread(times[name], 1), spread(ratios) if name == "lop-sweep" else "1",
-            f"{cells / median(times[name]):.3f}", f"{late[name]:.3f}", f"{stored[name][0]:,}",
+            f"{cells / median(times[name]):.3f}", f"{late[name]:.5g}", f"{stored[name][0]:,}",
             f"{stored[name][1] / 1e6:.1f} MB",
         )
         for name in times
@@ -64,8 +65,9 @@ def main() -> int:
     parser.add_argument("--cells", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--tasks", type=int, default=100)
+    parser.add_argument("--lr", type=float, default=0.6)
     options = parser.parse_args()
-    print(compare(options.cells, options.rounds, options.tasks).markdown())
+    print(compare(options.cells, options.rounds, options.tasks, options.lr).markdown())
     return 0
 
 

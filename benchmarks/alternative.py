@@ -47,10 +47,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cells", type=int, default=64)
     parser.add_argument("--tasks", type=int, default=DEFAULTS_TASKS)
+    parser.add_argument("--lr", type=float, default=0.6)
     parser.add_argument("--out", required=True)
     options = parser.parse_args()
     ray.init()
-    space = {"seed": tune.grid_search(list(range(options.cells))), "tasks": options.tasks}
+    space = {"seed": tune.grid_search(list(range(options.cells))), "tasks": options.tasks, "lr": options.lr}
     tuner = tune.Tuner(train_cell, param_space=space, run_config=tune.RunConfig(name="cells", storage_path=options.out))
     results = tuner.fit()
     late = [result.metrics_dataframe["final_CE"].tail(options.tasks // 4).mean() for result in results]

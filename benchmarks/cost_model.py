@@ -2,7 +2,7 @@
 
     python benchmarks/cost_model.py
 
-Only the ratio's constancy matters: a machine that is twice as fast throughout is sized for just as well.
+What matters is that the ratio is the same for all cells: packs then take equally long, on every machine.
 """
 
 from __future__ import annotations

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
+CLEAN = dict(os.environ)
+"""What every process that is measured starts from: not what this one has set for itself."""
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 LOP_SWEEP = (sys.executable, "-m", "lop_sweep.cli")
 LOP_ANALYSIS = (sys.executable, "-m", "analysis.cli")
@@ -67,7 +69,7 @@ def run(*command: object, env: dict[str, str] | None = None) -> Run:
     with tempfile.TemporaryFile("w+") as output:
         start = time.perf_counter()
         process = subprocess.Popen(
-            list(map(str, command)), stdout=output, stderr=subprocess.STDOUT, env={**os.environ, **(env or {})}
+            list(map(str, command)), stdout=output, stderr=subprocess.STDOUT, env={**CLEAN, **(env or {})}
         )
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - start

@@ -5,7 +5,7 @@
 Makes sweep directories with so many small packs, of which all but two are finished; one of the two has a checkpoint and
 every finished pack a kept state. Measures, in one run, medians of several:
 
-    plan       what `lop-sweep sweep` does before it starts Ray: read what is finished, tidy up, find what is missing
+    plan       what `lop-sweep sweep` does beside starting Ray: read what is finished, tidy up, find what is missing
     status     what `lop-sweep status` does
     command    the whole command `lop-sweep sweep` where nothing is missing, process start included
     compacted  plan and command again after `lop-sweep compact`
@@ -68,7 +68,7 @@ def finish(store: Store, cell: CellConfig) -> None:
 
 
 def plan(store: Store, space: SearchSpace) -> None:
-    """What the command does before it starts Ray."""
+    """What the command does before it computes anything, beside starting Ray."""
     done = set(store.read_cells(["cell", "dtype"])["cell"].to_pylist())
     store.tidy()
     store.unfinished.forget(done)

@@ -1,4 +1,4 @@
-"""All benchmarks, in one run: a table each, and everything measured as JSON.
+"""The benchmarks of speed, in one run: a table each, and everything measured as JSON.
 
     python benchmarks/run.py [--long] [--only NAME ...] [--out benchmarks.json]
 
@@ -16,6 +16,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from harness import Section
+from harness import machine as describe_machine
+
 from lop_sweep import machine
 
 machine.prepare_process()
@@ -28,8 +31,6 @@ import million_rows  # noqa: E402
 import step_parts  # noqa: E402
 import tiny_cells  # noqa: E402
 import torch  # noqa: E402
-from harness import Section  # noqa: E402
-from harness import machine as describe_machine  # noqa: E402
 
 
 def sections(long: bool) -> dict[str, Callable[[], Section]]:

@@ -25,6 +25,8 @@ FIELDS = {"width": 4, "depth": 1, "samples": 8, "steps": 2, "tasks": 5, "fresh_b
 def measure(folder: Path, cells: int, *options: str) -> dict[str, Any]:
     """One sweep, the same command again, and an audit."""
     lrs = [0.01 * k for k in range(1, 51)]
+    if cells % len(lrs):
+        raise SystemExit(f"{cells} cells: must be a multiple of {len(lrs)}, the number of learning rates")
     space = write_space(folder / "tiny.py", {**FIELDS, "lr": lrs, "seed": list(range(cells // len(lrs)))})
     out = folder / "out"
     first = run(*LOP_SWEEP, "sweep", space, "--out", out, "--no-progress", *options)
@@ -42,8 +44,8 @@ def measure(folder: Path, cells: int, *options: str) -> dict[str, Any]:
 def grow(counts: list[int], unpacked: list[int]) -> Section:
     """The table."""
     rows, data = [], []
-    before: dict[str, Any] | None = None
     for options, numbers in (((), counts), (("--pack", "1"), unpacked)):
+        before: dict[str, Any] | None = None
         for cells in numbers:
             with tempfile.TemporaryDirectory() as folder:
                 figures = measure(Path(folder), cells, *options)

@@ -6,6 +6,7 @@ cell's bits cannot depend on its neighbours; on a GPU the pack axis is what fill
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Protocol
 
@@ -19,6 +20,11 @@ from lop_sweep.namespace import Array
 
 DEVICES: tuple[str, ...] = ("cpu", "cuda", "torch")
 """`cpu`: NumPy; `cuda`: PyTorch on a GPU; `torch`: the code of `cuda` on the CPU, which is slower than `cpu`."""
+
+GRAPH_STEPS = 1000
+"""Steps in one CUDA graph, at most: some hundred operations each, all of which the graph holds."""
+_GRAPHS_KEPT = 4
+"""A task's and a fresh network's, with a rest of steps each."""
 
 
 class Device(Protocol):
@@ -39,7 +45,7 @@ class Device(Protocol):
         """An array of the device as NumPy's; it may share its memory."""
 
     def train(self, parameters: engine.Parameters, x: Array, y: Array, lr: Array, steps: int) -> engine.Trace:
-        """As `engine.train`; what is returned is valid until the next call."""
+        """As `engine.train`."""
 
 
 class NumpyDevice:
@@ -64,8 +70,8 @@ class NumpyDevice:
 class TorchDevice:
     """Torch tensors, on a GPU or on the CPU.
 
-    On a GPU all steps of a task are one CUDA graph, captured once for each combination of shapes and steps: launching
-    the operations of small networks one by one would take longer than computing them.
+    On a GPU all steps of a task are one CUDA graph, or several of `GRAPH_STEPS`, captured when shapes first occur:
+    launching the operations of small networks one by one would take longer than computing them.
 
     Args:
         device: where the tensors live.
@@ -90,17 +96,25 @@ class TorchDevice:
         return values
 
     def train(self, parameters: engine.Parameters, x: Array, y: Array, lr: Array, steps: int) -> engine.Trace:
-        """`engine.train`; on a GPU by replaying its graph."""
+        """`engine.train`; on a GPU by replaying graphs."""
         if self._device.type != "cuda":
             return engine.train(parameters, x, y, lr, steps)
+        blocks = [min(GRAPH_STEPS, steps - start) for start in range(0, steps, GRAPH_STEPS)]
+        traces = [self._graph(parameters, x, y, lr, block)(parameters, x, y, lr) for block in blocks]
+        return engine.Trace(torch.cat([trace.losses for trace in traces]), traces[0].grad_norm)
+
+    def _graph(self, parameters: engine.Parameters, x: Array, y: Array, lr: Array, steps: int) -> GraphedTraining:
         key = (steps, x.dtype, x.shape, *(weight.shape for weight in parameters.weights))
         if key not in self._graphs:
+            while len(self._graphs) >= _GRAPHS_KEPT:
+                del self._graphs[next(iter(self._graphs))]
             self._graphs[key] = GraphedTraining(parameters, x, y, lr, steps)
-        return self._graphs[key](parameters, x, y, lr)
+        return self._graphs[key]
 
 
+@functools.cache
 def make_device(name: str) -> Device:
-    """The device of this name, on this machine.
+    """The device of this name, on this machine; one for the whole process, so that packs of one shape share graphs.
 
     Raises:
         ConfigError: there is no such device, or it is not here.

@@ -15,7 +15,7 @@ Symbols and shapes; P is the pack axis, always the leading one:
 
 The networks of a pack never mix: every operation is elementwise or a batched matrix product along P.
 
-What is done for speed: losses are computed from the logits of all steps at once, and arrays that nobody else sees are
+What is done for speed: losses are computed from the logits of many steps at once, and arrays that nobody else sees are
 changed in place. Where exp overflows, infinity leads to the right limit; NumPy would warn of it.
 """
 
@@ -26,6 +26,8 @@ from dataclasses import dataclass
 
 from lop_sweep.namespace import Array, array_namespace, is_numpy
 
+_LOSSES_AT_ONCE = 200
+"""Steps whose logits are kept until their losses are computed."""
 _SMALL_PRODUCT = 10**6
 """Multiplications up to which OpenBLAS takes its kernels for small matrices. They want rows: copying the transposed
 weights takes less time than they lose on columns."""
@@ -147,9 +149,12 @@ def train(parameters: Parameters, x: Array, y: Array, lr: Array, steps: int) -> 
     """`steps` full-batch updates of every network on its own task, in place; `steps` is at least 1."""
     xp = array_namespace(x)
     squares: list[Array] = []
-    logits = [sgd_step(parameters, x, y, lr, squares)]
-    logits += [sgd_step(parameters, x, y, lr) for _ in range(steps - 1)]
-    return Trace(cross_entropy(xp.stack(logits), y), xp.sqrt(xp.sum(xp.stack(squares), axis=0)))
+    losses = []
+    for start in range(0, steps, _LOSSES_AT_ONCE):
+        block = range(start, min(start + _LOSSES_AT_ONCE, steps))
+        logits = [sgd_step(parameters, x, y, lr, None if step else squares) for step in block]
+        losses.append(cross_entropy(xp.stack(logits), y))
+    return Trace(xp.concat(losses), xp.sqrt(xp.sum(xp.stack(squares), axis=0)))
 
 
 def _sum_of_squares(array: Array) -> Array:

@@ -64,7 +64,7 @@ class FailureLog:
         return sorted(read_records(self.folder, _failure), key=lambda failure: -failure.time)
 
     def forget(self, done: Collection[str]) -> None:
-        """Remove the records whose cells are all finished by now.
+        """Remove the records whose cells are all finished by now, or have failed again in other packs.
 
         Args:
             done: ids of finished cells.
@@ -73,9 +73,11 @@ class FailureLog:
             StoreError: one cannot be removed.
         """
         with writing(self.folder):
-            for failure in self.read():
-                if set(failure.cells) <= set(done):
+            accounted = set(done)
+            for failure in self.read():  # the newest first
+                if set(failure.cells) <= accounted:
                     (self.folder / f"{failure.pack}.json").unlink(missing_ok=True)
+                accounted |= set(failure.cells)
 
 
 def _failure(pack: str, content: dict[str, Any]) -> Failure:

@@ -19,7 +19,7 @@ KEEP_BYTES = 2**30
 
 @dataclass(frozen=True)
 class SweepOptions:
-    """How to run a sweep; none of this changes a number, except `dtype`, and `device` as far as rounding goes.
+    """How to run a sweep; on CPUs none of this changes a number, except `dtype`. A GPU's rounding depends on the pack.
 
     Attributes:
         address: a Ray cluster to run on; None for a Ray of our own on this machine.

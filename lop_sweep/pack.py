@@ -13,7 +13,7 @@ from lop_sweep.errors import ConfigError, SpaceError, named, shown
 
 @dataclass(frozen=True)
 class Pack:
-    """Cells that run together. Which cells those are is a matter of speed only."""
+    """Cells that run together. Which cells those are is a matter of speed only (on a GPU: and of rounding)."""
 
     cells: tuple[CellConfig, ...]
 

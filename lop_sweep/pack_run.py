@@ -142,6 +142,13 @@ class PackRun:
     def _find_start(self, store: Store, starts: Starts) -> None:
         state, note = store.unfinished.load(self.pack)
         notes = [note] if note else []
+        own = str((store.unfinished.running / f"{self.pack.id}{STATE}").relative_to(store.root))
+        if state is not None and any(name != own for name, _ in starts):
+            # Planned while the cells were in other packs, which may have come farther than this one.
+            try:
+                state = max(state, self._from_starts(store, starts), key=lambda one: one.progress)
+            except StateError as error:
+                notes.append(str(error))
         kept = store.unfinished.states / f"{self.pack.id}{STATE}"
         alternatives = [starts] if starts else []
         if kept.exists():

@@ -95,18 +95,20 @@ def _passed_on() -> dict[str, str]:
 
 
 def slots(device: str) -> int:
-    """How many trials can run at once on the Ray of this session.
+    """How many trials can run at once on the Ray of this session, as it is now; 1 for a cluster that has yet to grow.
 
     Raises:
         SweepError: there is no GPU, and `device` asks for one.
     """
     import ray
 
-    kind = "GPU" if device == "cuda" else "CPU"
-    found = int(ray.cluster_resources().get(kind, 0))
-    if device == "cuda" and not found:
+    found = ray.cluster_resources()
+    processors, gpus = (max(int(found.get(kind, 0)), 1) for kind in ("CPU", "GPU"))
+    if device != "cuda":
+        return processors
+    if not found.get("GPU"):
         raise SweepError("device = 'cuda': Ray finds no GPU here; use cpu, or a cluster whose nodes have GPUs")
-    return max(found, 1)
+    return min(processors, gpus)
 
 
 def ray_probe() -> Callable[[], bool]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from lop_sweep.config import CellConfig
-from lop_sweep.cost import seconds_left, task_seconds
+from lop_sweep.cost import DRAW_SECONDS, batch_bytes, seconds_left, task_seconds
 from lop_sweep.pack import Pack
 
 PACKS_A_SLOT = 16
@@ -30,8 +30,10 @@ SHORTEST_REPORT = 0.5
 """Seconds between two reports of a trial: more often, nobody looks."""
 GPU_CELLS = 1024
 """Cells a pack on a GPU, at most."""
-GPU_TASK_SECONDS = 0.02
-"""What one task of a pack takes on a GPU at least: an assumption, from some thousands of kernels in a graph."""
+GPU_BYTES = 4 * 2**30
+"""Memory that a pack takes on a GPU, at most."""
+GPU_CORES = 50
+"""How many CPU cores a GPU is taken for: an assumption. Tasks and networks are drawn on one core in any case."""
 
 
 @dataclass(frozen=True)
@@ -76,9 +78,8 @@ class Sizing:
         """After how many tasks a pack reports."""
         if self.tasks_per_report is not None:
             return self.tasks_per_report
-        task = GPU_TASK_SECONDS if self.gpu else sum(task_seconds(cell, self.dtype) for cell in pack.cells)
         wanted = max(SHORTEST_REPORT, self.slots / REPORTS_A_SECOND)
-        return min(max(math.ceil(wanted / task), 1), pack.cells[0].tasks)
+        return min(max(math.ceil(wanted / self._task_seconds(pack)), 1), pack.cells[0].tasks)
 
     def seconds_left(self, cell: CellConfig, tasks_done: int, fresh_done: int) -> float:
         """What remains to be done of a cell, by the cost model."""
@@ -87,10 +88,19 @@ class Sizing:
     def _most_cells(self, group: Pack, cost: float, longest: float) -> int:
         if self.cells is not None:
             return self.cells
+        cells = len(group.cells)
+        stoppable = cells * LONGEST_TASK / self._task_seconds(group)
         if self.gpu:
-            return min(GPU_CELLS, math.ceil(len(group.cells) / self.slots))
-        task = sum(task_seconds(cell, self.dtype) for cell in group.cells)
-        return max(int(len(group.cells) * min(longest / cost, LONGEST_TASK / task)), 1)
+            fitting = GPU_BYTES / batch_bytes(group.cells[0], self.dtype)
+            return max(int(min(GPU_CELLS, math.ceil(cells / self.slots), fitting, stoppable)), 1)
+        return max(int(min(cells * longest / cost, stoppable)), 1)
+
+    def _task_seconds(self, pack: Pack) -> float:
+        """One task of all cells of a pack."""
+        one = pack.cells[0]  # what cells of a pack may differ in does not change what they cost
+        on_cpu = task_seconds(one, self.dtype)
+        each = DRAW_SECONDS + (on_cpu - DRAW_SECONDS) / GPU_CORES if self.gpu else on_cpu
+        return len(pack.cells) * each
 
 
 def _evenly(cells: Sequence[CellConfig], parts: int) -> list[Pack]:

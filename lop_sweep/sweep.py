@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lop_sweep import machine
+from lop_sweep.device import make_device
 from lop_sweep.errors import StoreError, SweepError, named
 from lop_sweep.lease import Lease, hold_lease
 from lop_sweep.options import Outcome, SweepOptions
@@ -42,6 +43,7 @@ def run_sweep(space: SearchSpace, out: str | Path, options: SweepOptions | None 
         options: how to run.
 
     Raises:
+        ConfigError: there is no such device as `options` ask for.
         SweepError: `out` holds a sweep of another dtype, or another process is at work on it; or the Ray cluster cannot
             be reached, or not all its nodes see `out`.
         StoreError: `out` cannot be read or written.
@@ -49,6 +51,8 @@ def run_sweep(space: SearchSpace, out: str | Path, options: SweepOptions | None 
     options = options or SweepOptions()
     start = time.monotonic()
     store, stop, progress = Store(out), Stop(), Progress(options.progress)
+    if options.address is None:
+        make_device(options.device)  # it must be on this machine then
 
     def activity() -> dict[str, Any]:
         return {"sweep": space.name, "cells": progress.cells, "done": round(progress.done, 2)}
@@ -58,7 +62,7 @@ def run_sweep(space: SearchSpace, out: str | Path, options: SweepOptions | None 
         if options.address and _missing(space, store, options, _finished(store, options.dtype)):
             # Before anything is written: the address may be wrong, or there may be no GPU.
             resources.enter_context(ray_session(options.address, options.cpus))
-            slots(options.device)
+            _sizing(options)
         store.create()
         lease = resources.enter_context(
             hold_lease(store.driver, activity, on_loss=lambda reason: stop.because(SweepError(reason)))
@@ -70,6 +74,7 @@ def run_sweep(space: SearchSpace, out: str | Path, options: SweepOptions | None 
             _check_checkpoints(store, options.dtype)
             resources.enter_context(ray_session(options.address, options.cpus))
             sizing = _sizing(options)
+            done = _finished(store, options.dtype)  # a worker of a driver that died may have come to its end meanwhile
         packs = _plan(space, store, options, done, sizing, progress)
         outcome: tuple[dict[str, str], str] = ({}, "")
         if packs:

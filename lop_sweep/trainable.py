@@ -39,7 +39,7 @@ class LopTrainable(tune.Trainable):
         pack: a dictionary that holds all of the above instead;
         dtype: "float64" (default) or "float32";
         device: "cpu" (default) or "cuda";
-        tasks_per_report: tasks a step (default 1);
+        tasks_per_report: tasks a step (default 1), in `pack` or beside it;
         store: path of the sweep directory that checkpoints and the finished pack are written to (default: none);
         checkpoint_every: seconds between two checkpoints there (default 60);
         keep_state: whether to keep the state after the last task there, for longer sequences (default False);
@@ -116,8 +116,10 @@ class LopTrainable(tune.Trainable):
 
         Tune does not try a trial again that fails here, so what goes wrong is raised by its first step.
         """
-        self.cleanup()
         try:
+            if self._failed_start is None:
+                self._run.checkpoint()
+                del self._run  # its memory, before the next pack takes as much
             self.setup(new_config)
         except Exception as error:
             self._failed_start = error

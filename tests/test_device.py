@@ -91,11 +91,13 @@ def test_a_state_taken_from_a_batch_is_a_copy(stable: list[CellConfig]) -> None:
 class FakeGraph:
     """A CUDA graph as far as copying in and out goes: replaying trains its own tensors again, into the same trace."""
 
-    recorded: tuple[Any, ...] = ()
     replays = 0
 
+    def __init__(self) -> None:
+        self.recorded: tuple[Any, ...] = ()
+
     def replay(self) -> None:
-        *arguments, recorded = FakeGraph.recorded
+        *arguments, recorded = self.recorded
         again = engine_train(*arguments)
         recorded.losses.copy_(again.losses)
         recorded.grad_norm.copy_(again.grad_norm)
@@ -111,21 +113,30 @@ def fake_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
         def wait_stream(self, other: object) -> None:
             pass
 
+    recording: list[FakeGraph] = []
+
     @contextlib.contextmanager
-    def block(_: object) -> Iterator[None]:
+    def stream(_: object) -> Iterator[None]:
         yield
+
+    @contextlib.contextmanager
+    def graph(one: FakeGraph) -> Iterator[None]:
+        recording.append(one)
+        yield
+        recording.clear()
 
     def train(*arguments: Any) -> engine.Trace:
         trace = engine_train(*arguments)
-        FakeGraph.recorded = (*arguments, trace)
+        for one in recording:
+            one.recorded = (*arguments, trace)
         return trace
 
     monkeypatch.setattr(FakeGraph, "replays", 0)
     monkeypatch.setattr(torch.cuda, "Stream", Stream)
     monkeypatch.setattr(torch.cuda, "current_stream", Stream)
-    monkeypatch.setattr(torch.cuda, "stream", block)
+    monkeypatch.setattr(torch.cuda, "stream", stream)
     monkeypatch.setattr(torch.cuda, "CUDAGraph", FakeGraph)
-    monkeypatch.setattr(torch.cuda, "graph", block)
+    monkeypatch.setattr(torch.cuda, "graph", graph)
     monkeypatch.setattr(cuda_graph.engine, "train", train)
 
 
@@ -160,15 +171,55 @@ def test_a_graph_is_recorded_without_training_and_replayed_on_what_it_is_given(s
     assert FakeGraph.replays == 3
 
 
-@pytest.mark.usefixtures("fake_cuda")
-def test_one_graph_serves_all_tasks_of_a_shape(small: CellConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def graphed(fake_cuda: None, monkeypatch: pytest.MonkeyPatch) -> TorchDevice:
+    """A torch device on the CPU that takes itself for a GPU where it trains."""
     device = TorchDevice(torch.device("cpu"))
-    monkeypatch.setattr(device, "_device", torch.device("cuda"))
-    parameters, *inputs = tensors(small, 1)
-    for steps in (4, 4, 7, 4):
-        device.train(parameters, *inputs, steps)
-    assert len(device._graphs) == 2
-    assert FakeGraph.replays == 4
+
+    def train(*arguments: Any) -> engine.Trace:
+        monkeypatch.setattr(device, "_device", torch.device("cuda"))
+        try:
+            return TorchDevice.train(device, *arguments)
+        finally:
+            monkeypatch.setattr(device, "_device", torch.device("cpu"))
+
+    monkeypatch.setattr(device, "train", train)
+    return device
+
+
+def test_one_graph_serves_all_tasks_of_a_shape_and_long_ones_are_split(
+    small: CellConfig, graphed: TorchDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lop_sweep.device.GRAPH_STEPS", 4)
+    for steps, seed in ((4, 1), (4, 2), (11, 3), (3, 4), (11, 5)):
+        ours, *inputs = tensors(small, seed)
+        expected, *_ = tensors(small, seed)
+        trace, wanted = graphed.train(ours, *inputs, steps), engine_train(expected, *inputs, steps)
+        torch.testing.assert_close(trace.losses, wanted.losses, rtol=1e-12, atol=0)
+        assert torch.equal(trace.grad_norm, wanted.grad_norm)
+        assert all(torch.equal(a, b) for a, b in zip(ours.weights, expected.weights, strict=True))
+    assert len(graphed._graphs) == 2
+    assert FakeGraph.replays == 2 + 3 + 1 + 3
+
+
+def test_graphs_of_shapes_that_are_gone_are_given_up(small: CellConfig, graphed: TorchDevice) -> None:
+    for steps in range(1, 8):
+        parameters, *inputs = tensors(small, steps)
+        graphed.train(parameters, *inputs, steps)
+    assert sorted(key[0] for key in graphed._graphs) == [4, 5, 6, 7]
+
+
+def test_a_whole_experiment_on_graphs(small: CellConfig, graphed: TorchDevice, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fresh networks of another length, and a cell that diverges."""
+    calm = small.replace(lr=0.02, fresh_steps=7)
+    pack = [calm, calm.replace(lr=1.7e308), calm.replace(seed=5)]
+    expected, expected_fresh = run(pack, "torch")
+    monkeypatch.setattr("lop_sweep.experiment.make_device", lambda name: graphed)
+    ours, fresh = run(pack, "torch")
+    for name in metrics.MEASURES:
+        np.testing.assert_allclose(ours[name], expected[name], rtol=1e-9)
+    np.testing.assert_allclose(fresh, expected_fresh, rtol=1e-9)
+    assert FakeGraph.replays == calm.tasks + calm.fresh_baseline
 
 
 def test_devices_that_are_not_there_are_refused(

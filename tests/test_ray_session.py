@@ -75,6 +75,9 @@ def test_trials_that_can_run_at_once_are_counted_and_a_missing_gpu_is_refused(mo
     assert ray_session.slots("cpu") == 6
     with pytest.raises(SweepError, match="device = 'cuda': Ray finds no GPU here; use cpu, or a cluster"):
         ray_session.slots("cuda")
-    monkeypatch.setattr("ray.cluster_resources", lambda: {"GPU": 2.0})
+    monkeypatch.setattr("ray.cluster_resources", lambda: {"GPU": 8.0, "CPU": 3.0})
+    assert ray_session.slots("cuda") == 3  # a trial takes a CPU too
+    monkeypatch.setattr("ray.cluster_resources", lambda: {"GPU": 2.0, "CPU": 64.0})
     assert ray_session.slots("cuda") == 2
+    monkeypatch.setattr("ray.cluster_resources", dict)
     assert ray_session.slots("cpu") == 1

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from lop_sweep import sizes
 from lop_sweep.config import CellConfig
-from lop_sweep.cost import seconds_left, step_seconds, task_seconds
+from lop_sweep.cost import batch_bytes, seconds_left, step_seconds, task_seconds
 from lop_sweep.pack import Pack
 from lop_sweep.pack_run import PackRun
 from lop_sweep.plan import describe_sizes, missing_packs, still_missing
@@ -120,7 +120,12 @@ def test_on_gpus_packs_are_large_and_serve_all_of_them(tmp_path: Path) -> None:
     made = plan(SearchSpace("s", many), Sizing(slots=2, gpu=True), tmp_path)
     assert {len(pack.cells) for pack in made} == {1000}
     assert len(plan(SearchSpace("s", many[:64]), Sizing(slots=4, gpu=True), tmp_path)) == 4
-    assert all(len(pack.cells) <= sizes.GPU_CELLS for pack in made)
+    large = plan(SearchSpace("s", cells(64, CellConfig(width=2000, depth=20))), Sizing(gpu=True), tmp_path)
+    assert all(batch_bytes(pack.cells[0], "float64") * len(pack.cells) <= sizes.GPU_BYTES for pack in large)
+    slow = CellConfig(steps=4000)
+    most = sizes.LONGEST_TASK * sizes.GPU_CORES / task_seconds(slow, "float64")
+    made = plan(SearchSpace("s", cells(1000, slow)), Sizing(gpu=True), tmp_path)
+    assert 1 < max(len(pack.cells) for pack in made) <= most < 1000
 
 
 def test_the_cost_of_a_cell_grows_with_what_it_does() -> None:
@@ -160,6 +165,47 @@ def test_a_second_round_keeps_the_packs_of_the_first(small: CellConfig, tmp_path
     assert [bool(assignment.starts) for assignment in second] == [False, True]  # what is begun takes less
     assert second[0].seconds > second[1].seconds
     assert still_missing(first, {cell.id for cell in space.cells}, store, sizing) == []
+
+
+def test_the_farthest_checkpoint_wins_whoever_took_it(small: CellConfig, tmp_path: Path) -> None:
+    """Packs may be joined, get farther, and be split again: their own checkpoints are then behind."""
+    store = Store(tmp_path / "out")
+    store.create()
+    space = SearchSpace("s", cells(4, small))
+    halves, whole = Sizing(cells=2), Sizing(cells=4)
+    for assignment in missing_packs(space, set(), store, halves):
+        run = PackRun(assignment.pack, store=store)
+        run.run_tasks(1)
+        run.checkpoint()
+    (joined,) = missing_packs(space, set(), store, whole)
+    together = PackRun(joined.pack, store=store, starts=joined.starts)
+    assert together.experiment.tasks_done == 1
+    together.run_tasks(2)
+    together.checkpoint()
+    for assignment in missing_packs(space, set(), store, halves):
+        again = PackRun(assignment.pack, store=store, starts=assignment.starts)
+        assert again.experiment.tasks_done == 3
+        again.run_tasks(1)
+        again.checkpoint()
+        retried = PackRun(assignment.pack, store=store, starts=assignment.starts)  # by Tune: as planned at first
+        assert retried.experiment.tasks_done == 4
+        assert not retried.note
+
+
+def test_a_failure_is_forgotten_when_its_cells_are_finished_or_have_failed_again(
+    small: CellConfig, tmp_path: Path
+) -> None:
+    store = Store(tmp_path / "out")
+    store.create()
+    three = cells(3, small)
+    for pack in (Pack(three), Pack(three[2:])):
+        store.failures.record(pack, "reason", "traceback", 1)
+    store.failures.forget({three[0].id})
+    assert len(store.failures.read()) == 2
+    store.failures.forget({three[0].id, three[1].id})
+    assert [failure.pack for failure in store.failures.read()] == [Pack(three[2:]).id]
+    store.failures.forget({cell.id for cell in three})
+    assert store.failures.read() == []
 
 
 def test_what_was_chosen_is_said_in_one_line(small: CellConfig, tmp_path: Path) -> None:

@@ -36,6 +36,23 @@ def at_work(out: Path) -> list[int]:
     return [sign.process.pid for sign in signs if sign.alive()]
 
 
+def test_packs_may_be_cut_anew_after_a_kill(undisturbed: tuple[Path, Path], tmp_path: Path) -> None:
+    """By the user, by other processors, or because less is left: checkpoints of other packs serve."""
+    space, expected = undisturbed
+    out = tmp_path / "out"
+    process = start_sweep(space, out, *OPTIONS, "--pack", "5")
+    try:
+        wait_until(lambda: Store(out).unfinished.checkpoints() if out.exists() else False, process)
+    finally:
+        end_process(process.pid)
+        process.communicate(timeout=60)
+    result = sweep(space, out, *OPTIONS, "--pack", "3", "--cpus", "1")
+    assert result.returncode == 0, result.stderr
+    assert_same_results(out, expected, same_packs=False)
+    assert not list((out / "running").iterdir())
+    assert not audit(Store(out)).findings
+
+
 def disturb_and_finish(
     space: Path, out: Path, rng: random.Random, kills: list[str], env: dict[str, str] | None = None
 ) -> None:
