@@ -150,7 +150,8 @@ def _draw_panel(axes: Axes, panel: Panel, shown: MapValue, norm: Normalize, acro
             red, green, blue, _ = shown.colour_map()(norm(within[point]))
             ink = "black" if 0.3 * red + 0.6 * green + 0.1 * blue > 0.5 else "white"
             across_at, up_at = float(across.positions[column]), float(up.positions[row])
-            axes.text(across_at, up_at, text, fontsize=6.5, ha="center", va="center", color=ink)
+            # Within its axes, so that laying out need not measure it: there may be hundreds.
+            axes.text(across_at, up_at, text, fontsize=6.5, ha="center", va="center", color=ink, in_layout=False)
     rotation = 45 if len(across.values) > 5 else 0
     axes.set_xticks(across.positions, [f"{tick:g}" for tick in across.values], rotation=rotation, fontsize="small")
     axes.set_yticks(up.positions, [f"{tick:g}" for tick in up.values], fontsize="small")
