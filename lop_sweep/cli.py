@@ -188,7 +188,10 @@ def _compact(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    """Run one cell: the script's CSV, summary and plots into --out, the summary as JSON on standard output."""
+    """Run one cell: the script's CSV, summary and plots into --out, the summary as JSON on standard output.
+
+    How it was computed (device, BLAS and its kernels, versions) is written to numerics.json beside them.
+    """
     from tqdm import tqdm
 
     from analysis.script_plots import save_script_plots
@@ -202,6 +205,7 @@ def _run(options: argparse.Namespace) -> int:
         raise ConfigError(
             f"a network of {config.depth} x {config.width} units cannot be made: {one_line(error)}"
         ) from error
+    how = {"engine": options.engine, "dtype": options.dtype, "device": experiment.device}
     out = writable_folder(options.out)
     bar = tqdm(range(config.tasks), unit=" tasks", disable=True if options.no_progress else None)
     results = results_frame([experiment.run_task() for _ in bar])
@@ -209,6 +213,7 @@ def _run(options: argparse.Namespace) -> int:
     with writing(out):
         results.to_csv(out / "lop_fixed_regime_results.csv", index=False)
         (out / "summary.json").write_text(summary + "\n")
+        (out / "numerics.json").write_text(json.dumps({**how, **machine.describe_numerics()}, indent=2) + "\n")
         save_script_plots(results, out)
     print(summary)
     return 0

@@ -19,6 +19,8 @@ from lop_sweep.tasks import Task, draw_task
 class ReferenceExperiment:
     """One cell's task sequence. `run_task` `config.tasks` times, then `run_fresh_baseline` once."""
 
+    device = "cpu"
+
     def __init__(self, config: CellConfig) -> None:
         self.config = config
         self.diverged = False

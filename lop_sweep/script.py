@@ -26,6 +26,11 @@ _LAYERED = {"eff_rank": "effective_rank", "dup_frac": "duplicate_fraction"}
 class CellExperiment(Protocol):
     """What both engines offer for one cell."""
 
+    @property
+    def device(self) -> str:
+        """What the numbers are computed on."""
+        ...
+
     def run_task(self) -> TaskMeasures:
         """Train on the next task and measure."""
         ...

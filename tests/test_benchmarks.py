@@ -24,6 +24,7 @@ def table(markdown: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
 
 
+@pytest.mark.long
 def test_the_engine_is_compared_with_the_same_work() -> None:
     rows = table(run(BENCHMARKS / "engine_speed.py", "--rounds", 1, "--seconds", 0.02, "--depth", 2, "--width", 8))
     assert [row[:3] for row in rows] == [["2", "8", "float64"], ["2", "8", "float32"]]

@@ -25,7 +25,14 @@ def test_run_writes_the_scripts_files_and_prints_only_the_summary(tmp_path: Path
     result = run("run", *TINY, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     out = tmp_path / "out"
-    assert {path.name for path in out.iterdir()} == {"lop_fixed_regime_results.csv", "summary.json"} | PLOTS
+    assert {path.name for path in out.iterdir()} == {
+        "lop_fixed_regime_results.csv",
+        "summary.json",
+        "numerics.json",
+    } | PLOTS
+    numerics = json.loads((out / "numerics.json").read_text())
+    assert (numerics["engine"], numerics["dtype"], numerics["device"]) == ("fast", "float64", "cpu")
+    assert "1 thread" in numerics["blas"]
     assert json.loads(result.stdout) == json.loads((out / "summary.json").read_text())
     assert list(pd.read_csv(out / "lop_fixed_regime_results.csv").columns) == [
         "task", "min_CE", "final_CE", "sat", "grad_norm", "eff_rank_L0", "eff_rank_L1", "dup_frac_L0", "dup_frac_L1",
