@@ -5,16 +5,21 @@ DEMO ?= demo
 
 export RAY_USAGE_STATS_ENABLED ?= 0
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench browser clean
 
 demo: $(VENV)/.installed  ## run a real sweep and draw its map
 	$(VENV)/bin/lop-sweep sweep demo --out $(DEMO)
 	$(VENV)/bin/lop-analysis map $(DEMO) --x lr --y depth --out $(DEMO)/map.png
 	$(VENV)/bin/lop-analysis curves $(DEMO) --where depth=8 --where lr=0.1,0.8 --out $(DEMO)/curves.png
-	@echo "The map: $(DEMO)/map.png   The curves: $(DEMO)/curves.png   The results: $(DEMO)/tasks, $(DEMO)/cells"
+	$(VENV)/bin/lop-analysis report $(DEMO) --out $(DEMO)/report.html
+	@echo "The map: $(DEMO)/map.png   The curves: $(DEMO)/curves.png   A page to explore: $(DEMO)/report.html"
+	@echo "The results: $(DEMO)/tasks, $(DEMO)/cells"
 
-test: $(VENV)/.installed  ## run all tests
+test: $(VENV)/.installed browser  ## run all tests
 	$(VENV)/bin/python -m pytest
+
+browser: $(VENV)/.installed  ## a Chromium for the report's tests: the system's, else the distribution's, else Playwright's own
+	@PATH="$(abspath $(VENV))/bin:$$PATH" sh .ci/browser
 
 lint: $(VENV)/.installed  ## style and types
 	$(VENV)/bin/ruff check .

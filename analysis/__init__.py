@@ -10,7 +10,8 @@ from __future__ import annotations
 from analysis.curves import draw_curves
 from analysis.load import load_cells, load_layers, load_requested, load_tasks, select
 from analysis.maps import draw_map
-from analysis.scores import Rule, score_cells
+from analysis.rule import Rule
+from analysis.scoring import score_cells, score_sweep
 
 __all__ = [
     "Rule",
@@ -21,5 +22,6 @@ __all__ = [
     "load_requested",
     "load_tasks",
     "score_cells",
+    "score_sweep",
     "select",
 ]

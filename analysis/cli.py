@@ -1,4 +1,4 @@
-"""The command `lop-analysis`: scores, maps and curves from a sweep directory."""
+"""The command `lop-analysis`: scores, maps, curves and a report from a sweep directory."""
 
 from __future__ import annotations
 
@@ -9,21 +9,26 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 import lop_sweep
 from analysis.curves import draw_curves
-from analysis.load import load_cells, load_requested, load_tasks, parse_where, select
+from analysis.difference import draw_difference
+from analysis.figures import ENDINGS, check_ending, how_made, save_figure
+from analysis.layers import draw_layers
+from analysis.load import Where, load_cells, load_requested, load_tasks, open_store, parse_where, select
 from analysis.maps import draw_map
-from analysis.scores import Rule, score_cells
-from analysis.values import VALUES, map_value
+from analysis.options import add_rule, rule_of
+from analysis.scoring import score_sweep
+from analysis.script_plots import save_script_plots
+from analysis.sequences import blocks_of, stream_blocks
+from analysis.symptoms import symptom_table
+from analysis.values import CATEGORIES, EFFECTS, VALUES, map_value
 from lop_sweep.arguments import OneLineParser, run_command
 from lop_sweep.errors import AnalysisError, named
 from lop_sweep.files import writing
-from lop_sweep.metrics import MEASURES
-from lop_sweep.store import Store
+from lop_sweep.metrics import LAYERED, MEASURES
+from lop_sweep.script import script_frame
 
-_FIGURE_ENDINGS = (".png", ".pdf", ".svg")
 _TABLE_ENDINGS = (".csv", ".parquet")
 
 
@@ -34,107 +39,198 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    rule = Rule()
-    common = OneLineParser(add_help=False)
-    common.add_argument("dir", metavar="DIR", help="a sweep directory")
-    common.add_argument(
+    where = OneLineParser(add_help=False)
+    where.add_argument(
         "--where", action="append", default=[], metavar="FIELD=VALUE", help="only these cells; may be repeated"
     )
+    one = OneLineParser(add_help=False)
+    one.add_argument("dir", metavar="DIR", help="a sweep directory")
     judged = OneLineParser(add_help=False)
-    judged.add_argument("--last", type=int, metavar="N", help="tasks that count as late (default: the last quarter)")
-    judged.add_argument(
-        "--margin", type=float, default=rule.margin, metavar="X", help=f"nats (default {rule.margin:g})"
-    )
-    judged.add_argument(
-        "--factor", type=float, default=rule.factor, metavar="X", help=f"a ratio (default {rule.factor:g})"
+    add_rule(judged)
+    drawn = OneLineParser(add_help=False)
+    drawn.add_argument("--x", required=True, metavar="FIELD", help="the horizontal axis, lr for example")
+    drawn.add_argument("--y", required=True, metavar="FIELD", help="the vertical axis, depth for example")
+    drawn.add_argument(
+        "--width", type=float, metavar="INCHES", help="for print: 3.4 for a paper's column, 7 for its page"
     )
 
     parser = OneLineParser(prog="lop-analysis", description="Loss-of-plasticity analysis of a sweep directory.")
     parser.add_argument("--version", action="version", version=lop_sweep.__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    maps = commands.add_parser("map", parents=[common, judged], help="a score over two axes", description=_map.__doc__)
-    maps.add_argument("--x", required=True, metavar="FIELD", help="the horizontal axis, lr for example")
-    maps.add_argument("--y", required=True, metavar="FIELD", help="the vertical axis, depth for example")
-    maps.add_argument("--value", default="excess", metavar="SCORE", help=f"one of {named(VALUES)} (default excess)")
-    maps.add_argument("--out", default="map.png", metavar="FILE", help="a .png, .pdf or .svg file (default map.png)")
-    maps.set_defaults(run=_map)
-
-    curves = commands.add_parser("curves", parents=[common], help="measures task by task", description=_curves.__doc__)
-    curves.add_argument(
-        "--out", default="curves.png", metavar="FILE", help="a .png, .pdf or .svg file (default curves.png)"
+    maps = commands.add_parser(
+        "map", parents=[one, where, judged, drawn], help="a score over two axes", description=_map.__doc__
     )
-    curves.set_defaults(run=_curves)
+    maps.add_argument(
+        "--value", default="excess", metavar="SCORE[,SCORE]",
+        help=f"one of {named([*VALUES, *CATEGORIES])} (default excess); several stand side by side; "
+        f"'causes' stands for {named(EFFECTS)}",
+    )  # fmt: skip
+    _add_out(maps, _map, "map.png")
 
-    scores = commands.add_parser("scores", parents=[common, judged], help="a row per cell", description=_scores.__doc__)
-    scores.add_argument("--out", required=True, metavar="FILE", help="a .csv or .parquet file")
-    scores.set_defaults(run=_scores)
+    difference = commands.add_parser(
+        "difference", parents=[where, judged, drawn], help="what changes between two sweeps",
+        description=_difference.__doc__,
+    )  # fmt: skip
+    difference.add_argument("dir", metavar="FIRST", help="a sweep directory")
+    difference.add_argument("second", metavar="SECOND", help="another one")
+    difference.add_argument(
+        "--value", default="excess", metavar="SCORE", help=f"one of {named(VALUES)} (default excess)"
+    )
+    _add_out(difference, _difference, "difference.png")
+
+    curves = commands.add_parser(
+        "curves", parents=[one, where], help="measures task by task", description=_curves.__doc__
+    )
+    _add_out(curves, _curves, "curves.png")
+    layers = commands.add_parser("layers", parents=[one, where], help="task x layer", description=_layers.__doc__)
+    _add_out(layers, _layers, "layers.png")
+
+    plots = commands.add_parser("plots", parents=[one], help="the script's six plots", description=_plots.__doc__)
+    plots.add_argument("--cell", required=True, metavar="ID", help="a cell's id, or how it begins")
+    plots.add_argument("--out", required=True, metavar="FOLDER", help="where the six files go")
+    plots.set_defaults(run=_plots)
+
+    scores = commands.add_parser(
+        "scores", parents=[one, where, judged], help="a row per cell", description=_scores.__doc__
+    )
+    _add_out(scores, _scores, None, "a .csv or .parquet file")
+    symptoms = commands.add_parser(
+        "symptoms", parents=[one, where, judged], help="how often they come with a loss", description=_symptoms.__doc__
+    )
+    symptoms.add_argument("--by", action="append", default=[], metavar="FIELD", help="divide the cells by this field")
+    _add_out(symptoms, _symptoms, None, "a .csv or .parquet file")
+
+    report = commands.add_parser(
+        "report", parents=[one, where, judged], help="a page to explore", description=_report.__doc__
+    )
+    _add_out(report, _report, "report.html", "an .html file")
     return parser
 
 
+def _add_out(
+    parser: argparse.ArgumentParser, run: object, default: str | None, what: str = "a .png, .pdf or .svg file"
+) -> None:
+    note = f"{what} (default {default})" if default else what
+    parser.add_argument("--out", required=default is None, default=default, metavar="FILE", help=note)
+    parser.set_defaults(run=run)
+
+
 def _map(options: argparse.Namespace) -> int:
-    """Draw a score over two axes: seeds averaged, other axes as panels."""
-    _check_ending(options.out, _FIGURE_ENDINGS)
+    """Draw scores over two axes: seeds summarised, other axes as panels."""
+    check_ending(options.out, ENDINGS)
+    values = list(EFFECTS) if options.value == "causes" else options.value.split(",")
+    for value in values:
+        map_value(value)
+    rule, where = rule_of(options), parse_where(options.where)
+    scored = score_sweep(options.dir, where, rule)
+    requested = select(load_requested(options.dir), where, required=False)
+    figure = draw_map(scored, options.x, options.y, values, rule, _title(options.dir), requested, width=_width(options))
+    save_figure(figure, options.out, how_made(options.dir, scored, rule, where))
+    return _written(options.out)
+
+
+def _difference(options: argparse.Namespace) -> int:
+    """Draw a score of the second sweep minus that of the first, with what is sure to differ marked."""
+    check_ending(options.out, ENDINGS)
     map_value(options.value)
-    rule = _rule(options)
-    scored = _scored(options, rule)
-    requested = select(load_requested(options.dir), parse_where(options.where), required=False)
-    figure = draw_map(scored, options.x, options.y, options.value, rule, _title(options.dir), requested)
-    return _save(figure, options)
+    rule, where = rule_of(options), parse_where(options.where)
+    first, second = (score_sweep(folder, where, rule) for folder in (options.dir, options.second))
+    names = Path(options.dir).resolve().name, Path(options.second).resolve().name
+    figure = draw_difference(first, second, options.x, options.y, options.value, rule, names, width=_width(options))
+    made = {name: how_made(folder, scored, rule, where)
+            for name, folder, scored in zip(("first", "second"), (options.dir, options.second), (first, second),
+                                            strict=True)}  # fmt: skip
+    save_figure(figure, options.out, made)
+    return _written(options.out)
 
 
 def _curves(options: argparse.Namespace) -> int:
     """Draw every measure against the task number, with the spread over seeds."""
-    _check_ending(options.out, _FIGURE_ENDINGS)
-    return _save(draw_curves(*_load(options)), options)
+    check_ending(options.out, ENDINGS)
+    cells, where = _cells(options)
+    tasks = load_tasks(options.dir, ["cell", "task", *MEASURES], where=where)
+    save_figure(draw_curves(cells, tasks), options.out, how_made(options.dir, cells, where=where))
+    return _written(options.out)
+
+
+def _layers(options: argparse.Namespace) -> int:
+    """Draw effective rank and duplicate features of each layer against the task number, mean over seeds."""
+    check_ending(options.out, ENDINGS)
+    cells, where = _cells(options)
+    figure = draw_layers(stream_blocks(options.dir, where, LAYERED))
+    save_figure(figure, options.out, how_made(options.dir, cells, where=where))
+    return _written(options.out)
+
+
+def _plots(options: argparse.Namespace) -> int:
+    """Draw the six plots of the single-file script for one cell."""
+    cells = load_cells(options.dir)
+    chosen = cells[cells["cell"].str.startswith(options.cell)]
+    if len(chosen) != 1:
+        raise AnalysisError(
+            f"--cell {options.cell!r}: is how the ids of {len(chosen)} finished cells begin, not of one"
+        )
+    (block,) = blocks_of(chosen, options.dir)
+    folder = Path(options.out)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        paths = save_script_plots(script_frame({name: values[0] for name, values in block.measures.items()}), folder)
+    return _written(named(map(str, paths)))
 
 
 def _scores(options: argparse.Namespace) -> int:
     """Write one row of scores per cell."""
-    _check_ending(options.out, _TABLE_ENDINGS)
-    scored = _scored(options, _rule(options))
-    with writing(Path(options.out)):
-        if options.out.endswith(".csv"):
-            scored.to_csv(options.out, index=False)
-        else:
-            scored.to_parquet(options.out, index=False)
-    print(f"{len(scored):,} cells -> {options.out}", file=sys.stderr)
-    return 0
+    check_ending(options.out, _TABLE_ENDINGS)
+    scored = score_sweep(options.dir, parse_where(options.where), rule_of(options))
+    return _write_table(scored, options.out, "cells")
 
 
-def _rule(options: argparse.Namespace) -> Rule:
-    return Rule(last=options.last, margin=options.margin, factor=options.factor)
+def _symptoms(options: argparse.Namespace) -> int:
+    """Write how many of the cells that lost plasticity, and of those that kept it, have each symptom."""
+    check_ending(options.out, _TABLE_ENDINGS)
+    scored = score_sweep(options.dir, parse_where(options.where), rule_of(options))
+    return _write_table(symptom_table(scored, options.by), options.out, "rows")
 
 
-def _load(options: argparse.Namespace, rule: Rule | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Cells and their tasks; with a rule only the late ones."""
+def _report(options: argparse.Namespace) -> int:
+    """Write one page that shows the sweep in a browser, offline: maps to choose, cells to look into."""
+    from analysis.report import write_report
+
+    check_ending(options.out, (".html",))
+    write_report(options.dir, options.out, rule_of(options), parse_where(options.where))
+    return _written(options.out)
+
+
+def _cells(options: argparse.Namespace) -> tuple[pd.DataFrame, Where]:
     where = parse_where(options.where)
-    cells = select(load_cells(options.dir), where)
-    tasks = load_tasks(options.dir, ["cell", "task", *MEASURES], window=rule.window if rule else None)
-    return cells, tasks[tasks["cell"].isin(cells["cell"])]
+    return select(load_cells(options.dir), where), where
 
 
-def _scored(options: argparse.Namespace, rule: Rule) -> pd.DataFrame:
-    return score_cells(*_load(options, rule), rule)
+def _width(options: argparse.Namespace) -> float | None:
+    width: float | None = options.width
+    if width is not None and not 2 <= width <= 60:
+        raise AnalysisError(f"--width {width:g}: must be from 2 to 60 inches; a paper's column has 3.4")
+    return width
 
 
 def _title(directory: str) -> str:
-    sweep = Store(directory).read_sweep()
+    sweep = open_store(directory).read_sweep()
     return f"Loss of plasticity: {sweep['space']}" if sweep else ""
 
 
-def _check_ending(path: str, endings: Sequence[str]) -> None:
-    if not path.endswith(tuple(endings)):
-        raise AnalysisError(f"--out {path!r}: must end with {' or '.join(endings)}")
+def _write_table(frame: pd.DataFrame, out: str, what: str) -> int:
+    with writing(Path(out)):
+        if out.endswith(".csv"):
+            frame.to_csv(out, index=False)
+        else:
+            frame.to_parquet(out, index=False)
+    print(f"{len(frame):,} {what} -> {out}", file=sys.stderr)
+    return 0
 
 
-def _save(figure: Figure, options: argparse.Namespace) -> int:
-    path = Path(options.out)
-    figure.draw_without_rendering()  # lays it out, once: what follows would do it twice
-    figure.set_layout_engine("none")
-    with writing(path):
-        figure.savefig(path, dpi=150, bbox_inches="tight")
-    print(f"-> {path}", file=sys.stderr)
+def _written(out: str) -> int:
+    print(f"-> {out}", file=sys.stderr)
     return 0
 
 

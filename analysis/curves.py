@@ -15,6 +15,8 @@ from lop_sweep.metrics import LAYERED, MEASURES
 from lop_sweep.schema import DIVERGED
 
 MAX_CURVES = 8
+MANY = 8
+"""Seeds from which on a band leaves out the outermost ones."""
 
 _LABELS = {
     "min_ce": "smallest CE of the task (nats)",
@@ -31,9 +33,10 @@ _FLOOR = 1e-6
 def draw_curves(cells: pd.DataFrame, tasks: pd.DataFrame, title: str = "") -> Figure:
     """Draw all measures against the task number, one curve a configuration.
 
-    A curve is the median over seeds, its band reaches from the smallest to the largest seed. Dashed lines in the
-    panel of the final CE are the fresh baseline's mean. Tasks at which any seed of a configuration has diverged are
-    left out. Logarithmic axes end at `_FLOOR` below, and say so.
+    A curve is the median over seeds. Its band reaches from the smallest to the largest seed, with `MANY` seeds or more
+    from the 10th to the 90th percentile. In the panel of the final CE the fresh baseline's mean is dashed, in a band
+    that holds the middle half of all fresh networks. Tasks at which any seed of a configuration has diverged are left
+    out. Logarithmic axes end at `_FLOOR` below, and say so.
 
     Args:
         cells: from `analysis.load.load_cells`, already narrowed down with `analysis.load.select`.
@@ -52,16 +55,15 @@ def draw_curves(cells: pd.DataFrame, tasks: pd.DataFrame, title: str = "") -> Fi
             f"{len(groups)} configurations, at most {MAX_CURVES} are drawn: "
             f"fix more of {named(fields)} with --where FIELD=VALUE"
         )
+    percentiles = min(len(group) for _, group in groups) >= MANY
     figure = Figure(figsize=(10, 7.5), layout="constrained")
     panels: dict[str, Axes] = dict(zip(MEASURES, figure.subplots(3, 2, sharex=True).flat, strict=True))
     for index, (key, group) in enumerate(groups):
         name = named(f"{field} = {part:g}" for field, part in zip(fields, key, strict=True)) or "all cells"
         rows = tasks[tasks["cell"].isin(group["cell"])]
         for measure, axes in panels.items():
-            _draw_band(axes, _wide(rows, measure), f"C{index}", name)
-        fresh = group["fresh_mean_ce"].mean()
-        if np.isfinite(fresh):
-            panels["final_ce"].axhline(fresh, color=f"C{index}", ls="--", lw=1)
+            _draw_band(axes, _wide(rows, measure), f"C{index}", name, percentiles)
+        _draw_baseline(panels["final_ce"], group, f"C{index}")
     for measure, axes in panels.items():
         axes.set_ylabel(_LABELS[measure], fontsize="small")
         axes.grid(alpha=0.3)
@@ -74,14 +76,14 @@ def draw_curves(cells: pd.DataFrame, tasks: pd.DataFrame, title: str = "") -> Fi
     for axes in list(panels.values())[-2:]:
         axes.set_xlabel("task")
     seeds = [len(group) for _, group in groups]
-    spread = f"median and range over {seed_count(seeds)} seeds" if max(seeds) > 1 else "one seed"
+    band = "10th to 90th percentile" if percentiles else "range"
+    spread = f"median and {band} over {seed_count(seeds)} seeds" if max(seeds) > 1 else "one seed"
     gaps = "; gaps: a seed has diverged" if (cells["status"] == DIVERGED).any() else ""
     handles: list[Any] = panels["min_ce"].get_lines()
     if len(groups) > 1:
         figure.legend(handles=handles, loc="outside lower center", ncols=min(len(groups), 4), fontsize="small")
-    figure.suptitle(
-        f"{title or shared_configuration(cells)}\n{spread}; dashed: mean of fresh networks{gaps}", fontsize="medium"
-    )
+    dashed = "dashed: mean of fresh networks, in a band of their middle half"
+    figure.suptitle(f"{title or shared_configuration(cells)}\n{spread}; {dashed}{gaps}", fontsize="medium")
     return figure
 
 
@@ -91,9 +93,19 @@ def _wide(rows: pd.DataFrame, measure: str) -> pd.DataFrame:
     return rows.assign(value=values).pivot(index="task", columns="cell", values="value")
 
 
-def _draw_band(axes: Axes, wide: pd.DataFrame, colour: str, name: str) -> None:
+def _draw_band(axes: Axes, wide: pd.DataFrame, colour: str, name: str, percentiles: bool) -> None:
     wide = wide.dropna()
     marker = "o" if len(wide) == 1 else None
     axes.plot(wide.index, wide.median(axis=1), color=colour, lw=1.3, marker=marker, ms=4, label=name)
     if wide.shape[1] > 1:
-        axes.fill_between(wide.index, wide.min(axis=1), wide.max(axis=1), color=colour, alpha=0.2, lw=0)
+        low, high = (0.1, 0.9) if percentiles else (0.0, 1.0)
+        ends = wide.quantile(low, axis=1), wide.quantile(high, axis=1)
+        axes.fill_between(wide.index, *ends, color=colour, alpha=0.2, lw=0)
+
+
+def _draw_baseline(axes: Axes, group: pd.DataFrame, colour: str) -> None:
+    mean = group["fresh_mean_ce"].mean()
+    if not np.isfinite(mean):
+        return
+    axes.axhline(mean, color=colour, ls="--", lw=1)
+    axes.axhspan(*np.quantile(np.concatenate(group["fresh_ce"].to_list()), [0.25, 0.75]), color=colour, alpha=0.1, lw=0)

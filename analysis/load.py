@@ -6,13 +6,14 @@ checkpoints, and are read on request.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from lop_sweep.config import FIELDS
 from lop_sweep.errors import AnalysisError, named
@@ -20,9 +21,21 @@ from lop_sweep.metrics import LAYERED
 from lop_sweep.plan import requested_cells
 from lop_sweep.schema import TASKS, cells_table, tasks_table
 from lop_sweep.store import Store
+from lop_sweep.stream import stream_tasks
 
 Where = Mapping[str, Sequence[Any]]
 """Conditions: field name to the values that it may have."""
+
+
+def open_store(directory: str | Path) -> Store:
+    """The store of a sweep directory.
+
+    Raises:
+        StoreError: it is not one.
+    """
+    store = Store(directory)
+    store.check()
+    return store
 
 
 def load_cells(directory: str | Path, unfinished: bool = False) -> pd.DataFrame:
@@ -38,7 +51,7 @@ def load_cells(directory: str | Path, unfinished: bool = False) -> pd.DataFrame:
     Raises:
         StoreError: it is not one, or a file in it is damaged.
     """
-    store = _store(directory)
+    store = open_store(directory)
     # First what is unfinished: a pack that is finished between the two looks is then seen twice, not never.
     so_far = [cells_table(state.result()) for state in store.unfinished.so_far()] if unfinished else []
     table = pa.concat_tables([store.read_cells(), *so_far])
@@ -51,7 +64,7 @@ def load_requested(directory: str | Path) -> pd.DataFrame:
     Raises:
         StoreError: `directory` is not a sweep directory, or its `sweep.json` is damaged.
     """
-    cells = requested_cells(_store(directory).read_sweep() or {})
+    cells = requested_cells(open_store(directory).read_sweep() or {})
     return pd.DataFrame([{"cell": cell.id, **cell.model_dump()} for cell in cells])
 
 
@@ -59,55 +72,62 @@ def load_tasks(
     directory: str | Path,
     columns: Sequence[str] | None = None,
     unfinished: bool = False,
-    window: Callable[[np.ndarray], np.ndarray] | None = None,
+    where: Where | None = None,
 ) -> pd.DataFrame:
     """One row per finished cell and task: the columns of `lop_sweep.schema.TASKS`.
 
-    The measures of each layer are lists; `load_layers` gives them in long form.
+    The measures of each layer are lists; `load_layers` gives them in long form. All rows are in memory at once, several
+    kB a cell and a hundred tasks: leave out columns and cells, or take `analysis.sequences.stream_blocks`.
 
     Args:
         directory: a sweep directory.
         columns: which columns; None for all.
+        where: conditions on the cells, see `select`; None for all.
         unfinished: whether to add the rows so far of unfinished packs, from their checkpoints. A last column,
             `finished`, then says which rows are of finished cells.
-        window: from lengths of sequences to how many of their last tasks are wanted, like `Rule.window`; None for all.
 
     Raises:
         StoreError: it is not a sweep directory, or a file in it is damaged.
-        AnalysisError: a column does not exist.
+        AnalysisError: a column does not exist, or a condition cannot be met.
     """
-    store = _store(directory)
+    store = open_store(directory)
     unknown = [column for column in columns or () if column not in TASKS.names]
     if unknown:
         raise AnalysisError(f"no such column of tasks: {named(unknown)}; there are {named(TASKS.names)}")
     keys = ["cell", "task"]
     wanted = list(columns) if columns is not None else TASKS.names
-    needed = list(dict.fromkeys([*keys, *wanted, *(["tasks"] if window else [])]))
+    needed = list(dict.fromkeys([*keys, *wanted]))
     so_far = [tasks_table(state.result()).select(needed) for state in store.unfinished.so_far()] if unfinished else []
-    frame = _last(store.read_tasks(needed), window).to_pandas().drop_duplicates(keys, ignore_index=True)
+    cells = select(load_cells(directory, unfinished), where or {})
+    tables = list(stream_tasks(store, needed, cells["pack"].unique()))
+    frame = _rows(tables, needed, cells)
     if not unfinished:
         return frame[wanted]
-    more = _last(pa.concat_tables([TASKS.empty_table().select(needed), *so_far]), window).to_pandas()
-    more = more[~more["cell"].isin(set(frame["cell"]))].drop_duplicates(keys)
+    more = _rows(so_far, needed, cells)
+    more = more[~more["cell"].isin(set(frame["cell"]))]
     both = pd.concat([frame.assign(finished=True), more.assign(finished=False)], ignore_index=True)
     return both[[*wanted, "finished"]]
 
 
-def _last(table: pa.Table, window: Callable[[np.ndarray], np.ndarray] | None) -> pa.Table:
-    """The rows of the last tasks, before they become Python objects: lists of layers are dear."""
-    if window is None:
-        return table
-    tasks = table["tasks"].to_numpy()
-    return table.filter(pa.array(table["task"].to_numpy() > tasks - window(tasks)))
+def _rows(tables: Sequence[pa.Table], columns: Sequence[str], cells: pd.DataFrame) -> pd.DataFrame:
+    """The rows of these cells, each once."""
+    wanted = pa.array(cells["cell"], pa.string())
+    tables = [table.filter(pc.is_in(table["cell"], value_set=wanted)) for table in tables]
+    whole = pa.concat_tables([pa.schema([TASKS.field(name) for name in columns]).empty_table(), *tables])
+    return whole.to_pandas().drop_duplicates(["cell", "task"], ignore_index=True)
 
 
-def load_layers(directory: str | Path) -> pd.DataFrame:
+def load_layers(directory: str | Path, where: Where | None = None) -> pd.DataFrame:
     """One row per finished cell, task and hidden layer: `cell`, `task`, `layer` (from 0) and the layered measures.
+
+    Args:
+        directory: a sweep directory.
+        where: conditions on the cells, see `select`; None for all.
 
     Raises:
         StoreError: `directory` is not a sweep directory, or a file in it is damaged.
     """
-    tasks = load_tasks(directory, ["cell", "task", *LAYERED])
+    tasks = load_tasks(directory, ["cell", "task", *LAYERED], where=where)
     depths = tasks[LAYERED[0]].map(len).to_numpy(dtype=np.int64)
     rows = np.repeat(np.arange(len(tasks)), depths)
     first = np.repeat(np.cumsum(depths) - depths, depths)
@@ -184,9 +204,3 @@ def parse_where(conditions: Sequence[str]) -> dict[str, list[float]]:
         if not equals:
             raise AnalysisError(f"{condition!r} is no condition; write FIELD=VALUE or FIELD=VALUE,VALUE, like depth=5")
     return where
-
-
-def _store(directory: str | Path) -> Store:
-    store = Store(directory)
-    store.check()
-    return store

@@ -1,13 +1,16 @@
-"""The numbers behind a map: scored cells arranged on the grid of two axes, panel by panel, averaged over seeds."""
+"""The numbers behind a map: scored cells arranged on the grid of two axes, panel by panel, summarised over seeds."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from analysis.load import varying_fields
+from analysis.uncertainty import bootstrap, wilson
+from analysis.values import CategoryValue, MapValue
 from lop_sweep.config import FIELDS
 from lop_sweep.errors import AnalysisError, named
 
@@ -21,34 +24,62 @@ class Panel:
     """One panel of a map; all arrays have shape (values of y, values of x).
 
     Attributes:
-        name: the values of the other fields that vary, "delta = 2.8"; empty if there are none.
-        values: mean of the score over the cells for which it is defined; NaN where there are none.
-        defined: for how many cells it is.
+        key: the other fields that vary, and their values here.
         cells: how many cells have been computed.
         judged: for how many of them it can be said whether plasticity is lost.
         lost: how many of those have lost it.
+        values: the score's mean or median over the cells for which it is defined; NaN where there are none.
+        defined: for how many cells it is.
+        low, high: 95% interval of `values`: Wilson's of a share, else bootstrapped; NaN for a single cell.
+        names: the most common name of a category; "" where no cell has been computed.
+        named: how many cells have it, of `defined`.
+        lead: median lead of the cells of that name, tasks; NaN where there is none.
+        marked: points that are sure to differ from 0, of a difference.
     """
 
-    name: str
-    values: np.ndarray
-    defined: np.ndarray
+    key: Mapping[str, float]
     cells: np.ndarray
     judged: np.ndarray
     lost: np.ndarray
+    values: np.ndarray
+    defined: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    names: np.ndarray
+    named: np.ndarray
+    lead: np.ndarray
+    marked: np.ndarray | None = None
+
+    @property
+    def title(self) -> str:
+        """The values of the other fields, "delta = 2.8"; empty if there are none."""
+        return named(f"{field} = {part:g}" for field, part in self.key.items())
+
+    @property
+    def share(self) -> np.ndarray:
+        """Share of the judged cells that have lost plasticity; NaN where there are none."""
+        with np.errstate(invalid="ignore"):
+            return self.lost / np.where(self.judged > 0, self.judged, np.nan)
 
 
 def arrange(
-    scored: pd.DataFrame, column: str, x: str, y: str, requested: pd.DataFrame | None = None
+    scored: pd.DataFrame,
+    value: MapValue | CategoryValue,
+    x: str,
+    y: str,
+    requested: pd.DataFrame | None = None,
+    rng: np.random.Generator | None = None,
 ) -> tuple[np.ndarray, np.ndarray, list[Panel]]:
     """Arrange scored cells for a map.
 
     Args:
-        scored: from `analysis.scores.score_cells`.
-        column: the score.
+        scored: from `analysis.scoring.score_sweep`.
+        value: what is shown.
         x: the field along the horizontal axis.
         y: the field along the vertical axis.
         requested: cells that have their place on the map whether they are finished or not, with the configuration
             fields and `cell`.
+        rng: draws the bootstrap's resamples; None for a generator seeded with 0.
 
     Returns:
         The sorted values of x and of y, and one panel for each combination of the other fields that vary. A field that
@@ -59,7 +90,8 @@ def arrange(
             values on an axis.
     """
     _check(scored, x, y)
-    scored = scored.assign(computed=1)
+    rng = rng or np.random.default_rng(0)
+    scored = scored.assign(computed=1, score=value.of_cells(scored) if isinstance(value, MapValue) else np.nan)
     if requested is not None:
         unfinished = requested[~requested["cell"].isin(scored["cell"])]
         if not unfinished.empty:
@@ -80,21 +112,80 @@ def arrange(
         )
     panels = []
     for key, group in groups:
-        points = group.groupby([y, x])
-        table = pd.DataFrame(
-            {
-                "values": points[column].mean(),
-                "defined": points[column].count(),
-                "cells": points["computed"].sum(),
-                "judged": points["lost"].count(),
-                "lost": points["lost"].sum(),
-            }
-        ).reindex(pd.MultiIndex.from_product([ys, xs]))
-        values, *counts = (table[name].to_numpy().reshape(len(ys), len(xs)) for name in table.columns)
-        defined, cells, judged, lost = (np.nan_to_num(count).astype(int) for count in counts)
-        name = named(f"{field} = {part:g}" for field, part in zip(fields, key, strict=True))
-        panels.append(Panel(name, values, defined, cells, judged, lost))
+        row = np.searchsorted(ys, group[y].to_numpy(float))
+        column = np.searchsorted(xs, group[x].to_numpy(float))
+        point = row * len(xs) + column
+        shape = (len(ys), len(xs))
+        columns = _count(group, point, shape)
+        columns |= (
+            _summarise(group, point, shape, value, columns, rng)
+            if isinstance(value, MapValue)
+            else _most_common(group, point, shape, value)
+        )
+        panels.append(Panel(dict(zip(fields, np.asarray(key, float).tolist(), strict=True)), **columns))
     return xs, ys, panels
+
+
+def _count(group: pd.DataFrame, point: np.ndarray, shape: tuple[int, int]) -> dict[str, np.ndarray]:
+    size = shape[0] * shape[1]
+    lost = group["lost"].to_numpy(float)
+    weights = {"cells": group["computed"].to_numpy(float), "judged": ~np.isnan(lost), "lost": lost == 1}
+    return {
+        name: np.bincount(point, weight, minlength=size).astype(int).reshape(shape) for name, weight in weights.items()
+    }
+
+
+def _summarise(
+    group: pd.DataFrame,
+    point: np.ndarray,
+    shape: tuple[int, int],
+    value: MapValue,
+    counts: Mapping[str, np.ndarray],
+    rng: np.random.Generator,
+) -> dict[str, np.ndarray]:
+    """The numbers of a score: statistic and interval of each point."""
+    scores = group["score"].to_numpy(float)
+    known = ~np.isnan(scores)
+    order = np.argsort(point[known], kind="stable")
+    defined = np.bincount(point[known], minlength=shape[0] * shape[1])
+    samples = np.split(scores[known][order], np.cumsum(defined)[:-1])
+    values, low, high = np.full((3, len(samples)), np.nan)
+    for size in np.unique(defined[defined > 0]):
+        some = np.flatnonzero(defined == size)
+        stacked = np.stack([samples[index] for index in some])
+        values[some] = (np.mean if value.statistic == "mean" else np.median)(stacked, axis=1)
+        low[some], high[some] = bootstrap(stacked, rng, value.statistic)
+    if value.column == "lost":
+        low, high = wilson(counts["lost"].ravel(), counts["judged"].ravel())
+    arrays = {"values": values, "defined": defined, "low": low, "high": high}
+    nothing = {"names": np.full(shape, ""), "named": np.zeros(shape, int), "lead": np.full(shape, np.nan)}
+    return {name: array.reshape(shape) for name, array in arrays.items()} | nothing
+
+
+def _most_common(
+    group: pd.DataFrame, point: np.ndarray, shape: tuple[int, int], value: CategoryValue
+) -> dict[str, np.ndarray]:
+    """The numbers of a category: of the names that count, the most common one, in doubt the first of the legend."""
+    size = shape[0] * shape[1]
+    computed = group["computed"].to_numpy() == 1
+    names = group[value.column].to_numpy()
+    order = [*(name for name in value.colours if name != value.background), value.background]
+    counts = np.stack([np.bincount(point[computed & (names == name)], minlength=size) for name in order])
+    foreground = counts[:-1].sum(axis=0)
+    best = np.where(foreground > 0, counts[:-1].argmax(axis=0), len(order) - 1)
+    number = np.take_along_axis(counts, best[None], axis=0)[0]
+    chosen = np.where(number > 0, np.array(order)[best], "")
+    lead = np.full(size, np.nan)
+    if value.lead:
+        for index in np.flatnonzero(number):
+            leads = group["lead"].to_numpy(float)[(point == index) & (names == chosen[index])]
+            lead[index] = np.median(leads) if len(leads) and not np.isnan(leads).any() else np.nan
+    nothing = np.full(shape, np.nan)
+    defined = np.where(foreground > 0, foreground, counts[-1])
+    arrays = {"names": chosen, "named": number, "defined": defined, "lead": lead}
+    return {name: array.reshape(shape) for name, array in arrays.items()} | dict.fromkeys(
+        ("values", "low", "high"), nothing
+    )
 
 
 def _check(scored: pd.DataFrame, x: str, y: str) -> None:

@@ -1,134 +1,194 @@
-"""Loss-of-plasticity scores of cells: late tasks against networks that never learnt anything before.
+"""Loss-of-plasticity scores of task sequences: pure functions on arrays of shape (n, T), n networks and T tasks.
 
-    late      mean over the last tasks of the sequence (`Rule.last` of them)
-    fresh     mean over the fresh baseline: networks with new weights, each on a task of its own
-    excess    late final CE - fresh CE, in nats; above 0, the network learns worse than a fresh one
-    ratio     late final CE / fresh CE
+    late      the last W tasks
+    early     the first E tasks
+    fresh     mean final CE of the fresh baseline: networks with new weights, each on a task of its own; shape (n,)
+    excess    final CE - fresh; above 0, a network learns worse than a fresh one
+    above     boolean, whether a task's final CE counts as that of a network that has lost plasticity
 
-Changing the rule needs no new run: everything is computed from the store.
+Losses are in nats. Task numbers count from 1, as floats, NaN for "never". A sequence with a NaN in it (it diverged) has
+NaN for every score over all of its tasks.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
-import pandas as pd
-
-from lop_sweep.config import FIELDS
-from lop_sweep.errors import AnalysisError
-from lop_sweep.metrics import LAYERED, MEASURES
-from lop_sweep.schema import DIVERGED
 
 CHANCE_CE = math.log(2)
 """Cross-entropy, in nats, of answering 1/2 whatever the input."""
 
-PHASES: tuple[str, ...] = ("plastic", "lost", "untrainable", "diverged", "no baseline")
+MAX_POINTS = 200
+"""Longer sequences are averaged to so many points before slopes are taken: their number grows with the square."""
+
+_PAIRS_AT_ONCE = 4_000_000
 
 
-@dataclass(frozen=True)
-class Rule:
-    """When a cell counts as having lost plasticity.
-
-    Lost: excess > `margin` and ratio > `factor`. The ratio alone would be noise where everything is learnt, since both
-    losses are tiny there; the margin alone would call a small change of a hard problem a loss.
-
-    Untrainable: the fresh networks' mean CE is at least `chance`, so that there is nothing to lose. Cells that are
-    untrainable, diverged or without a fresh baseline are neither lost nor plastic.
-
-    Attributes:
-        last: how many of the last tasks count as late; None for the last quarter.
-        margin: nats.
-        factor: a ratio.
-        chance: nats.
-
-    Raises:
-        AnalysisError: a value is out of range.
-    """
-
-    last: int | None = None
-    margin: float = 0.1
-    factor: float = 1.5
-    chance: float = CHANCE_CE
-
-    def __post_init__(self) -> None:
-        if self.last is not None and self.last < 1:
-            raise AnalysisError(f"last = {self.last}: must be an integer of at least 1")
-        for name in ("margin", "factor", "chance"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value >= 0):
-                raise AnalysisError(f"{name} = {value}: must be a finite number of at least 0")
-
-    def window(self, tasks: np.ndarray) -> np.ndarray:
-        """How many tasks count as late in sequences of these lengths."""
-        quarter = np.maximum(1, np.round(np.asarray(tasks) / 4)).astype(np.int64)
-        return quarter if self.last is None else np.minimum(self.last, tasks)
-
-    def __str__(self) -> str:
-        late = "last quarter of tasks" if self.last is None else f"last {self.last} tasks"
-        return f"lost: CE of the {late} exceeds the fresh networks' by > {self.margin:g} nats and {self.factor:g} times"
-
-
-def score_cells(cells: pd.DataFrame, tasks: pd.DataFrame, rule: Rule | None = None) -> pd.DataFrame:
-    """Score every cell.
+def late_mean(values: np.ndarray, last: int) -> np.ndarray:
+    """Mean over the last tasks: `mean(v_t, t > T - W)`; over all of them if `last` exceeds T.
 
     Args:
-        cells: from `analysis.load.load_cells`.
-        tasks: rows of these cells from `analysis.load.load_tasks`, with `cell`, `task` and the measures. Only the late
-            tasks matter: `load_tasks(directory, window=rule.window)` loads no others, and is faster for it.
-        rule: when plasticity counts as lost.
+        values: (n, T).
+        last: W, at least 1.
 
     Returns:
-        One row a cell, in the order of `cells`: `cell`, the configuration fields, `status`, `late_<measure>` (mean over
-        the late tasks, the layered ones over layers too), `late_tasks` (how many), `fresh_ce`, `excess`, `ratio`,
-        `log_ratio` (log10), `phase` (one of `PHASES`) and `lost` (1.0 or 0.0, NaN where undefined). All scores of a
-        diverged cell are NaN.
+        (n,).
     """
-    rule = rule or Rule()
-    scored = cells[["cell", *FIELDS, "status"]].copy()
-    scored["late_tasks"] = rule.window(cells["tasks"].to_numpy())
+    return values[:, -last:].mean(axis=1)
 
-    cell = pd.Index(scored["cell"]).get_indexer(tasks["cell"])
-    first = (scored["tasks"] - scored["late_tasks"] + 1).to_numpy()
-    known = np.flatnonzero(cell >= 0)
-    late_rows = known[tasks["task"].to_numpy()[known] >= first[cell[known]]]
-    late = tasks.iloc[late_rows][list(MEASURES)]
-    late = late.assign(**{name: _mean_of_each(late[name]) for name in LAYERED})
-    means = late.groupby(cell[late_rows]).mean().reindex(range(len(scored)))
-    whole = (scored["status"] != DIVERGED).to_numpy()
-    for name in MEASURES:
-        scored[f"late_{name}"] = np.where(whole, means[name].to_numpy(), np.nan)
 
-    scored["fresh_ce"] = cells["fresh_mean_ce"].to_numpy()
-    scored["excess"] = scored["late_final_ce"] - scored["fresh_ce"]
+def early_mean(values: np.ndarray, first: int) -> np.ndarray:
+    """Mean over the first tasks: `mean(v_t, t <= E)`. Arguments and result as in `late_mean`."""
+    return values[:, :first].mean(axis=1)
+
+
+def log_ratio(late: np.ndarray, fresh: np.ndarray) -> np.ndarray:
+    """`log10(late / fresh)`: 0 as good as fresh, 1 ten times the loss.
+
+    A loss of exactly 0 gives -inf or inf, two of them NaN.
+
+    Args:
+        late: (n,) nats.
+        fresh: (n,) nats.
+    """
     with np.errstate(divide="ignore", invalid="ignore"):
-        scored["ratio"] = scored["late_final_ce"] / scored["fresh_ce"]
-        scored["log_ratio"] = np.log10(scored["ratio"])
-    scored["phase"] = _phase(scored, rule)
-    scored["lost"] = scored["phase"].map({"lost": 1.0, "plastic": 0.0}).astype(np.float64)
-    return scored
+        return np.log10(late / fresh)
 
 
-def _mean_of_each(lists: pd.Series) -> np.ndarray:
-    """The mean of each list, none of which is empty."""
-    if lists.empty:
-        return np.empty(0)
-    lengths = lists.map(len).to_numpy()
-    sums: np.ndarray = np.add.reduceat(np.concatenate(lists.to_numpy()), np.cumsum(lengths) - lengths)
-    return sums / lengths
+def area(values: np.ndarray) -> np.ndarray:
+    """Area under a curve over tasks, each of width 1: `sum(v_t)`, in the values' unit times tasks.
+
+    Of the excess it is what the whole sequence has lost against fresh networks (negative: gained), of the final CE what
+    was paid altogether.
+
+    Args:
+        values: (n, T).
+
+    Returns:
+        (n,).
+    """
+    return values.sum(axis=1)
 
 
-def _phase(scored: pd.DataFrame, rule: Rule) -> np.ndarray:
-    excess, fresh = scored["excess"].to_numpy(), scored["fresh_ce"].to_numpy()
-    lost = (excess > rule.margin) & (scored["late_final_ce"].to_numpy() > rule.factor * fresh)
-    return np.select(
-        [
-            scored["status"].to_numpy() == DIVERGED,
-            scored["fresh_baseline"].to_numpy() == 0,
-            ~(fresh < rule.chance),  # also where a fresh network diverged
-            lost,
-        ],
-        ["diverged", "no baseline", "untrainable", "lost"],
-        default="plastic",
-    )
+def above(final_ce: np.ndarray, fresh: np.ndarray, margin: float, factor: float) -> np.ndarray:
+    """Which tasks are learnt worse than by fresh networks: `excess > margin` and `final CE > factor * fresh`.
+
+    The ratio alone would be noise where everything is learnt, since both losses are tiny there; the margin alone would
+    call a small change of a hard problem a loss. False where anything is NaN.
+
+    Args:
+        final_ce: (n, T) nats.
+        fresh: (n,) nats.
+        margin: nats.
+        factor: a ratio.
+
+    Returns:
+        (n, T) booleans.
+    """
+    baseline = fresh[:, None]
+    return (final_ce - baseline > margin) & (final_ce > factor * baseline)
+
+
+def onset(condition: np.ndarray, hold: int) -> np.ndarray:
+    """First task from which a condition holds for `hold` tasks in a row.
+
+    Right-censored: NaN says that this did not happen within the T tasks; it may happen later. A condition that begins
+    to hold fewer than `hold` tasks before the end has not been seen to hold.
+
+    Args:
+        condition: (n, T) booleans.
+        hold: m, at least 1.
+
+    Returns:
+        (n,) task numbers from 1, NaN for never.
+    """
+    n, tasks = condition.shape
+    if hold > tasks:
+        return np.full(n, np.nan)
+    counts = np.concatenate([np.zeros((n, 1), np.int64), np.cumsum(condition, axis=1)], axis=1)
+    held = counts[:, hold:] - counts[:, :-hold] == hold
+    return np.where(held.any(axis=1), held.argmax(axis=1) + 1.0, np.nan)
+
+
+def recovery(condition: np.ndarray, since: np.ndarray, hold: int) -> np.ndarray:
+    """First task after an onset from which the condition fails for `hold` tasks in a row: whether it ever comes back.
+
+    Args:
+        condition: (n, T) booleans, False where undefined: a sequence that diverges seems to recover.
+        since: (n,) onsets, NaN for never.
+        hold: m, at least 1.
+
+    Returns:
+        (n,) task numbers from 1, NaN for never and where there was no onset.
+    """
+    task = np.arange(1, condition.shape[1] + 1)
+    return onset(~condition & (task > since[:, None]), hold)
+
+
+def collapse(values: np.ndarray, first: int, last: int) -> np.ndarray:
+    """What is gone of a measure: `1 - late / early`. 0 for no change, 1 for all, negative for growth.
+
+    NaN where the early mean is 0. For the effective rank.
+
+    Args:
+        values: (n, T).
+        first: early tasks.
+        last: late tasks.
+
+    Returns:
+        (n,).
+    """
+    early = early_mean(values, first)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(early == 0, np.nan, 1 - late_mean(values, last) / early)
+
+
+def growth(values: np.ndarray, first: int, last: int) -> np.ndarray:
+    """What has come to a measure: `late - early`. For shares: duplicates, saturation. Arguments as in `collapse`."""
+    return late_mean(values, last) - early_mean(values, first)
+
+
+def theil_sen(values: np.ndarray, level: float = 0.95) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Slope over tasks: the median of the slopes of all pairs of tasks, with a confidence interval.
+
+    It does not care about single bad tasks. The interval is Sen's (1968), from the normal approximation of Kendall's
+    tau; it takes the tasks for independent given the trend and does not correct for ties. More than `MAX_POINTS` tasks
+    are averaged in blocks of equal length first (the last ones, which fill no block, are left out).
+
+    Args:
+        values: (n, T).
+        level: of the interval.
+
+    Returns:
+        Slope, lower and upper end, each (n,), in the values' unit a task; NaN for sequences with a NaN or of less than
+        2 tasks. The ends are those of the steepest pairs where there are too few tasks for the level.
+
+    Source: Sen, "Estimates of the regression coefficient based on Kendall's tau", JASA 63 (1968); as
+    `scipy.stats.theilslopes`.
+    """
+    block = math.ceil(values.shape[1] / MAX_POINTS)
+    points = values.shape[1] // block
+    values = values[:, : points * block].reshape(len(values), points, block).mean(axis=2)
+    result = np.full((3, len(values)), np.nan)
+    pairs = points * (points - 1) // 2
+    if pairs:
+        whole = np.flatnonzero(np.isfinite(values).all(axis=1))
+        for some in np.array_split(whole, max(1, math.ceil(len(whole) * pairs / _PAIRS_AT_ONCE))):
+            result[:, some] = _slopes(values[some], level)
+    slope, low, high = result / block
+    return slope, low, high
+
+
+def _slopes(values: np.ndarray, level: float) -> np.ndarray:
+    """Median, lower and upper end of the slopes of all pairs, shape (3, n)."""
+    points = values.shape[1]
+    slopes = np.concatenate([(values[:, lag:] - values[:, :-lag]) / lag for lag in range(1, points)], axis=1)
+    pairs = slopes.shape[1]
+    spread = NormalDist().inv_cdf((1 + level) / 2) * math.sqrt(points * (points - 1) * (2 * points + 5) / 18)
+    low = max(round((pairs - spread) / 2) - 1, 0)
+    high = min(round((pairs + spread) / 2), pairs - 1)
+    middle = [(pairs - 1) // 2, pairs // 2]
+    slopes.partition([low, *middle, high], axis=1)
+    return np.stack([slopes[:, middle].mean(axis=1), slopes[:, low], slopes[:, high]])

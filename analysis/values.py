@@ -1,15 +1,36 @@
-"""What can be drawn on a map: each score's name, unit and colours."""
+"""What can be drawn on a map: each score's name, unit, colours, and how seeds are summarised."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
+import cmcrameri.cm  # noqa: F401  (registers its colour maps)
+import matplotlib
 import numpy as np
+import pandas as pd
 from matplotlib.colors import Colormap, LogNorm, Normalize
 
+from analysis.rule import PHASES, Rule
 from analysis.scores import CHANCE_CE
+from analysis.scoring import FIRST
 from lop_sweep.errors import AnalysisError, named
+
+DIVERGING, SEQUENTIAL = "cmc.vik", "viridis"
+"""Perceptually uniform, and distinct to colour-blind readers."""
+
+LABELS: dict[str, str] = {
+    "lr": "learning rate",
+    "depth": "depth (hidden layers)",
+    "width": "width (units a layer)",
+    "delta": "delta (half-distance of the classes)",
+    "sigma": "sigma (noise)",
+    "spread": "spread (of the bumps)",
+    "steps": "steps a task",
+}
+"""Axis labels of the fields whose bare name says too little."""
+
+Scale = Callable[[np.ndarray, Rule], Normalize]
 
 
 @dataclass(frozen=True)
@@ -17,70 +38,151 @@ class MapValue:
     """A score as a map shows it.
 
     Attributes:
-        column: of the frame that `score_cells` returns.
+        column: of the frame that `analysis.scoring` makes.
         label: what the colour bar says, with the unit.
-        norm: makes the colour scale from the finite values of the map.
+        norm: makes the colour scale from the finite values of the map and the rule.
         colours: name of a matplotlib colour map.
         judged: whether it depends on the fresh baseline, and so is shown only where plasticity can be judged.
+        statistic: over seeds, "mean" or "median".
         note: a line for the caption.
     """
 
     column: str
     label: str
-    norm: Callable[[np.ndarray], Normalize]
-    colours: str = "viridis"
+    norm: Scale
+    colours: str = SEQUENTIAL
     judged: bool = False
+    statistic: str = "mean"
     note: str = ""
 
     def colour_map(self) -> Colormap:
         """The colour map; NaN is transparent."""
-        import matplotlib
-
         return matplotlib.colormaps[self.colours].with_extremes(bad=(0, 0, 0, 0))
 
+    def of_cells(self, scored: pd.DataFrame) -> pd.Series:
+        """The score of each cell, NaN where it is not to be shown; onsets that were not reached are infinitely late."""
+        values = scored[self.column].astype(float)
+        if self.column == "onset":
+            values = values.where(scored["onset_status"] != "censored", np.inf)
+        return values.where(scored["lost"].notna()) if self.judged else values
 
-def _fixed(low: float, high: float) -> Callable[[np.ndarray], Normalize]:
-    return lambda values: Normalize(low, high)
+
+@dataclass(frozen=True)
+class CategoryValue:
+    """A property of cells that is one of a few names; a map shows the most common one of the seeds.
+
+    Attributes:
+        column: of the frame that `analysis.scoring` makes.
+        label: what the legend says.
+        colours: name to colour, in the order of the legend; other names are shown as undefined.
+        hatches: name to hatch, so that they can be told apart without colour.
+        background: a name that is shown only where all seeds have it.
+        lead: whether a point also says by how many tasks (median of the column "lead").
+    """
+
+    column: str
+    label: str
+    colours: Mapping[str, str]
+    hatches: Mapping[str, str] = field(default_factory=dict)
+    background: str = ""
+    lead: bool = False
 
 
-def _linear(values: np.ndarray) -> Normalize:
+def _centred(low: float, high: float) -> Scale:
+    return lambda values, rule: Normalize(low, high)
+
+
+def _linear(values: np.ndarray, rule: Rule) -> Normalize:
     return Normalize(values.min(), values.max()) if values.size and np.ptp(values) > 0 else Normalize()
 
 
-def _log(values: np.ndarray) -> Normalize:
+def _log(values: np.ndarray, rule: Rule) -> Normalize:
     positive = values[values > 0]
     return LogNorm(positive.min(), positive.max()) if positive.size and np.ptp(positive) > 0 else Normalize()
+
+
+def _around_zero(values: np.ndarray, rule: Rule) -> Normalize:
+    largest = np.abs(values).max() if values.size else 0
+    return Normalize(-largest, largest) if largest > 0 else Normalize(-1, 1)
+
+
+def _excess(values: np.ndarray, rule: Rule) -> Normalize:
+    return Normalize(rule.margin - CHANCE_CE, rule.margin + CHANCE_CE)
+
+
+def _log_ratio(values: np.ndarray, rule: Rule) -> Normalize:
+    centre = np.log10(rule.factor) if rule.factor > 0 else 0.0
+    return Normalize(centre - 2, centre + 2)
 
 
 VALUES: dict[str, MapValue] = {
     "excess": MapValue(
         "excess",
         "excess: late CE - fresh CE (nats)",
-        _fixed(-CHANCE_CE, CHANCE_CE),
-        "RdBu_r",
+        _excess,
+        DIVERGING,
         judged=True,
-        note="0: as good as fresh networks; the colours end at ln 2 = 0.69 nats, the CE of guessing",
+        note="white: where 'lost' begins by the margin; the colours end ln 2 = 0.69 nats, guessing's CE, from there",
     ),
-    "log_ratio": MapValue("log_ratio", "log10 of late CE / fresh CE", _fixed(-2, 2), "RdBu_r", judged=True),
-    "lost": MapValue("lost", "share of seeds that lost plasticity", _fixed(0, 1), "magma_r", judged=True),
+    "log_ratio": MapValue(
+        "log_ratio", "log10 of late CE / fresh CE", _log_ratio, DIVERGING, judged=True,
+        note="white: where 'lost' begins by the factor",
+    ),
+    "lost": MapValue("lost", "P(lost): share of seeds that lost plasticity", _centred(0, 1), DIVERGING, judged=True),
+    "onset": MapValue(
+        "onset", "onset of the loss (task, median over seeds)", _linear, "viridis_r", judged=True, statistic="median",
+        note="seeds that do not lose plasticity within their tasks count as later than all others",
+    ),
+    "slope": MapValue("slope", "slope of the CE (nats a task, Theil-Sen)", _around_zero, DIVERGING),
+    "area_excess": MapValue("area_excess", "excess summed over tasks (nats)", _around_zero, DIVERGING, judged=True),
+    "area_ce": MapValue("area_ce", "final CE summed over tasks (nats)", _log),
     "late_ce": MapValue("late_final_ce", "final CE of the late tasks (nats)", _log),
     "late_min_ce": MapValue("late_min_ce", "smallest CE of the late tasks (nats)", _log),
     "fresh_ce": MapValue("fresh_ce", "final CE of fresh networks (nats)", _log),
     "effective_rank": MapValue("late_effective_rank", "effective rank, late tasks, mean over layers", _linear),
     "duplicate_fraction": MapValue(
-        "late_duplicate_fraction", "duplicate features, late tasks, mean over layers (share)", _fixed(0, 1)
+        "late_duplicate_fraction", "duplicate features, late tasks, mean over layers (share)", _centred(0, 1)
     ),
-    "saturation": MapValue("late_saturation", "saturated units, late tasks (share of |z| > 2)", _fixed(0, 1)),
+    "saturation": MapValue("late_saturation", "saturated units, late tasks (share of |z| > 2)", _centred(0, 1)),
     "grad_norm": MapValue("late_grad_norm", "hidden gradient norm at task start, late tasks", _log),
-}
+    "rank_collapse": MapValue(
+        "rank_collapse", "share of the early effective rank that is gone late", _centred(-1, 1), DIVERGING
+    ),
+    "duplicates_growth": MapValue(
+        "duplicates_growth", "growth of duplicate features (share, late - early)", _centred(-1, 1), DIVERGING
+    ),
+    "saturation_growth": MapValue(
+        "saturation_growth", "growth of saturation (share, late - early)", _centred(-1, 1), DIVERGING
+    ),
+}  # fmt: skip
+
+_PHASE_COLOURS = dict(zip(PHASES, ("#56B4E9", "#D55E00", "#999999", "#333333", "#F0E442"), strict=True))
+_FIRST_COLOURS = dict(
+    zip(FIRST[:-1], ("#E69F00", "#CC79A7", "#0072B2", "#009E73", "#D55E00", "#F0E442", "#EEEEEE"), strict=True)
+)
+
+CATEGORIES: dict[str, CategoryValue] = {
+    "phase": CategoryValue(
+        "phase", "phase (most common of the seeds)", _PHASE_COLOURS, {"untrainable": "///", "diverged": "xxx"}
+    ),
+    "first_symptom": CategoryValue(
+        "first_symptom", "first symptom before the loss (most common of the seeds that lose plasticity)",
+        _FIRST_COLOURS, {"rank": "///", "duplicates": "...", "several at once": "xxx"},
+        background="no loss", lead=True,
+    ),
+}  # fmt: skip
+
+EFFECTS: tuple[str, ...] = ("excess", "effective_rank", "duplicate_fraction", "saturation", "grad_norm")
+"""The loss and what may have caused it, for maps side by side."""
 
 
-def map_value(name: str) -> MapValue:
+def map_value(name: str) -> MapValue | CategoryValue:
     """The score of this name.
 
     Raises:
         AnalysisError: there is none.
     """
-    if name not in VALUES:
-        raise AnalysisError(f"value {name!r} is unknown; there are {named(VALUES)}")
-    return VALUES[name]
+    found = VALUES.get(name) or CATEGORIES.get(name)
+    if found is None:
+        raise AnalysisError(f"value {name!r} is unknown; there are {named([*VALUES, *CATEGORIES])}")
+    return found

@@ -5,6 +5,7 @@ Only names live here; the numbers come from `lop_sweep.experiment` or `lop_sweep
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 import numpy as np
@@ -68,13 +69,20 @@ def make_experiment(config: CellConfig, engine: str, dtype: str, device: str = "
 
 
 def results_frame(rows: list[TaskMeasures]) -> pd.DataFrame:
-    """One row a task, with the script's columns in the script's order."""
-    history = stack_measures(rows)
-    columns = {"task": np.arange(1, len(rows) + 1)}
-    columns |= {name: history[measure][:, 0] for name, measure in _SCALARS.items()}
+    """The results of a single cell, as `script_frame`."""
+    return script_frame({name: values[:, 0] for name, values in stack_measures(rows).items()})
+
+
+def script_frame(history: Mapping[str, np.ndarray]) -> pd.DataFrame:
+    """One row a task, with the script's columns in the script's order.
+
+    Args:
+        history: measure name to (tasks,), or (tasks, depth) for the layered ones.
+    """
+    columns = {"task": np.arange(1, len(history["min_ce"]) + 1)}
+    columns |= {name: history[measure] for name, measure in _SCALARS.items()}
     for name, measure in _LAYERED.items():
-        layers = history[measure][:, 0]
-        columns |= {f"{name}_L{layer}": layers[:, layer] for layer in range(layers.shape[1])}
+        columns |= {f"{name}_L{layer}": values for layer, values in enumerate(history[measure].T)}
     return pd.DataFrame(columns)
 
 

@@ -11,7 +11,8 @@ import pytest
 
 from analysis.cli import main
 from analysis.load import load_cells, load_tasks
-from analysis.scores import score_cells
+from analysis.rule import Rule
+from analysis.scoring import score_cells, score_sweep
 
 
 @pytest.mark.parametrize("ending", ["png", "pdf", "svg"])
@@ -19,7 +20,10 @@ def test_maps_and_curves_are_written(store_dir: Path, tmp_path: Path, ending: st
     start = {"png": b"\x89PNG", "pdf": b"%PDF", "svg": b"<?xml"}[ending]
     for arguments in (
         ["map", str(store_dir), "--x", "lr", "--y", "depth", "--where", "lr=0.05,0.2", "--value", "lost"],
+        ["map", str(store_dir), "--x", "lr", "--y", "depth", "--value", "phase", "--width", "3.4"],
         ["curves", str(store_dir), "--where", "depth=2", "--where", "delta=0"],
+        ["layers", str(store_dir), "--where", "depth=2", "--where", "delta=0"],
+        ["difference", str(store_dir), str(store_dir), "--x", "lr", "--y", "depth", "--value", "late_ce"],
     ):
         out = tmp_path / f"{arguments[0]}.{ending}"
         assert main([*arguments, "--out", str(out)]) == 0
@@ -34,6 +38,28 @@ def test_scores_are_written(store_dir: Path, tmp_path: Path, ending: str) -> Non
     expected = score_cells(load_cells(store_dir), load_tasks(store_dir)).query("depth == 2")
     assert list(written["cell"]) == list(expected["cell"])
     np.testing.assert_allclose(written["excess"], expected["excess"], rtol=1e-12)
+
+
+def test_the_six_plots_of_a_cell_are_written(store_dir: Path, tmp_path: Path) -> None:
+    cell = load_cells(store_dir)["cell"].iloc[0]
+    assert main(["plots", str(store_dir), "--cell", cell[:8], "--out", str(tmp_path / "plots")]) == 0
+    assert len(list((tmp_path / "plots").glob("lop_*.png"))) == 6
+
+
+def test_symptoms_are_written(store_dir: Path, tmp_path: Path) -> None:
+    out = tmp_path / "symptoms.csv"
+    assert main(["symptoms", str(store_dir), "--by", "depth", "--factor", "0", "--margin", "0", "--out", str(out)]) == 0
+    table = pd.read_csv(out)
+    scored = score_sweep(store_dir, rule=Rule(factor=0, margin=0))
+    judged = scored[scored["lost"].notna()]
+    assert table[table["symptom"] == "rank"]["cells"].sum() == len(judged)
+    assert set(table["depth"]) == {1, 2}
+
+
+def test_causes_stand_side_by_side(store_dir: Path, tmp_path: Path) -> None:
+    command = ["map", str(store_dir), "--x", "lr", "--y", "depth", "--out", str(tmp_path / "map.svg")]
+    assert main([*command, "--value", "causes"]) == 0
+    assert main([*command, "--value", "excess,saturation"]) == 0
 
 
 def test_the_rule_can_be_changed(store_dir: Path, tmp_path: Path) -> None:
@@ -58,11 +84,28 @@ def test_the_rule_can_be_changed(store_dir: Path, tmp_path: Path) -> None:
         ("map {store} --x lr --y depth --value loss", "value 'loss' is unknown; there are excess"),
         ("map {store} --x lr --y depth --where depth", "'depth' is no condition"),
         ("map {store} --x lr --y depth --where depth=9", "no cell has depth = 9; there is depth = 1, 2"),
-        ("map {store} --x lr --y depth --out map.gif", "--out 'map.gif': must end with .png or .pdf or .svg"),
+        ("map {store} --x lr --y depth --out map.gif", "--out 'map.gif': must end with .png, .pdf, .svg"),
         ("map {store} --x lr --y depth --out nowhere/map.png", "nowhere/map.png: cannot be written"),
         ("map {store} --x lr --y depth --last 0", "last = 0: must be an integer of at least 1"),
+        (
+            "map {store} --x lr --y depth --definition best",
+            "definition 'best' is unknown; there are late, onset, trend",
+        ),
+        ("map {store} --x lr --y depth --hold 0", "hold = 0: must be an integer of at least 1"),
+        ("map {store} --x lr --y depth --width 1", "--width 1: must be from 2 to 60 inches"),
+        ("map {store} --x lr --y depth --width nan", "--width nan: must be from 2 to 60 inches"),
+        ("map {store} --x lr --y depth --value excess,loss", "value 'loss' is unknown"),
+        ("difference {store} nowhere --x lr --y depth", "nowhere: is no directory"),
+        ("difference {store} {empty} --x lr --y depth", "there is no finished cell to draw"),
+        ("difference {store} {store} --x lr --y depth --value phase", "'phase' is a category"),
+        ("layers {store}", "12 configurations, at most 4 are drawn"),
+        ("layers {empty}", "there is no finished cell to draw"),
+        ("plots {store} --cell zz --out plots", "--cell 'zz': is how the ids of 0 finished cells begin, not of one"),
+        ("symptoms {store} --by depht --out s.csv", "depht: no such configuration field"),
+        ("report {empty}", "no finished cell"),
+        ("report {store} --out report.pdf", "--out 'report.pdf': must end with .html"),
         ("curves {store}", "12 configurations, at most 8 are drawn"),
-        ("scores {store} --out scores.xlsx", "must end with .csv or .parquet"),
+        ("scores {store} --out scores.xlsx", "must end with .csv, .parquet"),
         ("scores {store} --out nowhere/s.csv", "cannot be written"),
         ("scores {broken} --out s.csv", "cannot be read"),
     ],

@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from analysis.curves import draw_curves
 from analysis.load import load_cells, load_tasks, select
+from lop_sweep.config import CellConfig
 from lop_sweep.errors import AnalysisError
+from lop_sweep.metrics import LAYERED, MEASURES
 
 
 def test_a_curve_is_the_median_and_its_band_the_range_over_seeds(store_dir: Path, tmp_path: Path) -> None:
@@ -22,6 +25,9 @@ def test_a_curve_is_the_median_and_its_band_the_range_over_seeds(store_dir: Path
     line, baseline = final.get_lines()
     np.testing.assert_allclose(line.get_ydata(), wide.median(axis=1))
     np.testing.assert_allclose(baseline.get_ydata(), cells["fresh_mean_ce"].mean())
+    fresh = np.concatenate(cells["fresh_ce"].to_list())
+    middle = final.patches[0].get_extents().transformed(final.transData.inverted())
+    np.testing.assert_allclose([middle.y0, middle.y1], np.quantile(fresh, [0.25, 0.75]))
     band = final.collections[0].get_paths()[0].vertices[:, 1]
     assert band.min() == wide.to_numpy().min()
     assert band.max() == wide.to_numpy().max()
@@ -50,3 +56,23 @@ def test_diverged_cells_leave_a_gap_and_no_traceback(store_dir: Path, tmp_path: 
     figure = draw_curves(cells, load_tasks(store_dir))
     figure.savefig(tmp_path / "curves.png")
     assert len(figure.axes[0].get_lines()[0].get_ydata()) < 8
+
+
+def test_many_seeds_are_shown_by_percentiles() -> None:
+    rng = np.random.default_rng(0)
+    fixed = {"fresh_mean_ce": 0.1, "fresh_ce": np.array([0.1, 0.2]), "status": "finished"}
+    cells = pd.DataFrame(
+        [{**CellConfig(seed=seed, tasks=3, depth=1).model_dump(), "cell": str(seed), **fixed} for seed in range(11)]
+    )
+    tasks = pd.DataFrame(
+        [
+            {"cell": str(seed), "task": task, **{name: rng.random() for name in MEASURES}}
+            for seed in range(11)
+            for task in (1, 2, 3)
+        ]
+    )
+    figure = draw_curves(cells, tasks.assign(**{name: tasks[name].map(lambda v: np.array([v])) for name in LAYERED}))
+    wide = tasks.pivot(index="task", columns="cell", values="saturation")
+    band = figure.axes[2].collections[0].get_paths()[0].vertices[:, 1]
+    assert band.min() == pytest.approx(wide.quantile(0.1, axis=1).min())
+    assert "10th to 90th percentile over 11 seeds" in figure.get_suptitle()

@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 
 from analysis.load import load_cells, load_layers, load_tasks, parse_where, seed_count, select, varying_fields
-from analysis.scores import Rule, score_cells
 from lop_sweep.config import FIELDS
 from lop_sweep.errors import AnalysisError, StoreError
 from lop_sweep.schema import CELLS, TASKS
@@ -59,18 +58,14 @@ def test_a_cell_that_is_there_twice_counts_once(store_dir: Path, tmp_path: Path)
     assert len(load_layers(copy)) == load_tasks(copy)["depth"].sum()
 
 
-def test_only_the_late_tasks_can_be_loaded_and_score_the_same(store_dir: Path) -> None:
-    rule = Rule(last=3)
-    everything = load_tasks(store_dir)
-    late = load_tasks(store_dir, window=rule.window)
-    expected = everything[everything["task"] > 5].reset_index(drop=True)
-    pd.testing.assert_frame_equal(late, expected)
-    pd.testing.assert_frame_equal(load_tasks(store_dir, ["cell", "task"], window=rule.window), late[["cell", "task"]])
-    cells = load_cells(store_dir)
-    pd.testing.assert_frame_equal(score_cells(cells, late, rule), score_cells(cells, everything, rule))
-    so_far = load_tasks(store_dir, unfinished=True, window=rule.window)
-    assert so_far["finished"].all()
-    assert len(so_far) == len(late)
+def test_rows_and_layers_of_chosen_cells_only(store_dir: Path) -> None:
+    everything, where = load_tasks(store_dir), {"depth": [2.0], "lr": [0.2]}
+    chosen = load_tasks(store_dir, where=where)
+    expected = everything[(everything["depth"] == 2) & (everything["lr"] == 0.2)].reset_index(drop=True)
+    pd.testing.assert_frame_equal(chosen, expected)
+    layers = load_layers(store_dir, where)
+    assert set(layers["cell"]) == set(chosen["cell"])
+    assert len(layers) == 2 * len(chosen)
 
 
 def test_columns_can_be_chosen_and_wrong_ones_are_refused(store_dir: Path) -> None:

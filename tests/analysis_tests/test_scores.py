@@ -1,115 +1,123 @@
-"""Scores: hand-made sequences with known answers, the rule's edges, and an independent calculation on a real store."""
+"""Scores of sequences: hand-made ones with known answers, closed forms, and SciPy."""
 
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy.stats import theilslopes
 
-from analysis.load import load_cells, load_tasks
-from analysis.scores import Rule, score_cells
-from lop_sweep.config import CellConfig
-from lop_sweep.errors import AnalysisError
+from analysis import scores
 
-
-def score(final_ce: list[float], fresh: float, rule: Rule | None = None, **cell: object) -> pd.Series:
-    """The scores of one cell with these final losses and this mean of the fresh baseline."""
-    tasks = len(final_ce)
-    config = CellConfig(tasks=tasks, depth=2).model_dump()
-    cells = pd.DataFrame([{**config, "cell": "a", "status": "finished", "fresh_mean_ce": fresh, **cell}])
-    rows = pd.DataFrame({"cell": "a", "task": range(1, tasks + 1), "final_ce": final_ce})
-    for name in ("min_ce", "saturation", "grad_norm"):
-        rows[name] = np.arange(tasks, dtype=float)
-    for name in ("effective_rank", "duplicate_fraction"):
-        rows[name] = [np.array([task, task + 1.0]) for task in range(tasks)]
-    return score_cells(cells, rows, rule).iloc[0]
+NAN = math.nan
 
 
-def test_excess_and_ratio_of_the_last_quarter() -> None:
-    scores = score([9, 9, 9, 9, 9, 9, 0.3, 0.5], fresh=0.2)
-    assert scores["late_tasks"] == 2
-    assert scores["late_final_ce"] == pytest.approx(0.4)
-    assert scores["excess"] == pytest.approx(0.2)
-    assert scores["ratio"] == pytest.approx(2)
-    assert scores["log_ratio"] == pytest.approx(math.log10(2))
-    assert scores["late_saturation"] == 6.5
-    assert scores["late_effective_rank"] == 7.0  # mean over tasks 6, 7 and layers +0, +1
-    assert (scores["phase"], scores["lost"]) == ("lost", 1.0)
+def rows(*sequences: list[float]) -> np.ndarray:
+    return np.array(sequences, dtype=float)
 
 
-@pytest.mark.parametrize(
-    ("tasks", "last", "window"), [(1, None, 1), (2, None, 1), (100, None, 25), (8, 3, 3), (8, 50, 8)]
-)
-def test_how_many_tasks_are_late(tasks: int, last: int | None, window: int) -> None:
-    assert score([0.1] * tasks, 0.1, Rule(last=last))["late_tasks"] == window
+def test_late_and_early_means() -> None:
+    values = rows([1, 2, 3, 4, 9], [0, 0, 0, 2, NAN])
+    np.testing.assert_array_equal(scores.late_mean(values, 2), [6.5, NAN])
+    np.testing.assert_array_equal(scores.early_mean(values, 3), [2, 0])
+    np.testing.assert_array_equal(scores.late_mean(values[:1], 99), [3.8])
+
+
+def test_log_ratio_at_its_edges() -> None:
+    late, fresh = np.array([0.1, 1.0, 0.0, 0.1, 0.0]), np.array([0.1, 0.1, 0.1, 0.0, 0.0])
+    np.testing.assert_allclose(scores.log_ratio(late, fresh), [0, 1, -np.inf, np.inf, NAN])
+
+
+def test_area_is_what_was_lost_and_gained() -> None:
+    np.testing.assert_array_equal(scores.area(rows([1, -1, 0.5], [0, 0, 0], [1, NAN, 1])), [0.5, 0, NAN])
+
+
+def test_a_task_is_above_by_margin_and_factor_both() -> None:
+    final_ce, fresh = rows([0.21, 0.35, 0.31, NAN], [1.05, 1.2, 1.6, 1.4]), np.array([0.2, 1.0])
+    expected = [[False, True, True, False], [False, False, True, False]]
+    np.testing.assert_array_equal(scores.above(final_ce, fresh, margin=0.1, factor=1.5), expected)
+    assert not scores.above(final_ce, np.array([NAN, NAN]), 0.1, 1.5).any()
 
 
 @pytest.mark.parametrize(
-    ("late", "fresh", "phase"),
+    ("condition", "hold", "task"),
     [
-        (0.1, 0.1, "plastic"),
-        (0.01, 0.0001, "plastic"),  # a hundredfold of nothing
-        (0.0, 0.3, "plastic"),
-        (0.55, 0.4, "plastic"),  # beyond the margin, not the factor
-        (0.65, 0.4, "lost"),
-        (0.12, 0.01, "lost"),
-        (0.11, 0.0, "lost"),  # the fresh networks are perfect: the ratio is infinite
-        (5.0, 0.7, "untrainable"),
-        (0.1, math.log(2), "untrainable"),
-        (0.1, math.nan, "untrainable"),  # a fresh network diverged
+        ("0011101", 3, 3), ("0011101", 2, 3), ("0011101", 1, 3), ("0011101", 4, NAN), ("1111", 4, 1), ("1111", 5, NAN),
+        ("0000011", 3, NAN), ("0000011", 2, 6), ("0101011", 2, 6), ("0", 1, NAN), ("1", 1, 1),
     ],
+)  # fmt: skip
+def test_onset_is_the_first_task_of_a_run(condition: str, hold: int, task: float) -> None:
+    found = scores.onset(np.array([[mark == "1" for mark in condition]]), hold)
+    np.testing.assert_array_equal(found, [task])
+
+
+@given(arrays(bool, st.tuples(st.integers(1, 3), st.integers(1, 12))), st.integers(1, 13))
+def test_onset_equals_a_search_task_by_task(condition: np.ndarray, hold: int) -> None:
+    def search(row: np.ndarray) -> float:
+        for start in range(len(row) - hold + 1):
+            if row[start : start + hold].all():
+                return start + 1
+        return NAN
+
+    np.testing.assert_array_equal(scores.onset(condition, hold), [search(row) for row in condition])
+
+
+@pytest.mark.parametrize(
+    ("condition", "since", "task"),
+    [("0111000", 2, 5), ("0111001", 2, 5), ("0111010", 2, NAN), ("0001111", 4, NAN), ("0000000", NAN, NAN)],
 )
-def test_the_rule(late: float, fresh: float, phase: str) -> None:
-    scores = score([late] * 4, fresh)
-    assert scores["phase"] == phase
-    expected = {"plastic": 0.0, "lost": 1.0}.get(phase, math.nan)
-    assert scores["lost"] == pytest.approx(expected, nan_ok=True)
+def test_recovery_is_the_first_run_without_it_after_the_onset(condition: str, since: float, task: float) -> None:
+    marks = np.array([[mark == "1" for mark in condition]])
+    np.testing.assert_array_equal(scores.recovery(marks, np.array([since]), hold=2), [task])
 
 
-def test_the_rules_thresholds_are_parameters() -> None:
-    assert score([0.5] * 4, 0.4, Rule(margin=0.05, factor=1.2))["phase"] == "lost"
-    assert score([0.5] * 4, 0.4, Rule(chance=0.3))["phase"] == "untrainable"
-    for bad in ({"last": 0}, {"margin": -1}, {"factor": math.nan}, {"chance": math.inf}):
-        with pytest.raises(AnalysisError, match=next(iter(bad))):
-            Rule(**bad)
+def test_collapse_and_growth() -> None:
+    values = rows([4, 4, 3, 1, 1], [0, 0, 5, 5, 5], [2, 2, 2, 4, 4])
+    np.testing.assert_array_equal(scores.collapse(values, first=2, last=2), [0.75, NAN, -1.0])
+    np.testing.assert_array_equal(scores.growth(values, first=2, last=2), [-3, 5, 2])
 
 
-def test_diverged_cells_and_cells_without_baseline_are_undefined() -> None:
-    diverged = score([0.1, 0.1, 0.1, math.nan], 0.1, status="diverged")
-    assert diverged["phase"] == "diverged"
-    assert np.isnan([diverged[name] for name in ("late_final_ce", "excess", "ratio", "lost", "late_saturation")]).all()
-    without = score([0.1] * 4, math.nan, fresh_baseline=0)
-    assert without["phase"] == "no baseline"
-    assert math.isnan(without["lost"])
-    assert without["late_final_ce"] == pytest.approx(0.1)
+def test_the_slope_of_a_line_is_its_slope_whatever_a_few_tasks_do() -> None:
+    line = 0.5 + 0.03 * np.arange(30)
+    slope, low, high = scores.theil_sen(rows(line, [9, *line[1:20], -50, *line[21:]]))
+    np.testing.assert_allclose(slope, 0.03, atol=1e-12)
+    np.testing.assert_allclose([low[0], high[0]], 0.03, atol=1e-12)
+    assert low[1] <= 0.03 <= high[1]
 
 
-def test_scores_of_a_real_store_equal_an_independent_calculation(store_dir: Path) -> None:
-    """From the raw folders with plain pandas, one cell after the other."""
-    scored = score_cells(load_cells(store_dir), load_tasks(store_dir)).set_index("cell")
-    tasks, cells = pd.read_parquet(store_dir / "tasks"), pd.read_parquet(store_dir / "cells")
-    assert len(scored) == len(cells) == 24
-    for cell in cells.itertuples():
-        rows = tasks[tasks["cell"] == cell.cell].sort_values("task")
-        ours = scored.loc[cell.cell]
-        if cell.status == "diverged":
-            assert math.isnan(ours["late_final_ce"])
-            continue
-        late = rows.tail(2)
-        assert ours["late_final_ce"] == pytest.approx(late["final_ce"].mean(), rel=1e-12)
-        assert ours["excess"] == pytest.approx(late["final_ce"].mean() - cell.fresh_ce.mean(), rel=1e-9, abs=1e-12)
-        ranks = np.concatenate(late["effective_rank"].to_list())
-        assert ours["late_effective_rank"] == pytest.approx(ranks.mean(), rel=1e-12)
+@settings(deadline=None)
+@given(st.integers(2, 40), st.integers(0, 2**32 - 1), st.sampled_from([0.5, 0.9, 0.95]))
+def test_slope_and_interval_equal_scipys(tasks: int, seed: int, level: float) -> None:
+    values = np.random.default_rng(seed).normal(size=(3, tasks)).cumsum(axis=1)
+    slope, low, high = scores.theil_sen(values, level)
+    for index, row in enumerate(values):
+        expected = theilslopes(row, np.arange(tasks), level)
+        numbers = [expected.slope, expected.low_slope, expected.high_slope]
+        np.testing.assert_allclose([slope[index], low[index], high[index]], numbers, atol=1e-12)
 
 
-def test_no_cells_give_no_scores(store_dir: Path) -> None:
-    assert score_cells(load_cells(store_dir).iloc[:0], load_tasks(store_dir).iloc[:0]).empty
+def test_slopes_that_do_not_exist_are_nan() -> None:
+    for values in (rows([1.0]), rows([1, 2, NAN]), rows([1, 2, np.inf])):
+        np.testing.assert_array_equal(np.stack(scores.theil_sen(values)), np.full((3, 1), NAN))
+    assert scores.theil_sen(np.empty((0, 5)))[0].shape == (0,)
 
 
-def test_the_rule_says_itself() -> None:
-    assert str(Rule(last=7, margin=0.2, factor=3)) == (
-        "lost: CE of the last 7 tasks exceeds the fresh networks' by > 0.2 nats and 3 times"
-    )
+def test_long_sequences_are_averaged_in_blocks_before_slopes_are_taken() -> None:
+    values = np.random.default_rng(0).normal(size=(2, 605)) + 0.01 * np.arange(605)
+    blocks = values[:, : 151 * 4].reshape(2, 151, 4).mean(axis=2)
+    expected = [theilslopes(row, 4.0 * np.arange(151)) for row in blocks]
+    slope, low, high = scores.theil_sen(values)
+    np.testing.assert_allclose(slope, [result.slope for result in expected], rtol=1e-9)
+    np.testing.assert_allclose(low, [result.low_slope for result in expected], rtol=1e-9)
+    np.testing.assert_allclose(high, [result.high_slope for result in expected], rtol=1e-9)
+
+
+def test_many_cells_at_once_equal_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.random.default_rng(1).normal(size=(7, 20))
+    whole = np.stack(scores.theil_sen(values))
+    monkeypatch.setattr(scores, "_PAIRS_AT_ONCE", 300)
+    np.testing.assert_array_equal(np.stack(scores.theil_sen(values)), whole)

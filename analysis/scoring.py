@@ -1,0 +1,221 @@
+"""Scores of all cells of a sweep as one data frame.
+
+The columns, one row a cell:
+
+    cell, configuration fields, status
+    late_tasks                    how many tasks are late
+    late_<measure>                mean over the late tasks (and over layers)
+    early_<measure>               the same over the early tasks, for the symptoms' measures
+    fresh_ce                      mean CE of the fresh baseline, nats
+    excess, ratio, log_ratio      late final CE less, by, and by in powers of ten, the fresh one
+    slope, slope_low, slope_high  Theil-Sen slope of the final CE over tasks and its 95% interval, nats a task
+    onset                         first task of a loss that lasts for `Rule.hold` tasks
+    onset_status                  "observed", "censored" (not within these tasks) or "undefined"
+    recovery                      first task from which it is over, after an onset
+    area_excess, area_ce          summed over tasks, nats
+    rank_collapse                 share of the early effective rank that is gone late
+    duplicates_growth, saturation_growth   late share less the early one
+    rank_at, duplicates_at, saturation_at  first task of each symptom
+    first_symptom                 which came before the onset first: one of `FIRST`
+    lead                          by how many tasks
+    phase                         one of `analysis.rule.PHASES`
+    lost                          1.0 or 0.0, NaN where the phase is neither "lost" nor "plastic"
+
+All scores of a diverged cell are NaN, and those that need a baseline where there is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from analysis import scores
+from analysis.load import Where, load_cells, select
+from analysis.rule import SYMPTOMS, Rule, phases
+from analysis.sequences import Block, blocks_of, split
+from lop_sweep.config import FIELDS
+from lop_sweep.errors import AnalysisError
+from lop_sweep.metrics import LAYERED, MEASURES
+from lop_sweep.schema import DIVERGED
+
+FIRST: tuple[str, ...] = (
+    *SYMPTOMS, "several at once", "none before the loss", "no onset seen", "no loss", "undefined"
+)  # fmt: skip
+"""What `first_symptom` can be.
+
+"several at once" crossed their thresholds at the same task; "no onset seen" are cells that have lost plasticity without
+losing it for `Rule.hold` tasks in a row.
+"""
+
+_MEASURE_OF = {"rank": "effective_rank", "duplicates": "duplicate_fraction", "saturation": "saturation"}
+_AT_ONCE = 4
+
+
+def score_sweep(directory: str | Path, where: Where | None = None, rule: Rule | None = None) -> pd.DataFrame:
+    """Score the finished cells of a sweep, file by file: memory grows with the cells, not with their tasks.
+
+    Args:
+        directory: a sweep directory.
+        where: conditions on the cells, see `analysis.load.select`; None for all.
+        rule: when plasticity counts as lost.
+
+    Returns:
+        One row a cell with this module's columns, in the order of `analysis.load.load_cells`.
+
+    Raises:
+        StoreError: it is not a sweep directory, or a file in it is damaged.
+        AnalysisError: a condition cannot be met.
+    """
+    cells = select(load_cells(directory), where or {})
+    return _score(cells, blocks_of(cells, directory), rule or Rule())
+
+
+def score_cells(cells: pd.DataFrame, tasks: pd.DataFrame, rule: Rule | None = None) -> pd.DataFrame:
+    """Score cells whose rows are at hand as frames.
+
+    Args:
+        cells: from `analysis.load.load_cells`; `cell`, the configuration fields, `status` and `fresh_mean_ce` matter.
+        tasks: all rows of these cells from `analysis.load.load_tasks`, with `cell`, `task` and the measures; those of
+            other cells do not matter.
+        rule: when plasticity counts as lost.
+
+    Returns:
+        As `score_sweep`, in the order of `cells`.
+
+    Raises:
+        AnalysisError: a cell's rows are not complete.
+    """
+    table = pa.table({name: _column(tasks[name]) for name in ("cell", "task", *MEASURES)})
+    return _score(cells, split(cells, table), rule or Rule())
+
+
+def _column(values: pd.Series) -> pa.Array:
+    """A column with NaN as NaN, not as null; lists of numbers as such."""
+    if values.name not in LAYERED:
+        return pa.array(values.to_numpy(), from_pandas=False)
+    ends = np.cumsum([0, *values.map(len)])
+    return pa.ListArray.from_arrays(pa.array(ends, pa.int32()), pa.array(np.concatenate([*values, np.empty(0)])))
+
+
+def _score(cells: pd.DataFrame, blocks: Iterable[Block], rule: Rule) -> pd.DataFrame:
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        parts = [
+            part for some in _batches(iter(blocks)) for part in pool.map(lambda block: score_block(block, rule), some)
+        ]
+    if cells.empty:
+        empty = {name: np.empty((0, 1, 1) if name in LAYERED else (0, 1)) for name in MEASURES}
+        return score_block(Block(cells, empty), rule)
+    whole = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame({"cell": []})
+    order = pd.Index(whole["cell"]).get_indexer(cells["cell"])
+    if (order < 0).any():
+        raise AnalysisError(f"cell {cells['cell'].iloc[(order < 0).argmax()]}: has no rows of tasks")
+    return whole.iloc[order].reset_index(drop=True)
+
+
+def _batches(blocks: Iterator[Block]) -> Iterator[list[Block]]:
+    while some := list(islice(blocks, _AT_ONCE)):
+        yield some
+
+
+def score_block(block: Block, rule: Rule) -> pd.DataFrame:
+    """The scores of a block's cells."""
+    cells, tasks = block.cells, block.measures["final_ce"].shape[1]
+    late, early = rule.window(tasks), min(rule.early, tasks)
+    diverged = (cells["status"] == DIVERGED).to_numpy()
+    fresh = cells["fresh_mean_ce"].to_numpy(float)
+    measures = {name: np.where(diverged[:, None], np.nan, block.of_network(name)) for name in MEASURES}
+    final = measures["final_ce"]
+
+    columns: dict[str, object] = {"late_tasks": late}
+    columns |= {f"late_{name}": scores.late_mean(values, late) for name, values in measures.items()}
+    columns |= {f"early_{name}": scores.early_mean(measures[name], early) for name in _MEASURE_OF.values()}
+    late_ce = scores.late_mean(final, late)
+    columns |= {"fresh_ce": fresh, "excess": late_ce - fresh}
+    with np.errstate(divide="ignore", invalid="ignore"):
+        columns["ratio"] = late_ce / fresh
+    columns["log_ratio"] = scores.log_ratio(late_ce, fresh)
+    slope, low, high = scores.theil_sen(final)
+    columns |= {"slope": slope, "slope_low": low, "slope_high": high}
+
+    worse = scores.above(final, fresh, rule.margin, rule.factor)
+    onset = scores.onset(worse, rule.hold)
+    recovery = scores.recovery(worse, onset, rule.recover)
+    lost = {
+        "late": scores.above(late_ce[:, None], fresh, rule.margin, rule.factor)[:, 0],
+        "onset": ~np.isnan(onset) & np.isnan(recovery),
+        "trend": (low > 0) & (slope * (tasks - 1) > rule.margin),
+    }[rule.definition]
+    phase = phases(lost, fresh, diverged, cells["fresh_baseline"].to_numpy(), rule)
+    judged = np.isin(phase, ["lost", "plastic"])
+    onset, recovery = np.where(judged, onset, np.nan), np.where(judged, recovery, np.nan)
+    observed = ~np.isnan(onset)
+    columns |= {
+        "onset": onset,
+        "onset_status": np.select([~judged, observed], ["undefined", "observed"], "censored"),
+        "recovery": recovery,
+        "area_excess": scores.area(final - fresh[:, None]),
+        "area_ce": scores.area(final),
+        "rank_collapse": scores.collapse(measures["effective_rank"], early, late),
+        "duplicates_growth": scores.growth(measures["duplicate_fraction"], early, late),
+        "saturation_growth": scores.growth(measures["saturation"], early, late),
+    }
+    at = symptom_tasks(measures, rule)
+    first, lead = first_symptom(phase == "lost", onset, at)
+    columns |= {f"{name}_at": task for name, task in at.items()}
+    columns |= {"first_symptom": np.where(judged, first, "undefined"), "lead": lead}
+    columns |= {"phase": phase, "lost": np.where(judged, phase == "lost", np.nan)}
+    configuration = cells[["cell", *FIELDS, "status"]].reset_index(drop=True)
+    return pd.concat([configuration, pd.DataFrame(columns, index=configuration.index)], axis=1)
+
+
+def symptom_tasks(measures: dict[str, np.ndarray], rule: Rule) -> dict[str, np.ndarray]:
+    """The task at which each symptom begins.
+
+    Args:
+        measures: effective rank, duplicate fraction and saturation, each (n, T).
+        rule: the symptoms' thresholds.
+
+    Returns:
+        Name in `SYMPTOMS` to (n,) task numbers from 1, NaN for never.
+    """
+    first = {name: scores.early_mean(measures[_MEASURE_OF[name]], rule.early)[:, None] for name in SYMPTOMS}
+    values = {name: measures[_MEASURE_OF[name]] for name in SYMPTOMS}
+    beyond = {
+        "rank": values["rank"] < rule.rank * first["rank"],
+        "duplicates": values["duplicates"] > first["duplicates"] + rule.duplicates,
+        "saturation": values["saturation"] > first["saturation"] + rule.saturation,
+    }
+    return {name: scores.onset(beyond[name], rule.hold) for name in SYMPTOMS}
+
+
+def first_symptom(lost: np.ndarray, onset: np.ndarray, at: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Which symptom came before the loss first, and by how many tasks.
+
+    Args:
+        lost: (n,) booleans; networks that did not lose plasticity have no first symptom, even if some tasks were bad.
+        onset: (n,) onsets of the loss, NaN for never.
+        at: for each of `SYMPTOMS` (n,) its first task, NaN for never.
+
+    Returns:
+        (n,) names in `FIRST`, without "undefined", and (n,) leads in tasks, NaN where no symptom came before.
+    """
+    tasks = np.stack([at[name] for name in SYMPTOMS])
+    before = np.where(lost & (tasks < onset), tasks, np.inf)
+    earliest = before.min(axis=0)
+    ahead = np.isfinite(earliest)
+    several = ahead & ((before == earliest).sum(axis=0) > 1)
+    name = np.array(SYMPTOMS)[before.argmin(axis=0)]
+    kinds = {
+        "no loss": ~lost,
+        "no onset seen": np.isnan(onset),
+        "none before the loss": ~ahead,
+        "several at once": several,
+    }
+    first = np.select(list(kinds.values()), list(kinds), name)
+    return first, np.where(ahead, onset - earliest, np.nan)

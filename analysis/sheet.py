@@ -1,0 +1,215 @@
+"""A sheet of map panels: their layout, axes, colour bars, legend and caption."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+
+from analysis.grid import Axis, lay_out
+from analysis.panels import Panel
+from analysis.points import Room, draw_boundary, draw_categories, draw_scores, has_boundary, keys
+from analysis.rule import Rule
+from analysis.values import LABELS, CategoryValue, MapValue
+
+_PANEL_INCHES = 3.4
+_CHARACTERS_AN_INCH = 16
+"""Of the caption, in type for a screen."""
+_TITLE_AN_INCH, _LABEL_AN_INCH = 11, 14
+_POINT_INCHES = 0.38
+_FONT = {"screen": 10.0, "paper": 8.0}
+
+
+@dataclass(frozen=True)
+class _Canvas:
+    """An empty figure and what is where in it.
+
+    Attributes:
+        figure: the figure.
+        grid: its axes, (rows, columns).
+        panel: a panel's width and height, inches, without what is around it.
+        room: of a point.
+    """
+
+    figure: Figure
+    grid: np.ndarray
+    panel: tuple[float, float]
+    room: Room
+
+
+@dataclass(frozen=True)
+class Column:
+    """One value and its panels, all on the same axes; several become columns side by side."""
+
+    value: MapValue | CategoryValue
+    panels: list[Panel]
+
+
+def draw_sheet(
+    columns: Sequence[Column],
+    x: tuple[str, np.ndarray],
+    y: tuple[str, np.ndarray],
+    rule: Rule,
+    title: str,
+    caption: Sequence[str],
+    width: float | None = None,
+) -> Figure:
+    """Draw panels on one figure.
+
+    Args:
+        columns: what is drawn; one column's panels are wrapped, or arranged by two fields in rows and columns.
+        x: field and sorted values along the horizontal axis.
+        y: field and sorted values along the vertical axis.
+        rule: for where colours are centred.
+        title: over the figure.
+        caption: lines under it, wrapped to its width.
+        width: of the figure in inches, in type for print; None for as much as it needs, in type for a screen.
+    """
+    across, up = lay_out(x[1]), lay_out(y[1])
+    side_by_side = len(columns) > 1
+    panels = columns[0].panels
+    with matplotlib.rc_context({"font.size": _FONT["screen" if width is None else "paper"], "hatch.linewidth": 0.5}):
+        edge = any(has_boundary(panel, across, up) for panel in panels)
+        entries = {key.get_label(): key for column in columns for key in keys(column.panels, column.value, edge)}
+        shape = (len(panels), len(columns)) if side_by_side else _shape(panels)
+        canvas = _canvas(shape, across, up, width, side_by_side, caption, list(entries.values()))
+        for number, column in enumerate(columns):
+            places = list(canvas.grid[:, number]) if side_by_side else list(canvas.grid.flat)
+            _draw_column(canvas, places, column, rule, across, up, side_by_side)
+            for unused in places[len(panels) :]:
+                unused.set_visible(False)
+        _label_outer_axes(canvas.grid, len(panels) * len(columns), _axis_label(x[0], across), _axis_label(y[0], up))
+        canvas.figure.suptitle("\n".join(textwrap.wrap(title, int(canvas.figure.get_figwidth() * _TITLE_AN_INCH))))
+    return canvas.figure
+
+
+def _shape(panels: list[Panel]) -> tuple[int, int]:
+    """Rows and columns: one field along a row, two fields in rows and columns."""
+    fields = list(panels[0].key)
+    if len(fields) == 2:
+        firsts = len({panel.key[fields[0]] for panel in panels})
+        if firsts > 1 and len(panels) % firsts == 0 and len(panels) // firsts <= 6:
+            return firsts, len(panels) // firsts
+    columns = 2 if len(panels) == 4 else min(len(panels), 3)
+    return -(-len(panels) // columns), columns
+
+
+def _canvas(
+    shape: tuple[int, int],
+    across: Axis,
+    up: Axis,
+    width: float | None,
+    side_by_side: bool,
+    caption: Sequence[str],
+    entries: list[Any],
+) -> _Canvas:
+    """An empty figure for so many panels, with the caption and the legend under them."""
+    rows, columns = shape
+    bars = 0.2 if side_by_side else 1.1
+    if width is None:
+        width = columns * (3.0 if side_by_side else max(_PANEL_INCHES, _POINT_INCHES * len(across.values))) + 0.8 + bars
+    panel = max(0.6, (width - 0.6 - bars) / columns)
+    height = max(0.85 * min(panel, _PANEL_INCHES), 0.16 * len(up.values))
+
+    size = matplotlib.rcParams["font.size"]
+    line, characters = size * 0.83 / 72 * 1.2, _CHARACTERS_AN_INCH * 10 / size
+    lines = [part for text in caption for part in textwrap.wrap(text, int(width * characters))]
+    longest = max((len(entry.get_label()) for entry in entries), default=1) / characters + 0.6
+    in_a_row = max(1, int(width / longest))
+    legend = 1.2 * line * -(-len(entries) // in_a_row)
+    below = legend + line * (len(lines) + 0.8)
+    total = rows * (height + 0.3) + 0.9 + (0.8 if side_by_side else 0.0) + below
+
+    figure = Figure(figsize=(width, total))
+    figure.set_layout_engine("constrained", rect=(0, below / total, 1, 1 - below / total))
+    figure.text(0.06 / width, (below - line / 2) / total, "\n".join(lines), fontsize="x-small", va="top", color="0.3")
+    if entries:
+        figure.legend(
+            handles=entries, loc="lower left", bbox_to_anchor=(0, 0), ncols=in_a_row, fontsize="x-small", frameon=False,
+            borderpad=0.2, labelspacing=0.3,
+        )  # fmt: skip
+    grid: Any = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+    return _Canvas(figure, grid, (panel, height), Room(panel / len(across.values), height / len(up.values)))
+
+
+def _draw_column(
+    canvas: _Canvas,
+    places: list[Axes],
+    column: Column,
+    rule: Rule,
+    across: Axis,
+    up: Axis,
+    side_by_side: bool,
+) -> None:
+    """Draw all panels of a value and its colour bar."""
+    value, panels = column.value, column.panels
+    finite = np.concatenate([panel.values[np.isfinite(panel.values)] for panel in panels])
+    norm = value.norm(finite, rule) if isinstance(value, MapValue) else Normalize()
+    for axes, panel in zip(places, panels, strict=False):
+        axes.set_xscale("log" if across.scale == "log" else "linear")
+        axes.set_yscale("log" if up.scale == "log" else "linear")
+        if isinstance(value, MapValue):
+            draw_scores(axes, panel, value, norm, across, up, canvas.room)
+        else:
+            draw_categories(axes, panel, value, across, up, canvas.room)
+        draw_boundary(axes, panel, across, up)
+        _ticks(axes, across, up, canvas.room)
+        axes.set_title(panel.title, fontsize="medium")
+    if isinstance(value, MapValue):
+        everything = np.concatenate([panel.values.ravel() for panel in panels])
+        length = canvas.panel[0] if side_by_side else len(canvas.grid) * canvas.panel[1]
+        label = "\n".join(textwrap.wrap(value.label, max(12, int(length * _LABEL_AN_INCH))))
+        canvas.figure.colorbar(
+            ScalarMappable(norm, value.colour_map()), ax=places, label=label,
+            extend=_extend(everything[~np.isnan(everything)], norm),
+            location="bottom" if side_by_side else "right", aspect=20 if side_by_side else 30,
+        )  # fmt: skip
+    elif side_by_side:
+        places[0].set_title(f"{value.label}\n{panels[0].title}".strip(), fontsize="small")
+
+
+def _ticks(axes: Axes, across: Axis, up: Axis, room: Room) -> None:
+    """Ticks at the values; where they stand too close, only every second or third has its label."""
+    size = matplotlib.rcParams["font.size"] * 0.83 / 72
+    for set_ticks, axis, inches, rotation in (
+        (axes.set_xticks, across, room.width, 45 if len(across.values) > 5 else 0),
+        (axes.set_yticks, up, room.height, 0),
+    ):
+        every = int(np.ceil(size * (1.9 if rotation else 1.2) / inches))
+        names = [f"{tick:g}" if not index % every else "" for index, tick in enumerate(axis.values)]
+        set_ticks(axis.positions, names, rotation=rotation, fontsize="small")
+    if len(across.values) > 5:
+        for label in axes.get_xticklabels():
+            label.set(ha="right", rotation_mode="anchor")
+    axes.minorticks_off()
+    axes.set(xlim=across.edges[[0, -1]], ylim=up.edges[[0, -1]])
+
+
+def _label_outer_axes(grid: np.ndarray, panels: int, x_label: str, y_label: str) -> None:
+    """Label the left column and the lowest panel of each column; the last row may not be full."""
+    columns = grid.shape[1]
+    for column in range(columns):
+        lowest = grid[(panels - 1 - column) // columns, column]
+        lowest.set_xlabel(x_label)
+        lowest.tick_params(labelbottom=True)
+    for axes in grid[:, 0]:
+        axes.set_ylabel(y_label)
+
+
+def _axis_label(field: str, axis: Axis) -> str:
+    return LABELS.get(field, field) + (", not to scale" if axis.scale == "index" else "")
+
+
+def _extend(values: np.ndarray, norm: Normalize) -> str:
+    if norm.vmin is None or norm.vmax is None or not values.size:
+        return "neither"
+    below, above = bool(values.min() < norm.vmin), bool(values.max() > norm.vmax)
+    return {(True, True): "both", (True, False): "min", (False, True): "max"}.get((below, above), "neither")

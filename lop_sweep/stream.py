@@ -1,0 +1,63 @@
+"""The task rows of a sweep file by file, so that a store need not fit into memory.
+
+At most `_AHEAD` files are read before the first of them is used. A merged file holds about `lop_sweep.compact.ROWS`
+rows, others those of one pack: what is in memory at a time is bounded by that, not by the store.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lop_sweep.errors import MissingFileError
+from lop_sweep.parquet import read_table
+from lop_sweep.schema import TASKS
+from lop_sweep.store import Part, Store
+
+_AHEAD = 4
+_ATTEMPTS = 20
+
+
+def stream_tasks(store: Store, columns: Sequence[str], packs: Collection[str]) -> Iterator[pa.Table]:
+    """The rows of finished packs, one table a file, each cell once.
+
+    Files may be merged while this goes on: those that have disappeared are then looked for in merged ones.
+
+    Args:
+        store: the sweep directory.
+        columns: which columns; "cell" must be among them.
+        packs: which packs; files that hold none of these are not opened, others are given whole.
+
+    Raises:
+        StoreError: a file is damaged or was written by another version of the schema.
+    """
+    wanted = set(packs)
+    seen = pa.array([], pa.string())
+    for attempt in range(_ATTEMPTS):
+        parts = [part for part in store.parts() if wanted & set(part.packs)]
+        try:
+            for part, table in _read(store, parts, columns):
+                fresh = table.filter(pc.invert(pc.is_in(table["cell"], value_set=seen))) if len(seen) else table
+                seen = pa.concat_arrays([seen, pc.unique(fresh["cell"])])
+                yield fresh
+                wanted -= set(part.packs)
+            return
+        except MissingFileError:
+            if attempt == _ATTEMPTS - 1:
+                raise
+
+
+def _read(store: Store, parts: Sequence[Part], columns: Sequence[str]) -> Iterator[tuple[Part, pa.Table]]:
+    waiting: deque[tuple[Part, Future[pa.Table]]] = deque()
+    with ThreadPoolExecutor(_AHEAD) as pool:
+        for part in parts:
+            waiting.append((part, pool.submit(read_table, store.file("tasks", part.name), TASKS, columns)))
+            if len(waiting) >= _AHEAD:
+                first, table = waiting.popleft()
+                yield first, table.result()
+        for part, table in waiting:
+            yield part, table.result()
