@@ -71,7 +71,7 @@ def draw_curves(cells: pd.DataFrame, tasks: pd.DataFrame, title: str = "") -> Fi
             axes.set_yscale("log")
             low, high = axes.get_ylim()
             if low < _FLOOR < high:
-                axes.set_ylim(bottom=_FLOOR)
+                axes.set_ylim(_FLOOR, 2 * _highest(axes))
                 axes.set_ylabel(f"{_LABELS[measure]}\naxis ends at {_FLOOR:g}", fontsize="small")
     for axes in list(panels.values())[-2:]:
         axes.set_xlabel("task")
@@ -101,6 +101,13 @@ def _draw_band(axes: Axes, wide: pd.DataFrame, colour: str, name: str, percentil
         low, high = (0.1, 0.9) if percentiles else (0.0, 1.0)
         ends = wide.quantile(low, axis=1), wide.quantile(high, axis=1)
         axes.fill_between(wide.index, *ends, color=colour, alpha=0.2, lw=0)
+
+
+def _highest(axes: Axes) -> float:
+    """The largest number that is drawn; the axis's own margin is a share of hundreds of decades, if zeros are drawn."""
+    lines = [np.asarray(line.get_ydata(), float) for line in axes.get_lines()]
+    bands = [np.asarray(path.vertices)[:, 1] for band in axes.collections for path in band.get_paths()]
+    return float(np.nanmax(np.concatenate([*lines, *bands])))
 
 
 def _draw_baseline(axes: Axes, group: pd.DataFrame, colour: str) -> None:

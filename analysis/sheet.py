@@ -11,8 +11,10 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
+from matplotlib.colorbar import Colorbar
+from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from analysis.grid import Axis, lay_out
 from analysis.panels import Panel
@@ -167,13 +169,23 @@ def _draw_column(
         everything = np.concatenate([panel.values.ravel() for panel in panels])
         length = canvas.panel[0] if side_by_side else len(canvas.grid) * canvas.panel[1]
         label = "\n".join(textwrap.wrap(value.label, max(12, int(length * _LABEL_AN_INCH))))
-        canvas.figure.colorbar(
+        bar = canvas.figure.colorbar(
             ScalarMappable(norm, value.colour_map()), ax=places, label=label,
             extend=_extend(everything[~np.isnan(everything)], norm),
             location="bottom" if side_by_side else "right", aspect=20 if side_by_side else 30,
         )  # fmt: skip
+        if isinstance(norm, LogNorm):
+            _label_decades(bar, norm)
     elif side_by_side:
         places[0].set_title(f"{value.label}\n{panels[0].title}".strip(), fontsize="small")
+
+
+def _label_decades(bar: Colorbar, norm: LogNorm) -> None:
+    """Few labels: of decades, or also of 2 and 5 within them where there are not three."""
+    narrow = norm.vmin is not None and norm.vmax is not None and norm.vmax / norm.vmin < 1000
+    bar.locator = LogLocator(subs=(1, 2, 5) if narrow else (1,))
+    bar.formatter = FuncFormatter(lambda value, _: f"{value:g}")
+    bar.minorformatter = NullFormatter()
 
 
 def _ticks(axes: Axes, across: Axis, up: Axis, room: Room) -> None:
