@@ -26,10 +26,11 @@ All scores of a diverged cell are NaN, and those that need a baseline where ther
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -53,8 +54,12 @@ FIRST: tuple[str, ...] = (
 losing it for `Rule.hold` tasks in a row.
 """
 
-_MEASURE_OF = {"rank": "effective_rank", "duplicates": "duplicate_fraction", "saturation": "saturation"}
+MEASURE_OF = {"rank": "effective_rank", "duplicates": "duplicate_fraction", "saturation": "saturation"}
+"""The measure that shows each of `SYMPTOMS`."""
+
 _AT_ONCE = 4
+
+Result = TypeVar("Result")
 
 
 def score_sweep(directory: str | Path, where: Where | None = None, rule: Rule | None = None) -> pd.DataFrame:
@@ -104,10 +109,7 @@ def _column(values: pd.Series) -> pa.Array:
 
 
 def _score(cells: pd.DataFrame, blocks: Iterable[Block], rule: Rule) -> pd.DataFrame:
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        parts = [
-            part for some in _batches(iter(blocks)) for part in pool.map(lambda block: score_block(block, rule), some)
-        ]
+    parts = list(in_threads(lambda block: score_block(block, rule), blocks))
     if cells.empty:
         empty = {name: np.empty((0, 1, 1) if name in LAYERED else (0, 1)) for name in MEASURES}
         return score_block(Block(cells, empty), rule)
@@ -118,9 +120,12 @@ def _score(cells: pd.DataFrame, blocks: Iterable[Block], rule: Rule) -> pd.DataF
     return whole.iloc[order].reset_index(drop=True)
 
 
-def _batches(blocks: Iterator[Block]) -> Iterator[list[Block]]:
-    while some := list(islice(blocks, _AT_ONCE)):
-        yield some
+def in_threads(work: Callable[[Block], Result], blocks: Iterable[Block]) -> Iterator[Result]:
+    """What `work` makes of each block, in their order. A few are worked on at once: NumPy leaves Python's lock."""
+    waiting = iter(blocks)
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        while some := list(islice(waiting, _AT_ONCE)):
+            yield from pool.map(work, some)
 
 
 def score_block(block: Block, rule: Rule) -> pd.DataFrame:
@@ -134,7 +139,7 @@ def score_block(block: Block, rule: Rule) -> pd.DataFrame:
 
     columns: dict[str, object] = {"late_tasks": late}
     columns |= {f"late_{name}": scores.late_mean(values, late) for name, values in measures.items()}
-    columns |= {f"early_{name}": scores.early_mean(measures[name], early) for name in _MEASURE_OF.values()}
+    columns |= {f"early_{name}": scores.early_mean(measures[name], early) for name in MEASURE_OF.values()}
     late_ce = scores.late_mean(final, late)
     columns |= {"fresh_ce": fresh, "excess": late_ce - fresh}
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -165,7 +170,7 @@ def score_block(block: Block, rule: Rule) -> pd.DataFrame:
         "duplicates_growth": scores.growth(measures["duplicate_fraction"], early, late),
         "saturation_growth": scores.growth(measures["saturation"], early, late),
     }
-    at = symptom_tasks(measures, rule)
+    at = {name: scores.onset(marks, rule.hold) for name, marks in symptom_marks(measures, rule).items()}
     first, lead = first_symptom(phase == "lost", onset, at)
     columns |= {f"{name}_at": task for name, task in at.items()}
     columns |= {"first_symptom": np.where(judged, first, "undefined"), "lead": lead}
@@ -174,24 +179,23 @@ def score_block(block: Block, rule: Rule) -> pd.DataFrame:
     return pd.concat([configuration, pd.DataFrame(columns, index=configuration.index)], axis=1)
 
 
-def symptom_tasks(measures: dict[str, np.ndarray], rule: Rule) -> dict[str, np.ndarray]:
-    """The task at which each symptom begins.
+def symptom_marks(measures: Mapping[str, np.ndarray], rule: Rule) -> dict[str, np.ndarray]:
+    """At which tasks each symptom's threshold is crossed.
 
     Args:
         measures: effective rank, duplicate fraction and saturation, each (n, T).
-        rule: the symptoms' thresholds.
+        rule: the thresholds.
 
     Returns:
-        Name in `SYMPTOMS` to (n,) task numbers from 1, NaN for never.
+        Name in `SYMPTOMS` to (n, T) booleans, False where a measure is NaN.
     """
-    first = {name: scores.early_mean(measures[_MEASURE_OF[name]], rule.early)[:, None] for name in SYMPTOMS}
-    values = {name: measures[_MEASURE_OF[name]] for name in SYMPTOMS}
-    beyond = {
-        "rank": values["rank"] < rule.rank * first["rank"],
-        "duplicates": values["duplicates"] > first["duplicates"] + rule.duplicates,
-        "saturation": values["saturation"] > first["saturation"] + rule.saturation,
+    values = {name: measures[MEASURE_OF[name]] for name in SYMPTOMS}
+    early = {name: scores.early_mean(values[name], rule.early)[:, None] for name in SYMPTOMS}
+    return {
+        "rank": values["rank"] < rule.rank * early["rank"],
+        "duplicates": values["duplicates"] > early["duplicates"] + rule.duplicates,
+        "saturation": values["saturation"] > early["saturation"] + rule.saturation,
     }
-    return {name: scores.onset(beyond[name], rule.hold) for name in SYMPTOMS}
 
 
 def first_symptom(lost: np.ndarray, onset: np.ndarray, at: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

@@ -61,27 +61,30 @@ def stream_blocks(
 def blocks_of(cells: pd.DataFrame, directory: str | Path, measures: Sequence[str] = MEASURES) -> Iterator[Block]:
     """As `stream_blocks`, for cells that have been loaded already."""
     store = open_store(directory)
-    left = set(cells["cell"])
+    ids = pd.Index(cells["cell"])  # once: it makes a table of hashes when it is first asked
+    left = set(ids)
     for table in stream_tasks(store, ["cell", "task", *measures], cells["pack"].unique()):
-        blocks = list(split(cells, table))
+        blocks = list(split(cells, table, ids))
         left -= {cell for block in blocks for cell in block.cells["cell"]}
         yield from blocks
     if left:
         raise AnalysisError(f"{directory}: {len(left)} finished cells have no rows; lop-sweep audit says which")
 
 
-def split(cells: pd.DataFrame, tasks: pa.Table) -> Iterator[Block]:
+def split(cells: pd.DataFrame, tasks: pa.Table, ids: pd.Index | None = None) -> Iterator[Block]:
     """The blocks that the rows of these cells form; rows of other cells are left out.
 
     Args:
         cells: as `Block.cells`; each cell once.
         tasks: `cell`, `task` and measures, in any order of rows.
+        ids: the column `cell` of `cells` as an index, if it is at hand.
 
     Raises:
         AnalysisError: a cell's rows are not complete.
     """
     encoded = tasks["cell"].combine_chunks().dictionary_encode()
-    known = pd.Index(cells["cell"]).get_indexer(encoded.dictionary.to_pandas())
+    ids = pd.Index(cells["cell"]) if ids is None else ids
+    known = ids.get_indexer(encoded.dictionary.to_pandas())
     cell = known[encoded.indices.to_numpy()]
     task = tasks["task"].to_numpy()
     order = np.flatnonzero(cell >= 0)

@@ -46,7 +46,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_command_is_accounted_for() -> None:
-    assert len(LOCAL) == 9
+    assert len(LOCAL) == 10
     assert len(CLUSTER) == 4
     assert [command for command in COMMANDS if command not in (*LOCAL, *CLUSTER)] == ["make demo", "make test"]
     ci = (ROOT / ".ci" / "run").read_text()
@@ -58,7 +58,7 @@ def test_the_commands_work_in_their_order(folder: Path) -> None:
     for command in LOCAL:
         result = in_folder(command, folder)
         assert result.returncode == 0, f"{command}\n{result.stderr}"
-    for name in ("map.png", "saturation.png", "curves.png", "scores.csv", "one/summary.json"):
+    for name in ("report.html", "map.png", "causes.png", "curves.png", "scores.csv", "one/summary.json"):
         assert (folder / name).stat().st_size > 500
     snippet = subprocess.run([sys.executable, "-c", blocks("python")[1]], cwd=folder, capture_output=True, text=True)
     assert snippet.returncode == 0, snippet.stderr

@@ -1,0 +1,76 @@
+"""The report: one HTML file in which a sweep's maps, curves and rules can be explored, offline and without a server."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import lop_sweep
+from analysis.load import Where
+from analysis.report_arrays import compress, pack_arrays
+from analysis.report_data import collect
+from analysis.rule import Rule
+from lop_sweep.files import write_bytes, writing
+
+SCRIPTS: tuple[str, ...] = (
+    "words.js", "data.js", "scores.js", "points.js", "colours.js", "state.js", "command.js",
+    "controls.js", "map.js", "hover.js", "curves.js", "details.js", "main.js",
+)  # fmt: skip
+"""The page's scripts, in the order in which they run."""
+
+
+def write_report(directory: str | Path, out: str | Path, rule: Rule | None = None, where: Where | None = None) -> None:
+    """Write the report of a sweep's finished cells.
+
+    The file holds all that the page shows and needs no network. 2 MB are the plotting library; the rest grows with the
+    cells and, up to `analysis.report_data.FULL_ROWS` rows, with their tasks: 10,000 cells of 100 tasks give some 12 MB.
+    Beyond, sequences are thinned out so that only the number of cells matters, some 1 kB each. Memory grows like the
+    file, to a few times its size.
+
+    Args:
+        directory: a sweep directory; a sweep may be writing to it.
+        out: the file, conventionally `.html`; replaced whole or not at all.
+        rule: when plasticity counts as lost, as the page opens; None for the default. The page can change it.
+        where: conditions on the cells, see `analysis.load.select`; None for all.
+
+    Raises:
+        StoreError: it is not a sweep directory, a file in it is damaged, or `out` cannot be written.
+        AnalysisError: there is no finished cell, a condition cannot be met, or the rule's definition needs every task
+            of a sweep that is too large for that.
+    """
+    data = collect(directory, rule or Rule(), where)
+    arrays, packed = pack_arrays(data.arrays)
+    about = {**data.about, "version": lop_sweep.__version__, "arrays": arrays}
+    page = _page(about, packed)
+    path = Path(out)
+    with writing(path):
+        write_bytes(path, page.encode())
+
+
+def _page(about: Mapping[str, Any], packed: str) -> str:
+    from plotly.offline import get_plotlyjs  # takes a while to import
+
+    parts = {
+        "title": html.escape(f"Loss of plasticity: {about['space'] or about['directory']}"),
+        "style": _file("style.css"),
+        "about": json_in_script(about),
+        "arrays": packed,
+        "plotly": compress(get_plotlyjs().encode()),
+        "scripts": "\n".join(f"<script>\n{_file(name)}</script>" for name in SCRIPTS),
+    }
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], _file("page.html"))
+
+
+def json_in_script(content: Mapping[str, Any]) -> str:
+    """JSON that can stand in a script element: nothing in it ends the element or opens a comment."""
+    text = json.dumps(content, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _file(name: str) -> str:
+    return (resources.files("analysis") / "report_page" / name).read_text(encoding="utf-8")
