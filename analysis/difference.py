@@ -90,14 +90,14 @@ def _places(scored: pd.DataFrame) -> pd.DataFrame:
 
 def _subtract(first: Panel, second: Panel) -> Panel:
     low, high = difference_interval((first.values, first.low, first.high), (second.values, second.low, second.high))
-    nothing = np.zeros_like(first.cells)
+    nothing, defined = np.zeros_like(first.cells), np.minimum(first.defined, second.defined)
     return Panel(
         key=first.key,
-        cells=np.minimum(first.cells, second.cells),
+        cells=np.where(defined > 0, defined, np.minimum(first.cells, second.cells)),
         judged=nothing,
         lost=nothing,
         values=second.values - first.values,
-        defined=np.minimum(first.cells, np.minimum(first.defined, second.defined)),
+        defined=defined,
         low=low,
         high=high,
         names=first.names,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+_DRAWABLE = 1e100
 _REGULAR = 0.75
 """An axis is to scale if the standard deviation of its steps is at most this share of their mean."""
 
@@ -30,18 +31,23 @@ class Axis:
 def lay_out(values: np.ndarray) -> Axis:
     """Choose the scale on which sorted distinct values are spaced most evenly; "index" if that is not even at all.
 
-    One or two values, and values that are not all positive, are never "log".
+    One or two values, and values that are not all positive, are never "log". Values that are too large to be drawn to
+    scale, or too close to each other, are "index".
     """
-    if len(values) < 3:
-        return Axis(values, "linear", values, edges(values))
+    borders = edges(values) if np.abs(values).max() <= _DRAWABLE else np.zeros(1)
+    linearly = Axis(values, "linear", values, borders)
+    to_scale = len(borders) > 1 and bool((np.diff(borders) > 0).all())
+    if len(values) < 3 and to_scale:
+        return linearly
     logs = np.log(values) if values[0] > 0 else None
-    linear, log = _unevenness(values), np.inf if logs is None else _unevenness(logs)
+    linear = _unevenness(values) if to_scale else np.inf
+    log = _unevenness(logs) if logs is not None and len(values) > 2 else np.inf
     if min(linear, log) > _REGULAR:
         numbers = np.arange(len(values), dtype=float)
         return Axis(values, "index", numbers, edges(numbers))
     if logs is not None and log < linear:
         return Axis(values, "log", values, np.exp(edges(logs)))
-    return Axis(values, "linear", values, edges(values))
+    return linearly
 
 
 def edges(values: np.ndarray) -> np.ndarray:

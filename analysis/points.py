@@ -171,7 +171,7 @@ def _interval(panel: Panel, point: tuple[int, ...], value: MapValue, norm: Norma
     low, high = panel.low[point], panel.high[point]
     if not (np.isfinite(low) and np.isfinite(high)):
         return ""
-    if float(norm(high)) - float(norm(low)) < VISIBLE:
+    if np.ptp(norm(np.clip([low, high], norm.vmin, norm.vmax))) < VISIBLE:
         return ""
     if value.column == "lost":
         return f"{100 * low:.0f}-{100 * high:.0f}%"

@@ -1,4 +1,4 @@
-"""From a store of a million rows to scores and a map: seconds and peak memory of the whole command.
+"""From a store of a million rows to scores, a map and a report: seconds, peak memory and size of the whole command.
 
     python benchmarks/million_rows.py [--cells 10000] [--rounds 3]
 
@@ -73,17 +73,31 @@ def measure(cells: int, rounds: int) -> Section:
         maps = [run(*command) for _ in range(rounds)]
         tables = [run(*LOP_ANALYSIS, "scores", root, "--out", scores) for _ in range(rounds)]
         difference = check(root, scores)
+        page = Path(folder) / "report.html"
+        reports = [run(*LOP_ANALYSIS, "report", root, "--out", page) for _ in range(rounds)]
+        sizes = {
+            "map": "",
+            "scores": f"{scores.stat().st_size / 1e6:.1f} MB",
+            "report": f"{page.stat().st_size / 1e6:.1f} MB",
+        }
     rows: list[tuple[str, ...]] = []
     data: dict[str, Any] = {}
-    for name, runs in (("`lop-analysis map`: scores and a map of 4 panels", maps), ("`lop-analysis scores`", tables)):
+    for name, what, runs in (
+        ("map", ": scores and a map of 4 panels", maps),
+        ("scores", "", tables),
+        ("report", "", reports),
+    ):
         seconds, peak = [r.seconds for r in runs], median([r.peak_bytes for r in runs])
         quality = f"{difference:.0e}" if runs is tables else ""
-        rows.append((name, f"{cells * TASKS:,}", spread(seconds), f"{peak / 1e9:.2f} GB", quality))
-        data[name] = {"seconds": seconds, "peak_bytes": peak}
+        memory = f"{peak / 1e9:.2f} GB"
+        rows.append(
+            (f"`lop-analysis {name}`{what}", f"{cells * TASKS:,}", spread(seconds), memory, sizes[name], quality)
+        )
+        data[name] = {"seconds": seconds, "peak_bytes": peak, "size": sizes[name]}
     data["relative_difference"] = difference
-    columns = ("command", "rows", "seconds", "peak memory", "scores differ from plain pandas by")
+    columns = ("command", "rows", "seconds", "peak memory", "file", "scores differ from plain pandas by")
     own = f"python benchmarks/million_rows.py --cells {cells} --rounds {rounds}"
-    return Section("A million rows to scores and a map", own, columns, rows, data)
+    return Section("A million rows to scores, a map and a report", own, columns, rows, data)
 
 
 def main() -> int:

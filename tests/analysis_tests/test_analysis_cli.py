@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import compute
 
 from analysis.cli import main
 from analysis.load import load_cells, load_tasks
 from analysis.rule import Rule
 from analysis.scoring import score_cells, score_sweep
+from lop_sweep.space import SearchSpace, expand_space
 
 
 @pytest.mark.parametrize("ending", ["png", "pdf", "svg"])
@@ -129,3 +131,42 @@ def test_bad_input_gets_one_line_and_status_2(
     assert said.err.count("\n") == 1
     assert line in said.err
     assert {path.name for path in tmp_path.iterdir()} == {"empty", "broken"}
+
+
+ODD = {
+    "a single cell": {"depth": 1, "lr": 0.1, "tasks": 1},
+    "all diverged": {"depth": 2, "lr": {"grid_search": [1.6e308, 1.7e308]}, "tasks": 3},
+    "all untrainable": {"depth": 2, "lr": {"grid_search": [1e3, 2e3]}, "tasks": 3, "seed": {"grid_search": [0, 1, 2]}},
+    "no baseline": {"depth": {"grid_search": [1, 2]}, "lr": 0.1, "tasks": 2, "fresh_baseline": 0},
+    "lengths and depths": {"depth": {"grid_search": [1, 3]}, "lr": 0.1, "tasks": {"grid_search": [1, 4]}},
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_stores_give_figures_and_tables(name: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    small = {"width": 4, "samples": 8, "steps": 3, "fresh_baseline": 2, "delta": 0.0}
+    folder = str(compute(SearchSpace(name, expand_space({**small, **ODD[name]})), tmp_path / "sweep"))
+    axes = ["--x", "lr", "--y", "depth"]
+    for number, command in enumerate(
+        [
+            ["map", *axes, "--value", "causes"], ["map", *axes, "--value", "phase,first_symptom,onset,slope"],
+            ["curves"], ["layers"],
+        ]
+    ):  # fmt: skip
+        out = tmp_path / f"{number}.png"
+        assert main([command[0], folder, *command[1:], "--out", str(out)]) == 0, capfd.readouterr().err
+        assert out.stat().st_size > 5000
+    for command in ("scores", "symptoms"):
+        assert main([command, folder, "--out", str(tmp_path / "table.csv")]) == 0
+    assert "Warning" not in capfd.readouterr().err
+
+
+def test_another_schema_version_is_refused(
+    store_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("lop_sweep.schema.SCHEMA_VERSION", 2)
+    for command in (["map", "--x", "lr", "--y", "depth"], ["curves"], ["layers"], ["scores"], ["report"]):
+        ending = {"scores": "csv", "report": "html"}.get(command[0], "png")
+        assert main([command[0], str(store_dir), *command[1:], "--out", str(tmp_path / f"out.{ending}")]) == 2
+        assert "has schema version 1, this lop-sweep reads version 2" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

@@ -52,6 +52,7 @@ def hatches(figure: Figure) -> list[str]:
         ([1, 2, 4, 8], "log"), ([0.01, 0.1, 1.0], "log"), ([1, 2, 5, 10], "log"), ([1, 2, 3, 4], "linear"),
         ([1, 2, 4, 6, 8], "linear"), ([0.0, 0.7, 1.4], "linear"), ([-1.0, 0.1, 1.0], "linear"), ([1, 100], "linear"),
         ([3], "linear"), ([0.0, 0.01, 0.1, 1.0], "index"), ([0.05, 0.2, 1.7e308], "index"),
+        ([1.6e308, 1.7e308], "index"), ([1e20], "index"), ([1e-3, 1.0, 1e3], "log"),
     ],
 )  # fmt: skip
 def test_the_scale_follows_the_spacing(values: list[float], scale: str) -> None:
