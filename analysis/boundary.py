@@ -30,7 +30,8 @@ def boundary(share: np.ndarray, across: Axis, up: Axis, level: float = 0.5) -> l
         _padded(across), _padded(up), np.ma.masked_invalid(padded), corner_mask=True, name="serial"
     )
     lines: Any = generator.lines(level)
-    return [np.column_stack([_back(line[:, 0], across), _back(line[:, 1], up)]) for line in lines]
+    seen = [line for line in lines if np.ptp(line, axis=0).any()]  # a point that just touches the level makes no line
+    return [np.column_stack([_back(line[:, 0], across), _back(line[:, 1], up)]) for line in seen]
 
 
 def _padded(axis: Axis) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import logging
 import sys
 from collections.abc import Sequence
@@ -11,21 +12,24 @@ from pathlib import Path
 import pandas as pd
 
 import lop_sweep
-from analysis.curves import draw_curves
+from analysis.configurations import by_configuration
+from analysis.curves import MAX_CURVES, draw_curves
 from analysis.difference import draw_difference
 from analysis.figures import ENDINGS, check_ending, how_made, save_figure
-from analysis.layers import draw_layers
+from analysis.layers import MAX_COLUMNS, draw_layers
 from analysis.load import Where, load_cells, load_requested, load_tasks, open_store, parse_where, select
 from analysis.maps import draw_map
 from analysis.options import add_rule, rule_of
+from analysis.panels import check_axes
+from analysis.report import write_report
 from analysis.scoring import score_sweep
 from analysis.script_plots import save_script_plots
 from analysis.sequences import blocks_of, stream_blocks
-from analysis.symptoms import symptom_table
+from analysis.symptoms import check_fields, symptom_table
 from analysis.values import CATEGORIES, EFFECTS, VALUES, map_value
 from lop_sweep.arguments import OneLineParser, run_command
 from lop_sweep.errors import AnalysisError, named
-from lop_sweep.files import writing
+from lop_sweep.files import write_bytes, writing
 from lop_sweep.metrics import LAYERED, MEASURES
 from lop_sweep.script import script_frame
 
@@ -98,7 +102,9 @@ def _parser() -> argparse.ArgumentParser:
     symptoms = commands.add_parser(
         "symptoms", parents=[one, where, judged], help="how often they come with a loss", description=_symptoms.__doc__
     )
-    symptoms.add_argument("--by", action="append", default=[], metavar="FIELD", help="divide the cells by this field")
+    symptoms.add_argument(
+        "--by", action="append", default=[], metavar="FIELD[,FIELD]", help="divide the cells by these fields"
+    )
     _add_out(symptoms, _symptoms, None, "a .csv or .parquet file")
 
     report = commands.add_parser(
@@ -119,7 +125,8 @@ def _add_out(
 def _map(options: argparse.Namespace) -> int:
     """Draw scores over two axes: seeds summarised, other axes as panels."""
     check_ending(options.out, ENDINGS)
-    values = list(EFFECTS) if options.value == "causes" else options.value.split(",")
+    check_axes(options.x, options.y)
+    values = list(EFFECTS) if options.value == "causes" else list(dict.fromkeys(options.value.split(",")))
     for value in values:
         map_value(value)
     rule, where = rule_of(options), parse_where(options.where)
@@ -133,6 +140,7 @@ def _map(options: argparse.Namespace) -> int:
 def _difference(options: argparse.Namespace) -> int:
     """Draw a score of the second sweep minus that of the first, with what is sure to differ marked."""
     check_ending(options.out, ENDINGS)
+    check_axes(options.x, options.y)
     map_value(options.value)
     rule, where = rule_of(options), parse_where(options.where)
     first, second = (score_sweep(folder, where, rule) for folder in (options.dir, options.second))
@@ -149,6 +157,7 @@ def _curves(options: argparse.Namespace) -> int:
     """Draw every measure against the task number, with the spread over seeds."""
     check_ending(options.out, ENDINGS)
     cells, where = _cells(options)
+    by_configuration(cells, MAX_CURVES)  # refuses what is too much before it is read
     tasks = load_tasks(options.dir, ["cell", "task", *MEASURES], where=where)
     save_figure(draw_curves(cells, tasks), options.out, how_made(options.dir, cells, where=where))
     return _written(options.out)
@@ -158,6 +167,7 @@ def _layers(options: argparse.Namespace) -> int:
     """Draw effective rank and duplicate features of each layer against the task number, mean over seeds."""
     check_ending(options.out, ENDINGS)
     cells, where = _cells(options)
+    by_configuration(cells, MAX_COLUMNS)
     figure = draw_layers(stream_blocks(options.dir, where, LAYERED))
     save_figure(figure, options.out, how_made(options.dir, cells, where=where))
     return _written(options.out)
@@ -189,14 +199,14 @@ def _scores(options: argparse.Namespace) -> int:
 def _symptoms(options: argparse.Namespace) -> int:
     """Write how many of the cells that lost plasticity, and of those that kept it, have each symptom."""
     check_ending(options.out, _TABLE_ENDINGS)
+    by = [field for text in options.by for field in text.split(",")]
+    check_fields(by)
     scored = score_sweep(options.dir, parse_where(options.where), rule_of(options))
-    return _write_table(symptom_table(scored, options.by), options.out, "rows")
+    return _write_table(symptom_table(scored, by), options.out, "rows")
 
 
 def _report(options: argparse.Namespace) -> int:
     """Write one page that shows the sweep in a browser, offline: maps to choose, cells to look into."""
-    from analysis.report import write_report
-
     check_ending(options.out, (".html",))
     write_report(options.dir, options.out, rule_of(options), parse_where(options.where))
     return _written(options.out)
@@ -220,11 +230,13 @@ def _title(directory: str) -> str:
 
 
 def _write_table(frame: pd.DataFrame, out: str, what: str) -> int:
+    buffer = io.BytesIO()
+    if out.endswith(".csv"):
+        frame.to_csv(buffer, index=False)
+    else:
+        frame.to_parquet(buffer, index=False)
     with writing(Path(out)):
-        if out.endswith(".csv"):
-            frame.to_csv(out, index=False)
-        else:
-            frame.to_parquet(out, index=False)
+        write_bytes(Path(out), buffer.getvalue())
     print(f"{len(frame):,} {what} -> {out}", file=sys.stderr)
     return 0
 

@@ -9,8 +9,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.load import seed_count, shared_configuration, varying_fields
-from lop_sweep.errors import AnalysisError, named
+from analysis.configurations import by_configuration
+from analysis.load import seed_count, shared_configuration
+from lop_sweep.errors import named
 from lop_sweep.metrics import LAYERED, MEASURES
 from lop_sweep.schema import DIVERGED
 
@@ -35,8 +36,8 @@ def draw_curves(cells: pd.DataFrame, tasks: pd.DataFrame, title: str = "") -> Fi
 
     A curve is the median over seeds. Its band reaches from the smallest to the largest seed, with `MANY` seeds or more
     from the 10th to the 90th percentile. In the panel of the final CE the fresh baseline's mean is dashed, in a band
-    that holds the middle half of all fresh networks. Tasks at which any seed of a configuration has diverged are left
-    out. Logarithmic axes end at `_FLOOR` below, and say so.
+    from the 10th to the 90th percentile of all fresh networks. Tasks at which any seed of a configuration has diverged
+    are left out. Logarithmic axes end at `_FLOOR` below, and say so.
 
     Args:
         cells: from `analysis.load.load_cells`, already narrowed down with `analysis.load.select`.
@@ -46,20 +47,12 @@ def draw_curves(cells: pd.DataFrame, tasks: pd.DataFrame, title: str = "") -> Fi
     Raises:
         AnalysisError: there are no cells, or more than `MAX_CURVES` configurations.
     """
-    if cells.empty:
-        raise AnalysisError("there is no finished cell to draw; run the sweep first, or relax --where")
-    fields = varying_fields(cells)
-    groups = list(cells.groupby(fields)) if fields else [((), cells)]
-    if len(groups) > MAX_CURVES:
-        raise AnalysisError(
-            f"{len(groups)} configurations, at most {MAX_CURVES} are drawn: "
-            f"fix more of {named(fields)} with --where FIELD=VALUE"
-        )
+    groups = by_configuration(cells, MAX_CURVES)
     percentiles = min(len(group) for _, group in groups) >= MANY
     figure = Figure(figsize=(10, 7.5), layout="constrained")
     panels: dict[str, Axes] = dict(zip(MEASURES, figure.subplots(3, 2, sharex=True).flat, strict=True))
     for index, (key, group) in enumerate(groups):
-        name = named(f"{field} = {part:g}" for field, part in zip(fields, key, strict=True)) or "all cells"
+        name = named(f"{field} = {part:g}" for field, part in key.items()) or "all cells"
         rows = tasks[tasks["cell"].isin(group["cell"])]
         for measure, axes in panels.items():
             _draw_band(axes, _wide(rows, measure), f"C{index}", name, percentiles)
@@ -82,7 +75,7 @@ def draw_curves(cells: pd.DataFrame, tasks: pd.DataFrame, title: str = "") -> Fi
     handles: list[Any] = panels["min_ce"].get_lines()
     if len(groups) > 1:
         figure.legend(handles=handles, loc="outside lower center", ncols=min(len(groups), 4), fontsize="small")
-    dashed = "dashed: mean of fresh networks, in a band of their middle half"
+    dashed = "dashed: mean of fresh networks, band: their 10th to 90th percentile"
     figure.suptitle(f"{title or shared_configuration(cells)}\n{spread}; {dashed}{gaps}", fontsize="medium")
     return figure
 
@@ -115,4 +108,4 @@ def _draw_baseline(axes: Axes, group: pd.DataFrame, colour: str) -> None:
     if not np.isfinite(mean):
         return
     axes.axhline(mean, color=colour, ls="--", lw=1)
-    axes.axhspan(*np.quantile(np.concatenate(group["fresh_ce"].to_list()), [0.25, 0.75]), color=colour, alpha=0.1, lw=0)
+    axes.axhspan(*np.quantile(np.concatenate(group["fresh_ce"].to_list()), [0.1, 0.9]), color=colour, alpha=0.1, lw=0)

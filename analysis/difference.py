@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from analysis.maps import INTERVAL_NOTE, cells_line
+from analysis.maps import cells_line
 from analysis.panels import Panel, arrange
 from analysis.rule import Rule
 from analysis.sheet import Column, draw_sheet
@@ -48,25 +47,27 @@ def draw_difference(
         width: as in `analysis.maps.draw_map`.
 
     Raises:
-        AnalysisError: a name is unknown or a category's, a sweep has no cells, or they have no point in common.
+        AnalysisError: a name is unknown, "onset" or a category's, a sweep has no cells, or they have no point in
+            common.
     """
     rule, rng = rule or Rule(), rng or np.random.default_rng(0)
     shown = map_value(value)
     if not isinstance(shown, MapValue):
         raise AnalysisError(f"value {value!r} is a category, of which there is no difference; take a score, lost say")
+    if shown.column == "onset":
+        raise AnalysisError("value 'onset' is never for some seeds, which has no difference; take lost or area_excess")
     moved, differing = _aligned(first, second, (x, y))
     xs, ys, before = arrange(first, shown, x, y, _places(moved), rng)
     _, _, after = arrange(moved, shown, x, y, _places(first), rng)
     panels = [_subtract(one, other) for one, other in zip(before, after, strict=True)]
     if all(np.isnan(panel.values).all() for panel in panels):
         raise AnalysisError(f"{names[0]} and {names[1]} have no point in common at which {value} is defined")
-    of_difference = MapValue(shown.column, f"difference of {shown.label}", _around_zero, DIVERGING)
+    of_difference = MapValue(shown.column, f"difference of {shown.label}", "around zero", DIVERGING)
     caption = [
         f"{names[1]} minus {names[0]}" + (f"; they differ in {named(differing)}" if differing else ""),
         f"{names[0]}: {cells_line(first)}",
         f"{names[1]}: {cells_line(second)}",
         str(rule),
-        INTERVAL_NOTE,
     ]
     heading = title or f"{names[1]} - {names[0]}: {value} over {x} and {y}"
     return draw_sheet([Column(of_difference, panels)], (x, xs), (y, ys), rule, heading, caption, width)
@@ -105,8 +106,3 @@ def _subtract(first: Panel, second: Panel) -> Panel:
         lead=first.lead,
         marked=(low > 0) | (high < 0),
     )
-
-
-def _around_zero(values: np.ndarray, rule: Rule) -> Normalize:
-    largest = np.abs(values).max(initial=0.0)
-    return Normalize(-largest, largest) if largest > 0 else Normalize(-1, 1)

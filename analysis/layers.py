@@ -11,10 +11,10 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from analysis.load import seed_count, shared_configuration, varying_fields
+from analysis.configurations import by_configuration
+from analysis.load import seed_count, shared_configuration
 from analysis.sequences import Block
 from analysis.values import SEQUENTIAL
-from lop_sweep.errors import AnalysisError, named
 from lop_sweep.metrics import LAYERED
 
 MAX_COLUMNS = 4
@@ -36,16 +36,8 @@ def draw_layers(blocks: Iterable[Block], title: str = "") -> Figure:
         AnalysisError: there are no cells, or more than `MAX_COLUMNS` configurations.
     """
     kept = list(blocks)
-    if not kept:
-        raise AnalysisError("there is no finished cell to draw; run the sweep first, or relax --where")
-    cells = pd.concat([block.cells for block in kept], ignore_index=True)
-    fields = varying_fields(cells)
-    groups = list(cells.groupby(fields)) if fields else [((), cells)]
-    if len(groups) > MAX_COLUMNS:
-        raise AnalysisError(
-            f"{len(groups)} configurations, at most {MAX_COLUMNS} are drawn: "
-            f"fix more of {named(fields)} with --where FIELD=VALUE"
-        )
+    cells = pd.concat([block.cells for block in kept], ignore_index=True) if kept else pd.DataFrame()
+    groups = by_configuration(cells, MAX_COLUMNS)
     figure = Figure(figsize=(max(6.0, 3.4 * len(groups) + 1), 5), layout="constrained")
     grid: Any = figure.subplots(len(LAYERED), len(groups), squeeze=False)
     for row, measure in enumerate(LAYERED):
@@ -63,8 +55,7 @@ def draw_layers(blocks: Iterable[Block], title: str = "") -> Figure:
         grid[row, 0].set_ylabel("hidden layer")
         figure.colorbar(ScalarMappable(norm, SEQUENTIAL), ax=list(grid[row]), label=_LABELS[measure])
     for axes, (key, _) in zip(grid[0], groups, strict=True):
-        parts = [f"{field} = {part:g}" for field, part in zip(fields, key, strict=True)]
-        axes.set_title("\n".join(parts), fontsize="small")
+        axes.set_title("\n".join(f"{field} = {part:g}" for field, part in key.items()), fontsize="small")
     for axes in grid[-1]:
         axes.set_xlabel("task")
     seeds = [len(group) for _, group in groups]

@@ -6,7 +6,8 @@ checkpoints, and are read on request.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -99,8 +100,7 @@ def load_tasks(
     needed = list(dict.fromkeys([*keys, *wanted]))
     so_far = [tasks_table(state.result()).select(needed) for state in store.unfinished.so_far()] if unfinished else []
     cells = select(load_cells(directory, unfinished), where or {})
-    tables = list(stream_tasks(store, needed, cells["pack"].unique()))
-    frame = _rows(tables, needed, cells)
+    frame = _rows(stream_tasks(store, needed, cells["pack"].unique()), needed, cells)
     if not unfinished:
         return frame[wanted]
     more = _rows(so_far, needed, cells)
@@ -109,11 +109,11 @@ def load_tasks(
     return both[[*wanted, "finished"]]
 
 
-def _rows(tables: Sequence[pa.Table], columns: Sequence[str], cells: pd.DataFrame) -> pd.DataFrame:
+def _rows(tables: Iterable[pa.Table], columns: Sequence[str], cells: pd.DataFrame) -> pd.DataFrame:
     """The rows of these cells, each once."""
     wanted = pa.array(cells["cell"], pa.string())
-    tables = [table.filter(pc.is_in(table["cell"], value_set=wanted)) for table in tables]
-    whole = pa.concat_tables([pa.schema([TASKS.field(name) for name in columns]).empty_table(), *tables])
+    chosen = [table.filter(pc.is_in(table["cell"], value_set=wanted)) for table in tables]
+    whole = pa.concat_tables([pa.schema([TASKS.field(name) for name in columns]).empty_table(), *chosen])
     return whole.to_pandas().drop_duplicates(["cell", "task"], ignore_index=True)
 
 
@@ -156,15 +156,15 @@ def select(frame: pd.DataFrame, where: Where, required: bool = True) -> pd.DataF
         if field not in FIELDS:
             raise AnalysisError(f"{field!r} is no configuration field; there are {named(FIELDS)}")
         present = frame[field].unique()
-        chosen = {match for value in values for match in _matches(present, float(value))}
+        chosen = {match for value in values for match in _matches(present, value)}
         if required and not chosen:
             there = named(f"{value:g}" for value in sorted(present)) or "nothing"
-            raise AnalysisError(f"no cell has {field} = {named(f'{v:g}' for v in values)}; there is {field} = {there}")
+            raise AnalysisError(f"no cell has {field} = {named(map(str, values))}; there is {field} = {there}")
         frame = frame[frame[field].isin(chosen)]
     return frame
 
 
-def _matches(present: np.ndarray, wanted: float) -> list[Any]:
+def _matches(present: np.ndarray, wanted: int | float) -> list[Any]:
     """The values that equal `wanted`; if none does, those that look like it when written with six digits."""
     exact = [value for value in present if value == wanted]
     return exact or [value for value in present if isinstance(value, float) and f"{value:g}" == f"{wanted:g}"]
@@ -188,19 +188,24 @@ def seed_count(seeds: Collection[int]) -> str:
     return " to ".join(str(count) for count in dict.fromkeys([min(seeds), max(seeds)]))
 
 
-def parse_where(conditions: Sequence[str]) -> dict[str, list[float]]:
+def parse_where(conditions: Sequence[str]) -> dict[str, list[int | float]]:
     """Conditions from a command line: "depth=5", or "lr=0.1,0.2" for several values.
 
     Raises:
         AnalysisError: one is not of that form.
     """
-    where: dict[str, list[float]] = {}
+    where: dict[str, list[int | float]] = {}
     for condition in conditions:
         field, equals, values = condition.partition("=")
-        try:
-            where.setdefault(field.strip(), []).extend(float(value) for value in values.split(","))
-        except ValueError:
-            equals = ""
         if not equals:
             raise AnalysisError(f"{condition!r} is no condition; write FIELD=VALUE or FIELD=VALUE,VALUE, like depth=5")
+        where.setdefault(field.strip(), []).extend(_value(text, condition) for text in values.split(","))
     return where
+
+
+def _value(text: str, condition: str) -> int | float:
+    """A whole number exactly: seeds may be larger than what a float holds."""
+    for kind in (int, float):
+        with suppress(ValueError):
+            return kind(text)
+    raise AnalysisError(f"--where {condition}: {text!r} is no number")

@@ -10,10 +10,9 @@ from matplotlib.figure import Figure
 
 from analysis.load import seed_count, shared_configuration
 from analysis.panels import arrange
-from analysis.points import VISIBLE
 from analysis.rule import PHASES, Rule
 from analysis.sheet import Column, draw_sheet
-from analysis.values import CategoryValue, MapValue, map_value
+from analysis.values import CategoryValue, map_value
 from lop_sweep.config import FIELDS
 from lop_sweep.errors import named
 
@@ -59,7 +58,7 @@ def draw_map(
         shown = map_value(name)
         xs, ys, panels = arrange(scored, shown, x, y, requested, rng)
         columns.append(Column(shown, panels))
-    caption = [shared_configuration(scored, without=(x, y)), cells_line(scored), str(rule), *_notes(columns)]
+    caption = [shared_configuration(scored, without=(x, y)), cells_line(scored), *_rules(scored, columns, rule)]
     heading = title or f"{', '.join(names)} over {x} and {y}"
     return draw_sheet(columns, (x, xs), (y, ys), rule, heading, caption, width)
 
@@ -72,22 +71,11 @@ def cells_line(scored: pd.DataFrame) -> str:
     return f"{seed_count(seeds)} seed{'s' if seeds.max() > 1 else ''} a point; {len(scored):,} cells: {counts}"
 
 
-INTERVAL_NOTE = (
-    "a to b: 95% interval over seeds (of a share Wilson's, else bootstrapped), "
-    f"where it is wider than {VISIBLE:.0%} of the colour scale and there is room"
-)
-
-
-def _notes(columns: list[Column]) -> list[str]:
-    """What the marks and colours mean, for a caption."""
-    scores = [column for column in columns if isinstance(column.value, MapValue)]
-    values = [column.value for column in scores if isinstance(column.value, MapValue)]
-    categories = [column.value for column in columns if isinstance(column.value, CategoryValue)]
-    lines = ["k/n: k of n seeds lost plasticity"] if any(value.judged for value in values) else []
-    lines += [INTERVAL_NOTE] if scores else []
-    if categories:
-        lead = "; below it by how many tasks the symptom came before the loss (median)"
-        lines.append("k/n: this is true of k of n seeds" + (lead if any(value.lead for value in categories) else ""))
-    if any((panel.defined < panel.cells).any() for column in scores for panel in column.panels):
-        lines.append("k of n: mean over k of n seeds; the others have diverged, or fresh networks fail too")
-    return lines + [value.note for value in values if value.note]
+def _rules(scored: pd.DataFrame, columns: list[Column], rule: Rule) -> list[str]:
+    """What the phases and symptoms that are shown mean."""
+    lines = [str(rule)]
+    if (scored["phase"] == "untrainable").any():
+        lines.append(f"untrainable: median CE of the fresh networks is at least {rule.chance:.3g} nats")
+    if any(isinstance(column.value, CategoryValue) and column.value.lead for column in columns):
+        lines.append(rule.of_symptoms)
+    return lines

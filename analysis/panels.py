@@ -32,7 +32,7 @@ class Panel:
         defined: for how many cells it is.
         low, high: 95% interval of `values`: Wilson's of a share, else bootstrapped; NaN for a single cell.
         names: the most common name of a category; "" where no cell has been computed.
-        named: how many cells have it, of `defined`.
+        named: how many cells have it, of `defined`, which leaves out those in the background.
         lead: median lead of the cells of that name, tasks; NaN where there is none.
         marked: points that are sure to differ from 0, of a difference.
     """
@@ -89,7 +89,9 @@ def arrange(
         AnalysisError: an axis is no configuration field, there are no cells, or there would be too many panels or
             values on an axis.
     """
-    _check(scored, x, y)
+    check_axes(x, y)
+    if scored.empty:
+        raise AnalysisError("there is no finished cell to draw; run the sweep first")
     rng = rng or np.random.default_rng(0)
     scored = scored.assign(computed=1, score=value.of_cells(scored) if isinstance(value, MapValue) else np.nan)
     if requested is not None:
@@ -106,9 +108,11 @@ def arrange(
     fields = [field for field in varying_fields(scored) if field not in (x, y) and not _follows(scored, field, x, y)]
     groups = list(scored.groupby(fields)) if fields else [((), scored)]
     if len(groups) > MAX_PANELS:
+        constant = [f"{axis} has one value" for axis, values in ((x, xs), (y, ys)) if len(values) == 1]
         raise AnalysisError(
             f"{len(groups)} panels over {named(fields)}: at most {MAX_PANELS} are drawn; "
-            "fix a field with --where FIELD=VALUE"
+            + (f"{named(constant)}, take another axis, or " if constant else "")
+            + "fix a field with --where FIELD=VALUE"
         )
     panels = []
     for key, group in groups:
@@ -188,14 +192,17 @@ def _most_common(
     )
 
 
-def _check(scored: pd.DataFrame, x: str, y: str) -> None:
+def check_axes(x: str, y: str) -> None:
+    """Refuse what cannot be the axes of a map, before anything is read.
+
+    Raises:
+        AnalysisError: one is no configuration field, or both are the same.
+    """
     for axis in (x, y):
         if axis not in FIELDS:
             raise AnalysisError(f"{axis!r} is no configuration field; axes are {named(FIELDS)}")
     if x == y:
         raise AnalysisError(f"x and y are both {x!r}; a map needs two different fields")
-    if scored.empty:
-        raise AnalysisError("there is no finished cell to draw; run the sweep first")
 
 
 def _follows(cells: pd.DataFrame, field: str, x: str, y: str) -> bool:

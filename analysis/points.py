@@ -1,15 +1,14 @@
-"""One panel of a map: its points' colours, what is written on them, and the boundary of what is lost."""
+"""One panel of a map: its points' colours and marks, and the boundary of what is lost."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib import patheffects
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.colors import Normalize, to_rgb
+from matplotlib.colors import Normalize, to_rgba
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
@@ -18,6 +17,7 @@ from analysis.grid import Axis
 from analysis.panels import Panel
 from analysis.uncertainty import FEW, wilson
 from analysis.values import CategoryValue, MapValue
+from analysis.writing import Line, Writing
 
 MISSING = Patch(facecolor="0.93", edgecolor="0.6", hatch="///", label="not computed")
 UNDEFINED = Patch(
@@ -31,54 +31,23 @@ FEW_SEEDS = Line2D(
 )
 SURE = Line2D([], [], ls="", marker="o", ms=3, color="black", label="95% interval excludes 0")
 EDGE = Line2D([], [], color="black", lw=1.4, label="P(lost) = 1/2")
+_TELLING = 4
+"""Fewer seeds cannot tell a share from 1/2: Wilson's interval of 0 of 3 reaches to 56%."""
 EDGE_INTERVAL = Line2D([], [], color="black", lw=0.9, ls=(0, (3, 2)), label="its 95% interval (Wilson)")
 
-VISIBLE = 0.05
-"""Intervals narrower than this share of the colour scale are not written on points."""
 
-_MAX_WRITTEN = 150
-_LINE_INCHES = 0.1
-_WIDTH_INCHES = 0.048
-"""Of a character at the size of what is written on points."""
-
-
-@dataclass(frozen=True)
-class Room:
-    """What a point of a map has room for.
-
-    Attributes:
-        width, height: inches.
-    """
-
-    width: float
-    height: float
-
-    def fitting(self, lines: list[str]) -> str:
-        """As many of the lines as fit, the first ones first."""
-        lines = [line for line in lines if line]
-        fit = lines[: int(self.height / _LINE_INCHES)]
-        while fit and max(map(len, fit)) * _WIDTH_INCHES > self.width:
-            fit.pop()
-        return "\n".join(fit)
-
-
-def draw_scores(axes: Axes, panel: Panel, value: MapValue, norm: Normalize, across: Axis, up: Axis, room: Room) -> None:
-    """Colour the points by a score, and write on them how many seeds lost plasticity and the score's interval."""
+def draw_scores(
+    axes: Axes, panel: Panel, value: MapValue, norm: Normalize, across: Axis, up: Axis, writing: Writing
+) -> None:
+    """Colour the points by a score, and write on them."""
     within = np.clip(panel.values, norm.vmin, norm.vmax)  # also infinities, and zeros on a logarithmic scale
     colours = value.colour_map()
     axes.pcolormesh(across.edges, up.edges, within, norm=norm, cmap=colours, edgecolor="white", lw=0.3)
     for point in np.ndindex(panel.values.shape):
         if np.isnan(panel.values[point]):
             _hatch(axes, point, across, up, UNDEFINED if panel.cells[point] else MISSING)
-            continue
-        lines = [
-            f"{panel.lost[point]}/{panel.judged[point]}" if value.judged else "",
-            _interval(panel, point, value, norm),
-        ]
-        if panel.defined[point] < panel.cells[point]:
-            lines.insert(1, f"{panel.defined[point]} of {panel.cells[point]}")
-        if panel.values.size <= _MAX_WRITTEN:
-            _write(axes, point, across, up, room.fitting(lines), colours(norm(within[point]))[:3])
+        else:
+            _write(axes, point, across, up, writing.get(point, ()), colours(norm(within[point])))
     _mark_few(axes, panel, across, up)
     if panel.marked is not None:
         rows, columns = np.nonzero(panel.marked)
@@ -88,8 +57,8 @@ def draw_scores(axes: Axes, panel: Panel, value: MapValue, norm: Normalize, acro
         )  # fmt: skip
 
 
-def draw_categories(axes: Axes, panel: Panel, value: CategoryValue, across: Axis, up: Axis, room: Room) -> None:
-    """Colour the points by their most common category, and write on them how common it is."""
+def draw_categories(axes: Axes, panel: Panel, value: CategoryValue, across: Axis, up: Axis, writing: Writing) -> None:
+    """Colour the points by their most common category, and write on them."""
     for point in np.ndindex(panel.names.shape):
         name = str(panel.names[point])
         if not name:
@@ -97,15 +66,15 @@ def draw_categories(axes: Axes, panel: Panel, value: CategoryValue, across: Axis
             continue
         look = Patch(facecolor=value.colours[name], edgecolor="white", hatch=value.hatches.get(name))
         _hatch(axes, point, across, up, look)
-        lead = panel.lead[point]
-        lines = [f"{panel.named[point]}/{panel.cells[point]}", "" if np.isnan(lead) else f"{lead:+.0f}"]
-        if name != value.background and panel.names.size <= _MAX_WRITTEN:
-            _write(axes, point, across, up, room.fitting(lines), to_rgb(value.colours[name]), halo=True)
+        _write(axes, point, across, up, writing.get(point, ()), to_rgba(value.colours[name]))
     _mark_few(axes, panel, across, up)
 
 
 def draw_boundary(axes: Axes, panel: Panel, across: Axis, up: Axis) -> None:
-    """Draw the contour P(lost) = 1/2, and those where Wilson's interval begins and ends to hold 1/2."""
+    """Draw the contour P(lost) = 1/2, and those where Wilson's interval begins and ends to hold 1/2.
+
+    The latter not at points with so few seeds that it always does.
+    """
     for share, look in _shares(panel):
         for line in boundary(share, across, up):
             axes.plot(
@@ -121,7 +90,7 @@ def has_boundary(panel: Panel, across: Axis, up: Axis) -> bool:
 
 
 def _shares(panel: Panel) -> list[tuple[np.ndarray, Line2D]]:
-    low, high = wilson(panel.lost, panel.judged)
+    low, high = (np.where(panel.judged < _TELLING, np.nan, end) for end in wilson(panel.lost, panel.judged))
     return [(panel.share, EDGE), (low, EDGE_INTERVAL), (high, EDGE_INTERVAL)]
 
 
@@ -166,34 +135,20 @@ def _inside(axis: Axis, index: np.ndarray, share: float) -> np.ndarray:
     return low * (high / low) ** share if axis.scale == "log" else low + share * (high - low)
 
 
-def _interval(panel: Panel, point: tuple[int, ...], value: MapValue, norm: Normalize) -> str:
-    """The interval as text, if it can be seen in the colours."""
-    low, high = panel.low[point], panel.high[point]
-    if not (np.isfinite(low) and np.isfinite(high)):
-        return ""
-    if np.ptp(norm(np.clip([low, high], norm.vmin, norm.vmax))) < VISIBLE:
-        return ""
-    if value.column == "lost":
-        return f"{100 * low:.0f}-{100 * high:.0f}%"
-    # Figures after the point as the interval's width deserves.
-    digits = int(np.clip(1 - np.floor(np.log10(max(high - low, 1e-9))), 0, 2))
-    ends = [f"{end:.{digits}f}".replace("0.", ".", 1) if abs(end) < 1 else f"{end:.{digits}f}" for end in (low, high)]
-    return " to ".join(ends)
-
-
 def _write(
-    axes: Axes, point: tuple[int, ...], across: Axis, up: Axis, text: str, colour: tuple[float, ...], halo: bool = False
+    axes: Axes, point: tuple[int, ...], across: Axis, up: Axis, lines: Sequence[Line], colour: tuple[float, ...]
 ) -> None:
-    if not text:
+    if not lines:
         return
-    red, green, blue = colour
+    red, green, blue, _ = colour
     dark = 0.3 * red + 0.6 * green + 0.1 * blue > 0.5
-    effects = [patheffects.withStroke(linewidth=1.5, foreground="white" if dark else "black")] if halo else []
     at = float(across.positions[point[1]]), float(up.positions[point[0]])
-    # Within its axes, so that laying out need not measure it: there may be hundreds.
+    # On a patch of the point's own colour, over lines and hatches. Within its axes, so that laying out need not measure
+    # it: there may be hundreds.
     axes.text(
-        *at, text, fontsize=5.5, ha="center", va="center", color="black" if dark else "white", in_layout=False,
-        linespacing=1.1, path_effects=effects, zorder=6,
+        *at, "\n".join(line.text for line in lines), fontsize=5.5, ha="center", va="center",
+        color="black" if dark else "white", in_layout=False, linespacing=1.1, zorder=6,
+        bbox={"facecolor": colour, "edgecolor": "none", "pad": 0.5},
     )  # fmt: skip
 
 

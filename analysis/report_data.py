@@ -10,17 +10,28 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import numpy as np
 import pandas as pd
+from matplotlib.colors import to_hex
 
 from analysis.load import Where, load_cells, load_requested, open_store, select
 from analysis.report_arrays import Column, block_means, halve, single
 from analysis.report_fields import fixed_fields, map_fields, positions_of
 from analysis.rule import PHASES, SYMPTOMS, Rule
-from analysis.scoring import FIRST, MEASURE_OF, in_threads, score_block, symptom_marks
+from analysis.scoring import (
+    FIRST,
+    LATE,
+    MEASURE_OF,
+    check_last,
+    in_threads,
+    score_block,
+    symptom_marks,
+    symptom_thresholds,
+)
 from analysis.sequences import Block, blocks_of
 from analysis.uncertainty import FEW
-from analysis.values import CATEGORIES, VALUES
+from analysis.values import CATEGORIES, SEQUENTIAL, VALUES
 from lop_sweep.config import FIELDS, CellConfig
 from lop_sweep.errors import AnalysisError
 from lop_sweep.metrics import LAYERED, MEASURES
@@ -39,10 +50,11 @@ LAYER_VALUES, MIN_LAYER_BLOCKS = 400_000, 4
 _SCORED = (
     *(f"late_{name}" for name in MEASURES),
     "early_effective_rank", "early_duplicate_fraction", "early_saturation",
-    "fresh_ce", "slope", "slope_low", "slope_high", "area_excess", "area_ce",
+    "fresh_ce", "fresh_median_ce", "slope", "slope_low", "area_excess", "area_ce",
 )  # fmt: skip
 _HOW = ("engine", "dtype", "device", "blas", "host", "lop_sweep_version", "numpy_version", "torch_version")
 _FRESH_SHARES = (0.1, 0.9)
+_PALETTE_COLOURS = 33
 
 
 @dataclass(frozen=True)
@@ -96,6 +108,7 @@ def collect(directory: str | Path, rule: Rule, where: Where | None = None) -> Re
     cells = select(cells, where or {})
     if cells.empty:
         raise AnalysisError(f"{directory}: no finished cell fulfils all conditions; relax --where")
+    check_last(rule, cells)
     resolution = _resolution(cells)
     if resolution.final_ce and rule.definition == "onset":
         raise AnalysisError(
@@ -149,7 +162,8 @@ def _keep(block: Block, rule: Rule, resolution: Resolution) -> tuple[pd.DataFram
     scored = score_block(block, rule)
     kept = {name: scored[name].to_numpy(float) for name in _SCORED}
     whole = (block.cells["status"] != DIVERGED).to_numpy()[:, None]
-    marks = symptom_marks({name: block.of_network(name) for name in MEASURE_OF.values()}, rule)
+    measures = {name: block.of_network(name) for name in MEASURE_OF.values()}
+    marks = symptom_marks(measures, symptom_thresholds(measures, rule))
     kept |= {f"symptom.{name}": (there & whole).ravel() for name, there in marks.items()}
     kept["final_ce"] = (block_means(final, resolution.final_ce) if resolution.final_ce else final).ravel()
     for name in MEASURES:
@@ -208,6 +222,8 @@ def _vocabulary(rule: Rule) -> dict[str, Any]:
         "few": FEW,
         "phases": list(PHASES),
         "symptoms": list(SYMPTOMS),
+        "measure_of": MEASURE_OF,
+        "late_medians": list(LATE),
         "first": list(FIRST),
         "measures": list(MEASURES),
         "layered": list(LAYERED),
@@ -215,12 +231,18 @@ def _vocabulary(rule: Rule) -> dict[str, Any]:
         "descriptions": {name: CellConfig.model_fields[name].description for name in FIELDS},
         "scores": [
             {"name": name, "column": value.column, "label": value.label, "judged": value.judged}
-            | {"statistic": value.statistic, "note": value.note}
+            | {"statistic": value.statistic, "note": value.note, "scale": value.scale, "palette": value.colours}
             for name, value in VALUES.items()
         ],
+        "palettes": {name: _palette(name) for name in sorted({SEQUENTIAL, *(v.colours for v in VALUES.values())})},
         "categories": [
             {"name": name, "column": value.column, "label": value.label, "colours": dict(value.colours)}
             | {"background": value.background, "lead": value.lead}
             for name, value in CATEGORIES.items()
         ],
     }
+
+
+def _palette(name: str) -> list[str]:
+    """Evenly spaced colours of a matplotlib colour map."""
+    return [to_hex(colour) for colour in matplotlib.colormaps[name](np.linspace(0, 1, _PALETTE_COLOURS))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -71,8 +72,19 @@ def _bins(values: np.ndarray) -> dict[str, Any]:
     drawn = np.log10(values) if log else values
     borders = np.linspace(drawn[0], drawn[-1], BINS + 1)
     middles = (borders[:-1] + borders[1:]) / 2
-    named = 10**middles if log else middles
-    return _axis([float(f"{value:.3g}") for value in named], "log" if log else "linear", middles, borders, binned=True)
+    return _axis(
+        _short((10**middles if log else middles).tolist()), "log" if log else "linear", middles, borders, binned=True
+    )
+
+
+def _short(values: list[float]) -> list[float]:
+    """Rounded to as few digits, of at least three, as keep them a tenth of a step from what they are."""
+    step = min(abs(after - before) for before, after in pairwise(values))
+    for digits in range(3, 17):
+        rounded = [float(f"{value:.{digits}g}") for value in values]
+        if all(abs(one - other) <= step / 10 for one, other in zip(rounded, values, strict=True)):
+            return rounded
+    return values
 
 
 def _axis(

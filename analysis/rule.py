@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Integral
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from analysis.scores import CHANCE_CE
 from lop_sweep.errors import AnalysisError, named
 
 DEFINITIONS: tuple[str, ...] = ("late", "onset", "trend")
-PHASES: tuple[str, ...] = ("plastic", "lost", "untrainable", "diverged", "no baseline")
+PHASES: tuple[str, ...] = ("plastic", "lost", "untrainable", "diverged", "no baseline", "too short")
 SYMPTOMS: tuple[str, ...] = ("rank", "duplicates", "saturation")
 """Symptoms by the names under which scores and figures show them."""
 
@@ -31,12 +32,17 @@ class Rule:
         trend   if its final CE rises: the Theil-Sen slope's interval lies above 0, and the rise over the sequence is
                 more than `margin`. It looks at no baseline, but to see that a fresh network learns at all
 
-    and plastic otherwise. Untrainable: the fresh networks' mean CE is at least `chance`, so that there is nothing to
-    lose. Cells that are untrainable, diverged or without a fresh baseline are neither lost nor plastic.
+    and plastic otherwise. Untrainable: the fresh networks' median CE is at least `chance`, so that there is nothing to
+    lose: half of them fail themselves. It is not their mean, which a single one of them can raise above any threshold;
+    where one has diverged it is untrainable too. Too short: there are fewer than `hold` tasks for "onset", or too few
+    for the interval of "trend", 95% of which then says nothing. Cells that are untrainable, too short, diverged or
+    without a fresh baseline are neither lost nor plastic.
 
     A symptom is there from the first task from which, for `hold` tasks in a row, the effective rank is less than
     `rank` times that of the early tasks, or the share of duplicate features or of saturated units is more than
-    `duplicates` or `saturation` above theirs (means over layers).
+    `duplicates` or `saturation` above theirs (means over layers). An effective rank is never below 1, and a share never
+    above 1: a network whose early tasks are too near to that is not *at risk*, and nothing follows from its having no
+    such symptom.
 
     Attributes:
         definition: one of `DEFINITIONS`.
@@ -72,7 +78,7 @@ class Rule:
             raise AnalysisError(f"definition {self.definition!r} is unknown; there are {named(DEFINITIONS)}")
         for name in ("last", "hold", "recover", "early"):
             count = getattr(self, name)
-            if count is not None and count < 1:
+            if count is not None and (not isinstance(count, Integral) or count < 1):
                 raise AnalysisError(f"{name} = {count}: must be an integer of at least 1")
         for name in ("margin", "factor", "chance", "rank", "duplicates", "saturation"):
             value = getattr(self, name)
@@ -82,6 +88,14 @@ class Rule:
     def window(self, tasks: int) -> int:
         """How many tasks are late in a sequence of this length."""
         return max(1, round(tasks / 4)) if self.last is None else min(self.last, tasks)
+
+    @property
+    def of_symptoms(self) -> str:
+        """The thresholds of the symptoms in words."""
+        return (
+            f"symptoms, against the first {self.early} tasks, for {self.hold} in a row: effective rank below "
+            f"{self.rank:g} times, duplicates {self.duplicates:g} above, saturation {self.saturation:g} above"
+        )
 
     def __str__(self) -> str:
         worse = f"the fresh networks' by > {self.margin:g} nats and {self.factor:g} times"
@@ -93,12 +107,15 @@ class Rule:
         }[self.definition]
 
 
-def phases(lost: np.ndarray, fresh: np.ndarray, diverged: np.ndarray, baseline: np.ndarray, rule: Rule) -> np.ndarray:
-    """The phase of each cell: in doubt the first that applies of diverged, no baseline, untrainable, lost, plastic.
+def phases(
+    lost: np.ndarray, decided: np.ndarray, median: np.ndarray, diverged: np.ndarray, baseline: np.ndarray, rule: Rule
+) -> np.ndarray:
+    """The phase of each cell: the first that applies of diverged, no baseline, untrainable, too short, lost, plastic.
 
     Args:
         lost: (n,) booleans, by the rule's definition.
-        fresh: (n,) mean CE of the fresh baseline in nats; NaN (a fresh network diverged) is untrainable.
+        decided: (n,) booleans, whether there are tasks enough for it.
+        median: (n,) median CE of the fresh baseline in nats; NaN (a fresh network diverged) is untrainable.
         diverged: (n,) booleans.
         baseline: (n,) how many fresh networks there are.
         rule: for `chance`.
@@ -107,7 +124,7 @@ def phases(lost: np.ndarray, fresh: np.ndarray, diverged: np.ndarray, baseline: 
         (n,) names in `PHASES`.
     """
     return np.select(
-        [diverged, baseline == 0, ~(fresh < rule.chance), lost],
-        ["diverged", "no baseline", "untrainable", "lost"],
+        [diverged, baseline == 0, ~(median < rule.chance), ~decided, lost],
+        ["diverged", "no baseline", "untrainable", "too short", "lost"],
         default="plastic",
     )

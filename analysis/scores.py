@@ -39,6 +39,11 @@ def late_mean(values: np.ndarray, last: int) -> np.ndarray:
     return values[:, -last:].mean(axis=1)
 
 
+def late_median(values: np.ndarray, last: int) -> np.ndarray:
+    """Median over the last tasks. Arguments and result as in `late_mean`."""
+    return np.median(values[:, -last:], axis=1)
+
+
 def early_mean(values: np.ndarray, first: int) -> np.ndarray:
     """Mean over the first tasks: `mean(v_t, t <= E)`. Arguments and result as in `late_mean`."""
     return values[:, :first].mean(axis=1)
@@ -163,7 +168,7 @@ def theil_sen(values: np.ndarray, level: float = 0.95) -> tuple[np.ndarray, np.n
 
     Returns:
         Slope, lower and upper end, each (n,), in the values' unit a task; NaN for sequences with a NaN or of less than
-        2 tasks. The ends are those of the steepest pairs where there are too few tasks for the level.
+        2 tasks, and the ends NaN where there are too few tasks for the level: at 95%, fewer than 5.
 
     Source: Sen, "Estimates of the regression coefficient based on Kendall's tau", JASA 63 (1968); as
     `scipy.stats.theilslopes`.
@@ -187,8 +192,8 @@ def _slopes(values: np.ndarray, level: float) -> np.ndarray:
     slopes = np.concatenate([(values[:, lag:] - values[:, :-lag]) / lag for lag in range(1, points)], axis=1)
     pairs = slopes.shape[1]
     spread = NormalDist().inv_cdf((1 + level) / 2) * math.sqrt(points * (points - 1) * (2 * points + 5) / 18)
-    low = max(round((pairs - spread) / 2) - 1, 0)
-    high = min(round((pairs + spread) / 2), pairs - 1)
-    middle = [(pairs - 1) // 2, pairs // 2]
-    slopes.partition([low, *middle, high], axis=1)
-    return np.stack([slopes[:, middle].mean(axis=1), slopes[:, low], slopes[:, high]])
+    low, high = round((pairs - spread) / 2) - 1, round((pairs + spread) / 2)
+    middle, ends = [(pairs - 1) // 2, pairs // 2], [low, high] if low >= 0 and high < pairs else []
+    slopes.partition([*middle, *ends], axis=1)
+    interval = slopes[:, ends] if ends else np.full((len(slopes), 2), np.nan)
+    return np.stack([slopes[:, middle].mean(axis=1), *interval.T])

@@ -4,9 +4,10 @@ The columns, one row a cell:
 
     cell, configuration fields, status
     late_tasks                    how many tasks are late
-    late_<measure>                mean over the late tasks (and over layers)
+    late_<measure>                mean over the late tasks (and over layers); of the gradient norm the median, since
+                                  single tasks make up most of its mean
     early_<measure>               the same over the early tasks, for the symptoms' measures
-    fresh_ce                      mean CE of the fresh baseline, nats
+    fresh_ce, fresh_median_ce     mean and median CE of the fresh baseline, nats
     excess, ratio, log_ratio      late final CE less, by, and by in powers of ten, the fresh one
     slope, slope_low, slope_high  Theil-Sen slope of the final CE over tasks and its 95% interval, nats a task
     onset                         first task of a loss that lasts for `Rule.hold` tasks
@@ -16,6 +17,7 @@ The columns, one row a cell:
     rank_collapse                 share of the early effective rank that is gone late
     duplicates_growth, saturation_growth   late share less the early one
     rank_at, duplicates_at, saturation_at  first task of each symptom
+    rank_at_risk, ...             whether the symptom could come at all: see `analysis.rule.Rule`
     first_symptom                 which came before the onset first: one of `FIRST`
     lead                          by how many tasks
     phase                         one of `analysis.rule.PHASES`
@@ -57,6 +59,9 @@ losing it for `Rule.hold` tasks in a row.
 MEASURE_OF = {"rank": "effective_rank", "duplicates": "duplicate_fraction", "saturation": "saturation"}
 """The measure that shows each of `SYMPTOMS`."""
 
+LATE = {"grad_norm": scores.late_median}
+"""How a measure's late tasks are summarised, where it is not by their mean."""
+
 _AT_ONCE = 4
 
 Result = TypeVar("Result")
@@ -75,17 +80,29 @@ def score_sweep(directory: str | Path, where: Where | None = None, rule: Rule | 
 
     Raises:
         StoreError: it is not a sweep directory, or a file in it is damaged.
-        AnalysisError: a condition cannot be met.
+        AnalysisError: a condition cannot be met, or no cell has as many tasks as the rule calls late.
     """
-    cells = select(load_cells(directory), where or {})
-    return _score(cells, blocks_of(cells, directory), rule or Rule())
+    cells, rule = select(load_cells(directory), where or {}), rule or Rule()
+    check_last(rule, cells)
+    return _score(cells, blocks_of(cells, directory), rule)
+
+
+def check_last(rule: Rule, cells: pd.DataFrame) -> None:
+    """Refuse a rule by which more tasks are late than any cell has.
+
+    Raises:
+        AnalysisError: it is so.
+    """
+    if rule.last is not None and len(cells) and rule.last > cells["tasks"].max():
+        raise AnalysisError(f"last = {rule.last}: no cell here has more than {cells['tasks'].max()} tasks")
 
 
 def score_cells(cells: pd.DataFrame, tasks: pd.DataFrame, rule: Rule | None = None) -> pd.DataFrame:
     """Score cells whose rows are at hand as frames.
 
     Args:
-        cells: from `analysis.load.load_cells`; `cell`, the configuration fields, `status` and `fresh_mean_ce` matter.
+        cells: from `analysis.load.load_cells`; `cell`, the configuration fields, `status`,
+            `fresh_mean_ce` and `fresh_median_ce` matter.
         tasks: all rows of these cells from `analysis.load.load_tasks`, with `cell`, `task` and the measures; those of
             other cells do not matter.
         rule: when plasticity counts as lost.
@@ -94,8 +111,11 @@ def score_cells(cells: pd.DataFrame, tasks: pd.DataFrame, rule: Rule | None = No
         As `score_sweep`, in the order of `cells`.
 
     Raises:
-        AnalysisError: a cell's rows are not complete.
+        AnalysisError: a cell's rows are not complete, or a cell is there twice.
     """
+    if cells["cell"].duplicated().any():
+        raise AnalysisError(f"cell {cells['cell'][cells['cell'].duplicated()].iloc[0]}: is there twice")
+    cells = cells.reset_index(drop=True)
     table = pa.table({name: _column(tasks[name]) for name in ("cell", "task", *MEASURES)})
     return _score(cells, split(cells, table), rule or Rule())
 
@@ -138,10 +158,11 @@ def score_block(block: Block, rule: Rule) -> pd.DataFrame:
     final = measures["final_ce"]
 
     columns: dict[str, object] = {"late_tasks": late}
-    columns |= {f"late_{name}": scores.late_mean(values, late) for name, values in measures.items()}
+    columns |= {f"late_{name}": LATE.get(name, scores.late_mean)(values, late) for name, values in measures.items()}
     columns |= {f"early_{name}": scores.early_mean(measures[name], early) for name in MEASURE_OF.values()}
     late_ce = scores.late_mean(final, late)
-    columns |= {"fresh_ce": fresh, "excess": late_ce - fresh}
+    median = cells["fresh_median_ce"].to_numpy(float)
+    columns |= {"fresh_ce": fresh, "fresh_median_ce": median, "excess": late_ce - fresh}
     with np.errstate(divide="ignore", invalid="ignore"):
         columns["ratio"] = late_ce / fresh
     columns["log_ratio"] = scores.log_ratio(late_ce, fresh)
@@ -156,7 +177,8 @@ def score_block(block: Block, rule: Rule) -> pd.DataFrame:
         "onset": ~np.isnan(onset) & np.isnan(recovery),
         "trend": (low > 0) & (slope * (tasks - 1) > rule.margin),
     }[rule.definition]
-    phase = phases(lost, fresh, diverged, cells["fresh_baseline"].to_numpy(), rule)
+    decided = {"late": True, "onset": tasks >= rule.hold, "trend": ~np.isnan(low)}[rule.definition]
+    phase = phases(lost, decided | np.zeros_like(diverged), median, diverged, cells["fresh_baseline"].to_numpy(), rule)
     judged = np.isin(phase, ["lost", "plastic"])
     onset, recovery = np.where(judged, onset, np.nan), np.where(judged, recovery, np.nan)
     observed = ~np.isnan(onset)
@@ -170,32 +192,63 @@ def score_block(block: Block, rule: Rule) -> pd.DataFrame:
         "duplicates_growth": scores.growth(measures["duplicate_fraction"], early, late),
         "saturation_growth": scores.growth(measures["saturation"], early, late),
     }
-    at = {name: scores.onset(marks, rule.hold) for name, marks in symptom_marks(measures, rule).items()}
+    thresholds = symptom_thresholds(measures, rule)
+    marks = symptom_marks(measures, thresholds)
+    at = {name: scores.onset(there, rule.hold) for name, there in marks.items()}
     first, lead = first_symptom(phase == "lost", onset, at)
     columns |= {f"{name}_at": task for name, task in at.items()}
+    columns |= {f"{name}_at_risk": risk for name, risk in at_risk(thresholds).items()}
     columns |= {"first_symptom": np.where(judged, first, "undefined"), "lead": lead}
     columns |= {"phase": phase, "lost": np.where(judged, phase == "lost", np.nan)}
     configuration = cells[["cell", *FIELDS, "status"]].reset_index(drop=True)
     return pd.concat([configuration, pd.DataFrame(columns, index=configuration.index)], axis=1)
 
 
-def symptom_marks(measures: Mapping[str, np.ndarray], rule: Rule) -> dict[str, np.ndarray]:
-    """At which tasks each symptom's threshold is crossed.
+def symptom_thresholds(measures: Mapping[str, np.ndarray], rule: Rule) -> dict[str, np.ndarray]:
+    """What each network's measures must cross for a symptom.
 
     Args:
         measures: effective rank, duplicate fraction and saturation, each (n, T).
-        rule: the thresholds.
+        rule: for how they follow from the early tasks.
+
+    Returns:
+        Name in `SYMPTOMS` to (n,), NaN where an early task is.
+    """
+    early = {name: scores.early_mean(measures[measure], rule.early) for name, measure in MEASURE_OF.items()}
+    return {
+        "rank": rule.rank * early["rank"],
+        "duplicates": early["duplicates"] + rule.duplicates,
+        "saturation": early["saturation"] + rule.saturation,
+    }
+
+
+def symptom_marks(measures: Mapping[str, np.ndarray], thresholds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """At which tasks the rank is below its threshold, and the shares are above theirs.
+
+    Args:
+        measures: effective rank, duplicate fraction and saturation, each (n, T).
+        thresholds: from `symptom_thresholds`.
 
     Returns:
         Name in `SYMPTOMS` to (n, T) booleans, False where a measure is NaN.
     """
-    values = {name: measures[MEASURE_OF[name]] for name in SYMPTOMS}
-    early = {name: scores.early_mean(values[name], rule.early)[:, None] for name in SYMPTOMS}
+    values = {name: measures[measure] for name, measure in MEASURE_OF.items()}
     return {
-        "rank": values["rank"] < rule.rank * early["rank"],
-        "duplicates": values["duplicates"] > early["duplicates"] + rule.duplicates,
-        "saturation": values["saturation"] > early["saturation"] + rule.saturation,
+        name: values[name] < least[:, None] if name == "rank" else values[name] > least[:, None]
+        for name, least in thresholds.items()
     }
+
+
+def at_risk(thresholds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Which networks can have each symptom: the rank can be below its threshold, the shares above theirs.
+
+    Args:
+        thresholds: from `symptom_thresholds`.
+
+    Returns:
+        Name in `SYMPTOMS` to (n,) booleans, False where a threshold is NaN.
+    """
+    return {name: threshold > 1 if name == "rank" else threshold < 1 for name, threshold in thresholds.items()}
 
 
 def first_symptom(lost: np.ndarray, onset: np.ndarray, at: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

@@ -19,6 +19,8 @@ from lop_sweep.errors import AnalysisError
 from lop_sweep.metrics import LAYERED, MEASURES
 from lop_sweep.stream import stream_tasks
 
+_INCOMPLETE = "rows of tasks are missing, or there twice"
+
 
 @dataclass(frozen=True)
 class Block:
@@ -97,12 +99,15 @@ def split(cells: pd.DataFrame, tasks: pa.Table, ids: pd.Index | None = None) -> 
     for (length, depth), group in shapes:
         positions = cells.index.get_indexer(group.index)
         if (rows[positions] != length).any():
-            raise AnalysisError(f"cell {group['cell'].iloc[(rows[positions] != length).argmax()]}: rows are missing")
+            raise AnalysisError(f"cell {group['cell'].iloc[(rows[positions] != length).argmax()]}: {_INCOMPLETE}")
         chosen = order[np.isin(cell[order], positions)]
         block = tasks.take(chosen) if len(chosen) < len(tasks) or not _rising(chosen) else tasks
         layout = np.unique(cell[chosen], return_index=True)
         inside = cells.iloc[layout[0][np.argsort(layout[1])]]
         shape = (len(group), length)
+        in_turn = (task[chosen].reshape(shape) == np.arange(1, length + 1)).all(axis=1)
+        if not in_turn.all():
+            raise AnalysisError(f"cell {inside['cell'].iloc[in_turn.argmin()]}: {_INCOMPLETE}")
         measures = {name: _flat(block[name]).reshape((*shape, depth) if name in LAYERED else shape) for name in names}
         yield Block(inside.reset_index(drop=True), measures)
 

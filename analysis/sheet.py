@@ -18,11 +18,13 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from analysis.grid import Axis, lay_out
 from analysis.panels import Panel
-from analysis.points import Room, draw_boundary, draw_categories, draw_scores, has_boundary, keys
+from analysis.points import draw_boundary, draw_categories, draw_scores, has_boundary, keys
 from analysis.rule import Rule
 from analysis.values import LABELS, CategoryValue, MapValue
+from analysis.writing import Room, Writing, notes_on, writing_on
 
 _PANEL_INCHES = 3.4
+_LEAST_INCHES = 1.4
 _CHARACTERS_AN_INCH = 16
 """Of the caption, in type for a screen."""
 _TITLE_AN_INCH, _LABEL_AN_INCH = 11, 14
@@ -31,20 +33,23 @@ _FONT = {"screen": 10.0, "paper": 8.0}
 
 
 @dataclass(frozen=True)
-class _Canvas:
-    """An empty figure and what is where in it.
+class _Plan:
+    """How large everything is.
 
     Attributes:
-        figure: the figure.
-        grid: its axes, (rows, columns).
+        rows, columns: of panels.
+        width: of the figure, inches.
         panel: a panel's width and height, inches, without what is around it.
         room: of a point.
+        side_by_side: whether the columns are values, each with a colour bar under it.
     """
 
-    figure: Figure
-    grid: np.ndarray
+    rows: int
+    columns: int
+    width: float
     panel: tuple[float, float]
     room: Room
+    side_by_side: bool
 
 
 @dataclass(frozen=True)
@@ -72,7 +77,7 @@ def draw_sheet(
         y: field and sorted values along the vertical axis.
         rule: for where colours are centred.
         title: over the figure.
-        caption: lines under it, wrapped to its width.
+        caption: lines under it, wrapped to its width; what is written on points is explained by itself.
         width: of the figure in inches, in type for print; None for as much as it needs, in type for a screen.
     """
     across, up = lay_out(x[1]), lay_out(y[1])
@@ -81,46 +86,59 @@ def draw_sheet(
     with matplotlib.rc_context({"font.size": _FONT["screen" if width is None else "paper"], "hatch.linewidth": 0.5}):
         edge = any(has_boundary(panel, across, up) for panel in panels)
         entries = {key.get_label(): key for column in columns for key in keys(column.panels, column.value, edge)}
-        shape = (len(panels), len(columns)) if side_by_side else _shape(panels)
-        canvas = _canvas(shape, across, up, width, side_by_side, caption, list(entries.values()))
+        plan = _plan(columns, across, up, width)
+        norms = [_norm(column, rule) for column in columns]
+        writings = [
+            [writing_on(panel, column.value, norm, plan.room) for panel in column.panels]
+            for column, norm in zip(columns, norms, strict=True)
+        ]
+        notes = [column.value.note for column in columns if isinstance(column.value, MapValue) and column.value.note]
+        below = [*caption, *notes_on([writing for some in writings for writing in some]), *notes]
+        figure, grid = _canvas(plan, below, list(entries.values()))
         for number, column in enumerate(columns):
-            places = list(canvas.grid[:, number]) if side_by_side else list(canvas.grid.flat)
-            _draw_column(canvas, places, column, rule, across, up, side_by_side)
+            places = list(grid[:, number]) if side_by_side else list(grid.flat)
+            _draw_column(figure, places, plan, column, norms[number], writings[number], across, up)
             for unused in places[len(panels) :]:
                 unused.set_visible(False)
-        _label_outer_axes(canvas.grid, len(panels) * len(columns), _axis_label(x[0], across), _axis_label(y[0], up))
-        canvas.figure.suptitle("\n".join(textwrap.wrap(title, int(canvas.figure.get_figwidth() * _TITLE_AN_INCH))))
-    return canvas.figure
+        _label_outer_axes(grid, len(panels) * len(columns), _axis_label(x[0], across), _axis_label(y[0], up))
+        figure.suptitle("\n".join(textwrap.wrap(title, int(figure.get_figwidth() * _TITLE_AN_INCH))))
+    return figure
 
 
-def _shape(panels: list[Panel]) -> tuple[int, int]:
-    """Rows and columns: one field along a row, two fields in rows and columns."""
+def _norm(column: Column, rule: Rule) -> Normalize:
+    """The colour scale of all panels of a score."""
+    finite = np.concatenate([panel.values[np.isfinite(panel.values)] for panel in column.panels])
+    return column.value.norm(finite, rule) if isinstance(column.value, MapValue) else Normalize(0, 1)
+
+
+def _plan(columns: Sequence[Column], across: Axis, up: Axis, width: float | None) -> _Plan:
+    panels, side_by_side = columns[0].panels, len(columns) > 1
+    bars = 0.2 if side_by_side else 1.1
+    room = None if width is None else width - 0.6 - bars
+    rows, number = (len(panels), len(columns)) if side_by_side else _shape(panels, room)
+    if width is None:
+        width = number * (3.0 if side_by_side else max(_PANEL_INCHES, _POINT_INCHES * len(across.values))) + 0.8 + bars
+    panel = max(0.6, (width - 0.6 - bars) / number)
+    height = max(0.85 * min(panel, _PANEL_INCHES), 0.16 * len(up.values))
+    of_point = Room(panel / len(across.values), height / len(up.values))
+    return _Plan(rows, number, width, (panel, height), of_point, side_by_side)
+
+
+def _shape(panels: list[Panel], room: float | None) -> tuple[int, int]:
+    """Rows and columns: one field along a row, two fields in rows and columns; fewer columns where room is small."""
+    most = len(panels) if room is None else max(1, int(room / _LEAST_INCHES))
     fields = list(panels[0].key)
     if len(fields) == 2:
         firsts = len({panel.key[fields[0]] for panel in panels})
-        if firsts > 1 and len(panels) % firsts == 0 and len(panels) // firsts <= 6:
+        if firsts > 1 and len(panels) % firsts == 0 and len(panels) // firsts <= min(6, most):
             return firsts, len(panels) // firsts
-    columns = 2 if len(panels) == 4 else min(len(panels), 3)
+    columns = min(2 if len(panels) == 4 else 3, len(panels), most)
     return -(-len(panels) // columns), columns
 
 
-def _canvas(
-    shape: tuple[int, int],
-    across: Axis,
-    up: Axis,
-    width: float | None,
-    side_by_side: bool,
-    caption: Sequence[str],
-    entries: list[Any],
-) -> _Canvas:
-    """An empty figure for so many panels, with the caption and the legend under them."""
-    rows, columns = shape
-    bars = 0.2 if side_by_side else 1.1
-    if width is None:
-        width = columns * (3.0 if side_by_side else max(_PANEL_INCHES, _POINT_INCHES * len(across.values))) + 0.8 + bars
-    panel = max(0.6, (width - 0.6 - bars) / columns)
-    height = max(0.85 * min(panel, _PANEL_INCHES), 0.16 * len(up.values))
-
+def _canvas(plan: _Plan, caption: Sequence[str], entries: list[Any]) -> tuple[Figure, np.ndarray]:
+    """An empty figure and its axes, with the caption and the legend under them."""
+    width = plan.width
     size = matplotlib.rcParams["font.size"]
     line, characters = size * 0.83 / 72 * 1.2, _CHARACTERS_AN_INCH * 10 / size
     lines = [part for text in caption for part in textwrap.wrap(text, int(width * characters))]
@@ -128,7 +146,7 @@ def _canvas(
     in_a_row = max(1, int(width / longest))
     legend = 1.2 * line * -(-len(entries) // in_a_row)
     below = legend + line * (len(lines) + 0.8)
-    total = rows * (height + 0.3) + 0.9 + (0.8 if side_by_side else 0.0) + below
+    total = plan.rows * (plan.panel[1] + 0.3) + 0.9 + (0.8 if plan.side_by_side else 0.0) + below
 
     figure = Figure(figsize=(width, total))
     figure.set_layout_engine("constrained", rect=(0, below / total, 1, 1 - below / total))
@@ -138,45 +156,44 @@ def _canvas(
             handles=entries, loc="lower left", bbox_to_anchor=(0, 0), ncols=in_a_row, fontsize="x-small", frameon=False,
             borderpad=0.2, labelspacing=0.3,
         )  # fmt: skip
-    grid: Any = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
-    return _Canvas(figure, grid, (panel, height), Room(panel / len(across.values), height / len(up.values)))
+    grid: Any = figure.subplots(plan.rows, plan.columns, squeeze=False, sharex=True, sharey=True)
+    return figure, grid
 
 
 def _draw_column(
-    canvas: _Canvas,
+    figure: Figure,
     places: list[Axes],
+    plan: _Plan,
     column: Column,
-    rule: Rule,
+    norm: Normalize,
+    writings: list[Writing],
     across: Axis,
     up: Axis,
-    side_by_side: bool,
 ) -> None:
     """Draw all panels of a value and its colour bar."""
     value, panels = column.value, column.panels
-    finite = np.concatenate([panel.values[np.isfinite(panel.values)] for panel in panels])
-    norm = value.norm(finite, rule) if isinstance(value, MapValue) else Normalize()
-    for axes, panel in zip(places, panels, strict=False):
+    for axes, panel, writing in zip(places, panels, writings, strict=False):
         axes.set_xscale("log" if across.scale == "log" else "linear")
         axes.set_yscale("log" if up.scale == "log" else "linear")
         if isinstance(value, MapValue):
-            draw_scores(axes, panel, value, norm, across, up, canvas.room)
+            draw_scores(axes, panel, value, norm, across, up, writing)
         else:
-            draw_categories(axes, panel, value, across, up, canvas.room)
+            draw_categories(axes, panel, value, across, up, writing)
         draw_boundary(axes, panel, across, up)
-        _ticks(axes, across, up, canvas.room)
+        _ticks(axes, across, up, plan.room)
         axes.set_title(panel.title, fontsize="medium")
     if isinstance(value, MapValue):
         everything = np.concatenate([panel.values.ravel() for panel in panels])
-        length = canvas.panel[0] if side_by_side else len(canvas.grid) * canvas.panel[1]
+        length = plan.panel[0] if plan.side_by_side else plan.rows * plan.panel[1]
         label = "\n".join(textwrap.wrap(value.label, max(12, int(length * _LABEL_AN_INCH))))
-        bar = canvas.figure.colorbar(
+        bar = figure.colorbar(
             ScalarMappable(norm, value.colour_map()), ax=places, label=label,
             extend=_extend(everything[~np.isnan(everything)], norm),
-            location="bottom" if side_by_side else "right", aspect=20 if side_by_side else 30,
+            location="bottom" if plan.side_by_side else "right", aspect=20 if plan.side_by_side else 30,
         )  # fmt: skip
         if isinstance(norm, LogNorm):
             _label_decades(bar, norm)
-    elif side_by_side:
+    elif plan.side_by_side:
         places[0].set_title(f"{value.label}\n{panels[0].title}".strip(), fontsize="small")
 
 

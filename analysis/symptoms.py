@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
 import pandas as pd
 
 from analysis.rule import SYMPTOMS
@@ -10,41 +13,54 @@ from lop_sweep.config import FIELDS
 from lop_sweep.errors import AnalysisError, named
 
 
-def symptom_table(scored: pd.DataFrame, by: list[str] | None = None) -> pd.DataFrame:
+def symptom_table(scored: pd.DataFrame, by: Sequence[str] | None = None) -> pd.DataFrame:
     """How many cells have each symptom, among those that lost plasticity and those that kept it.
 
     A symptom that most networks have, whether they lose plasticity or not, explains nothing, even if it always comes
-    first.
+    first. One that a network cannot have, because its early rank is near 1 or its early share too large for the
+    threshold, is not counted against it: only networks at risk are.
 
     Args:
         scored: from `analysis.scoring.score_sweep`.
         by: configuration fields that divide the cells further.
 
     Returns:
-        One row for each combination of `by`, `phase` ("lost" or "plastic") and `symptom`: `cells`, `with_symptom`,
-        `share` with its 95% interval `low` and `high` (Wilson), `first` (how many have it as first symptom before the
-        loss), `median_lead` (of these, tasks).
+        One row for each combination of `by`, `phase` ("lost" or "plastic") and `symptom`: `cells`, `at_risk`
+        (how many of them could have it), `with_symptom`, `share` of those at risk with its 95% interval `low` and
+        `high` (Wilson; NaN for none), `first` (how many have it as first symptom before the loss), `median_lead` (of
+        these, tasks).
 
     Raises:
         AnalysisError: a name in `by` is no configuration field.
     """
-    unknown = [field for field in by or () if field not in FIELDS]
-    if unknown:
-        raise AnalysisError(f"{named(unknown)}: no such configuration field; there are {named(FIELDS)}")
+    by = list(dict.fromkeys(by or ()))
+    check_fields(by)
     judged = scored[scored["lost"].notna()]
-    keys = [*(by or []), "phase"]
+    keys = [*by, "phase"]
     rows = []
     for key, group in judged.groupby(keys):
         for symptom in SYMPTOMS:
-            number = int(group[f"{symptom}_at"].notna().sum())
-            low, high = wilson(number, len(group))
+            risk, number = int(group[f"{symptom}_at_risk"].sum()), int(group[f"{symptom}_at"].notna().sum())
+            low, high = wilson(number, risk)
             first = group[group["first_symptom"] == symptom]
             rows.append(
                 {
                     **dict(zip(keys, key, strict=True)), "symptom": symptom, "cells": len(group),
-                    "with_symptom": number, "share": number / len(group), "low": float(low), "high": float(high),
+                    "at_risk": risk, "with_symptom": number, "share": number / risk if risk else np.nan,
+                    "low": float(low), "high": float(high),
                     "first": len(first), "median_lead": first["lead"].median(),
                 }
             )  # fmt: skip
-    columns = [*keys, "symptom", "cells", "with_symptom", "share", "low", "high", "first", "median_lead"]
+    columns = [*keys, "symptom", "cells", "at_risk", "with_symptom", "share", "low", "high", "first", "median_lead"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def check_fields(by: Sequence[str]) -> None:
+    """Refuse fields that there are not, before anything is read.
+
+    Raises:
+        AnalysisError: a name is no configuration field.
+    """
+    unknown = [field for field in by if field not in FIELDS]
+    if unknown:
+        raise AnalysisError(f"{named(unknown)}: no such configuration field; there are {named(FIELDS)}")

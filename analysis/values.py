@@ -30,8 +30,6 @@ LABELS: dict[str, str] = {
 }
 """Axis labels of the fields whose bare name says too little."""
 
-Scale = Callable[[np.ndarray, Rule], Normalize]
-
 
 @dataclass(frozen=True)
 class MapValue:
@@ -40,7 +38,7 @@ class MapValue:
     Attributes:
         column: of the frame that `analysis.scoring` makes.
         label: what the colour bar says, with the unit.
-        norm: makes the colour scale from the finite values of the map and the rule.
+        scale: how colours follow from values, a key of `SCALES`.
         colours: name of a matplotlib colour map.
         judged: whether it depends on the fresh baseline, and so is shown only where plasticity can be judged.
         statistic: over seeds, "mean" or "median".
@@ -49,11 +47,15 @@ class MapValue:
 
     column: str
     label: str
-    norm: Scale
+    scale: str
     colours: str = SEQUENTIAL
     judged: bool = False
     statistic: str = "mean"
     note: str = ""
+
+    def norm(self, values: np.ndarray, rule: Rule) -> Normalize:
+        """The colour scale for these finite values, of all panels of a map."""
+        return SCALES[self.scale](values, rule)
 
     def colour_map(self) -> Colormap:
         """The colour map; NaN is transparent."""
@@ -88,21 +90,21 @@ class CategoryValue:
     lead: bool = False
 
 
-def _centred(low: float, high: float) -> Scale:
-    return lambda values, rule: Normalize(low, high)
-
-
 def _linear(values: np.ndarray, rule: Rule) -> Normalize:
-    return Normalize(values.min(), values.max()) if values.size and np.ptp(values) > 0 else Normalize()
+    low, high = (values.min(), values.max()) if values.size else (0.0, 1.0)
+    return Normalize(low, high if high > low else low + 1)
 
 
 def _log(values: np.ndarray, rule: Rule) -> Normalize:
     positive = values[values > 0]
-    return LogNorm(positive.min(), positive.max()) if positive.size and np.ptp(positive) > 0 else Normalize()
+    low, high = (positive.min(), positive.max()) if positive.size else (0.1, 1.0)
+    return LogNorm(low, high if high > low else low * 10)
 
 
 def _around_zero(values: np.ndarray, rule: Rule) -> Normalize:
-    largest = np.abs(values).max() if values.size else 0
+    """Symmetric colours that end where nine tenths of the points do: a single one does not drown the others."""
+    sizes = np.abs(values)
+    largest = (np.quantile(sizes, 0.9) or sizes.max()) if sizes.size else 0
     return Normalize(-largest, largest) if largest > 0 else Normalize(-1, 1)
 
 
@@ -115,48 +117,60 @@ def _log_ratio(values: np.ndarray, rule: Rule) -> Normalize:
     return Normalize(centre - 2, centre + 2)
 
 
+SCALES: dict[str, Callable[[np.ndarray, Rule], Normalize]] = {
+    "linear": _linear,
+    "log": _log,
+    "share": lambda values, rule: Normalize(0, 1),
+    "around zero": _around_zero,
+    "excess": _excess,
+    "log_ratio": _log_ratio,
+}
+"""From the finite values of a map and the rule to its colours."""
+
 VALUES: dict[str, MapValue] = {
     "excess": MapValue(
         "excess",
         "excess: late CE - fresh CE (nats)",
-        _excess,
+        "excess",
         DIVERGING,
         judged=True,
-        note="white: where 'lost' begins by the margin; the colours end ln 2 = 0.69 nats, guessing's CE, from there",
+        note="white: where 'lost' begins by the margin, 0 is light blue; the colours end ln 2 = 0.69 nats from there",
     ),
     "log_ratio": MapValue(
-        "log_ratio", "log10 of late CE / fresh CE", _log_ratio, DIVERGING, judged=True,
-        note="white: where 'lost' begins by the factor",
+        "log_ratio", "log10 of late CE / fresh CE", "log_ratio", DIVERGING, judged=True,
+        note="white: where 'lost' begins by the factor, 0 is light blue",
     ),
-    "lost": MapValue("lost", "P(lost): share of seeds that lost plasticity", _centred(0, 1), DIVERGING, judged=True),
+    "lost": MapValue("lost", "P(lost): share of seeds that lost plasticity", "share", DIVERGING, judged=True),
     "onset": MapValue(
-        "onset", "onset of the loss (task, median over seeds)", _linear, "viridis_r", judged=True, statistic="median",
+        "onset", "onset of the loss (task, median over seeds)", "linear", "viridis_r", judged=True, statistic="median",
         note="seeds that do not lose plasticity within their tasks count as later than all others",
     ),
-    "slope": MapValue("slope", "slope of the CE (nats a task, Theil-Sen)", _around_zero, DIVERGING),
-    "area_excess": MapValue("area_excess", "excess summed over tasks (nats)", _around_zero, DIVERGING, judged=True),
-    "area_ce": MapValue("area_ce", "final CE summed over tasks (nats)", _log),
-    "late_ce": MapValue("late_final_ce", "final CE of the late tasks (nats)", _log),
-    "late_min_ce": MapValue("late_min_ce", "smallest CE of the late tasks (nats)", _log),
-    "fresh_ce": MapValue("fresh_ce", "final CE of fresh networks (nats)", _log),
-    "effective_rank": MapValue("late_effective_rank", "effective rank, late tasks, mean over layers", _linear),
+    "slope": MapValue("slope", "slope of the CE (nats a task, Theil-Sen)", "around zero", DIVERGING),
+    "area_excess": MapValue("area_excess", "excess summed over tasks (nats)", "around zero", DIVERGING, judged=True),
+    "area_ce": MapValue("area_ce", "final CE summed over tasks (nats)", "log"),
+    "late_ce": MapValue("late_final_ce", "final CE of the late tasks (nats)", "log"),
+    "late_min_ce": MapValue("late_min_ce", "smallest CE of the late tasks (nats)", "log"),
+    "fresh_ce": MapValue("fresh_ce", "final CE of fresh networks (nats)", "log"),
+    "effective_rank": MapValue("late_effective_rank", "effective rank, late tasks, mean over layers", "linear"),
     "duplicate_fraction": MapValue(
-        "late_duplicate_fraction", "duplicate features, late tasks, mean over layers (share)", _centred(0, 1)
+        "late_duplicate_fraction", "duplicate features, late tasks, mean over layers (share)", "share"
     ),
-    "saturation": MapValue("late_saturation", "saturated units, late tasks (share of |z| > 2)", _centred(0, 1)),
-    "grad_norm": MapValue("late_grad_norm", "hidden gradient norm at task start, late tasks", _log),
+    "saturation": MapValue("late_saturation", "saturated units, late tasks (share of |z| > 2)", "share"),
+    "grad_norm": MapValue(
+        "late_grad_norm", "hidden gradient norm at task start, median of late tasks", "log", statistic="median"
+    ),
     "rank_collapse": MapValue(
-        "rank_collapse", "share of the early effective rank that is gone late", _centred(-1, 1), DIVERGING
+        "rank_collapse", "share of the early effective rank that is gone late", "around zero", DIVERGING
     ),
     "duplicates_growth": MapValue(
-        "duplicates_growth", "growth of duplicate features (share, late - early)", _centred(-1, 1), DIVERGING
+        "duplicates_growth", "growth of duplicate features (share, late - early)", "around zero", DIVERGING
     ),
     "saturation_growth": MapValue(
-        "saturation_growth", "growth of saturation (share, late - early)", _centred(-1, 1), DIVERGING
+        "saturation_growth", "growth of saturation (share, late - early)", "around zero", DIVERGING
     ),
 }  # fmt: skip
 
-_PHASE_COLOURS = dict(zip(PHASES, ("#56B4E9", "#D55E00", "#999999", "#333333", "#F0E442"), strict=True))
+_PHASE_COLOURS = dict(zip(PHASES, ("#56B4E9", "#D55E00", "#999999", "#333333", "#F0E442", "#EEEEEE"), strict=True))
 _FIRST_COLOURS = dict(
     zip(FIRST[:-1], ("#E69F00", "#CC79A7", "#0072B2", "#009E73", "#D55E00", "#F0E442", "#EEEEEE"), strict=True)
 )

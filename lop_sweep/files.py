@@ -58,7 +58,8 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, pa.ArrowException) as error:
-        raise StoreError(f"{path}: cannot be written: {one_line(error)}") from error
+        reason = one_line(error) if path.parent.is_dir() else f"{path.parent} is no folder"
+        raise StoreError(f"{path}: cannot be written: {reason}") from error
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -36,14 +36,15 @@ def stream_tasks(store: Store, columns: Sequence[str], packs: Collection[str]) -
         StoreError: a file is damaged or was written by another version of the schema.
     """
     wanted = set(packs)
-    seen = pa.array([], pa.string())
+    seen: set[str] = set()
     for attempt in range(_ATTEMPTS):
         parts = [part for part in store.parts() if wanted & set(part.packs)]
         try:
             for part, table in _read(store, parts, columns):
-                fresh = table.filter(pc.invert(pc.is_in(table["cell"], value_set=seen))) if len(seen) else table
-                seen = pa.concat_arrays([seen, pc.unique(fresh["cell"])])
-                yield fresh
+                cells = set(pc.unique(table["cell"]).to_pylist())
+                again = pa.array(cells & seen, pa.string())
+                yield table.filter(pc.invert(pc.is_in(table["cell"], value_set=again))) if len(again) else table
+                seen |= cells
                 wanted -= set(part.packs)
             return
         except MissingFileError:

@@ -3,62 +3,39 @@
   'use strict';
 
   const lop = window.lop;
-  const VIK = ['#001261', '#022b71', '#034481', '#0c5e92', '#307da6', '#619ebd', '#94bed2', '#c6dbe6', '#ece5e0',
-    '#e9cab8', '#dbaa8d', '#cf8c66', '#c27041', '#b2511d', '#912d06', '#731406', '#590008'];
-  const VIRIDIS = ['#440154', '#48186a', '#472d7b', '#424086', '#3b528b', '#33638d', '#2c728e', '#26828e', '#21918c',
-    '#1fa088', '#28ae80', '#3fbc73', '#5ec962', '#84d44b', '#addc30', '#d8e219', '#fde725'];
-  const TRIMMED = 100;
-
   const even = (colours) => colours.map((colour, index) => [index / (colours.length - 1), colour]);
 
-  /** How each score is coloured; scores that are not named here are linear. */
-  const KINDS = {
-    excess: 'excess', log_ratio: 'ratio', lost: 'chance of loss', onset: 'time', slope: 'around zero',
-    area_excess: 'around zero', area_ce: 'log', late_ce: 'log', late_min_ce: 'log', fresh_ce: 'log', grad_norm: 'log',
-    duplicate_fraction: 'share', saturation: 'share',
-    rank_collapse: 'change', duplicates_growth: 'change', saturation_growth: 'change',
-  };
-
-  /** The finite values of a column, without the outermost percent on either side where there are many. */
-  function limits(values, positive) {
-    const known = Float64Array.from(values).filter((v) => Number.isFinite(v) && (!positive || v > 0)).sort();
-    if (known.length === 0) return [NaN, NaN];
-    const cut = known.length > TRIMMED ? Math.floor(known.length / 100) : 0;
-    return [known[cut], known[known.length - 1 - cut]];
-  }
-
-  function spread([low, high], least) {
-    if (Number.isNaN(low)) return [0, 1];
-    return high > low ? [low, high] : [low - least, high + least];
+  function spread(values) {
+    if (values.length === 0) return [0, 1];
+    const [low, high] = [values.reduce((a, b) => Math.min(a, b)), values.reduce((a, b) => Math.max(a, b))];
+    return [low, high > low ? high : low + 1];
   }
 
   /**
-   * The scale of a score: `colours`, and `low` and `high` where they end, in what `draw` makes of a value. It is that
-   * of all cells, so that slices can be compared.
+   * The scale of a score, as `analysis.values` has it: `colours`, and `low` and `high` where they end, in what `draw`
+   * makes of a value. Where a score has no natural ends they are those of the points that are shown.
    */
-  function scaleOf(sweep, scores, shown) {
-    const { rule } = scores;
-    const centred = (centre, half) => ({ colours: even(VIK), low: centre - half, high: centre + half, draw: (v) => v });
-    const linear = (low, high, colours = VIRIDIS) => ({ colours: even(colours), low, high, draw: (v) => v });
-    const column = scores.column(shown.column);
-    switch (KINDS[shown.name]) {
-      case 'excess': return centred(rule.margin, Math.LN2);
-      case 'ratio': return centred(rule.factor > 0 ? Math.log10(rule.factor) : 0, 2);
-      case 'chance of loss': return centred(0.5, 0.5);
-      case 'change': return centred(0, 1);
+  function scaleOf(sweep, rule, shown, points) {
+    const colours = even(sweep.about.palettes[shown.palette]);
+    const plain = ([low, high]) => ({ colours, low, high, draw: (v) => v });
+    const around = (centre, half) => plain([centre - half, centre + half]);
+    const values = points.map((point) => point.value).filter(Number.isFinite);
+    switch (shown.scale) {
+      case 'excess': return around(rule.margin, Math.LN2);
+      case 'log_ratio': return around(rule.factor > 0 ? Math.log10(rule.factor) : 0, 2);
+      case 'share': return plain([0, 1]);
       case 'around zero': {
-        const [low, high] = limits(column, false);
-        return centred(0, Math.max(Math.abs(low), Math.abs(high)) || 1);
+        const sizes = values.map(Math.abs);
+        return around(0, (sizes.length && (lop.quantile(sizes, 0.9) || Math.max(...sizes))) || 1);
       }
-      case 'share': return linear(0, 1);
-      case 'time': return linear(1, Math.max(2, sweep.arrays.tasks.reduce((a, b) => Math.max(a, b), 1)), VIRIDIS.slice().reverse());
       case 'log': {
-        const [low, high] = spread(limits(column, true).map(Math.log10), 0.5);
+        const [low, high] = spread(values.filter((v) => v > 0).map(Math.log10));
         const ticks = logTicks(low, high, 9);
         const marks = { tickvals: ticks.map(Math.log10), ticktext: ticks.map((tick) => lop.number(tick, 2)) };
-        return { ...linear(low, high), draw: (v) => (v > 0 ? Math.log10(v) : -Infinity), ...marks };
+        return { ...plain([low, high]), draw: (v) => (v > 0 ? Math.log10(v) : -Infinity), ...marks };
       }
-      default: return linear(...spread(limits(column, false), 0.5));
+      case 'linear': return plain(spread(values));
+      default: throw new Error(`unknown scale ${shown.scale}`);
     }
   }
 
@@ -89,5 +66,5 @@
     return { colours, low: -0.5, high: names.length - 0.5, draw: (v) => v, tickvals, ticktext: names };
   }
 
-  Object.assign(lop, { scaleOf, logTicks, stepsOf, viridis: even(VIRIDIS) });
+  Object.assign(lop, { even, scaleOf, logTicks, stepsOf });
 })();

@@ -48,6 +48,13 @@
     return (by[name] ?? ['late', 'onset', 'trend']).includes(definition);
   }
 
+  /** Say which numbers are not used because they are none that the rule could have. */
+  function showProblems() {
+    const names = [...lop.NUMBERS, ...lop.COUNTS].filter((name) => $(name).getAttribute('aria-invalid') === 'true');
+    const wants = (name) => `${name} must be ${lop.COUNTS.includes(name) ? 'a whole number of at least 1' : 'a number of at least 0'}`;
+    $('invalid').textContent = names.length ? `${names.map(wants).join('; ')}. The map still follows the last valid one.` : '';
+  }
+
   /** Write the state into the form; a number that is being typed is left alone. */
   function showState(sweep, state, change) {
     for (const name of ['x', 'y', 'score', 'theme']) $(name).value = state[name];
@@ -60,6 +67,7 @@
       }
       input.closest('label').classList.toggle('unused', !used(name, state.rule.definition));
     }
+    showProblems();
     for (const name of ['boundary', 'numbers']) $(name).checked = state[name];
     const keys = Object.keys(state.at).join();
     if ($('slices').dataset.keys !== keys) {
@@ -78,8 +86,8 @@
     if (resolution.final_ce) {
       notes.push(`${lop.count(cells, 'cell')} are too many for every task's loss: CE curves are means over up to ${step(resolution.final_ce)} tasks, and what needs every task (onsets, other late windows) is switched off.`);
     }
-    if (step(resolution.curves) > 1) notes.push(`Other curves are means over up to ${step(resolution.curves)} tasks, layers over ${step(resolution.layers)}.`);
-    else if (step(resolution.layers) > 1) notes.push(`Layers are means over up to ${step(resolution.layers)} tasks.`);
+    if (step(resolution.curves) > 1) notes.push(`Other curves are means over up to ${step(resolution.curves)} tasks, layers over ${step(resolution.layers)}, to keep this file small.`);
+    else if (step(resolution.layers) > 1) notes.push(`To keep this file small, the layers' maps show means over up to ${step(resolution.layers)} tasks.`);
     return notes.join(' ');
   }
 
@@ -100,11 +108,11 @@
       $(name).addEventListener('input', () => {
         const read = $(name).validity.badInput ? null : lop.readRuleValue(name, $(name).value);
         $(name).setAttribute('aria-invalid', String(!read));
+        showProblems();
         if (read) change((now) => ({ ...now, rule: { ...now.rule, [name]: read.value } }));
       });
     }
     for (const name of ['boundary', 'numbers']) $(name).addEventListener('change', () => change((now) => ({ ...now, [name]: $(name).checked })));
-    $('save').addEventListener('click', () => lop.saveMap(sweep.about.space || 'map'));
     $('reset').addEventListener('click', () => change((now) => ({ ...now, rule: lop.ownRule(sweep) })));
     $('controls').addEventListener('submit', (event) => event.preventDefault());
     $('thinned').textContent = thinnedNote(sweep);

@@ -6,6 +6,7 @@
   const FLOOR = 1e-6;
   const ZERO = 1e-300;
   const MANY = 5;
+  const PERCENTILES = 8;
   const NAMES = {
     final_ce: 'CE at the end of the task (nats)', min_ce: 'smallest CE (nats)', grad_norm: 'hidden gradient norm at start',
     effective_rank: 'effective rank', duplicate_fraction: 'duplicate features (share)', saturation: 'saturated units (share)',
@@ -24,14 +25,23 @@
     return Array.from(values, (v) => (Number.isFinite(v) ? (log && v === 0 ? ZERO : v) : null));
   }
 
-  /** Median and range over seeds, task by task, as long as all have a value. */
+  /** Those of the cells that have as many tasks as this one: others' curves cannot be laid over it. */
+  function equallyLong(sweep, cells, cell) {
+    return cells.filter((one) => sweep.arrays.tasks[one] === sweep.arrays.tasks[cell]);
+  }
+
+  function bandName(cells) {
+    return cells.length >= PERCENTILES ? '10th to 90th percentile' : 'range';
+  }
+
+  /** Median and spread over equally long cells, task by task; nothing where any of them has diverged. */
   function bands(sweep, measure, cells, log) {
-    const all = Array.from(cells, (cell) => lop.sequence(sweep, measure, cell));
-    const longest = all.reduce((best, one, i) => (one.values.length > all[best].values.length ? i : best), 0);
-    const x = middles(sweep, cells[longest], all[longest]);
-    const columns = x.map((_, i) => drawable(all.map(({ values }) => values[i] ?? NaN), log).filter((v) => v !== null));
-    const of = (reduce) => columns.map((column) => (column.length ? reduce(column) : null));
-    return { x, median: of(lop.median), low: of((c) => Math.min(...c)), high: of((c) => Math.max(...c)) };
+    const all = cells.map((cell) => lop.sequence(sweep, measure, cell));
+    const x = middles(sweep, cells[0], all[0]);
+    const columns = x.map((_, i) => drawable(all.map(({ values }) => values[i]), log));
+    const of = (share) => columns.map((column) => (column.includes(null) ? null : lop.quantile(column, share)));
+    const [low, high] = cells.length >= PERCENTILES ? [0.1, 0.9] : [0, 1];
+    return { x, median: of(0.5), low: of(low), high: of(high) };
   }
 
   function line(x, y, axes, more) {
@@ -41,13 +51,12 @@
   function seedLines(sweep, scores, measure, cells, axes, chosen, ink) {
     const log = LOGARITHMIC.includes(measure);
     if (cells.length > MANY) {
-      const { x, median, low, high } = bands(sweep, measure, cells, log);
-      const mark = cells.includes(chosen) ? [chosen] : [];
+      const { x, median, low, high } = bands(sweep, measure, equallyLong(sweep, cells, chosen), log);
       return [
         line(x, low, axes, { line: { width: 0 }, hoverinfo: 'skip' }),
         line(x, high, axes, { line: { width: 0 }, fill: 'tonexty', fillcolor: ink('band'), hoverinfo: 'skip' }),
         line(x, median, axes, { line: { color: ink('focus'), width: 2 }, name: 'median' }),
-        ...mark.map((cell) => oneSeed(sweep, measure, cell, axes, ink('text'), 1.2)),
+        oneSeed(sweep, measure, chosen, axes, ink('text'), 1.2),
       ];
     }
     return Array.from(cells, (cell, i) => oneSeed(sweep, measure, cell, axes, SEED_COLOURS[i % SEED_COLOURS.length], cell === chosen ? 2.4 : 1.2));
@@ -171,12 +180,12 @@
       const shares = measure === 'effective_rank' ? { zmin: 1 } : { zmin: 0, zmax: 1 };
       return {
         type: 'heatmap', x: edges, y: Array.from({ length: depth }, (_, layer) => layer + 1), z, xaxis: `x${suffix}`, yaxis: `y${suffix}`,
-        colorscale: lop.viridis, ...shares, hovertemplate: 'layer %{y}, task %{x:.0f}: %{z:.3g}<extra></extra>',
+        colorscale: lop.even(sweep.about.palettes.viridis), ...shares, hovertemplate: 'layer %{y}, task %{x:.0f}: %{z:.3g}<extra></extra>',
         colorbar: { x: to + 0.005, thickness: 8, outlinewidth: 0, len: 1.05, nticks: 4 },
       };
     });
     return window.Plotly.react(element, traces, layout, { displayModeBar: false });
   }
 
-  Object.assign(lop, { drawCurves, drawLayers, MANY_SEEDS: MANY });
+  Object.assign(lop, { drawCurves, drawLayers, equallyLong, bandName, MANY_SEEDS: MANY });
 })();

@@ -73,10 +73,13 @@
       .join('');
   }
 
-  function curveNote(sweep, cells) {
+  function curveNote(sweep, cells, chosen) {
     const steps = (measure) => Math.max(...cells.map((cell) => lop.sequence(sweep, measure, cell).step));
-    const seeds = cells.length > lop.MANY_SEEDS ? `Median and range over ${cells.length} cells; thin: the chosen one.` : 'One line a seed.';
-    const fresh = 'Dashed: fresh networks, with the band of the middle 80%. Triangles: onsets. Logarithmic axes end at 1e-6 below.';
+    const alike = lop.equallyLong(sweep, cells, chosen);
+    const those = alike.length < cells.length ? `the ${alike.length} cells of ${sweep.arrays.tasks[chosen]} tasks` : `${cells.length} cells`;
+    const gaps = alike.some((cell) => sweep.arrays.diverged_at[cell]) ? ', as long as none has diverged' : '';
+    const seeds = cells.length > lop.MANY_SEEDS ? `Median and ${lop.bandName(alike)} over ${those}${gaps}; thin: the chosen one.` : 'One line a seed.';
+    const fresh = 'Dashed: mean of the fresh networks; band: their 10th to 90th percentile. Triangles: onsets. Logarithmic axes end at 1e-6 below.';
     const thinned = steps('min_ce') > 1 ? ` Curves are means over ${steps('min_ce')} tasks${steps('final_ce') > 1 ? '' : ', but the final CE is not'}.` : '';
     return `${seeds} ${fresh}${thinned}`;
   }
@@ -102,11 +105,11 @@
     setTimeout(() => { button.textContent = 'Copy'; }, 2000);
   }
 
-  /** Put the panel's empty parts into the page; `choose` is called with a seed, `close` when it is to be closed. */
-  function setUpDetails(chooseSeed, close) {
+  /** Put the panel's empty parts into the page; `choose` is called with a cell's id, `close` when it is to be closed. */
+  function setUpDetails(choose, close) {
     $('details').innerHTML = FRAME;
     $('close').addEventListener('click', close);
-    $('seed').addEventListener('change', () => chooseSeed($('seed').value));
+    $('seed').addEventListener('change', () => choose($('seed').value));
     $('copy').addEventListener('click', () => copy($('command').textContent, $('copy')));
   }
 
@@ -114,16 +117,16 @@
     const pooled = differing(sweep, cells);
     $('seed').replaceChildren(...cells.map((one) => {
       const option = document.createElement('option');
-      option.value = String(one);
+      option.value = idOf(sweep, one);
       option.textContent = [seedOf(sweep, one), ...pooled.map((name) => `${name} = ${lop.setting(lop.fieldValue(sweep, name, one))}`)].join(', ');
       return option;
     }));
-    $('seed').value = String(cell);
+    $('seed').value = idOf(sweep, cell);
   }
 
-  /** Which cell of the point a seed chooses: the first of that seed, else the first. */
-  function cellOfSeed(sweep, cells, seed) {
-    return cells.find((cell) => String(cell) === seed) ?? cells.find((cell) => seedOf(sweep, cell) === seed) ?? cells[0];
+  /** The cell of this id, if it is one of the point's, else the point's first. */
+  function chosenCell(sweep, cells, id) {
+    return cells.find((cell) => idOf(sweep, cell) === id) ?? cells[0];
   }
 
   const drawn = {};
@@ -148,9 +151,9 @@
       if (element.tagName !== 'HEADER' && element.id !== 'facts') element.hidden = cells.length === 0;
     }
     if (cells.length === 0) return;
-    const cell = cellOfSeed(sweep, cells, state.seed);
+    const cell = chosenCell(sweep, cells, state.cell);
     seedOptions(sweep, cells, cell);
-    $('curve-note').textContent = curveNote(sweep, cells);
+    $('curve-note').textContent = curveNote(sweep, cells, cell);
     $('symptom-note').textContent = symptomNote(state.rule);
     $('layer-note').textContent = layerNote(sweep, cell);
     $('command').textContent = lop.command(sweep, cell);
@@ -163,5 +166,5 @@
     ifNew('layers', [look, cell], () => lop.drawLayers($('layers'), sweep, cell));
   }
 
-  Object.assign(lop, { setUpDetails, showDetails, seedOf });
+  Object.assign(lop, { setUpDetails, showDetails });
 })();

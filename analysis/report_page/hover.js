@@ -16,7 +16,7 @@
   function lostRow({ lost, judged }) {
     if (judged === 0) return 'nothing can be judged here';
     const [low, high] = lop.wilson(lost, judged).map((share) => `${Math.round(100 * share)}%`);
-    return `${lost} of ${lop.count(judged, 'seed')}, 95% interval ${low} to ${high}`;
+    return `${lost} of ${lop.count(judged, 'network')}, 95% interval ${low} to ${high}`;
   }
 
   /** The name of a point: its axes' values, and those of the slice. */
@@ -57,7 +57,7 @@
       if (found.defined && column !== view.shown.column) rows.push([name, withRange(found, unit)]);
     }
     if (of.waiting) rows.push(['not computed', lop.count(of.waiting, 'cell')]);
-    if (of.cells < sweep.about.few) rows.push(['few seeds', `${of.cells}: trust it little`]);
+    if (of.defined > 0 && of.defined < sweep.about.few) rows.push(['few seeds', `${of.defined}: trust it little`]);
     return rows;
   }
 

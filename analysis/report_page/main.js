@@ -19,7 +19,7 @@
     const shown = lop.allShown(sweep).find((one) => one.name === state.score);
     const points = lop.summarise(sweep, layout, scores, shown);
     page.layout = layout;
-    page.view = { ...state, sweep, scores, shown, points, scale: shown.colours ? lop.stepsOf(shown) : lop.scaleOf(sweep, scores, shown) };
+    page.view = { ...state, sweep, scores, shown, points, scale: shown.colours ? lop.stepsOf(shown) : lop.scaleOf(sweep, state.rule, shown, points) };
   }
 
   function draw() {
@@ -61,15 +61,22 @@
     if (points.some((point) => point.cells > 0 && point.defined === 0)) entries.push(['crossed', undefinedText(shown)]);
     if (points.some((point) => point.cells === 0 && point.waiting > 0)) entries.push(['hatched', 'not computed yet']);
     if (lop.isMixed(points, sweep.about.few)) entries.push(['ring', `fewer than ${sweep.about.few} seeds`]);
-    else if (points.some((point) => point.cells > 0 && point.cells < sweep.about.few)) entries.push(['none', `all points have fewer than ${sweep.about.few} seeds: trust them little`]);
-    if (state.boundary && points.some((point) => 2 * point.lost > point.judged) && points.some((point) => 2 * point.lost < point.judged)) entries.push(['dotted', 'boundary P(lost) = 1/2']);
-    if (state.numbers && shown.judged) entries.push(['none', 'k/n: k of n judged seeds lost plasticity']);
-    if (state.numbers && shown.colours) entries.push(['none', 'k/n: k of n seeds are in it']);
+    else if (points.some((point) => point.defined > 0 && point.defined < sweep.about.few)) entries.push(['none', `all points have fewer than ${sweep.about.few} seeds: trust them little`]);
+    if (state.boundary && points.some(({ lost, judged }) => judged && 2 * lost >= judged) && points.some(({ lost, judged }) => 2 * lost < judged)) entries.push(['line', 'P(lost) = 1/2'], ['dashed', 'its 95% interval (Wilson), from 4 seeds on']);
+    if (state.numbers && shown.judged) entries.push(['none', 'k/n: k of n networks lost plasticity']);
+    if (state.numbers && shown.colours) entries.push(['none', shown.background ? 'k/n: k of the n networks that lost plasticity' : 'k/n: k of n networks are in this phase']);
     if (shown.note) entries.push(['none', shown.note]);
     if (shown.column && shown.column.startsWith('late_') && lop.isRough(sweep, shown.column.slice(5), state.rule)) {
       entries.push(['none', 'rough: late means are of thinned-out curves here']);
     }
     return entries;
+  }
+
+  /** What the saved picture says under the map. */
+  function caption() {
+    const { sweep, state } = page;
+    const slice = Object.entries(state.at).map(([name, index]) => `${name} = ${index === lop.ALL ? 'all, pooled' : lop.setting(sweep.fields.get(name).values[index])}`);
+    return [slice.join(', '), $('sentence').textContent, $('summary').textContent, `lop-sweep ${sweep.about.version}`].filter(Boolean);
   }
 
   function undefinedText(shown) {
@@ -109,11 +116,11 @@
 
   function choose(point) {
     page.cursor = point;
-    change((state) => ({ ...state, point, seed: same(point, state.point) ? state.seed : null }));
+    change((state) => ({ ...state, point, cell: same(point, state.point) ? state.cell : null }));
   }
 
-  function chooseSeed(text) {
-    change((state) => ({ ...state, seed: lop.seedOf(page.sweep, Number(text)) }));
+  function chooseCell(cell) {
+    change((state) => ({ ...state, cell }));
   }
 
   function close() {
@@ -170,6 +177,7 @@
     $('details').addEventListener('keydown', (event) => {
       if (event.key === 'Escape') close();
     });
+    $('save').addEventListener('click', () => lop.saveMap(page.sweep.about.space || 'map', document.title, caption()));
     window.addEventListener('hashchange', () => change(() => lop.fromHash(page.sweep, location.hash)));
     window.matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => change((state) => state));
     new ResizeObserver(() => change((state) => state)).observe(map);
@@ -201,7 +209,7 @@
     await lop.loadPlotly();
     $('origin').textContent = origin(page.sweep);
     lop.setUp(page.sweep, change);
-    lop.setUpDetails(chooseSeed, close);
+    lop.setUpDetails(chooseCell, close);
     page.state = lop.fromHash(page.sweep, location.hash);
     await refresh();
     listen();

@@ -6,6 +6,7 @@
   const TEXT_WIDTH = 30;
   const TEXT_HEIGHT = 15;
   const TICK_HEIGHT = 15;
+  const TELLING = 4;
 
   function inks() {
     const style = getComputedStyle(document.documentElement);
@@ -39,7 +40,7 @@
     return point.defined < point.cells ? `${point.defined} of ${point.cells}` : '';
   }
 
-  function heat(layout, points, shown, scale, ink, withText) {
+  function heat(layout, points, shown, scale, ink, withText, upright) {
     const marks = scale.tickvals ? { tickvals: scale.tickvals, ticktext: scale.ticktext } : {};
     const text = withText ? { text: asRows(layout, (p) => cellText(shown, points[p])), texttemplate: '%{text}' } : {};
     return {
@@ -48,7 +49,7 @@
       zmin: scale.low, zmax: scale.high, colorscale: scale.colours, xgap: 1, ygap: 1, hoverinfo: 'none',
       ...text, textfont: { size: 10.5 },
       colorbar: {
-        title: { text: shown.label, side: 'right', font: { size: 12 } }, thickness: 14, outlinewidth: 0, len: 1, x: 1.015, xpad: 0,
+        title: { text: upright < 300 ? lop.shortLabel(shown) : shown.label, side: 'right', font: { size: 12 } }, thickness: 14, outlinewidth: 0, len: 1, x: 1.015, xpad: 0,
         ticks: 'outside', ticklen: 4, tickcolor: ink('muted'), ...marks,
       },
     };
@@ -84,12 +85,22 @@
     };
   }
 
-  const isFew = (point, few) => point.cells > 0 && point.cells < few;
-  const isMixed = (points, few) => points.some((point) => point.cells >= few) && points.some((point) => isFew(point, few));
+  const isFew = (point, few) => point.defined > 0 && point.defined < few;
+  const isMixed = (points, few) => points.some((point) => point.defined >= few) && points.some((point) => isFew(point, few));
 
-  /** The contour P(lost) = 1/2; beyond the outermost points the share is taken to be theirs. */
-  function boundary(layout, points, look) {
-    const share = (p) => (points[p].judged ? points[p].lost / points[p].judged : null);
+  /**
+   * Shares of which the contour at 1/2 is drawn: P(lost), and the ends of its interval. The latter not at points with
+   * so few seeds that the interval always holds 1/2.
+   */
+  const SHARES = {
+    middle: ({ lost, judged }) => (judged ? lost / judged : null),
+    low: ({ lost, judged }) => (judged < TELLING ? null : lop.wilson(lost, judged)[0]),
+    high: ({ lost, judged }) => (judged < TELLING ? null : lop.wilson(lost, judged)[1]),
+  };
+
+  /** The contour at 1/2 of a share; beyond the outermost points it is taken to be theirs. */
+  function boundary(layout, points, of, look) {
+    const share = (p) => of(points[p]);
     const padded = (list) => [list[0], ...list, list[list.length - 1]];
     const ends = (field) => [field.edges[0], ...field.positions, field.edges[field.edges.length - 1]];
     return {
@@ -141,19 +152,23 @@
     const plot = document.getElementById('plot');
     const ink = inks();
     const [width, height] = [plot.clientWidth, plot.clientHeight];
-    const right = shown.colours ? 150 : 104;
+    const right = shown.colours ? 172 : 104;
     const [inner, upright] = [width - 38 - labelWidth(layout.y) - right, height - 64];
     const roomy = smallestStep(layout.x, inner) >= TEXT_WIDTH && smallestStep(layout.y, upright) >= TEXT_HEIGHT;
     const undefinedAt = (point) => point.cells > 0 && point.defined === 0;
     const traces = [
-      heat(layout, points, shown, scale, ink, roomy && options.numbers),
+      heat(layout, points, shown, scale, ink, roomy && options.numbers, upright),
       hatched(layout, points, undefinedAt, 'x', ink),
       hatched(layout, points, (point) => point.cells === 0 && point.waiting > 0, '/', ink),
       rings(layout, points, sweep.about.few, ink),
     ];
     if (options.boundary) {
-      traces.push(boundary(layout, points, { color: '#ffffff', width: 5 }));
-      traces.push(boundary(layout, points, { color: '#111111', width: 2.5, dash: 'dot' }));
+      for (const end of ['low', 'high']) {
+        traces.push(boundary(layout, points, SHARES[end], { color: '#ffffff', width: 3 }));
+        traces.push(boundary(layout, points, SHARES[end], { color: '#111111', width: 1.2, dash: '4px,3px' }));
+      }
+      traces.push(boundary(layout, points, SHARES.middle, { color: '#ffffff', width: 4.5 }));
+      traces.push(boundary(layout, points, SHARES.middle, { color: '#111111', width: 2.2 }));
     }
     const figure = {
       width, height, margin: { l: 38 + labelWidth(layout.y), r: right, t: 12, b: 52, autoexpand: false }, barmode: 'overlay', showlegend: false,
@@ -169,9 +184,26 @@
     return window.Plotly.relayout('plot', { shapes: frames(layout, inks(), chosen, cursor) });
   }
 
+  /** The map as a figure of its own: with its title, and under it what the page says around it. */
+  function figureToSave(title, lines) {
+    const { data, layout } = document.getElementById('plot');
+    const [above, below] = [30, 8 + 16 * lines.length];
+    const { margin } = layout;
+    const text = { text: lines.map(lop.escape).join('<br>'), xref: 'paper', yref: 'paper', x: 0, y: 0, xanchor: 'left', yanchor: 'top', align: 'left', showarrow: false };
+    return {
+      data,
+      layout: {
+        ...layout, height: layout.height + above + below, margin: { ...margin, t: margin.t + above, b: margin.b + below },
+        title: { text: lop.escape(title), x: 0.02, font: { size: 15 } },
+        annotations: [{ ...text, yshift: -margin.b, font: { size: 11, color: layout.font.color } }],
+      },
+    };
+  }
+
   /** Offer the map as a file. */
-  function saveMap(name) {
-    return window.Plotly.downloadImage('plot', { format: 'png', scale: 2, filename: name });
+  function saveMap(name, title, lines) {
+    const figure = figureToSave(title, lines);
+    return window.Plotly.downloadImage(figure, { format: 'png', scale: 2, width: figure.layout.width, height: figure.layout.height, filename: name });
   }
 
   function inside() {
@@ -209,5 +241,5 @@
     };
   }
 
-  Object.assign(lop, { drawMap, saveMap, moveFrames, pointAt, placeOf, inks, isMixed });
+  Object.assign(lop, { drawMap, figureToSave, saveMap, moveFrames, pointAt, placeOf, inks, isMixed });
 })();

@@ -82,6 +82,15 @@
     return values.reduce((sum, value) => sum + value, 0) / values.length;
   }
 
+  /** As `numpy.quantile`, linear between neighbours. */
+  function quantile(values, share) {
+    const sorted = Float64Array.from(values).sort();
+    const place = share * (sorted.length - 1);
+    const below = Math.floor(place);
+    const rest = place - below;
+    return rest === 0 ? sorted[below] : sorted[below] * (1 - rest) + sorted[below + 1] * rest;
+  }
+
   function median(values) {
     const sorted = Float64Array.from(values).sort();
     const middle = sorted.length >> 1;
@@ -106,7 +115,8 @@
     }
     if (known.length === 0) return { value: NaN, low: NaN, high: NaN, defined: 0 };
     const value = shown.statistic === 'median' ? median(known) : mean(known);
-    return { value, low: Math.min(...known), high: Math.max(...known), defined: known.length };
+    const [low, high] = [known.reduce((a, b) => Math.min(a, b)), known.reduce((a, b) => Math.max(a, b))];
+    return { value, low, high, defined: known.length };
   }
 
   /** A category of some cells: the most common name, in doubt the first of the legend; the background only if alone. */
@@ -140,5 +150,5 @@
     });
   }
 
-  Object.assign(lop, { ALL, sliceFields, layOut, wilson, median, tally, summary, summarise });
+  Object.assign(lop, { ALL, sliceFields, layOut, wilson, median, quantile, tally, summary, summarise });
 })();

@@ -6,7 +6,6 @@
   'use strict';
 
   const lop = window.lop;
-  const SYMPTOM_MEASURE = { rank: 'effective_rank', duplicates: 'duplicate_fraction', saturation: 'saturation' };
 
   /** As Python rounds: halves to the even neighbour. */
   function roundHalfEven(value) {
@@ -33,14 +32,22 @@
     return sum / late;
   }
 
-  /** Means over the late tasks of a measure: those that came with the data under their rule, else from the sequences. */
-  function lateMeans(sweep, measure, rule) {
+  /** Median over the last tasks; where values stand for blocks of tasks, over those that reach into them. */
+  function lateMedian({ values, step }, tasks, late) {
+    const first = Math.floor((tasks - late) / step);
+    const some = values.subarray(first);
+    return some.some(Number.isNaN) ? NaN : lop.median(some);
+  }
+
+  /** What a measure is in late tasks: as it came with the data under their rule, else from the sequences. */
+  function lateValues(sweep, measure, rule) {
     if (rule.last === sweep.about.rule.last) return sweep.arrays[`late_${measure}`];
+    const summarise = sweep.about.late_medians.includes(measure) ? lateMedian : lateMean;
     const means = new Float64Array(sweep.n).fill(NaN);
     for (let cell = 0; cell < sweep.n; cell += 1) {
       const tasks = sweep.arrays.tasks[cell];
       if (sweep.arrays.diverged_at[cell] === 0) {
-        means[cell] = lateMean(lop.sequence(sweep, measure, cell), tasks, lateTasks(rule, tasks));
+        means[cell] = summarise(lop.sequence(sweep, measure, cell), tasks, lateTasks(rule, tasks));
       }
     }
     return means;
@@ -104,9 +111,15 @@
     return lateCe[cell] - fresh[cell] > rule.margin && lateCe[cell] > rule.factor * fresh[cell];
   }
 
+  /** Whether a sequence has tasks enough for the definition. */
+  function isDecided(sweep, rule, cell) {
+    if (rule.definition === 'onset') return sweep.arrays.tasks[cell] >= rule.hold;
+    return rule.definition !== 'trend' || !Number.isNaN(sweep.arrays.slope_low[cell]);
+  }
+
   /** The phase of each cell, by its number in `about.phases`. */
   function phasesOf(sweep, rule, lateCe, events) {
-    const { fresh_ce: fresh, diverged_at: divergedAt, baseline } = sweep.arrays;
+    const { fresh_median_ce: fresh, diverged_at: divergedAt, baseline } = sweep.arrays;
     const number = Object.fromEntries(sweep.about.phases.map((name, index) => [name, index]));
     const phase = new Uint8Array(sweep.n);
     for (let cell = 0; cell < sweep.n; cell += 1) {
@@ -114,6 +127,7 @@
       if (divergedAt[cell] !== 0) name = 'diverged';
       else if (baseline[cell] === 0) name = 'no baseline';
       else if (!(fresh[cell] < rule.chance)) name = 'untrainable';
+      else if (!isDecided(sweep, rule, cell)) name = 'too short';
       phase[cell] = number[name];
     }
     return phase;
@@ -151,7 +165,7 @@
    */
   function score(sweep, rule) {
     const { about, arrays, n } = sweep;
-    const lateCe = lateMeans(sweep, 'final_ce', rule);
+    const lateCe = lateValues(sweep, 'final_ce', rule);
     const events = onsets(sweep, rule);
     const phase = phasesOf(sweep, rule, lateCe, events);
     const [plastic, lostPhase] = [about.phases.indexOf('plastic'), about.phases.indexOf('lost')];
@@ -160,8 +174,8 @@
     const scores = { rule, phase, lost, onset: judgedOnly(events.onset), recovery: judgedOnly(events.recovery) };
     const late = (measure) => scores.column(`late_${measure}`);
     const map = (of) => Float64Array.from({ length: n }, (_, cell) => of(cell));
-    const early = (symptom) => arrays[`early_${SYMPTOM_MEASURE[symptom]}`];
-    const growth = (symptom) => map((cell) => late(SYMPTOM_MEASURE[symptom])[cell] - early(symptom)[cell]);
+    const early = (symptom) => arrays[`early_${about.measure_of[symptom]}`];
+    const growth = (symptom) => map((cell) => late(about.measure_of[symptom])[cell] - early(symptom)[cell]);
     const makers = {
       lost: () => lost,
       excess: () => map((cell) => lateCe[cell] - arrays.fresh_ce[cell]),
@@ -178,7 +192,7 @@
       late_final_ce: () => lateCe,
       lead: () => scores.symptoms().lead,
     };
-    for (const measure of about.measures) makers[`late_${measure}`] ??= () => lateMeans(sweep, measure, rule);
+    for (const measure of about.measures) makers[`late_${measure}`] ??= () => lateValues(sweep, measure, rule);
     const columns = new Map();
     scores.column = (name) => {
       if (!columns.has(name)) columns.set(name, makers[name] ? makers[name]() : arrays[name]);

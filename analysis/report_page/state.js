@@ -28,7 +28,7 @@
     const x = names.includes('lr') ? 'lr' : names[0];
     const y = names.includes('depth') && x !== 'depth' ? 'depth' : names.find((name) => name !== x);
     const state = {
-      x, y, score: 'excess', at: {}, rule: ownRule(sweep), boundary: true, numbers: true, theme: 'auto', point: null, seed: null,
+      x, y, score: 'excess', at: {}, rule: ownRule(sweep), boundary: true, numbers: true, theme: 'auto', point: null, cell: null,
     };
     return { ...state, at: bestSlice(sweep, state) };
   }
@@ -82,7 +82,7 @@
     if (state.point) {
       words.set('point.x', String(sweep.fields.get(state.x).values[state.point.x]));
       words.set('point.y', String(sweep.fields.get(state.y).values[state.point.y]));
-      if (state.seed !== null) words.set('seed', state.seed);
+      if (state.cell !== null) words.set('cell', state.cell);
     }
     return `#${words}`;
   }
@@ -120,7 +120,7 @@
     state.theme = named('theme', THEMES) ?? 'auto';
     const point = { x: pointIndex(sweep, state.x, words.get('point.x')), y: pointIndex(sweep, state.y, words.get('point.y')) };
     state.point = point.x >= 0 && point.y >= 0 ? point : null;
-    state.seed = named('seed', sweep.about.seeds);
+    state.cell = /^[0-9a-f]{16}$/.test(words.get('cell') ?? '') ? words.get('cell') : null;
     return state;
   }
 

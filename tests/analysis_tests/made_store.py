@@ -24,13 +24,14 @@ def write_store(
     sequences: Sequences,
     missing: Sequence[CellConfig] = (),
     name: str = "made up",
+    dtype: str = "float64",
 ) -> Path:
     """Write a sweep of `configs` and `missing`, of which only the former are finished; other measures are drawn."""
     store, rng = Store(root), np.random.default_rng(0)
     store.create()
     space = SearchSpace(name, (*configs, *missing))
-    store.write_sweep({"dtype": "float64", "created": "2026-01-02T03:04:05+00:00", **describe_space(space)})
-    numerics = dict.fromkeys(NUMERICS, "drawn") | {"dtype": "float64", "device": "cpu"}
+    store.write_sweep({"dtype": dtype, "created": "2026-01-02T03:04:05+00:00", **describe_space(space)})
+    numerics = dict.fromkeys(NUMERICS, "drawn") | {"dtype": dtype, "device": "cpu"}
     for pack in make_packs(configs, PACKABLE):
         store.commit(_result(pack.id, pack.cells, sequences, rng, numerics))
     return root
@@ -73,6 +74,7 @@ def _result(
         for name, values in history.items()
     }
     number = cells[0].fresh_baseline
-    fresh = np.stack([mean * np.linspace(0.9, 1.1, number) if number else np.empty(0) for _, mean in made])
+    spread = np.linspace(0.2, 1.8, number) ** 1.2  # their median is not their mean
+    fresh = np.stack([mean * spread / spread.mean() if number else np.empty(0) for _, mean in made])
     diverged = np.where(gone.any(axis=0), gone.argmax(axis=0) + 1, 0)
     return PackResult(pack, cells, history, fresh, diverged, np.ones(len(cells)), numerics)

@@ -101,9 +101,15 @@ def test_select_matches_floats_as_people_write_them(store_dir: Path) -> None:
 
 def test_conditions_are_parsed() -> None:
     assert parse_where(["depth=5", "lr=0.1,0.2", "lr=0.3"]) == {"depth": [5.0], "lr": [0.1, 0.2, 0.3]}
-    for bad in ("depth", "depth=", "depth=five", "=5x"):
-        with pytest.raises(AnalysisError, match="is no condition; write FIELD=VALUE"):
+    for bad, said in (("depth", "is no condition; write FIELD=VALUE"), ("depth=", "'' is no number"),
+                      ("depth=3,five", "'five' is no number")):  # fmt: skip
+        with pytest.raises(AnalysisError, match=said):
             parse_where([bad])
+
+
+def test_seeds_larger_than_a_float_holds_are_told_apart() -> None:
+    frame = pd.DataFrame({name: [1, 1] for name in FIELDS}).assign(seed=[2**62 + 1, 2**62 + 2])
+    assert list(select(frame, parse_where([f"seed={2**62 + 1}"]))["seed"]) == [2**62 + 1]
 
 
 def test_varying_fields_leave_out_the_seed(store_dir: Path) -> None:

@@ -5,134 +5,36 @@ Needs Chromium: the one on the PATH, or the one that the environment variable LO
 
 from __future__ import annotations
 
-import itertools
 import math
-import os
 import shlex
-import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from made_store import losing, write_store
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
+from report_tools import Report, change, id_of, points, set_rule
 
 from analysis.load import load_cells, load_requested, load_tasks
 from analysis.panels import Panel, arrange
 from analysis.report import write_report
-from analysis.rule import Rule
+from analysis.rule import PHASES, Rule
 from analysis.scoring import score_sweep
 from analysis.uncertainty import wilson
 from analysis.values import CATEGORIES, VALUES, map_value
 from lop_sweep.config import FIELDS, CellConfig
 
-ARGUMENTS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
-AXES = ((1, 2, 3), (0.1, 0.4, 0.8, 1.6), (0.0, 1.5))
-SEEDS = (0, 1, 2, 3, 2**62 + 1)
 RULES = [
     Rule(),
     Rule(margin=0.3, factor=4.0),
     Rule(last=3),
     Rule(definition="onset", hold=2, recover=4),
     Rule(definition="trend", margin=0.05),
-    Rule(chance=0.4, hold=5, recover=3, margin=0.0, factor=0.5, last=1000),
+    Rule(chance=0.4, hold=5, recover=3, margin=0.0, factor=0.5, last=20),
 ]
-GO = """async fragment => {
-    history.replaceState(null, '', fragment);
-    window.dispatchEvent(new HashChangeEvent('hashchange'));
-    for (let frame = 0; frame < 2; frame += 1) await new Promise(requestAnimationFrame);
-}"""
-"""As if the address had been changed by hand."""
-Report = Callable[..., Page]
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    found = os.environ.get("LOP_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-    assert found, "the report's tests need Chromium: install it, or name it in LOP_CHROMIUM"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=ARGUMENTS)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="session")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """depth x lr x delta x seeds, one point with one seed, one with none; 22 tasks."""
-    cells = [
-        CellConfig(depth=depth, lr=lr, delta=delta, seed=seed, tasks=22, width=8, fresh_baseline=3)
-        for depth, lr, delta, seed in itertools.product(*AXES, SEEDS)
-    ]
-    missing = [c for c in cells if (c.depth, c.lr) == (1, 0.1) or ((c.depth, c.lr) == (2, 0.1) and c.seed > 0)]
-    finished = [cell for cell in cells if cell not in missing]
-    return write_store(tmp_path_factory.mktemp("made") / "sweep", finished, losing, missing)
-
-
-@pytest.fixture(scope="session")
-def made_file(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("report") / "made.html"
-    write_report(made, path)
-    return path
-
-
-@pytest.fixture(scope="session")
-def tab(browser: Browser) -> Page:
-    """One tab for all tests: a second report in it is there four times as soon as in a new one."""
-    return browser.new_page(viewport={"width": 1366, "height": 768})
-
-
-@pytest.fixture
-def report(tab: Page) -> Iterator[Report]:
-    """Opens a report file; whatever goes wrong on the page, or leaves it, fails the test."""
-    wrong: list[str] = []
-    listeners: dict[Any, Callable[..., None]] = {
-        "console": lambda message: wrong.append(message.text) if message.type in ("error", "warning") else None,
-        "pageerror": lambda error: wrong.append(str(error)),
-        "request": lambda request: wrong.append(request.url) if not _is_local(request.url) else None,
-    }
-    for event, listener in listeners.items():
-        tab.on(event, listener)
-
-    def show(path: Path, fragment: str = "", scheme: Any = "light", fresh: bool = False) -> Page:
-        tab.emulate_media(color_scheme=scheme)
-        if tab.url.split("#")[0] == path.as_uri() and not fresh:
-            tab.evaluate(GO, fragment or "#")
-        else:
-            tab.goto("about:blank")
-            tab.goto(path.as_uri() + fragment)
-            tab.evaluate("window.lopReport.ready")
-        return tab
-
-    yield show
-    for event, listener in listeners.items():
-        tab.remove_listener(event, listener)
-    assert not wrong
-
-
-def _is_local(url: str) -> bool:
-    return url.startswith(("file:", "data:", "blob:"))
-
-
-def change(page: Page, **changes: object) -> None:
-    page.evaluate("changes => window.lopReport.change(changes)", changes)
-
-
-def set_rule(page: Page, rule: Rule) -> None:
-    page.evaluate(
-        "async rule => window.lopReport.change({rule: {...window.lopReport.state().rule, ...rule}})",
-        {name: getattr(rule, name) for name in ("definition", "last", "margin", "factor", "chance", "hold", "recover")},
-    )
-
-
-def points(page: Page) -> pd.DataFrame:
-    return pd.DataFrame(page.evaluate("window.lopReport.points()"))
 
 
 def expected(directory: Path, rule: Rule, value: str) -> np.ndarray:
@@ -236,7 +138,7 @@ def test_clicked_point_shows_its_own_numbers(report: Report, made: Path, made_fi
     assert [row[6] for row in rows] == list(mine["first_symptom"])
     low, high = wilson(mine["lost"].sum(), len(mine))
     facts = page.inner_text("#facts")
-    assert f"{mine['lost'].sum():.0f} of 5 seeds, 95% interval {100 * low:.0f}% to {100 * high:.0f}%" in facts
+    assert f"{mine['lost'].sum():.0f} of 5 networks, 95% interval {100 * low:.0f}% to {100 * high:.0f}%" in facts
 
 
 def _number(text: str) -> float:
@@ -244,7 +146,7 @@ def _number(text: str) -> float:
 
 
 def test_curves_and_layers_are_those_of_the_cells(report: Report, made: Path, made_file: Path):
-    page = report(made_file, "#at.delta=1.5&point.x=0.4&point.y=3&seed=2")
+    page = report(made_file, f"#at.delta=1.5&point.x=0.4&point.y=3&cell={id_of(made, lr=0.4, depth=3, seed=2)}")
     tasks = load_tasks(made).query("lr == 0.4 and depth == 3 and delta == 1.5")
     drawn = {
         trace["name"]: trace
@@ -285,7 +187,7 @@ def test_controls_change_the_map_and_the_address(report: Report, made: Path, mad
     assert page.evaluate("window.lopReport.state().rule.definition") == "late"
 
 
-def test_address_restores_the_view(report: Report, made_file: Path):
+def test_address_restores_the_view(report: Report, made: Path, made_file: Path):
     page = report(made_file)
     page.select_option("#x", "delta")
     page.select_option("#y", "lr")
@@ -296,7 +198,7 @@ def test_address_restores_the_view(report: Report, made_file: Path):
     wait(page, "location.hash.includes('theme=dark')")
     select_point(page, 1, 2)
     page.select_option("#seed", label="3")
-    wait(page, "location.hash.includes('seed=3')")
+    wait(page, f"location.hash.includes('cell={id_of(made, lr=0.8, depth=3, seed=3)}')")
     address, state, shown = page.url, page.evaluate("window.lopReport.state()"), points(page)
     report(made_file, "#" + address.split("#")[1], fresh=True)
     assert page.evaluate("window.lopReport.state()") == state
@@ -326,7 +228,7 @@ def test_keyboard_moves_selects_and_closes(report: Report, made_file: Path):
 
 
 def test_hover_tells_missing_few_and_untrainable_points_apart(report: Report, made_file: Path):
-    page = report(made_file, "#at.delta=0")
+    page = report(made_file, "#at.delta=0&score=saturation")
 
     def tip(x: int, y: int) -> str:
         place = page.evaluate("point => window.lopReport.placeOf(point)", {"x": x, "y": y})
@@ -335,16 +237,22 @@ def test_hover_tells_missing_few_and_untrainable_points_apart(report: Report, ma
 
     assert "5 cells not computed yet" in tip(0, 0)
     assert "trust it little" in tip(0, 1)
-    assert "untrainable" in tip(1, 1)
+    shown = points(page)
+    failing = [phases[PHASES.index("untrainable")] for phases in shown["phases"]]
+    point = int(np.argmax(failing))
+    assert f"{failing[point]} untrainable" in tip(point % 4, point // 4)
     assert "not computed yet" in page.inner_text("#legend")
     assert "fewer than 3 seeds" in page.inner_text("#legend")
+    change(page, score="excess")
+    assert "nothing can be judged here" in tip(0, 1)
 
 
 def test_command_runs_the_very_cell_again(report: Report, made: Path, made_file: Path):
     from lop_sweep.cli import _parser
 
     for seed in (3, 2**62 + 1):
-        page = report(made_file, f"#at.delta=1.5&point.x=1.6&point.y=3&seed={seed}")
+        cell = id_of(made, lr=1.6, depth=3, seed=seed)
+        page = report(made_file, f"#at.delta=1.5&point.x=1.6&point.y=3&cell={cell}")
         words = shlex.split(page.inner_text("#command"))
         assert words[:2] == ["lop-sweep", "run"]
         options = vars(_parser().parse_args(words[1:]))

@@ -96,7 +96,11 @@ def test_slope_and_interval_equal_scipys(tasks: int, seed: int, level: float) ->
     slope, low, high = scores.theil_sen(values, level)
     for index, row in enumerate(values):
         expected = theilslopes(row, np.arange(tasks), level)
-        numbers = [expected.slope, expected.low_slope, expected.high_slope]
+        enough = (
+            tasks >= {0.5: 3, 0.9: 4, 0.95: 5}[level]
+        )  # with fewer no pair is steep enough; SciPy takes the steepest
+        ends = [expected.low_slope, expected.high_slope] if enough else [NAN, NAN]
+        numbers = [expected.slope, *ends]
         np.testing.assert_allclose([slope[index], low[index], high[index]], numbers, atol=1e-12)
 
 

@@ -31,7 +31,8 @@ def score(final_ce: list[float], fresh: float, rule: Rule | None = None, **cell:
         means = np.asarray(cell.pop(name, np.arange(tasks) + 0.5), float)
         rows[name] = [np.array([mean - 0.5, mean + 0.5]) for mean in means]
     config = CellConfig(tasks=tasks, depth=2).model_dump()
-    cells = pd.DataFrame([{**config, "cell": "a", "status": "finished", "fresh_mean_ce": fresh, **cell}])
+    baseline = {"fresh_mean_ce": fresh, "fresh_median_ce": fresh}
+    cells = pd.DataFrame([{**config, "cell": "a", "status": "finished", **baseline, **cell}])
     return score_cells(cells, rows, rule).iloc[0]
 
 
@@ -78,6 +79,23 @@ def test_the_rule(late: float, fresh: float, phase: str) -> None:
     assert scores["phase"] == phase
     expected = {"plastic": 0.0, "lost": 1.0}.get(phase, math.nan)
     assert scores["lost"] == pytest.approx(expected, nan_ok=True)
+
+
+def test_a_single_fresh_network_that_fails_makes_no_cell_untrainable() -> None:
+    assert score([0.1] * 4, 2.0, fresh_median_ce=0.01)["phase"] == "plastic"
+    assert score([9.0] * 4, 2.0, fresh_median_ce=0.01)["phase"] == "lost"
+    assert score([9.0] * 4, 0.1, fresh_median_ce=0.8)["phase"] == "untrainable"
+
+
+def test_sequences_too_short_for_a_definition_are_neither_lost_nor_plastic() -> None:
+    rising = [0.1, 0.2, 0.4, 0.9, 1.9]
+    for tasks in range(1, 5):
+        short = score(rising[:tasks], 0.1, Rule(definition="trend"))
+        assert (short["phase"], math.isnan(short["lost"])) == ("too short", True)
+    assert score(rising, 0.1, Rule(definition="trend"))["phase"] == "lost"
+    assert score([0.9] * 4, 0.1, Rule(definition="onset", hold=5))["phase"] == "too short"
+    assert score([0.9] * 5, 0.1, Rule(definition="onset", hold=5))["phase"] == "lost"
+    assert score([0.9], 1.0, Rule(definition="trend"))["phase"] == "untrainable"
 
 
 @pytest.mark.parametrize(
@@ -149,9 +167,28 @@ def test_the_rules_thresholds_are_parameters() -> None:
     steps = STEP[5]
     assert math.isnan(score([0.1] * 20, 0.1, Rule(early=4, saturation=1.0), saturation=steps)["saturation_at"])
     for bad in ({"last": 0}, {"hold": 0}, {"recover": 0}, {"early": 0}, {"margin": -1}, {"factor": math.nan},
-                {"chance": math.inf}, {"rank": -1}, {"definition": "best"}):  # fmt: skip
+                {"chance": math.inf}, {"rank": -1}, {"definition": "best"}, {"last": 2.5}, {"hold": 1.5}):  # fmt: skip
         with pytest.raises(AnalysisError, match=next(iter(bad))):
             Rule(**bad)
+
+
+@pytest.mark.parametrize(
+    ("name", "early", "able"),
+    [
+        ("rank", 1.42, False), ("rank", 1.43, True), ("duplicates", 0.9, False), ("duplicates", 0.89, True),
+        ("saturation", 0.95, False), ("saturation", 0.0, True),
+    ],
+)  # fmt: skip
+def test_symptoms_that_a_network_cannot_have(name: str, early: float, able: bool) -> None:
+    measure = {"rank": "effective_rank", "duplicates": "duplicate_fraction", "saturation": "saturation"}[name]
+    worst = 1.0
+    cell = score([0.1] * 20, 0.1, **{measure: [early] * 5 + [worst] * 15})
+    assert bool(cell[f"{name}_at_risk"]) == able
+    assert (cell[f"{name}_at"] == 6) == able
+
+
+def test_the_late_gradient_norm_is_a_median() -> None:
+    assert score([0.1] * 12, 0.1, Rule(last=3), grad_norm=[0.0] * 9 + [1.0, 2.0, 99.0])["late_grad_norm"] == 2.0
 
 
 def test_diverged_cells_and_cells_without_baseline_are_undefined() -> None:
@@ -194,16 +231,30 @@ def test_frames_and_streams_score_the_same(store_dir: Path) -> None:
     pd.testing.assert_frame_equal(score_cells(cells, tasks, rule), streamed)
     shuffled = tasks.sample(frac=1, random_state=0)
     pd.testing.assert_frame_equal(score_cells(cells, shuffled, rule), streamed)
+    backwards = score_cells(cells[::-1], tasks, rule)
+    pd.testing.assert_frame_equal(backwards[::-1].reset_index(drop=True), streamed)
     some = streamed[streamed["depth"] == 2].reset_index(drop=True)
     pd.testing.assert_frame_equal(score_sweep(store_dir, {"depth": [2.0]}, rule), some)
 
 
 def test_incomplete_rows_are_refused(store_dir: Path) -> None:
     cells, tasks = load_cells(store_dir), load_tasks(store_dir)
-    with pytest.raises(AnalysisError, match="rows are missing"):
+    with pytest.raises(AnalysisError, match="rows of tasks are missing, or there twice"):
         score_cells(cells, tasks.drop(index=5))
+    repeated = tasks.assign(task=tasks["task"].where(tasks.index != 5, tasks["task"] - 1))
+    with pytest.raises(AnalysisError, match=f"cell {tasks['cell'][5]}: rows of tasks are missing, or there twice"):
+        score_cells(cells, repeated)
+    with pytest.raises(AnalysisError, match=f"cell {cells['cell'][0]}: is there twice"):
+        score_cells(pd.concat([cells, cells.head(1)]), tasks)
     with pytest.raises(AnalysisError, match="has no rows of tasks"):
         score_cells(cells, tasks[tasks["cell"] != cells["cell"].iloc[3]])
+
+
+def test_more_late_tasks_than_there_are_is_an_error(store_dir: Path) -> None:
+    tasks = load_cells(store_dir)["tasks"].max()
+    assert (score_sweep(store_dir, rule=Rule(last=tasks))["late_tasks"] == tasks).all()
+    with pytest.raises(AnalysisError, match=f"last = {tasks + 1}: no cell here has more than {tasks} tasks"):
+        score_sweep(store_dir, rule=Rule(last=tasks + 1))
 
 
 def test_no_cells_give_no_scores(store_dir: Path) -> None:
@@ -234,6 +285,11 @@ def test_how_often_a_symptom_comes_with_a_loss() -> None:
     assert (lost["cells"], lost["with_symptom"], lost["first"], lost["median_lead"]) == (3, 3, 2, 3)
     assert (plastic["cells"], plastic["with_symptom"], plastic["share"], plastic["first"]) == (4, 1, 0.25, 0)
     assert plastic["low"] == pytest.approx(0.0456, abs=1e-4)  # Wilson's interval of 1 in 4
+    rank = table.loc["lost", "rank"]  # it is 1 from the first task on: it cannot fall
+    assert (rank["cells"], rank["at_risk"], rank["with_symptom"]) == (3, 0, 0)
+    assert math.isnan(rank["share"])
+    twice = symptom_table(pd.DataFrame(cells), ["depth", "depth"])
+    assert list(twice.columns[:3]) == ["depth", "phase", "symptom"]
     with pytest.raises(AnalysisError, match="depht: no such configuration field"):
         symptom_table(pd.DataFrame(cells), ["depht"])
 
