@@ -84,9 +84,10 @@ def draw_boundary(axes: Axes, panel: Panel, across: Axis, up: Axis) -> None:
             )  # fmt: skip
 
 
-def has_boundary(panel: Panel, across: Axis, up: Axis) -> bool:
-    """Whether any line would be drawn."""
-    return any(boundary(share, across, up) for share, _ in _shares(panel))
+def boundary_keys(panels: list[Panel], across: Axis, up: Axis) -> list[Line2D]:
+    """The legend's entries of the lines that are drawn."""
+    drawn = [look for panel in panels for share, look in _shares(panel) if boundary(share, across, up)]
+    return [look for look in (EDGE, EDGE_INTERVAL) if look in drawn]
 
 
 def _shares(panel: Panel) -> list[tuple[np.ndarray, Line2D]]:
@@ -94,7 +95,7 @@ def _shares(panel: Panel) -> list[tuple[np.ndarray, Line2D]]:
     return [(panel.share, EDGE), (low, EDGE_INTERVAL), (high, EDGE_INTERVAL)]
 
 
-def keys(panels: list[Panel], value: MapValue | CategoryValue, edge: bool) -> list[Artist]:
+def keys(panels: list[Panel], value: MapValue | CategoryValue, across: Axis, up: Axis) -> list[Artist]:
     """The legend's entries: categories, the boundary, and which kinds of points without a value there are."""
     entries: list[Artist] = []
     if isinstance(value, CategoryValue):
@@ -104,7 +105,7 @@ def keys(panels: list[Panel], value: MapValue | CategoryValue, edge: bool) -> li
             for name, colour in value.colours.items()
             if name in present
         ]
-    entries += [EDGE, EDGE_INTERVAL] if edge else []
+    entries += boundary_keys(panels, across, up)
     valued = [panel.names != "" if isinstance(value, CategoryValue) else ~np.isnan(panel.values) for panel in panels]
     kinds: Mapping[Artist, bool] = {
         SURE: any(panel.marked is not None and panel.marked.any() for panel in panels),

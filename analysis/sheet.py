@@ -18,7 +18,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from analysis.grid import Axis, lay_out
 from analysis.panels import Panel
-from analysis.points import draw_boundary, draw_categories, draw_scores, has_boundary, keys
+from analysis.points import draw_boundary, draw_categories, draw_scores, keys
 from analysis.rule import Rule
 from analysis.values import LABELS, CategoryValue, MapValue
 from analysis.writing import Room, Writing, notes_on, writing_on
@@ -84,8 +84,7 @@ def draw_sheet(
     side_by_side = len(columns) > 1
     panels = columns[0].panels
     with matplotlib.rc_context({"font.size": _FONT["screen" if width is None else "paper"], "hatch.linewidth": 0.5}):
-        edge = any(has_boundary(panel, across, up) for panel in panels)
-        entries = {key.get_label(): key for column in columns for key in keys(column.panels, column.value, edge)}
+        entries = {key.get_label(): key for column in columns for key in keys(column.panels, column.value, across, up)}
         plan = _plan(columns, across, up, width)
         norms = [_norm(column, rule) for column in columns]
         writings = [

@@ -62,7 +62,8 @@
     if (points.some((point) => point.cells === 0 && point.waiting > 0)) entries.push(['hatched', 'not computed yet']);
     if (lop.isMixed(points, sweep.about.few)) entries.push(['ring', `fewer than ${sweep.about.few} seeds`]);
     else if (points.some((point) => point.defined > 0 && point.defined < sweep.about.few)) entries.push(['none', `all points have fewer than ${sweep.about.few} seeds: trust them little`]);
-    if (state.boundary && points.some(({ lost, judged }) => judged && 2 * lost >= judged) && points.some(({ lost, judged }) => 2 * lost < judged)) entries.push(['line', 'P(lost) = 1/2'], ['dashed', 'its 95% interval (Wilson), from 4 seeds on']);
+    if (state.boundary && isCrossed(points, 'middle')) entries.push(['line', 'P(lost) = 1/2']);
+    if (state.boundary && (isCrossed(points, 'low') || isCrossed(points, 'high'))) entries.push(['dashed', 'its 95% interval (Wilson), from 4 seeds on']);
     if (state.numbers && shown.judged) entries.push(['none', 'k/n: k of n networks lost plasticity']);
     if (state.numbers && shown.colours) entries.push(['none', shown.background ? 'k/n: k of the n networks that lost plasticity' : 'k/n: k of n networks are in this phase']);
     if (shown.note) entries.push(['none', shown.note]);
@@ -70,6 +71,12 @@
       entries.push(['none', 'rough: late means are of thinned-out curves here']);
     }
     return entries;
+  }
+
+  /** Whether a share is above 1/2 at some points and below at others. */
+  function isCrossed(points, name) {
+    const shares = points.map(lop.SHARES[name]).filter((share) => share !== null);
+    return shares.some((share) => share >= 0.5) && shares.some((share) => share < 0.5);
   }
 
   /** What the saved picture says under the map. */

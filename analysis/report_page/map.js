@@ -7,6 +7,7 @@
   const TEXT_HEIGHT = 15;
   const TICK_HEIGHT = 15;
   const TELLING = 4;
+  const CHARACTER_WIDTH = 6.2;
 
   function inks() {
     const style = getComputedStyle(document.documentElement);
@@ -35,7 +36,7 @@
 
   function cellText(shown, point) {
     if (point.defined === 0) return '';
-    if (shown.colours) return `${point.number}/${point.defined}`;
+    if (shown.colours) return point.name === shown.background ? '' : `${point.number}/${point.defined}`;
     if (shown.judged) return `${point.lost}/${point.judged}`;
     return point.defined < point.cells ? `${point.defined} of ${point.cells}` : '';
   }
@@ -187,13 +188,14 @@
   /** The map as a figure of its own: with its title, and under it what the page says around it. */
   function figureToSave(title, lines) {
     const { data, layout } = document.getElementById('plot');
-    const [above, below] = [30, 8 + 16 * lines.length];
+    const wrapped = lines.flatMap((line) => lop.wrap(line, Math.floor((layout.width - 20) / CHARACTER_WIDTH)));
+    const [above, below] = [30, 8 + 16 * wrapped.length];
     const { margin } = layout;
-    const text = { text: lines.map(lop.escape).join('<br>'), xref: 'paper', yref: 'paper', x: 0, y: 0, xanchor: 'left', yanchor: 'top', align: 'left', showarrow: false };
+    const text = { text: wrapped.map(lop.escape).join('<br>'), xref: 'paper', yref: 'paper', x: 0, y: 0, xshift: 10 - margin.l, xanchor: 'left', yanchor: 'top', align: 'left', showarrow: false };
     return {
       data,
       layout: {
-        ...layout, height: layout.height + above + below, margin: { ...margin, t: margin.t + above, b: margin.b + below },
+        ...layout, shapes: [], height: layout.height + above + below, margin: { ...margin, t: margin.t + above, b: margin.b + below },
         title: { text: lop.escape(title), x: 0.02, font: { size: 15 } },
         annotations: [{ ...text, yshift: -margin.b, font: { size: 11, color: layout.font.color } }],
       },
@@ -241,5 +243,5 @@
     };
   }
 
-  Object.assign(lop, { drawMap, figureToSave, saveMap, moveFrames, pointAt, placeOf, inks, isMixed });
+  Object.assign(lop, { SHARES, drawMap, figureToSave, saveMap, moveFrames, pointAt, placeOf, inks, isMixed });
 })();

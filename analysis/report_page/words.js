@@ -34,11 +34,22 @@
 
   /** A score's label without what explains it. */
   function shortLabel({ label }) {
-    return label.split(/: | \(|, /)[0];
+    return label.split(/: | \(|, | before | at /)[0];
   }
 
   function count(n, noun, plural = `${noun}s`) {
     return `${n.toLocaleString('en')} ${n === 1 ? noun : plural}`;
+  }
+
+  /** Lines of at most so many characters, broken between words. */
+  function wrap(text, width) {
+    const lines = [''];
+    for (const word of text.split(' ')) {
+      const last = lines[lines.length - 1];
+      if (last && last.length + 1 + word.length > width) lines.push(word);
+      else lines[lines.length - 1] = last ? `${last} ${word}` : word;
+    }
+    return lines;
   }
 
   /** `text` for use inside HTML. */
@@ -67,5 +78,5 @@
       .join(', ');
   }
 
-  Object.assign(lop, { number, setting, shortNames, shortLabel, count, escape, ruleSentence, phaseCounts });
+  Object.assign(lop, { number, setting, shortNames, shortLabel, count, wrap, escape, ruleSentence, phaseCounts });
 })();

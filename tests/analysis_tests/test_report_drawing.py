@@ -225,6 +225,8 @@ def test_saved_picture_says_what_it_shows(report: Report, made_file: Path):
     assert figure["layout"]["title"]["text"] == "A title"
     assert figure["layout"]["annotations"][0]["text"] == "delta = 1.5<br>a &lt; b"
     assert figure["layout"]["height"] > page.evaluate("plot.layout.height") + 60
+    long = page.evaluate("window.lop.figureToSave('', ['word '.repeat(200)]).layout.annotations[0].text")
+    assert max(map(len, long.split("<br>"))) * 5 < page.evaluate("plot.layout.width")
 
 
 def test_invalid_thresholds_are_named(report: Report, made_file: Path):
@@ -236,6 +238,18 @@ def test_invalid_thresholds_are_named(report: Report, made_file: Path):
     page.fill("#margin", "0.2")
     page.fill("#hold", "2")
     assert page.inner_text("#invalid") == ""
+
+
+def test_counts_are_on_what_is_lost_only(report: Report, made_file: Path):
+    page = report(made_file, "#at.delta=1.5&score=first_symptom")
+    (heat,) = traces(page, "t.type === 'heatmap'")
+    shown, texts = points(page), np.ravel(heat["text"])
+    lost = shown["lost"] > 0
+    assert lost.any()
+    assert [bool(text) for text in texts] == list(lost)
+    assert list(texts[lost]) == [
+        f"{number}/{of}" for number, of in zip(shown["number"][lost], shown["lost"][lost], strict=True)
+    ]
 
 
 def test_categories_have_their_colours(report: Report, made_file: Path):
