@@ -130,7 +130,7 @@ def _map(options: argparse.Namespace) -> int:
     for value in values:
         map_value(value)
     rule, where = rule_of(options), parse_where(options.where)
-    scored = score_sweep(options.dir, where, rule)
+    scored = score_sweep(options.dir, where, rule, slopes="slope" in values)
     requested = select(load_requested(options.dir), where, required=False)
     figure = draw_map(scored, options.x, options.y, values, rule, _title(options.dir), requested, width=_width(options))
     save_figure(figure, options.out, how_made(options.dir, scored, rule, where))
@@ -143,7 +143,8 @@ def _difference(options: argparse.Namespace) -> int:
     check_axes(options.x, options.y)
     map_value(options.value)
     rule, where = rule_of(options), parse_where(options.where)
-    first, second = (score_sweep(folder, where, rule) for folder in (options.dir, options.second))
+    slopes = options.value == "slope"
+    first, second = (score_sweep(folder, where, rule, slopes) for folder in (options.dir, options.second))
     names = Path(options.dir).resolve().name, Path(options.second).resolve().name
     figure = draw_difference(first, second, options.x, options.y, options.value, rule, names, width=_width(options))
     made = {name: how_made(folder, scored, rule, where)

@@ -22,6 +22,8 @@ from lop_sweep.files import write_bytes, writing
 
 ENDINGS: tuple[str, ...] = (".png", ".pdf", ".svg")
 
+_PAD_INCHES = 0.05
+
 _EMBEDDED: dict[Any, Any] = {"pdf.fonttype": 42, "svg.fonttype": "path", "svg.hashsalt": "lop-sweep"}
 """TrueType fonts within a PDF, outlines within an SVG; the same figure gives the same SVG."""
 
@@ -68,13 +70,18 @@ def save_figure(figure: Figure, path: str | Path, made: Mapping[str, Any]) -> No
     """
     path = Path(path)
     check_ending(str(path), ENDINGS)
-    figure.draw_without_rendering()  # lays it out, once: what follows would do it twice
-    figure.set_layout_engine("none")
+    if engine := figure.get_layout_engine():
+        engine.execute(figure)  # once: saving would do it twice, and draw everything twice
+        figure.set_layout_engine(None)
     kind = path.suffix[1:]
     buffer = io.BytesIO()
     with matplotlib.rc_context(_EMBEDDED):
         figure.savefig(
-            buffer, format=kind, dpi=150, bbox_inches="tight", pad_inches=0.05, metadata=_metadata(kind, figure, made)
+            buffer,
+            format=kind,
+            dpi=150,
+            bbox_inches=figure.get_tightbbox().padded(_PAD_INCHES),
+            metadata=_metadata(kind, figure, made),
         )
     with writing(path):
         write_bytes(path, buffer.getvalue())

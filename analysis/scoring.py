@@ -28,9 +28,9 @@ All scores of a diverged cell are NaN, and those that need a baseline where ther
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
@@ -67,13 +67,16 @@ _AT_ONCE = 4
 Result = TypeVar("Result")
 
 
-def score_sweep(directory: str | Path, where: Where | None = None, rule: Rule | None = None) -> pd.DataFrame:
+def score_sweep(
+    directory: str | Path, where: Where | None = None, rule: Rule | None = None, slopes: bool = True
+) -> pd.DataFrame:
     """Score the finished cells of a sweep, file by file: memory grows with the cells, not with their tasks.
 
     Args:
         directory: a sweep directory.
         where: conditions on the cells, see `analysis.load.select`; None for all.
         rule: when plasticity counts as lost.
+        slopes: whether there are the three columns of the slope, which take most of the computation.
 
     Returns:
         One row a cell with this module's columns, in the order of `analysis.load.load_cells`.
@@ -84,7 +87,7 @@ def score_sweep(directory: str | Path, where: Where | None = None, rule: Rule | 
     """
     cells, rule = select(load_cells(directory), where or {}), rule or Rule()
     check_last(rule, cells)
-    return _score(cells, blocks_of(cells, directory), rule)
+    return _score(cells, blocks_of(cells, directory), rule, slopes)
 
 
 def check_last(rule: Rule, cells: pd.DataFrame) -> None:
@@ -128,11 +131,11 @@ def _column(values: pd.Series) -> pa.Array:
     return pa.ListArray.from_arrays(pa.array(ends, pa.int32()), pa.array(np.concatenate([*values, np.empty(0)])))
 
 
-def _score(cells: pd.DataFrame, blocks: Iterable[Block], rule: Rule) -> pd.DataFrame:
-    parts = list(in_threads(lambda block: score_block(block, rule), blocks))
+def _score(cells: pd.DataFrame, blocks: Iterable[Block], rule: Rule, slopes: bool = True) -> pd.DataFrame:
+    parts = list(in_threads(lambda block: score_block(block, rule, slopes), blocks))
     if cells.empty:
         empty = {name: np.empty((0, 1, 1) if name in LAYERED else (0, 1)) for name in MEASURES}
-        return score_block(Block(cells, empty), rule)
+        return score_block(Block(cells, empty), rule, slopes)
     whole = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame({"cell": []})
     order = pd.Index(whole["cell"]).get_indexer(cells["cell"])
     if (order < 0).any():
@@ -142,14 +145,18 @@ def _score(cells: pd.DataFrame, blocks: Iterable[Block], rule: Rule) -> pd.DataF
 
 def in_threads(work: Callable[[Block], Result], blocks: Iterable[Block]) -> Iterator[Result]:
     """What `work` makes of each block, in their order. A few are worked on at once: NumPy leaves Python's lock."""
-    waiting = iter(blocks)
+    waiting: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        while some := list(islice(waiting, _AT_ONCE)):
-            yield from pool.map(work, some)
+        for block in blocks:
+            waiting.append(pool.submit(work, block))
+            if len(waiting) > _AT_ONCE:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
-def score_block(block: Block, rule: Rule) -> pd.DataFrame:
-    """The scores of a block's cells."""
+def score_block(block: Block, rule: Rule, slopes: bool = True) -> pd.DataFrame:
+    """The scores of a block's cells; arguments and columns as in `score_sweep`."""
     cells, tasks = block.cells, block.measures["final_ce"].shape[1]
     late, early = rule.window(tasks), min(rule.early, tasks)
     diverged = (cells["status"] == DIVERGED).to_numpy()
@@ -166,8 +173,10 @@ def score_block(block: Block, rule: Rule) -> pd.DataFrame:
     with np.errstate(divide="ignore", invalid="ignore"):
         columns["ratio"] = late_ce / fresh
     columns["log_ratio"] = scores.log_ratio(late_ce, fresh)
-    slope, low, high = scores.theil_sen(final)
-    columns |= {"slope": slope, "slope_low": low, "slope_high": high}
+    slope = low = high = np.full(len(cells), np.nan)
+    if slopes or rule.definition == "trend":
+        slope, low, high = scores.theil_sen(final)
+    columns |= {"slope": slope, "slope_low": low, "slope_high": high} if slopes else {}
 
     worse = scores.above(final, fresh, rule.margin, rule.factor)
     onset = scores.onset(worse, rule.hold)

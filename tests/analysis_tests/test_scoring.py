@@ -233,6 +233,9 @@ def test_frames_and_streams_score_the_same(store_dir: Path) -> None:
     pd.testing.assert_frame_equal(score_cells(cells, shuffled, rule), streamed)
     backwards = score_cells(cells[::-1], tasks, rule)
     pd.testing.assert_frame_equal(backwards[::-1].reset_index(drop=True), streamed)
+    for definition in ("late", "trend"):
+        whole, less = (score_sweep(store_dir, rule=Rule(definition), slopes=slopes) for slopes in (True, False))
+        pd.testing.assert_frame_equal(less, whole.drop(columns=["slope", "slope_low", "slope_high"]))
     some = streamed[streamed["depth"] == 2].reset_index(drop=True)
     pd.testing.assert_frame_equal(score_sweep(store_dir, {"depth": [2.0]}, rule), some)
 
