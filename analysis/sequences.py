@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -94,22 +93,20 @@ def split(cells: pd.DataFrame, tasks: pa.Table, ids: pd.Index | None = None) -> 
         order = order[np.lexsort((task[order], cell[order]))]
     rows = np.bincount(cell[order], minlength=len(cells))
     names = [name for name in tasks.column_names if name in MEASURES]
-    present = cells[rows > 0]
-    shapes: Any = present.groupby(["tasks", "depth"], sort=False)
-    for (length, depth), group in shapes:
-        positions = cells.index.get_indexer(group.index)
-        if (rows[positions] != length).any():
-            raise AnalysisError(f"cell {group['cell'].iloc[(rows[positions] != length).argmax()]}: {_INCOMPLETE}")
-        chosen = order[np.isin(cell[order], positions)]
+    present = np.flatnonzero(rows)
+    lengths, depths = (cells[name].to_numpy()[present] for name in ("tasks", "depth"))
+    if (rows[present] != lengths).any():
+        raise AnalysisError(f"cell {ids[present[(rows[present] != lengths).argmax()]]}: {_INCOMPLETE}")
+    for length, depth in dict.fromkeys(zip(lengths.tolist(), depths.tolist(), strict=True)):
+        chosen = order[np.isin(cell[order], present[(lengths == length) & (depths == depth)])]
         block = tasks.take(chosen) if len(chosen) < len(tasks) or not _rising(chosen) else tasks
-        layout = np.unique(cell[chosen], return_index=True)
-        inside = cells.iloc[layout[0][np.argsort(layout[1])]]
-        shape = (len(group), length)
-        in_turn = (task[chosen].reshape(shape) == np.arange(1, length + 1)).all(axis=1)
+        inside = cell[chosen[::length]]  # each cell's rows are together
+        in_turn = (task[chosen].reshape(-1, length) == np.arange(1, length + 1)).all(axis=1)
         if not in_turn.all():
-            raise AnalysisError(f"cell {inside['cell'].iloc[in_turn.argmin()]}: {_INCOMPLETE}")
+            raise AnalysisError(f"cell {ids[inside[in_turn.argmin()]]}: {_INCOMPLETE}")
+        shape = (len(inside), length)
         measures = {name: _flat(block[name]).reshape((*shape, depth) if name in LAYERED else shape) for name in names}
-        yield Block(inside.reset_index(drop=True), measures)
+        yield Block(cells.iloc[inside].reset_index(drop=True), measures)
 
 
 def _sorted(cell: np.ndarray, task: np.ndarray) -> bool:
