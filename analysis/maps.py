@@ -12,7 +12,7 @@ from analysis.load import seed_count, shared_configuration
 from analysis.panels import arrange
 from analysis.rule import PHASES, Rule
 from analysis.sheet import Column, draw_sheet
-from analysis.values import CategoryValue, map_value
+from analysis.values import CategoryValue, MapValue, map_value
 from lop_sweep.config import FIELDS
 from lop_sweep.errors import named
 
@@ -78,4 +78,7 @@ def _rules(scored: pd.DataFrame, columns: list[Column], rule: Rule) -> list[str]
         lines.append(f"untrainable: median CE of the fresh networks is at least {rule.chance:.3g} nats")
     if any(isinstance(column.value, CategoryValue) and column.value.lead for column in columns):
         lines.append(rule.of_symptoms)
+    judged = {column.value.judged for column in columns if isinstance(column.value, MapValue)}
+    if len(judged) > 1 and scored["lost"].isna().any():
+        lines.append("measures are shown also where plasticity cannot be judged")
     return lines

@@ -116,18 +116,24 @@ def arrange(
         )
     panels = []
     for key, group in groups:
-        row = np.searchsorted(ys, group[y].to_numpy(float))
-        column = np.searchsorted(xs, group[x].to_numpy(float))
-        point = row * len(xs) + column
-        shape = (len(ys), len(xs))
-        columns = _count(group, point, shape)
-        columns |= (
-            _summarise(group, point, shape, value, columns, rng)
-            if isinstance(value, MapValue)
-            else _most_common(group, point, shape, value)
-        )
-        panels.append(Panel(dict(zip(fields, np.asarray(key, float).tolist(), strict=True)), **columns))
+        point = np.searchsorted(ys, group[y].to_numpy(float)) * len(xs) + np.searchsorted(xs, group[x].to_numpy(float))
+        arrays = _arrays(group, point, (len(ys), len(xs)), value, rng)
+        panels.append(Panel(dict(zip(fields, np.asarray(key, float).tolist(), strict=True)), **arrays))
     return xs, ys, panels
+
+
+def _arrays(
+    group: pd.DataFrame,
+    point: np.ndarray,
+    shape: tuple[int, int],
+    value: MapValue | CategoryValue,
+    rng: np.random.Generator,
+) -> dict[str, np.ndarray]:
+    """A panel's arrays; `point` is the flat index of each cell's point."""
+    counts = _count(group, point, shape)
+    if isinstance(value, MapValue):
+        return counts | _summarise(group, point, shape, value, counts, rng)
+    return counts | _most_common(group, point, shape, value)
 
 
 def _count(group: pd.DataFrame, point: np.ndarray, shape: tuple[int, int]) -> dict[str, np.ndarray]:
