@@ -262,3 +262,15 @@ def test_categories_have_their_colours(report: Report, made_file: Path):
 def test_more_late_tasks_than_there_are_is_an_error(made: Path, tmp_path: Path):
     with pytest.raises(AnalysisError, match="no cell here has more than 22 tasks"):
         write_report(made, tmp_path / "report.html", Rule(last=23))
+
+
+def test_sequences_too_short_for_a_definition_are_so_on_the_page_too(report: Report, tmp_path: Path):
+    cells = [CellConfig(tasks=tasks, depth=2, lr=lr) for tasks in (3, 9) for lr in (0.1, 0.4)]
+    folder = write_store(tmp_path / "sweep", cells, losing)
+    write_report(folder, tmp_path / "report.html")
+    page = report(tmp_path / "report.html", "#x=lr&y=tasks&score=phase")
+    for rule in (Rule("trend"), Rule("onset", hold=5)):
+        set_rule(page, rule)
+        phases = score_sweep(folder, rule=rule).sort_values(["tasks", "lr"])["phase"]
+        assert list(points(page)["name"]) == list(phases)
+        assert list(phases[:2]) == ["too short", "too short"]
