@@ -98,9 +98,8 @@ def test_bad_files_are_refused_with_one_line(content: str, message: str, tmp_pat
 
 
 def test_no_such_space_names_the_shipped_ones(tmp_path: Path) -> None:
-    with pytest.raises(
-        SpaceError, match=r"'nope' is no file; .* delta_sigma, demo, depth_lr, full_grid, script_example"
-    ):
+    shipped = "delta_sigma, demo, depth_lr, depth_lr_delta, full_grid, script_example"
+    with pytest.raises(SpaceError, match=rf"'nope' is no file; .* {shipped}"):
         load_space("nope")
     with pytest.raises(SpaceError, match="is a directory"):
         load_space(tmp_path)
@@ -111,6 +110,7 @@ def test_no_such_space_names_the_shipped_ones(tmp_path: Path) -> None:
     [
         ("demo", 105, {"depth", "lr", "seed"}),
         ("depth_lr", 650, {"depth", "lr", "delta", "seed"}),
+        ("depth_lr_delta", 1320, {"depth", "lr", "delta", "seed"}),
         ("delta_sigma", 315, {"delta", "sigma", "seed"}),
         ("full_grid", 2100, {"depth", "lr", "delta", "sigma", "seed"}),
         ("script_example", 4, {"seed"}),
@@ -128,7 +128,7 @@ def test_shipped_spaces(name: str, cells: int, axes: set[str]) -> None:
 
 
 def test_every_shipped_space_is_tested() -> None:
-    assert set(shipped_spaces()) == {"demo", "depth_lr", "delta_sigma", "full_grid", "script_example"}
+    assert set(shipped_spaces()) == {"demo", "depth_lr", "depth_lr_delta", "delta_sigma", "full_grid", "script_example"}
 
 
 def test_packs_fold_the_axes_named_and_no_others() -> None:
