@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -87,7 +88,8 @@ def stopping_on_signals(stop: Stop, ray_answers: Callable[[], bool], last_resort
     """Turn the first SIGINT or SIGTERM into a request to stop; a second one ends the process as usual.
 
     A signal to a whole process group or control group, as batch systems send it, ends Ray's processes too, and then
-    Tune would wait in vain: if Ray is gone, or nothing has ended after `GRACE_SECONDS`, this process ends itself.
+    Tune would wait in vain: if Ray is gone, or nothing has ended after `GRACE_SECONDS`, this process ends itself. The
+    signal is noticed by a thread of its own, because the main one may be within Ray, waiting for what is gone.
 
     In a thread other than the main one, where signals cannot be handled, this does nothing.
 
@@ -100,19 +102,36 @@ def stopping_on_signals(stop: Stop, ray_answers: Callable[[], bool], last_resort
         yield
         return
 
-    def handle(number: int, frame: FrameType | None) -> None:
+    def ask(number: int) -> None:
+        with once:
+            if stop.signal is not None:
+                return
+            stop.on_signal(number)
         _log.warning("stopping: trials save what they have; once more to stop at once")
-        stop.on_signal(number)
-        restore()
         threading.Thread(
             target=_end_if_stuck, args=(stop, ray_answers, last_resort), name="last resort", daemon=True
         ).start()
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        ask(number)
+        restore()
+
+    def listen() -> None:
+        with arrived:
+            while number := arrived.recv(1):
+                if number[0] in before:
+                    ask(number[0])
 
     def restore() -> None:
         for number, handler in before.items():
             signal.signal(number, handler)
 
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    once = threading.RLock()  # a handler may come upon itself
+    arrived, arriving = socket.socketpair()
+    arriving.setblocking(False)
+    threading.Thread(target=listen, name="signals", daemon=True).start()
+    others = signal.set_wakeup_fd(arriving.fileno(), warn_on_full_buffer=False)
     for number in before:
         signal.signal(number, handle)
     try:
@@ -120,6 +139,8 @@ def stopping_on_signals(stop: Stop, ray_answers: Callable[[], bool], last_resort
     finally:
         stop.ended.set()
         restore()
+        signal.set_wakeup_fd(others)
+        arriving.close()
 
 
 def _end_if_stuck(stop: Stop, ray_answers: Callable[[], bool], last_resort: Callable[[], None]) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -87,6 +90,31 @@ def test_the_first_signal_asks_and_the_second_is_not_ours() -> None:
         assert signal.getsignal(signal.SIGTERM) is before
         stop.ended.set()
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_signal_is_noticed_while_the_main_thread_is_in_a_library() -> None:
+    """Which then does not run Python's handlers: the signal comes to another thread, and the library's call goes on."""
+    stop, seen = Stop(), []
+
+    def watch() -> None:
+        stop.wait(10)
+        seen.append(time.monotonic())
+
+    with stopping_on_signals(stop, lambda: True, lambda: None):
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        sender = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGTERM))
+        sender.start()
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        try:
+            ctypes.CDLL(None).sleep(3)
+            returned = time.monotonic()
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+        stop.ended.set()
+        watcher.join()
+    assert stop.signal == signal.SIGTERM
+    assert seen[0] < returned - 1
 
 
 def test_a_stop_is_announced_once_and_the_first_reason_counts() -> None:
