@@ -185,6 +185,7 @@ def test_a_command_that_dies_while_writing_is_run_again(
     assert_undisturbed(tmp_path / "out", expected)
 
 
+@pytest.mark.long
 def test_merging_auditing_and_reading_beside_a_running_sweep(undisturbed: tuple[Path, Path], tmp_path: Path) -> None:
     space, expected = undisturbed
     out = tmp_path / "out"

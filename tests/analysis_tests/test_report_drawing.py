@@ -27,24 +27,24 @@ def traces(page: Page, condition: str) -> list[dict[str, Any]]:
     return page.evaluate(f"JSON.parse(JSON.stringify(plot.data.filter(t => {condition})))")
 
 
-@pytest.mark.parametrize("score", VALUES)
-def test_colours_end_where_those_of_paper_figures_do(report: Report, made: Path, made_file: Path, score: str):
-    page = report(made_file, f"#at.delta=1.5&score={score}")
-    rule = Rule(margin=0.3, factor=4.0)
+def test_colours_end_where_those_of_paper_figures_do(report: Report, made: Path, made_file: Path):
+    page, rule = report(made_file, "#at.delta=1.5"), Rule(margin=0.3, factor=4.0)
     set_rule(page, rule)
-    value = map_value(score)
-    scored = score_sweep(made, {"delta": [1.5]}, rule)
-    _, _, (panel,) = arrange(scored, value, "lr", "depth", load_requested(made).query("delta == 1.5"))
-    norm = value.norm(panel.values[np.isfinite(panel.values)], rule)
-    ends = np.log10([norm.vmin, norm.vmax]) if value.scale == "log" else [norm.vmin, norm.vmax]
-    (heat,) = traces(page, "t.type === 'heatmap'")
-    np.testing.assert_allclose([heat["zmin"], heat["zmax"]], ends, rtol=1e-6)
-    drawn = np.log10(panel.values) if value.scale == "log" else panel.values
-    shown = np.array(heat["z"], float)
-    np.testing.assert_allclose(shown, np.clip(drawn, *ends), rtol=1e-6, atol=1e-9)
-    ours = [tuple(int(255 * part + 0.5) for part in value.colour_map()(share)[:3]) for share in (0.0, 0.5, 1.0)]
-    page_colours = [heat["colorscale"][index][1] for index in (0, len(heat["colorscale"]) // 2, -1)]
-    assert [tuple(bytes.fromhex(colour[1:])) for colour in page_colours] == ours
+    scored, requested = score_sweep(made, {"delta": [1.5]}, rule), load_requested(made).query("delta == 1.5")
+    for score in VALUES:
+        change(page, score=score)
+        value = map_value(score)
+        _, _, (panel,) = arrange(scored, value, "lr", "depth", requested)
+        norm = value.norm(panel.values[np.isfinite(panel.values)], rule)
+        ends = np.log10([norm.vmin, norm.vmax]) if value.scale == "log" else [norm.vmin, norm.vmax]
+        (heat,) = traces(page, "t.type === 'heatmap'")
+        np.testing.assert_allclose([heat["zmin"], heat["zmax"]], ends, rtol=1e-6, err_msg=score)
+        drawn = np.log10(panel.values) if value.scale == "log" else panel.values
+        shown = np.array(heat["z"], float)
+        np.testing.assert_allclose(shown, np.clip(drawn, *ends), rtol=1e-6, atol=1e-9, err_msg=score)
+        ours = [tuple(int(255 * part + 0.5) for part in value.colour_map()(share)[:3]) for share in (0.0, 0.5, 1.0)]
+        theirs = [heat["colorscale"][index][1] for index in (0, len(heat["colorscale"]) // 2, -1)]
+        assert [tuple(bytes.fromhex(colour[1:])) for colour in theirs] == ours, score
 
 
 def test_boundary_is_the_contour_of_the_share_and_its_interval(report: Report, made: Path, made_file: Path):
