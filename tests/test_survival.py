@@ -36,6 +36,7 @@ def at_work(out: Path) -> list[int]:
     return [sign.process.pid for sign in signs if sign.alive()]
 
 
+@pytest.mark.long
 def test_packs_may_be_cut_anew_after_a_kill(undisturbed: tuple[Path, Path], tmp_path: Path) -> None:
     """By the user, by other processors, or because less is left: checkpoints of other packs serve."""
     space, expected = undisturbed
