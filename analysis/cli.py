@@ -24,7 +24,7 @@ from analysis.panels import check_axes
 from analysis.report import write_report
 from analysis.scoring import score_sweep
 from analysis.script_plots import save_script_plots
-from analysis.sequences import blocks_of, stream_blocks
+from analysis.sequences import blocks_of
 from analysis.symptoms import check_fields, symptom_table
 from analysis.values import CATEGORIES, EFFECTS, VALUES, map_value
 from lop_sweep.arguments import OneLineParser, run_command
@@ -129,10 +129,10 @@ def _map(options: argparse.Namespace) -> int:
     values = list(EFFECTS) if options.value == "causes" else list(dict.fromkeys(options.value.split(",")))
     for value in values:
         map_value(value)
-    rule, where = rule_of(options), parse_where(options.where)
+    rule, where, width = rule_of(options), parse_where(options.where), _width(options)
     scored = score_sweep(options.dir, where, rule, slopes="slope" in values)
     requested = select(load_requested(options.dir), where, required=False)
-    figure = draw_map(scored, options.x, options.y, values, rule, _title(options.dir), requested, width=_width(options))
+    figure = draw_map(scored, options.x, options.y, values, rule, _title(options.dir), requested, width=width)
     save_figure(figure, options.out, how_made(options.dir, scored, rule, where))
     return _written(options.out)
 
@@ -142,11 +142,11 @@ def _difference(options: argparse.Namespace) -> int:
     check_ending(options.out, ENDINGS)
     check_axes(options.x, options.y)
     map_value(options.value)
-    rule, where = rule_of(options), parse_where(options.where)
+    rule, where, width = rule_of(options), parse_where(options.where), _width(options)
     slopes = options.value == "slope"
     first, second = (score_sweep(folder, where, rule, slopes) for folder in (options.dir, options.second))
     names = Path(options.dir).resolve().name, Path(options.second).resolve().name
-    figure = draw_difference(first, second, options.x, options.y, options.value, rule, names, width=_width(options))
+    figure = draw_difference(first, second, options.x, options.y, options.value, rule, names, width=width)
     made = {name: how_made(folder, scored, rule, where)
             for name, folder, scored in zip(("first", "second"), (options.dir, options.second), (first, second),
                                             strict=True)}  # fmt: skip
@@ -169,7 +169,7 @@ def _layers(options: argparse.Namespace) -> int:
     check_ending(options.out, ENDINGS)
     cells, where = _cells(options)
     by_configuration(cells, MAX_COLUMNS)
-    figure = draw_layers(stream_blocks(options.dir, where, LAYERED))
+    figure = draw_layers(blocks_of(cells, options.dir, LAYERED))
     save_figure(figure, options.out, how_made(options.dir, cells, where=where))
     return _written(options.out)
 

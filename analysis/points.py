@@ -15,7 +15,7 @@ from matplotlib.patches import Patch, Rectangle
 from analysis.boundary import boundary
 from analysis.grid import Axis
 from analysis.panels import Panel
-from analysis.uncertainty import FEW, wilson
+from analysis.uncertainty import FEW, TELLING, wilson
 from analysis.values import CategoryValue, MapValue
 from analysis.writing import Line, Writing
 
@@ -31,8 +31,6 @@ FEW_SEEDS = Line2D(
 )
 SURE = Line2D([], [], ls="", marker="o", ms=3, color="black", label="95% interval excludes 0")
 EDGE = Line2D([], [], color="black", lw=1.4, label="P(lost) = 1/2")
-_TELLING = 4
-"""Fewer seeds cannot tell a share from 1/2: Wilson's interval of 0 of 3 reaches to 56%."""
 EDGE_INTERVAL = Line2D([], [], color="black", lw=0.9, ls=(0, (3, 2)), label="its 95% interval (Wilson)")
 
 
@@ -91,7 +89,7 @@ def boundary_keys(panels: list[Panel], across: Axis, up: Axis) -> list[Line2D]:
 
 
 def _shares(panel: Panel) -> list[tuple[np.ndarray, Line2D]]:
-    low, high = (np.where(panel.judged < _TELLING, np.nan, end) for end in wilson(panel.lost, panel.judged))
+    low, high = (np.where(panel.judged < TELLING, np.nan, end) for end in wilson(panel.lost, panel.judged))
     return [(panel.share, EDGE), (low, EDGE_INTERVAL), (high, EDGE_INTERVAL)]
 
 

@@ -15,23 +15,25 @@ import numpy as np
 import pandas as pd
 from matplotlib.colors import to_hex
 
+from analysis.curves import MANY
 from analysis.load import Where, load_cells, load_requested, open_store, select
 from analysis.report_arrays import Column, block_means, halve, single
 from analysis.report_fields import fixed_fields, map_fields, positions_of
 from analysis.rule import PHASES, SYMPTOMS, Rule
 from analysis.scoring import (
+    AT_ONCE,
     FIRST,
     LATE,
     MEASURE_OF,
     check_last,
-    in_threads,
     score_block,
     symptom_marks,
     symptom_thresholds,
 )
 from analysis.sequences import Block, blocks_of
-from analysis.uncertainty import FEW
+from analysis.uncertainty import FEW, TELLING
 from analysis.values import CATEGORIES, SEQUENTIAL, VALUES
+from lop_sweep.ahead import work_ahead
 from lop_sweep.config import FIELDS, CellConfig
 from lop_sweep.errors import AnalysisError
 from lop_sweep.metrics import LAYERED, MEASURES
@@ -116,7 +118,7 @@ def collect(directory: str | Path, rule: Rule, where: Where | None = None) -> Re
             f"{int(cells['tasks'].sum()):,} here; narrow it down with --where, or take another definition"
         )
     missing = _missing(cells, select(load_requested(directory), where or {}, required=False))
-    parts = list(in_threads(lambda block: _keep(block, rule, resolution), blocks_of(cells, directory)))
+    parts = list(work_ahead(lambda block: _keep(block, rule, resolution), blocks_of(cells, directory), AT_ONCE))
     ordered = pd.concat([cells_of for cells_of, _ in parts], ignore_index=True)
     series = {name: np.concatenate([arrays[name] for _, arrays in parts]) for name in parts[0][1]}
     everything = pd.concat([ordered[list(FIELDS)], missing[list(FIELDS)]]) if len(missing) else ordered
@@ -220,6 +222,8 @@ def _vocabulary(rule: Rule) -> dict[str, Any]:
     return {
         "rule": asdict(rule),
         "few": FEW,
+        "telling": TELLING,
+        "percentiles_from": MANY,
         "phases": list(PHASES),
         "symptoms": list(SYMPTOMS),
         "measure_of": MEASURE_OF,

@@ -28,11 +28,8 @@ All scores of a diverged cell are NaN, and those that need a baseline where ther
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -42,6 +39,7 @@ from analysis import scores
 from analysis.load import Where, load_cells, select
 from analysis.rule import SYMPTOMS, Rule, phases
 from analysis.sequences import Block, blocks_of, split
+from lop_sweep.ahead import work_ahead
 from lop_sweep.config import FIELDS
 from lop_sweep.errors import AnalysisError
 from lop_sweep.metrics import LAYERED, MEASURES
@@ -62,9 +60,8 @@ MEASURE_OF = {"rank": "effective_rank", "duplicates": "duplicate_fraction", "sat
 LATE = {"grad_norm": scores.late_median}
 """How a measure's late tasks are summarised, where it is not by their mean."""
 
-_AT_ONCE = 4
-
-Result = TypeVar("Result")
+AT_ONCE = 4
+"""Blocks that are worked on at a time: NumPy leaves Python's lock."""
 
 
 def score_sweep(
@@ -132,7 +129,7 @@ def _column(values: pd.Series) -> pa.Array:
 
 
 def _score(cells: pd.DataFrame, blocks: Iterable[Block], rule: Rule, slopes: bool = True) -> pd.DataFrame:
-    parts = list(in_threads(lambda block: score_block(block, rule, slopes), blocks))
+    parts = list(work_ahead(lambda block: score_block(block, rule, slopes), blocks, AT_ONCE))
     if cells.empty:
         empty = {name: np.empty((0, 1, 1) if name in LAYERED else (0, 1)) for name in MEASURES}
         return score_block(Block(cells, empty), rule, slopes)
@@ -141,18 +138,6 @@ def _score(cells: pd.DataFrame, blocks: Iterable[Block], rule: Rule, slopes: boo
     if (order < 0).any():
         raise AnalysisError(f"cell {cells['cell'].iloc[(order < 0).argmax()]}: has no rows of tasks")
     return whole.iloc[order].reset_index(drop=True)
-
-
-def in_threads(work: Callable[[Block], Result], blocks: Iterable[Block]) -> Iterator[Result]:
-    """What `work` makes of each block, in their order. A few are worked on at once: NumPy leaves Python's lock."""
-    waiting: deque[Future[Result]] = deque()
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        for block in blocks:
-            waiting.append(pool.submit(work, block))
-            if len(waiting) > _AT_ONCE:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
 
 
 def score_block(block: Block, rule: Rule, slopes: bool = True) -> pd.DataFrame:

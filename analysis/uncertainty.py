@@ -15,6 +15,9 @@ import numpy.typing as npt
 FEW = 3
 """Points with fewer seeds than this are marked: near the edge of stability one seed tells nothing."""
 
+TELLING = 4
+"""Fewer seeds cannot tell a share from 1/2: Wilson's interval of 0 of 3 reaches to 56%."""
+
 RESAMPLES = 1000
 
 

@@ -6,13 +6,12 @@ rows, others those of one pack: what is in memory at a time is bounded by that, 
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Collection, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lop_sweep.ahead import work_ahead
 from lop_sweep.errors import MissingFileError
 from lop_sweep.parquet import read_table
 from lop_sweep.schema import TASKS
@@ -53,12 +52,7 @@ def stream_tasks(store: Store, columns: Sequence[str], packs: Collection[str]) -
 
 
 def _read(store: Store, parts: Sequence[Part], columns: Sequence[str]) -> Iterator[tuple[Part, pa.Table]]:
-    waiting: deque[tuple[Part, Future[pa.Table]]] = deque()
-    with ThreadPoolExecutor(_AHEAD) as pool:
-        for part in parts:
-            waiting.append((part, pool.submit(read_table, store.file("tasks", part.name), TASKS, columns)))
-            if len(waiting) >= _AHEAD:
-                first, table = waiting.popleft()
-                yield first, table.result()
-        for part, table in waiting:
-            yield part, table.result()
+    def read(part: Part) -> pa.Table:
+        return read_table(store.file("tasks", part.name), TASKS, columns)
+
+    return zip(parts, work_ahead(read, parts, _AHEAD), strict=True)

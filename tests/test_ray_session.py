@@ -46,7 +46,7 @@ def test_a_stranger_is_not_let_in() -> None:
         assert host.stdout is not None
         try:
             address = host.stdout.readline().strip()
-            assert connects(address, seconds=40 if open_to_all else 8) == open_to_all
+            assert connects(address, seconds=40 if open_to_all else 12) == open_to_all
         finally:
             host.communicate("\n", timeout=60)
 

@@ -15,7 +15,7 @@ ORDER = (
     "errors", "config", "process", "files", "arguments", "machine", "tasks", "network", "namespace", "metrics",
     "reference", "engine", "cuda_graph", "device", "group", "experiment",
     "checkpoint", "schema", "parquet", "pack", "pack_state", "unfinished", "failures",
-    "lease_file", "lease",
+    "lease_file", "lease", "ahead",
     "store", "stream", "compact", "pack_run", "sigterm", "space", "script", "trainable", "cost", "sizes", "plan",
     "status", "status_text",
     "audit_rows", "audit", "options", "stopping", "progress", "rounds", "shared_path", "ray_session", "sweep", "cli",

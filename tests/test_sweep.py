@@ -169,7 +169,7 @@ def test_a_damaged_sweep_json_is_written_anew_and_loses_nothing(
     space, out = swept
     copy = tmp_path / "copy"
     shutil.copytree(out, copy)
-    for damage in ('{"schema_version": 1}', '{"schema_version": 1, "rows": 3'):
+    for damage in ("", '{"schema_version": 1}', '{"schema_version": 1, "rows": 3'):
         (copy / "sweep.json").write_text(damage)
         assert main(["status", str(copy)]) == 2
         assert capsys.readouterr().err.count("\n") == 1

@@ -6,7 +6,6 @@
   const FLOOR = 1e-6;
   const ZERO = 1e-300;
   const MANY = 5;
-  const PERCENTILES = 8;
   const NAMES = {
     final_ce: 'CE at the end of the task (nats)', min_ce: 'smallest CE (nats)', grad_norm: 'hidden gradient norm at start',
     effective_rank: 'effective rank', duplicate_fraction: 'duplicate features (share)', saturation: 'saturated units (share)',
@@ -30,8 +29,8 @@
     return cells.filter((one) => sweep.arrays.tasks[one] === sweep.arrays.tasks[cell]);
   }
 
-  function bandName(cells) {
-    return cells.length >= PERCENTILES ? '10th to 90th percentile' : 'range';
+  function bandName(sweep, cells) {
+    return cells.length >= sweep.about.percentiles_from ? '10th to 90th percentile' : 'range';
   }
 
   /** Median and spread over equally long cells, task by task; nothing where any of them has diverged. */
@@ -40,7 +39,7 @@
     const x = middles(sweep, cells[0], all[0]);
     const columns = x.map((_, i) => drawable(all.map(({ values }) => values[i]), log));
     const of = (share) => columns.map((column) => (column.includes(null) ? null : lop.quantile(column, share)));
-    const [low, high] = cells.length >= PERCENTILES ? [0.1, 0.9] : [0, 1];
+    const [low, high] = cells.length >= sweep.about.percentiles_from ? [0.1, 0.9] : [0, 1];
     return { x, median: of(0.5), low: of(low), high: of(high) };
   }
 

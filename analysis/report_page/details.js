@@ -78,7 +78,7 @@
     const alike = lop.equallyLong(sweep, cells, chosen);
     const those = alike.length < cells.length ? `the ${alike.length} cells of ${sweep.arrays.tasks[chosen]} tasks` : `${cells.length} cells`;
     const gaps = alike.some((cell) => sweep.arrays.diverged_at[cell]) ? ', as long as none has diverged' : '';
-    const seeds = cells.length > lop.MANY_SEEDS ? `Median and ${lop.bandName(alike)} over ${those}${gaps}; thin: the chosen one.` : 'One line a seed.';
+    const seeds = cells.length > lop.MANY_SEEDS ? `Median and ${lop.bandName(sweep, alike)} over ${those}${gaps}; thin: the chosen one.` : 'One line a seed.';
     const fresh = 'Dashed: mean of the fresh networks; band: their 10th to 90th percentile. Triangles: onsets. Logarithmic axes end at 1e-6 below.';
     const thinned = steps('min_ce') > 1 ? ` Curves are means over ${steps('min_ce')} tasks${steps('final_ce') > 1 ? '' : ', but the final CE is not'}.` : '';
     return `${seeds} ${fresh}${thinned}`;

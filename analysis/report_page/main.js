@@ -63,7 +63,7 @@
     if (lop.isMixed(points, sweep.about.few)) entries.push(['ring', `fewer than ${sweep.about.few} seeds`]);
     else if (points.some((point) => point.defined > 0 && point.defined < sweep.about.few)) entries.push(['none', `all points have fewer than ${sweep.about.few} seeds: trust them little`]);
     if (state.boundary && isCrossed(points, 'middle')) entries.push(['line', 'P(lost) = 1/2']);
-    if (state.boundary && (isCrossed(points, 'low') || isCrossed(points, 'high'))) entries.push(['dashed', 'its 95% interval (Wilson), from 4 seeds on']);
+    if (state.boundary && (isCrossed(points, 'low') || isCrossed(points, 'high'))) entries.push(['dashed', 'its 95% interval (Wilson)']);
     if (state.numbers && shown.judged) entries.push(['none', 'k/n: k of n networks lost plasticity']);
     if (state.numbers && shown.colours) entries.push(['none', shown.background ? 'k/n: k of the n networks that lost plasticity' : 'k/n: k of n networks are in this phase']);
     if (shown.note) entries.push(['none', shown.note]);
@@ -75,7 +75,7 @@
 
   /** Whether a share is above 1/2 at some points and below at others. */
   function isCrossed(points, name) {
-    const shares = points.map(lop.SHARES[name]).filter((share) => share !== null);
+    const shares = points.map((point) => lop.SHARES[name](point, page.sweep.about.telling)).filter((share) => share !== null);
     return shares.some((share) => share >= 0.5) && shares.some((share) => share < 0.5);
   }
 

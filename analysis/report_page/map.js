@@ -6,7 +6,6 @@
   const TEXT_WIDTH = 30;
   const TEXT_HEIGHT = 15;
   const TICK_HEIGHT = 15;
-  const TELLING = 4;
   const CHARACTER_WIDTH = 6.2;
 
   function inks() {
@@ -95,13 +94,13 @@
    */
   const SHARES = {
     middle: ({ lost, judged }) => (judged ? lost / judged : null),
-    low: ({ lost, judged }) => (judged < TELLING ? null : lop.wilson(lost, judged)[0]),
-    high: ({ lost, judged }) => (judged < TELLING ? null : lop.wilson(lost, judged)[1]),
+    low: ({ lost, judged }, telling) => (judged < telling ? null : lop.wilson(lost, judged)[0]),
+    high: ({ lost, judged }, telling) => (judged < telling ? null : lop.wilson(lost, judged)[1]),
   };
 
   /** The contour at 1/2 of a share; beyond the outermost points it is taken to be theirs. */
-  function boundary(layout, points, of, look) {
-    const share = (p) => of(points[p]);
+  function boundary(layout, points, telling, end, look) {
+    const share = (p) => SHARES[end](points[p], telling);
     const padded = (list) => [list[0], ...list, list[list.length - 1]];
     const ends = (field) => [field.edges[0], ...field.positions, field.edges[field.edges.length - 1]];
     return {
@@ -163,13 +162,14 @@
       hatched(layout, points, (point) => point.cells === 0 && point.waiting > 0, '/', ink),
       rings(layout, points, sweep.about.few, ink),
     ];
+    const { telling } = sweep.about;
     if (options.boundary) {
       for (const end of ['low', 'high']) {
-        traces.push(boundary(layout, points, SHARES[end], { color: '#ffffff', width: 3 }));
-        traces.push(boundary(layout, points, SHARES[end], { color: '#111111', width: 1.2, dash: '4px,3px' }));
+        traces.push(boundary(layout, points, telling, end, { color: '#ffffff', width: 3 }));
+        traces.push(boundary(layout, points, telling, end, { color: '#111111', width: 1.2, dash: '4px,3px' }));
       }
-      traces.push(boundary(layout, points, SHARES.middle, { color: '#ffffff', width: 4.5 }));
-      traces.push(boundary(layout, points, SHARES.middle, { color: '#111111', width: 2.2 }));
+      traces.push(boundary(layout, points, telling, 'middle', { color: '#ffffff', width: 4.5 }));
+      traces.push(boundary(layout, points, telling, 'middle', { color: '#111111', width: 2.2 }));
     }
     const figure = {
       width, height, margin: { l: 38 + labelWidth(layout.y), r: right, t: 12, b: 52, autoexpand: false }, barmode: 'overlay', showlegend: false,
