@@ -245,7 +245,3 @@ def _write_table(frame: pd.DataFrame, out: str, what: str) -> int:
 def _written(out: str) -> int:
     print(f"-> {out}", file=sys.stderr)
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

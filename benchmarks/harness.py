@@ -19,8 +19,8 @@ HERE = Path(__file__).parent
 CLEAN = dict(os.environ)
 """What every process that is measured starts from: not what this one has set for itself."""
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-LOP_SWEEP = (sys.executable, "-m", "lop_sweep.cli")
-LOP_ANALYSIS = (sys.executable, "-m", "analysis.cli")
+LOP_SWEEP = (sys.executable, "-m", "lop_sweep")
+LOP_ANALYSIS = (sys.executable, "-m", "analysis")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -88,7 +88,7 @@ def seconds(work: Callable[[], object], rounds: int) -> float:
 
 def command(store: Store, space_file: Path) -> None:
     """The whole command where nothing is missing."""
-    arguments = [sys.executable, "-m", "lop_sweep.cli", "sweep", str(space_file), "--out", str(store.root)]
+    arguments = [sys.executable, "-m", "lop_sweep", "sweep", str(space_file), "--out", str(store.root)]
     subprocess.run(arguments, check=True, capture_output=True)
 
 

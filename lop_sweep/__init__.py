@@ -1,7 +1,8 @@
 """lop-sweep: where networks that learn task after task lose the ability to learn.
 
-This package imports neither NumPy, PyTorch nor Ray by itself: `lop_sweep.machine.prepare_process` must be able
-to choose OpenBLAS's kernels before NumPy is first imported. The larger names are loaded when they are first used.
+Importing this package imports nothing else: neither NumPy (`lop_sweep.machine.prepare_process` must be able to choose
+OpenBLAS's kernels first) nor Ray (`lop_sweep.ray_session` must be able to protect it first). Names are loaded when
+they are first used.
 """
 
 from __future__ import annotations
@@ -9,11 +10,11 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from lop_sweep.config import CellConfig
-from lop_sweep.errors import LopSweepError
-
 if TYPE_CHECKING:
+    from lop_sweep.config import CellConfig
+    from lop_sweep.errors import LopSweepError
     from lop_sweep.experiment import Experiment
+    from lop_sweep.ray_session import local_ray
     from lop_sweep.reference import ReferenceExperiment
     from lop_sweep.space import SearchSpace, load_space
     from lop_sweep.store import Store
@@ -32,16 +33,20 @@ __all__ = [
     "Store",
     "__version__",
     "load_space",
+    "local_ray",
     "run_sweep",
 ]
 
 _LOADED_ON_USE = {
+    "CellConfig": "config",
     "Experiment": "experiment",
+    "LopSweepError": "errors",
     "LopTrainable": "trainable",
     "ReferenceExperiment": "reference",
     "SearchSpace": "space",
     "Store": "store",
     "load_space": "space",
+    "local_ray": "ray_session",
     "run_sweep": "sweep",
 }
 
@@ -50,3 +55,7 @@ def __getattr__(name: str) -> Any:
     if name in _LOADED_ON_USE:
         return getattr(importlib.import_module(f"lop_sweep.{_LOADED_ON_USE[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
+from lop_sweep import signals
 from lop_sweep.errors import LopSweepError, one_line
 
 BAD_INPUT = 2
@@ -28,6 +29,8 @@ class OneLineParser(argparse.ArgumentParser):
 def run_command(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> int:
     """Parse, then call the chosen command's `run`; a `LopSweepError` becomes one line and status 2."""
     options = parser.parse_args(arguments)
+    if getattr(options, "interruptible", True):
+        signals.allow_interrupts()
     try:
         return int(options.run(options))
     except LopSweepError as error:

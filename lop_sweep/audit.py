@@ -66,7 +66,8 @@ def audit(store: Store) -> Report:
     store.check()
     for _ in range(_ATTEMPTS):
         before = _result_files(store)
-        report = _Audit(store, *(is_held(read_lease(folder)) for folder in (store.driver, store.maintenance))).run()
+        held = (is_held(read_lease(folder), folder) for folder in (store.driver, store.maintenance))
+        report = _Audit(store, *held).run()
         if not before - _result_files(store):  # else files were merged under its eyes
             break
     return report

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from lop_sweep import machine
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Sequence
 
-machine.prepare_process()  # before NumPy is imported, here or by anything below
-
-import argparse  # noqa: E402
-import json  # noqa: E402
-import logging  # noqa: E402
-import sys  # noqa: E402
-from collections.abc import Sequence  # noqa: E402
-
-import lop_sweep  # noqa: E402
-from lop_sweep.arguments import OneLineParser, run_command  # noqa: E402
-from lop_sweep.config import FIELDS, CellConfig  # noqa: E402
-from lop_sweep.errors import ConfigError, one_line  # noqa: E402
-from lop_sweep.script import ENGINES, SCRIPT_FLAGS, make_experiment, results_frame, summarise  # noqa: E402
+import lop_sweep
+from lop_sweep import machine, signals
+from lop_sweep.arguments import OneLineParser, run_command
+from lop_sweep.config import FIELDS, CellConfig
+from lop_sweep.errors import ConfigError, one_line
+from lop_sweep.script import ENGINES, SCRIPT_FLAGS, make_experiment, results_frame, summarise
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -59,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     sweep.add_argument("--retry-failed", action="store_true", help="compute only what kept failing before")
     sweep.add_argument("--no-progress", action="store_true", help="show no progress bar")
-    sweep.set_defaults(run=_sweep)
+    sweep.set_defaults(run=_sweep, interruptible=False)  # it handles signals itself
 
     status = commands.add_parser("status", help="where a sweep stands", description=_status.__doc__)
     status.add_argument("dir", metavar="DIR", help="the sweep directory")
@@ -107,10 +104,6 @@ def _add_field(parser: argparse.ArgumentParser, field: str) -> None:
 
 def _sweep(options: argparse.Namespace) -> int:
     """Run what is missing of a search space into a sweep directory; exit status 0 only if every cell is complete."""
-    from lop_sweep.ray_session import prepare_environment
-
-    prepare_environment(options.address)  # before a search space imports Ray
-
     from lop_sweep.options import SweepOptions
     from lop_sweep.space import load_space
     from lop_sweep.sweep import run_sweep
@@ -139,12 +132,12 @@ def _sweep(options: argparse.Namespace) -> int:
     if status.complete:
         return 0
     if outcome.gave_up:
-        print(f"gave up, because Ray Tune kept ending early: {outcome.gave_up}", file=sys.stderr)
+        print(f"gave up: {outcome.gave_up}", file=sys.stderr)
     how = (
         "what is missing, from the checkpoints" if outcome.signal or not status.failed else "what is missing or failed"
     )
     print(f"run the same command again to compute {how}", file=sys.stderr)
-    return 128 + outcome.signal if outcome.signal else 1
+    return signals.exit_status(outcome.signal) if outcome.signal else 1
 
 
 def _status(options: argparse.Namespace) -> int:
@@ -217,7 +210,3 @@ def _run(options: argparse.Namespace) -> int:
         save_script_plots(results, out)
     print(summary)
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

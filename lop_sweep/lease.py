@@ -24,7 +24,7 @@ from typing import Any
 
 from lop_sweep.errors import StoreError, SweepError
 from lop_sweep.files import is_out_of_reach, write_json, writing
-from lop_sweep.lease_file import LeaseState, lease_numbers, lease_path, newest, stop_file
+from lop_sweep.lease_file import LeaseState, inode_of, lease_numbers, lease_path, newest, stop_file
 from lop_sweep.process import ProcessMark
 
 BEAT_SECONDS = 5.0
@@ -153,6 +153,7 @@ def _take(folder: Path, activity: dict[str, Any]) -> LeaseState:
             beat=0,
             released=False,
             activity=activity,
+            inode=inode_of(folder),
         )
         if not _create(folder, mine):
             continue
@@ -186,7 +187,7 @@ def _readable_lease(folder: Path) -> LeaseState | None:
 
 
 def _refuse_if_alive(folder: Path, holder: LeaseState) -> None:
-    alive = holder.process.alive()
+    alive = holder.holder_alive(folder)
     if alive is None:
         _log.info("%s was at work on %s; seeing whether it still is", holder.process, folder.parent)
         alive = _changes(folder, holder)

@@ -36,6 +36,7 @@ class LeaseState:
         beat: how often it has been renewed.
         released: whether the holder has ended in order.
         activity: what the holder is doing, for people; keys as the holder likes.
+        inode: of the folder that it was taken in; 0 where that is not known.
     """
 
     number: int
@@ -46,13 +47,40 @@ class LeaseState:
     beat: int
     released: bool
     activity: dict[str, Any] = field(default_factory=dict)
+    inode: int = 0
+
+    def holder_alive(self, folder: Path) -> bool | None:
+        """Return whether the holder still runs; None if it is on a machine whose processes cannot be seen from here.
+
+        A lease that was copied with its directory holds nothing there: on one machine, the folder tells.
+
+        Args:
+            folder: where the lease was found.
+        """
+        alive = self.process.alive()
+        if alive and self.inode and self.inode != inode_of(folder):
+            return False
+        return alive
 
 
-def is_held(lease: LeaseState | None) -> bool:
-    """Whether the holder of a lease still runs, as far as can be told from here and without waiting."""
+def inode_of(folder: Path) -> int:
+    """Return the number by which a file system knows a folder; 0 if there is no such folder."""
+    try:
+        return folder.stat().st_ino
+    except OSError:
+        return 0
+
+
+def is_held(lease: LeaseState | None, folder: Path) -> bool:
+    """Return whether the holder of a lease still runs, as far as can be told from here and without waiting.
+
+    Args:
+        lease: the newest of `folder`.
+        folder: where the leases are.
+    """
     if lease is None or lease.released:
         return False
-    alive = lease.process.alive()
+    alive = lease.holder_alive(folder)
     return time.time() - lease.time < _SILENT_SECONDS if alive is None else alive
 
 
@@ -95,6 +123,7 @@ def newest(folder: Path) -> LeaseState | None:
                     beat=int(content["beat"]),
                     released=bool(content["released"]),
                     activity=dict(content["activity"]),
+                    inode=int(content.get("inode", 0)),
                 )
         except MissingFileError:
             continue

@@ -6,9 +6,11 @@ import time
 from collections.abc import Callable, Sequence
 
 from lop_sweep import machine
-from lop_sweep.errors import StateError
+from lop_sweep.errors import StateError, StoreError
 from lop_sweep.experiment import Experiment
+from lop_sweep.files import fault_point
 from lop_sweep.metrics import TaskMeasures, stack_measures, unstack_measures
+from lop_sweep.overlap import withdraw
 from lop_sweep.pack import Pack
 from lop_sweep.pack_state import PackState, assemble, merge_numerics
 from lop_sweep.schema import PackResult
@@ -34,7 +36,8 @@ class PackRun:
         keep_state: whether to keep the state after the last task, for longer sequences.
         starts: states of the same trajectories, from which the pack may go on.
         stopping: asked between tasks; once it says True, the pack is saved and `run_tasks` or `finish` returns.
-        before_commit: called before a finished pack is written; raises StoreError if it must not be.
+        check_lock: called before and after a finished pack is written; raises StoreError if the sweep directory has
+            another driver by now.
         device: one of `lop_sweep.device.DEVICES`.
 
     Attributes:
@@ -56,7 +59,7 @@ class PackRun:
         keep_state: bool = False,
         starts: Starts = (),
         stopping: Callable[[], bool] = lambda: False,
-        before_commit: Callable[[], None] = lambda: None,
+        check_lock: Callable[[], None] = lambda: None,
         device: str = "cpu",
     ) -> None:
         self.pack = pack
@@ -67,7 +70,7 @@ class PackRun:
         self._numerics = {
             "engine": "fast", "dtype": dtype, "device": self.experiment.device, **machine.describe_numerics(),
         }  # fmt: skip
-        self._stopping, self._before_commit = stopping, before_commit
+        self._stopping, self._check_lock = stopping, check_lock
         self._last_sign = float("-inf")
         self._last_checkpoint = time.monotonic()
         self._saved: tuple[int, int] | None = (0, 0)
@@ -97,7 +100,7 @@ class PackRun:
             Whether that is done; False if `stopping` came in between.
 
         Raises:
-            StoreError: the store cannot be written, or `before_commit` raised it.
+            StoreError: the store cannot be written, or `check_lock` raised it.
         """
         if self._store is not None and self._keep_state and not self.experiment.fresh_ce.shape[1]:
             self._store.unfinished.keep(self.state())
@@ -106,9 +109,7 @@ class PackRun:
             if self._between() and self.experiment.fresh_remaining:
                 return False
         if self._store is not None:
-            self._before_commit()
-            self._store.commit(self._result())
-            self._saved = None
+            self._commit(self._store)
         return True
 
     def state(self) -> PackState:
@@ -138,6 +139,21 @@ class PackRun:
             self._store.unfinished.save(self.state())
             self._saved = progress
         self._last_checkpoint = time.monotonic()
+
+    def _commit(self, store: Store) -> None:
+        """Write the finished pack, and take it back if another driver has had its cells computed meanwhile.
+
+        A process may be frozen for any length of time between the first check and the write; hence the second check.
+        """
+        self._check_lock()
+        fault_point("commit.checked")
+        store.commit(self._result())
+        self._saved = None
+        try:
+            self._check_lock()
+        except StoreError:
+            if withdraw(store, self.pack):
+                raise
 
     def _find_start(self, store: Store, starts: Starts) -> None:
         state, note = store.unfinished.load(self.pack)

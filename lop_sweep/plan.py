@@ -50,7 +50,9 @@ def missing_packs(
 ) -> list[Assignment]:
     """The packs of those cells of `space` that have yet to be computed, and from where they can go on.
 
-    Cells that can go on from different tasks are in different packs. The packs that take longest come first.
+    Cells that can go on from different tasks are in different packs. The packs that take longest come first. A pack
+    that a worker of an earlier driver may still hold stays as it is: should that worker write it after all, it writes
+    the same rows under the same name.
 
     Args:
         space: what is asked for.
@@ -66,11 +68,33 @@ def missing_packs(
     if not missing:
         return []
     best = _start_points(missing, store, sizing.dtype)
+    held = _held_packs(missing, store)
+    taken = {cell.id for pack in held for cell in pack.cells}
+    free = [cell for cell in missing if cell.id not in taken]
     by_cost = space.pack is None or sizing.cells is not None
-    packs = make_packs(missing, PACKABLE if by_cost else space.pack or (), apart=lambda cell: _how_far(best[cell.id]))
+    packs = make_packs(free, PACKABLE if by_cost else space.pack or (), apart=lambda cell: _how_far(best[cell.id]))
     if by_cost:
         packs = sizing.split(packs, lambda cell: sizing.seconds_left(cell, *_how_far(best[cell.id])))
-    return _assign(packs, best, store, sizing)
+    return _assign([*held, *packs], best, store, sizing)
+
+
+def _held_packs(missing: Iterable[CellConfig], store: Store) -> list[Pack]:
+    """Return the packs, of cells that are all missing, that a worker may still hold.
+
+    A worker says which pack it holds before it may write it, and a new driver reads that after it has the lock. So a
+    worker that is not seen here finds the new lock when it checks, and writes nothing.
+    """
+    cells = {cell.id: cell for cell in missing}
+    packs = [
+        Pack(tuple(cells[cell] for cell in sign.cells))
+        for sign in store.unfinished.signs_of_life()
+        if sign.may_be_alive() and sign.cells and cells.keys() >= set(sign.cells)
+    ]
+    held: dict[str, Pack] = {}
+    for pack in packs:
+        if not any({cell.id for cell in pack.cells} & {cell.id for cell in other.cells} for other in held.values()):
+            held[pack.id] = pack
+    return list(held.values())
 
 
 def still_missing(
@@ -82,8 +106,14 @@ def still_missing(
         StoreError: the store cannot be read.
     """
     packs = [Pack(tuple(cell for cell in a.pack.cells if cell.id not in done)) for a in assignments]
-    best = _start_points([cell for pack in packs for cell in pack.cells], store, sizing.dtype)
-    parts = [make_packs(pack.cells, PACKABLE, apart=lambda cell: _how_far(best[cell.id])) for pack in packs]
+    cells = [cell for pack in packs for cell in pack.cells]
+    best = _start_points(cells, store, sizing.dtype)
+    held = {pack.id for pack in _held_packs(cells, store)}
+
+    def parts_of(pack: Pack) -> list[Pack]:
+        return [pack] if pack.id in held else make_packs(pack.cells, PACKABLE, lambda cell: _how_far(best[cell.id]))
+
+    parts = [parts_of(pack) for pack in packs]
     return _assign([part for pack in parts for part in pack], best, store, sizing)
 
 
@@ -98,7 +128,10 @@ def _assign(
 ) -> list[Assignment]:
     assignments = []
     for pack in packs:
-        starts = tuple((str(p.path.relative_to(store.root)), p.index) for cell in pack.cells if (p := best[cell.id]))
+        points = [best[cell.id] for cell in pack.cells]
+        starts: tuple[tuple[str, int], ...] = ()
+        if len({_how_far(point) for point in points}) == 1:  # a pack goes on from one task, or from its own checkpoint
+            starts = tuple((str(p.path.relative_to(store.root)), p.index) for p in points if p)
         seconds = sum(sizing.seconds_left(cell, *_how_far(best[cell.id])) for cell in pack.cells)
         assignments.append(Assignment(pack, starts, seconds, sizing.report_tasks(pack)))
     return sorted(assignments, key=lambda assignment: -assignment.seconds)

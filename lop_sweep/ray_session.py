@@ -1,54 +1,41 @@
-"""A Ray to run on: the environment that it needs, a local one of our own, or a cluster that is there.
-
-A local Ray listens on all network interfaces, and whoever reaches it can execute code. `prepare_environment` therefore
-gives our own Ray a random token, without which it answers nobody; Ray reads that setting when it is imported.
-"""
+"""A Ray to run on: a local one of our own, which is kept private, or a cluster that is there."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 import os
-import secrets
-import signal
 import socket
-import sys
-import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from lop_sweep import machine
 from lop_sweep.errors import SweepError, one_line
-
-_ENVIRONMENT = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_AIR_NEW_OUTPUT": "0",
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",
-    "RAY_ENABLE_AUTO_CONNECT": "0",
-}
-"""No telemetry, our own output and handling of Ctrl-C, and the Parquet store in place of Tune's CSV, JSON and
-TensorBoard files."""
+from lop_sweep.ray_environment import prepare_environment, private_ray, warn_if_unprotected
 
 _CONNECT_SECONDS = 10.0
 
 
-def prepare_environment(address: str | None) -> None:
-    """Set what Ray reads from the environment, except what the user has set; to be called before Ray is imported.
+@contextlib.contextmanager
+def local_ray(cpus: int | None = None) -> Iterator[None]:
+    """Start a Ray on this machine for a Tuner of your own, for the length of a `with` block.
+
+    It demands a random token and listens on loopback only, whereas the Ray that `Tuner.fit()` starts by itself lets in
+    whoever reaches it. Where Ray is initialised already, that one is used, with a warning if it has no token.
 
     Args:
-        address: of the cluster to use; None for a local Ray, which then gets a token of its own.
+        cpus: CPUs of this Ray; None for all.
+
+    Raises:
+        SweepError: Ray cannot be started.
     """
-    for name, value in _ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    if address is None and "RAY_AUTH_MODE" not in os.environ and "ray" not in sys.modules:
-        os.environ["RAY_AUTH_MODE"] = "token"
-        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+    with ray_session(None, cpus):
+        yield
 
 
 @contextlib.contextmanager
 def ray_session(address: str | None, cpus: int | None) -> Iterator[None]:
-    """A Ray for the length of a `with` block: one that this process has already, a cluster, or our own.
+    """Provide a Ray for the length of a `with` block: the one that this process has already, a cluster, or our own.
 
     Args:
         address: of the cluster; None for a local Ray.
@@ -57,35 +44,36 @@ def ray_session(address: str | None, cpus: int | None) -> Iterator[None]:
     Raises:
         SweepError: the cluster cannot be reached, or the local Ray cannot be started.
     """
-    prepare_environment(address)
+    prepare_environment()
     import ray
 
     if ray.is_initialized():
+        warn_if_unprotected()
         yield
         return
     where: dict[str, Any] = {"address": "local", "num_cpus": cpus, "include_dashboard": False}
     if address is not None:
         _check_reachable(address)
         where = {"address": address}
-    on_sigterm = signal.getsignal(signal.SIGTERM)
-    try:
-        ray.init(
-            **where,
-            logging_level=logging.CRITICAL,  # Tune would print the traceback of each failed pack; it is in a file
-            log_to_driver=False,
-            runtime_env={
-                "env_vars": {"RAY_CHDIR_TO_TRIAL_DIR": "0", **_passed_on()},
-                "worker_process_setup_hook": machine.SETUP_HOOK,
-            },
-        )
-    except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
-        raise SweepError(f"no Ray at {address or 'this machine'}: {one_line(error)}") from error
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, on_sigterm)  # Ray's own would exit with another status than the signal's
-    try:
-        yield
-    finally:
-        ray.shutdown()
+    # Ray remarks that it leaves SIGTERM alone in this thread, which is just what is wanted.
+    logging.getLogger("ray._private.worker").setLevel(logging.CRITICAL)
+    with private_ray() if address is None else contextlib.nullcontext():
+        try:
+            ray.init(
+                **where,
+                logging_level=logging.CRITICAL,  # Tune would print the traceback of each failed pack; it is in a file
+                log_to_driver=False,
+                runtime_env={
+                    "env_vars": {"RAY_CHDIR_TO_TRIAL_DIR": "0", **_passed_on()},
+                    "worker_process_setup_hook": machine.SETUP_HOOK,
+                },
+            )
+        except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
+            raise SweepError(f"no Ray at {address or 'this machine'}: {one_line(error)}") from error
+        try:
+            yield
+        finally:
+            ray.shutdown()
 
 
 def _passed_on() -> dict[str, str]:

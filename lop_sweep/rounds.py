@@ -19,10 +19,11 @@ from lop_sweep.lease import Lease
 from lop_sweep.options import SweepOptions
 from lop_sweep.pack import Pack, expand
 from lop_sweep.plan import Assignment
-from lop_sweep.progress import Progress, TrialWatch
-from lop_sweep.stopping import Stop, TuneStopper
+from lop_sweep.progress import Progress
+from lop_sweep.stopping import Stop
 from lop_sweep.store import Store
 from lop_sweep.trainable import LopTrainable
+from lop_sweep.trial_watch import TrialWatch, TuneStopper
 
 PAUSE_SECONDS = 5.0
 """Between two rounds."""

@@ -22,6 +22,7 @@ import numpy as np
 from lop_sweep.config import FIELDS, CellConfig, check_keys
 from lop_sweep.errors import ConfigError, SpaceError, named, one_line, shown
 from lop_sweep.pack import check_pack_axes
+from lop_sweep.ray_environment import prepare_environment
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ def load_space(source: str | Path) -> SearchSpace:
         SpaceError: there is no such file, it fails when executed, or what it defines is not a search space.
     """
     path = _find(source)
+    prepare_environment()  # most search spaces import Ray
     try:
         content = runpy.run_path(str(path))
     except SyntaxError as error:

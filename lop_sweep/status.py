@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from lop_sweep.config import FIELDS, CellConfig
@@ -110,7 +111,8 @@ def count_states(store: Store, cells: Iterable[CellConfig], axes: Iterable[str] 
     done = dict(zip(table["cell"].to_pylist(), table["status"].to_pylist(), strict=True))
     failures = tuple(f for f in store.failures.read() if not done.keys() >= set(f.cells))
     lease = read_lease(store.driver)
-    signs = store.unfinished.signs_of_life() if lease is None or is_held(lease) else []  # workers die with their driver
+    at_work = lease is None or is_held(lease, store.driver)
+    signs = store.unfinished.signs_of_life() if at_work else []  # workers end with their driver
     running = {cell for sign in signs if sign.alive() for cell in sign.cells}
     failed = {cell for failure in failures for cell in failure.cells}
 
@@ -130,19 +132,19 @@ def count_states(store: Store, cells: Iterable[CellConfig], axes: Iterable[str] 
         **{name: count[name] for name in STATES},
         others=len(done.keys() - requested.keys()),
         axes=by_axis,
-        driver=_driver(lease),
+        driver=_driver(lease, store.driver),
         failures=failures,
         kept_states=len(store.unfinished.kept()),
         kept_bytes=store.unfinished.kept_bytes(),
     )
 
 
-def _driver(lease: LeaseState | None) -> Driver | None:
+def _driver(lease: LeaseState | None, folder: Path) -> Driver | None:
     if lease is None:
         return None
     return Driver(
         process=str(lease.process),
-        alive=is_held(lease),
+        alive=is_held(lease, folder),
         released=lease.released,
         cells=_number(lease.activity.get("cells")),
         done=_number(lease.activity.get("done")),

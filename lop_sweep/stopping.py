@@ -1,53 +1,79 @@
-"""Stopping a sweep in order: on Ctrl-C, on SIGTERM, or because going on makes no sense."""
+"""Graceful shutdown: on SIGINT, on SIGTERM, when Ray is gone, or on an error that ends the whole sweep.
+
+A sweep runs in a thread of its own. The thread that called for it does nothing but handle signals and watch Ray, so a
+signal is handled at once even while the sweep waits within Ray, and Ray's Python code, which only installs handlers in
+the main thread, installs none.
+"""
 
 from __future__ import annotations
 
 import logging
-import os
-import signal
-import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from types import FrameType
-from typing import Any
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import TypeVar
 
-from ray import tune
-
+from lop_sweep.console import ABANDONED
 from lop_sweep.errors import LopSweepError
+from lop_sweep.signals import handling
 
 GRACE_SECONDS = 25.0
-"""For the trials to save and for Tune to end; batch systems kill after 30 seconds."""
+"""How long trials may take to save after a signal, and Tune to end; batch systems kill after 30 seconds."""
+LOST_SECONDS = 5.0
+"""How long Ray may be out of reach before it is given up."""
+SAVE_SECONDS = 2.0
+"""How long workers that have lost Ray get to save what they have."""
+_LOOK_SECONDS, _LOOK_AT_RAY_SECONDS = 0.02, 0.5
+"""How often the waiting thread looks around: more often while Ray may just be starting and take over SIGTERM."""
+
+Result = TypeVar("Result")
 
 _log = logging.getLogger(__name__)
 
 
+class AbandonedError(Exception):
+    """The sweep's thread waits for what will never come, and was left to itself. The message says why."""
+
+
 class Stop:
-    """A request to stop, from whichever side comes first.
+    """A request to stop, whoever makes it first.
 
     Attributes:
         signal: the signal that asked for it, or None.
-        error: why going on makes no sense, or None.
-        ended: set once nothing is left to be stopped.
+        error: the error that ends the sweep, or None.
+        at_once: whether a second signal asked to stop without waiting for anything.
+        abandoned: whether the sweep's thread has been left to itself; it must touch nothing any more.
+        ray_answers: says whether Ray is still there; None while there is no Ray.
     """
 
     def __init__(self) -> None:
         self.signal: int | None = None
         self.error: LopSweepError | None = None
-        self.ended = threading.Event()
+        self.at_once = False
+        self.abandoned = False
+        self.ray_answers: Callable[[], bool] | None = None
         self._requested = threading.Event()
 
     def __bool__(self) -> bool:
         return self._requested.is_set()
 
     def wait(self, seconds: float) -> None:
-        """Wait for a request, for so long at most."""
+        """Wait for a request, but no longer than `seconds`."""
         self._requested.wait(seconds)
 
     def on_signal(self, number: int) -> None:
-        """Stop because of a signal."""
+        """Stop because of a signal; a second one asks to stop at once."""
+        if self.signal is not None:
+            self.at_once = True
+            return
         self.signal = number
+        self._requested.set()
+        _log.warning("stopping: trials save what they have; once more to stop at once")
+
+    def leave_to_itself(self) -> None:
+        """Stop, and mark the sweep's thread as abandoned."""
+        self.abandoned = True
         self._requested.set()
 
     def because(self, error: LopSweepError) -> None:
@@ -57,98 +83,69 @@ class Stop:
             self._requested.set()
 
 
-class TuneStopper(tune.Stopper):
-    """Ends Tune's loop once a stop is requested; its trials are asked to stop, and save.
+def attended(work: Callable[[], Result], stop: Stop, abandon: Callable[[], None]) -> Result:
+    """Run `work` in a thread of its own while this one handles SIGINT and SIGTERM and watches Ray.
 
     Args:
-        stop: the request.
-        announce: called once when it is first seen.
+        work: what to run; it should return soon once `stop` is requested.
+        stop: where signals go.
+        abandon: called before `work` is left to itself.
+
+    Returns:
+        What `work` returns.
+
+    Raises:
+        AbandonedError: `work` did not return, because Ray is gone or hangs, or because a second signal came.
+        Exception: whatever `work` raises.
     """
+    result: Future[Result] = Future()
 
-    def __init__(self, stop: Stop, announce: Callable[[], None]) -> None:
-        self._stop, self._announce, self._announced = stop, announce, False
+    def run() -> None:
+        try:
+            result.set_result(work())
+        except BaseException as error:  # it is raised again below, in the caller's thread
+            result.set_exception(error)
 
-    def __reduce__(self) -> tuple[Any, ...]:  # Tune pickles its stoppers; nothing of ours reads that back
-        return (TuneStopper, (None, None))
-
-    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """No single trial is stopped."""
-        return False
-
-    def stop_all(self) -> bool:
-        """Whether to stop everything."""
-        if self._stop and not self._announced:
-            self._announced = True
-            self._announce()
-        return bool(self._stop)
-
-
-@contextmanager
-def stopping_on_signals(stop: Stop, ray_answers: Callable[[], bool], last_resort: Callable[[], None]) -> Iterator[None]:
-    """Turn the first SIGINT or SIGTERM into a request to stop; a second one ends the process as usual.
-
-    A signal to a whole process group or control group, as batch systems send it, ends Ray's processes too, and then
-    Tune would wait in vain: if Ray is gone, or nothing has ended after `GRACE_SECONDS`, this process ends itself. The
-    signal is noticed by a thread of its own, because the main one may be within Ray, waiting for what is gone.
-
-    In a thread other than the main one, where signals cannot be handled, this does nothing.
-
-    Args:
-        stop: where the request goes.
-        ray_answers: whether Ray is still there.
-        last_resort: called before this process ends itself.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def ask(number: int) -> None:
-        with once:
-            if stop.signal is not None:
-                return
-            stop.on_signal(number)
-        _log.warning("stopping: trials save what they have; once more to stop at once")
-        threading.Thread(
-            target=_end_if_stuck, args=(stop, ray_answers, last_resort), name="last resort", daemon=True
-        ).start()
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        ask(number)
-        restore()
-
-    def listen() -> None:
-        with arrived:
-            while number := arrived.recv(1):
-                if number[0] in before:
-                    ask(number[0])
-
-    def restore() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    once = threading.RLock()  # a handler may come upon itself
-    arrived, arriving = socket.socketpair()
-    arriving.setblocking(False)
-    threading.Thread(target=listen, name="signals", daemon=True).start()
-    others = signal.set_wakeup_fd(arriving.fileno(), warn_on_full_buffer=False)
-    for number in before:
-        signal.signal(number, handle)
-    try:
-        yield
-    finally:
-        stop.ended.set()
-        restore()
-        signal.set_wakeup_fd(others)
-        arriving.close()
+    thread = threading.Thread(target=run, name="sweep", daemon=True)
+    with handling(stop.on_signal) as handle_again:
+        thread.start()
+        watch = _Watch(stop)
+        while thread.is_alive():
+            thread.join(_LOOK_SECONDS if stop.ray_answers is None else _LOOK_AT_RAY_SECONDS)
+            handle_again()
+            reason = watch.reason_to_abandon()
+            if reason and thread.is_alive():
+                thread.name = ABANDONED
+                stop.leave_to_itself()
+                abandon()
+                raise AbandonedError(reason)
+    return result.result()
 
 
-def _end_if_stuck(stop: Stop, ray_answers: Callable[[], bool], last_resort: Callable[[], None]) -> None:
-    deadline = time.monotonic() + GRACE_SECONDS
-    while time.monotonic() < deadline and ray_answers():
-        if stop.ended.wait(1.0):
-            return
-    if stop.ended.wait(1.0):
-        return
-    last_resort()
-    os._exit(128 + (stop.signal or 0))
+class _Watch:
+    """Decides when a sweep's thread has to be left to itself."""
+
+    def __init__(self, stop: Stop) -> None:
+        self._stop = stop
+        self._stopped_at: float | None = None
+        self._lost_at: float | None = None
+
+    def reason_to_abandon(self) -> str:
+        """Return why nothing more can be expected of the sweep's thread; empty as long as something can."""
+        stop, now = self._stop, time.monotonic()
+        answers = stop.ray_answers
+        if answers is None or answers():
+            self._lost_at = None
+        elif self._lost_at is None:
+            self._lost_at = now
+        if stop.signal is not None and self._stopped_at is None:
+            self._stopped_at = now
+        if stop.at_once:
+            return "a second signal"
+        # After a signal to a whole process group Ray is gone too, and there is nothing to wait for.
+        patience = 1.0 if stop.signal is not None else LOST_SECONDS
+        if self._lost_at is not None and now - self._lost_at >= patience:
+            return "Ray is gone"
+        if self._stopped_at is not None and now - self._stopped_at >= GRACE_SECONDS:
+            return "Ray does not answer"
+        return ""

@@ -17,7 +17,7 @@ the formats are Parquet, JSON and NumPy's without pickle.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -201,7 +201,7 @@ class Store:
         """
         return self._steadily(lambda: read_tables(self._files("tasks"), TASKS, columns))
 
-    def tidy(self) -> list[str]:
+    def tidy(self, done: Collection[str] = ()) -> list[str]:
         """Remove what died workers and compactions have left: nothing that counts, and nothing that is under way.
 
         These are temporaries of dead writers, tasks files without a cells file, and single files of packs that are in a
@@ -212,6 +212,10 @@ class Store:
         that is there at the first look has either a living worker at the second, or its cells file at the third; and by
         looking once more for the cells file when the tasks file is already out of sight.
 
+        Args:
+            done: ids of finished cells: a tasks file without a cells file then goes even if its worker may still be
+                alive, if some of its cells have been finished in another pack.
+
         Returns:
             What was removed, as paths within the directory.
 
@@ -219,8 +223,10 @@ class Store:
             StoreError: a folder cannot be read, or a file cannot be removed.
         """
         tasks = names_in(self.tasks, ".parquet")
-        at_work = {sign.pack for sign in self.unfinished.signs_of_life() if sign.alive()}
+        signs = [sign for sign in self.unfinished.signs_of_life() if sign.may_be_alive()]
         parts = self.parts()
+        committed = {pack for part in parts for pack in part.packs}
+        at_work = {sign.pack for sign in signs if sign.pack in committed or not set(done) & set(sign.cells)}
         finished = {pack for part in parts for pack in part.packs} - at_work
         kept = {part.name for part in parts}
         # Cells before tasks: a reader that misses a tasks file then also misses its cells file, and looks again.

@@ -1,7 +1,9 @@
-"""Run what is missing of a sweep, one Ray Tune trial a pack.
+"""Run what is missing of a sweep, one Ray Tune trial per pack.
 
-Running the same space into the same directory again is how a sweep is continued: cells that are finished are skipped,
-by id, and packs that were under way go on from their checkpoints. Nothing depends on Tune's own experiment state.
+Running the same space into the same directory again is how a sweep is continued: finished cells are skipped, by id, and
+unfinished packs go on from their checkpoints. Nothing depends on Tune's own experiment state.
+
+Importing this module does not import Ray, so that `run_sweep` can prepare Ray's environment first.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import datetime
 import importlib.metadata
 import logging
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +22,16 @@ from lop_sweep.device import make_device
 from lop_sweep.errors import StoreError, SweepError, named
 from lop_sweep.lease import Lease, hold_lease
 from lop_sweep.options import Outcome, SweepOptions
+from lop_sweep.overlap import remove_overlaps
 from lop_sweep.plan import Assignment, describe_sizes, describe_space, missing_packs, still_missing
 from lop_sweep.progress import Progress
 from lop_sweep.ray_session import ray_probe, ray_session, slots
-from lop_sweep.rounds import compute
 from lop_sweep.shared_path import check_shared
 from lop_sweep.sizes import Sizing
 from lop_sweep.space import SearchSpace
 from lop_sweep.status import count_states
 from lop_sweep.status_text import sizes_line
-from lop_sweep.stopping import Stop, stopping_on_signals
+from lop_sweep.stopping import SAVE_SECONDS, AbandonedError, Stop, attended
 from lop_sweep.store import Store
 
 _log = logging.getLogger(__name__)
@@ -37,185 +40,251 @@ _log = logging.getLogger(__name__)
 def run_sweep(space: SearchSpace, out: str | Path, options: SweepOptions | None = None) -> Outcome:
     """Compute the cells of `space` that `out` does not hold yet.
 
+    SIGINT and SIGTERM stop the sweep in order. That, and a Ray that is lost, ends with an `Outcome` that says so.
+
     Args:
         space: from `lop_sweep.space.load_space`.
         out: the sweep directory; made if need be. On a cluster, all nodes must see it under this path.
         options: how to run.
 
     Raises:
-        ConfigError: there is no such device as `options` ask for.
+        ConfigError: the device that `options` ask for does not exist.
         SweepError: `out` holds a sweep of another dtype, or another process is at work on it; or the Ray cluster cannot
             be reached, or not all its nodes see `out`.
         StoreError: `out` cannot be read or written.
     """
-    options = options or SweepOptions()
-    start = time.monotonic()
-    store, stop, progress = Store(out), Stop(), Progress(options.progress)
-    if options.address is None:
-        make_device(options.device)  # it must be on this machine then
+    driver = _Driver(space, Store(out), options or SweepOptions())
+    return driver.run()
 
-    def activity() -> dict[str, Any]:
-        return {"sweep": space.name, "cells": progress.cells, "done": round(progress.done, 2)}
 
-    store.parts()  # a place that cannot even be read is refused before anything is written
-    with contextlib.ExitStack() as resources:
-        if options.address and _missing(space, store, options, _finished(store, options.dtype)):
-            # Before anything is written: the address may be wrong, or there may be no GPU.
-            resources.enter_context(ray_session(options.address, options.cpus))
-            _sizing(options)
-        store.create()
-        lease = resources.enter_context(
-            hold_lease(store.driver, activity, on_loss=lambda reason: stop.because(SweepError(reason)))
+class _Driver:
+    """One call of `run_sweep`.
+
+    Args:
+        space: what is asked for.
+        store: the sweep directory.
+        options: how to run.
+    """
+
+    def __init__(self, space: SearchSpace, store: Store, options: SweepOptions) -> None:
+        self._space, self._store, self._options = space, store, options
+        self._stop, self._progress = Stop(), Progress(options.progress)
+        self._lease: Lease | None = None
+        self._packs: list[Assignment] = []
+        self._failed: dict[str, str] = {}
+        self._gave_up = ""
+        self._doubled = False
+
+    def run(self) -> Outcome:
+        """Compute what is missing; see `run_sweep`."""
+        start = time.monotonic()
+        if self._options.address is None:
+            make_device(self._options.device)  # it must be on this machine then
+        self._store.parts()  # a place that cannot even be read is refused before anything is written
+        try:
+            done = attended(self._run, self._stop, self._abandon)
+        except AbandonedError as error:
+            if self._stop.signal is None:
+                self._gave_up = f"{error}: {self._where()} does not answer any more, its head node may have died"
+            done = self._finished()
+        computed = {cell.id for a in self._packs for cell in a.pack.cells} & done
+        status = count_states(self._store, self._space.cells)
+        seconds = time.monotonic() - start
+        return Outcome(status, len(computed), self._failed, self._gave_up, self._stop.signal, seconds)
+
+    def _run(self) -> set[str]:
+        """Do it all, in a thread of its own; returns the ids of all finished cells."""
+        store, options = self._store, self._options
+        with contextlib.ExitStack() as resources:
+            if options.address and self._missing(self._finished()):
+                # Before anything is written: the address may be wrong, or there may be no GPU.
+                resources.enter_context(self._ray())
+                self._sizing()
+            store.create()
+            self._lease = resources.enter_context(
+                hold_lease(store.driver, self._activity, on_loss=lambda reason: self._stop.because(SweepError(reason)))
+            )
+            self._tidy()
+            done, sizing = self._finished(), Sizing(dtype=options.dtype)
+            if self._missing(done):
+                self._check_checkpoints()
+                if not options.address:
+                    resources.enter_context(self._ray())
+                sizing = self._sizing()
+                done = self._finished()  # a worker of a driver that is gone may have finished a pack meanwhile
+            self._plan(done, sizing)
+            if self._packs and not self._stop:
+                if options.address:
+                    check_shared(store.driver, self._lease.token)
+                self._compute(self._lease, sizing)
+            if self._stop.abandoned:
+                return set()
+            if self._stop.error is not None:
+                error = self._stop.error
+                raise type(error)(f"{error}; once that is mended, the same command goes on") from error
+            if self._packs:
+                done = self._finished()
+                self._remove_overlaps()
+                done = self._finished()
+            store.failures.forget(done)
+            store.unfinished.forget(done)  # checkpoints that were taken in other packs
+        return done
+
+    @contextlib.contextmanager
+    def _ray(self) -> Iterator[None]:
+        """Provide a Ray, and let the thread that waits for this one watch it."""
+        with ray_session(self._options.address, self._options.cpus):
+            self._stop.ray_answers = ray_probe()
+            try:
+                yield
+            finally:
+                self._stop.ray_answers = None
+
+    def _abandon(self) -> None:
+        """Let workers save what they have, and give the directory free; the sweep's own thread cannot any more."""
+        if self._lease is None:
+            return
+        self._lease.announce_stop()
+        time.sleep(SAVE_SECONDS)
+        self._lease.release()
+
+    def _where(self) -> str:
+        return f"the Ray cluster at {self._options.address}" if self._options.address else "the local Ray"
+
+    def _activity(self) -> dict[str, Any]:
+        progress = self._progress
+        return {"sweep": self._space.name, "cells": progress.cells, "done": round(progress.done, 2)}
+
+    def _tidy(self) -> None:
+        """Remove what workers that are gone have left behind, unless somebody else is at it."""
+        store, done = self._store, self._finished()
+        try:
+            with hold_lease(store.maintenance, lambda: {"maintenance": "tidying up"}):
+                removed = store.tidy(done)
+                if self._doubled:
+                    removed += remove_overlaps(store)
+        except SweepError as error:  # a compaction tidies up itself
+            _log.info("%s; not tidying up", error)
+            removed = []
+        _report_removed(removed)
+        store.unfinished.forget(done)
+
+    def _remove_overlaps(self) -> None:
+        """See that no cell is in two files before the sweep is said to be finished."""
+        if self._doubled:
+            with hold_lease(self._store.maintenance, lambda: {"maintenance": "removing doubled rows"}):
+                _report_removed(remove_overlaps(self._store))
+
+    def _sizing(self) -> Sizing:
+        """Return how large packs are to be, on the Ray at hand."""
+        options = self._options
+        return Sizing(
+            slots=slots(options.device),
+            dtype=options.dtype,
+            gpu=options.device == "cuda",
+            cells=options.pack,
+            tasks_per_report=options.tasks_per_report,
         )
-        done = _finished(store, options.dtype)
-        _tidy(store, done)
-        sizing = Sizing(dtype=options.dtype)
-        if _missing(space, store, options, done):
-            _check_checkpoints(store, options.dtype)
-            resources.enter_context(ray_session(options.address, options.cpus))
-            sizing = _sizing(options)
-            done = _finished(store, options.dtype)  # a worker of a driver that died may have come to its end meanwhile
-        packs = _plan(space, store, options, done, sizing, progress)
-        outcome: tuple[dict[str, str], str] = ({}, "")
+
+    def _plan(self, done: set[str], sizing: Sizing) -> None:
+        """Cut what is missing into packs, and write down what is asked for."""
+        space, store, options = self._space, self._store, self._options
+        packs = missing_packs(space, done, store, sizing, self._confined_to())
+        self._packs = packs
+        self._progress.expect([assignment.pack for assignment in packs])
+        earlier = self._earlier()
+        sizes = describe_sizes(packs, space, sizing) if packs else earlier.get("sizes")
+        created = str(earlier.get("created", _now()))
+        store.write_sweep({**_provenance(created, options), "sizes": sizes, **describe_space(space)})
+        _log.info(
+            "%s: %d cells, %d of them finished already; %d to compute in %d packs",
+            space.name, len(space.cells), sum(cell.id in done for cell in space.cells), self._progress.cells,
+            len(packs),
+        )  # fmt: skip
         if packs:
-            outcome = _compute(packs, sizing, space, store, options, lease, progress, stop)
-        if stop.error is not None:
-            raise type(stop.error)(f"{stop.error}; once that is mended, the same command goes on") from stop.error
-        now_done = _finished(store, options.dtype) if packs else done
-        store.failures.forget(now_done)
-        store.unfinished.forget(now_done)  # checkpoints that were taken in other packs
-    computed = {cell.id for a in packs for cell in a.pack.cells} & now_done
-    status = count_states(store, space.cells)
-    return Outcome(status, len(computed), *outcome, stop.signal, time.monotonic() - start)
+            _log.info("%s", sizes_line(describe_sizes(packs, space, sizing), options.device))
+
+    def _compute(self, lease: Lease, sizing: Sizing) -> None:
+        """Compute what is missing on the Ray at hand; trouble with the directory is left in `self._stop`."""
+        from lop_sweep.rounds import compute  # imports Ray, whose environment is prepared by now
+
+        store, options = self._store, self._options
+
+        def missing() -> list[Assignment]:
+            return still_missing(self._packs, self._finished(), store, sizing)
+
+        keep = options.keeps_states(self._space.cells)
+        try:
+            self._failed, self._gave_up = compute(
+                self._packs, missing, store, options, lease, self._progress, self._stop, keep
+            )
+        except StoreError as error:
+            self._stop.because(error)
+        finally:
+            self._progress.close()
+
+    def _finished(self) -> set[str]:
+        """Return the ids of all finished cells, and note in `self._doubled` whether some are in two files.
+
+        Raises:
+            SweepError: they are of another dtype.
+            StoreError: a file is damaged.
+        """
+        store, dtype = self._store, self._options.dtype
+        try:
+            cells = store.read_cells(["cell", "dtype"])
+        except StoreError as error:
+            raise StoreError(f"{error}; lop-sweep audit {store.root} --repair sets damaged files aside") from error
+        others = set(cells["dtype"].to_pylist()) - {dtype}
+        if others:
+            raise SweepError(
+                f"{store.root}: holds a sweep in {named(others)}, and {dtype} was asked for; "
+                "use another directory, or the same dtype"
+            )
+        ids = set(cells["cell"].to_pylist())
+        self._doubled = len(ids) < len(cells)
+        return ids
+
+    def _check_checkpoints(self) -> None:
+        """Refuse another dtype than that of the checkpoints, which would be lost."""
+        points = self._store.unfinished.start_points().values()
+        others = {point.dtype for of_trajectory in points for point in of_trajectory} - {self._options.dtype}
+        if others:
+            raise SweepError(
+                f"{self._store.root}: holds checkpoints in {named(others)}, and {self._options.dtype} was asked for; "
+                "use another directory, or the same dtype"
+            )
+
+    def _missing(self, done: set[str]) -> bool:
+        """Return whether there is anything to compute."""
+        only = self._confined_to()
+        return any(cell.id not in done and (only is None or cell.id in only) for cell in self._space.cells)
+
+    def _confined_to(self) -> set[str] | None:
+        """Return the cells that kept failing, if those alone are to be computed; else None."""
+        if not self._options.retry_failed:
+            return None
+        return {cell for failure in self._store.failures.read() for cell in failure.cells}
+
+    def _earlier(self) -> dict[str, Any]:
+        """Return what `sweep.json` says so far; nothing if there is none, or if it is damaged."""
+        try:
+            return dict(self._store.read_sweep() or {})
+        except StoreError as error:
+            _log.warning("%s; it is written anew", error)
+            return {}
 
 
-def _tidy(store: Store, done: set[str]) -> None:
-    """Remove what dead workers have left behind, unless somebody else is at it."""
-    try:
-        with hold_lease(store.maintenance, lambda: {"maintenance": "tidying up"}):
-            removed = store.tidy()
-    except SweepError as error:  # a compaction tidies up itself
-        _log.info("%s; not tidying up", error)
-        removed = []
+def _report_removed(removed: list[str]) -> None:
     if removed:
         more = f" and {len(removed) - 1} more" if len(removed) > 1 else ""
-        _log.warning("%s%s, left by a worker that died, removed; nothing that was finished is lost", removed[0], more)
-    store.unfinished.forget(done)
-
-
-def _sizing(options: SweepOptions) -> Sizing:
-    """How large packs are to be, on the Ray at hand."""
-    return Sizing(
-        slots=slots(options.device),
-        dtype=options.dtype,
-        gpu=options.device == "cuda",
-        cells=options.pack,
-        tasks_per_report=options.tasks_per_report,
-    )
-
-
-def _plan(
-    space: SearchSpace, store: Store, options: SweepOptions, done: set[str], sizing: Sizing, progress: Progress
-) -> list[Assignment]:
-    """Cut what is missing into packs, and write down what is asked for; returns what is missing."""
-    packs = missing_packs(space, done, store, sizing, _confined_to(store, options))
-    progress.expect([assignment.pack for assignment in packs])
-    earlier = _earlier(store)
-    sizes = describe_sizes(packs, space, sizing) if packs else earlier.get("sizes")
-    created = str(earlier.get("created", _now()))
-    store.write_sweep({**_provenance(created, options), "sizes": sizes, **describe_space(space)})
-    _log.info(
-        "%s: %d cells, %d of them finished already; %d to compute in %d packs",
-        space.name, len(space.cells), sum(cell.id in done for cell in space.cells), progress.cells, len(packs),
-    )  # fmt: skip
-    if packs:
-        _log.info("%s", sizes_line(describe_sizes(packs, space, sizing), options.device))
-    return packs
-
-
-def _compute(
-    packs: list[Assignment],
-    sizing: Sizing,
-    space: SearchSpace,
-    store: Store,
-    options: SweepOptions,
-    lease: Lease,
-    progress: Progress,
-    stop: Stop,
-) -> tuple[dict[str, str], str]:
-    """Compute what is missing on the Ray at hand; as `lop_sweep.rounds.compute`, but trouble is left in `stop`."""
-
-    def missing() -> list[Assignment]:
-        return still_missing(packs, _finished(store, options.dtype), store, sizing)
-
-    def last_resort() -> None:
-        lease.release()
-        _log.warning("Ray does not answer; what was saved is kept, run the same command again to go on")
-
-    if options.address:
-        check_shared(store.driver, lease.token)
-    with stopping_on_signals(stop, ray_probe(), last_resort):
-        try:
-            return compute(packs, missing, store, options, lease, progress, stop, options.keeps_states(space.cells))
-        except StoreError as error:
-            stop.because(error)
-            return {}, ""
-        finally:
-            progress.close()
-
-
-def _finished(store: Store, dtype: str) -> set[str]:
-    """The ids of all finished cells.
-
-    Raises:
-        SweepError: they are of another dtype.
-        StoreError: a file is damaged.
-    """
-    try:
-        cells = store.read_cells(["cell", "dtype"])
-    except StoreError as error:
-        raise StoreError(f"{error}; lop-sweep audit {store.root} --repair sets damaged files aside") from error
-    others = set(cells["dtype"].to_pylist()) - {dtype}
-    if others:
-        raise SweepError(
-            f"{store.root}: holds a sweep in {named(others)}, and {dtype} was asked for; "
-            "use another directory, or the same dtype"
+        _log.warning(
+            "%s%s, left by a worker that is gone, removed; nothing that was finished is lost", removed[0], more
         )
-    return set(cells["cell"].to_pylist())
-
-
-def _check_checkpoints(store: Store, dtype: str) -> None:
-    """Refuse another dtype than that of the checkpoints, which would be lost."""
-    others = {point.dtype for points in store.unfinished.start_points().values() for point in points} - {dtype}
-    if others:
-        raise SweepError(
-            f"{store.root}: holds checkpoints in {named(others)}, and {dtype} was asked for; "
-            "use another directory, or the same dtype"
-        )
-
-
-def _missing(space: SearchSpace, store: Store, options: SweepOptions, done: set[str]) -> bool:
-    """Whether there is anything to compute."""
-    only = _confined_to(store, options)
-    return any(cell.id not in done and (only is None or cell.id in only) for cell in space.cells)
-
-
-def _confined_to(store: Store, options: SweepOptions) -> set[str] | None:
-    """The cells that kept failing, if those alone are to be computed; else None."""
-    return {cell for failure in store.failures.read() for cell in failure.cells} if options.retry_failed else None
 
 
 def _now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-
-
-def _earlier(store: Store) -> dict[str, Any]:
-    """What `sweep.json` says so far; nothing, if there is none, or if it is damaged."""
-    try:
-        return dict(store.read_sweep() or {})
-    except StoreError as error:
-        _log.warning("%s; it is written anew", error)
-        return {}
 
 
 def _provenance(created: str, options: SweepOptions) -> dict[str, Any]:

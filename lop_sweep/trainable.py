@@ -77,8 +77,8 @@ class LopTrainable(tune.Trainable):
         driver = config.pop("driver", None)
         store = _open_store(config.pop("store", None), driver)
         if store is not None and driver is not None:
-            # A driver that is dead may have been taken over, and its cells be computed elsewhere, in other packs.
-            options["before_commit"] = lambda: _check_driver(store, driver)
+            # Another driver may have taken over, and have the cells computed elsewhere, in other packs.
+            options["check_lock"] = lambda: _check_driver(store, driver)
         announced = store is not None and driver is not None and stop_file(store.driver, driver)
         self._sigterm = Sigterm()
         options["stopping"] = lambda: self._sigterm.received or bool(announced and announced.exists())

@@ -44,6 +44,10 @@ class SignOfLife:
         known = self.process.alive()
         return time.time() - self.time < SILENCE_SECONDS if known is None else known
 
+    def may_be_alive(self) -> bool:
+        """Return whether the worker could still write its pack: unless it is known to be gone. Needs no clock."""
+        return self.process.alive() is not False
+
 
 class Unfinished:
     """The unfinished packs of a sweep directory.
@@ -119,7 +123,7 @@ class Unfinished:
                 (self.running / f"{pack}{ending}").unlink(missing_ok=True)
 
     def forget(self, done: Collection[str]) -> None:
-        """Remove checkpoints and signs of life of packs whose cells are all finished by now, and signs of the dead.
+        """Remove checkpoints and signs of life of packs whose cells are all finished, and of workers that are gone.
 
         Args:
             done: ids of finished cells.
@@ -132,7 +136,7 @@ class Unfinished:
             if {point.cell for point in points.values()} <= finished:
                 self.remove(next(iter(points.values())).path.name.removesuffix(STATE))
         for sign in self.signs_of_life():
-            if finished >= set(sign.cells) or not sign.alive():
+            if finished >= set(sign.cells) or not sign.may_be_alive():
                 with writing(self.running):
                     (self.running / f"{sign.pack}.json").unlink(missing_ok=True)
 

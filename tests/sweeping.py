@@ -23,7 +23,7 @@ from lop_sweep.sizes import Sizing
 from lop_sweep.space import SearchSpace
 from lop_sweep.store import Store
 
-COMMAND = [sys.executable, "-m", "lop_sweep.cli"]
+COMMAND = [sys.executable, "-m", "lop_sweep"]
 LISTS = ("effective_rank", "duplicate_fraction", "fresh_ce")
 
 

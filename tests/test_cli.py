@@ -17,7 +17,7 @@ PLOTS = {f"lop_{name}.png" for name in ("minCE", "finalCE", "sat", "grad", "effr
 
 
 def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "lop_sweep.cli", *arguments]
+    command = [sys.executable, "-m", "lop_sweep", *arguments]
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=120)
 
 

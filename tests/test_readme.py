@@ -32,7 +32,7 @@ CLUSTER = [command for command in COMMANDS if command.startswith((*OURS, "ray st
 
 def in_folder(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
     arguments = shlex.split(command)
-    module = {"lop-sweep": "lop_sweep.cli", "lop-analysis": "analysis.cli"}[arguments[0]]
+    module = {"lop-sweep": "lop_sweep", "lop-analysis": "analysis"}[arguments[0]]
     return subprocess.run(
         [sys.executable, "-m", module, *arguments[1:]], cwd=folder, capture_output=True, text=True, timeout=300
     )

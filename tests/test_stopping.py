@@ -12,9 +12,9 @@ import time
 from pathlib import Path
 
 import pytest
-from sweeping import assert_same_results, run_cli, start_sweep, sweep, wait_until
+from sweeping import COMMAND, assert_same_results, run_cli, start_sweep, sweep, wait_until, write_space
 
-from lop_sweep import rounds
+from lop_sweep import rounds, stopping
 from lop_sweep.audit import audit
 from lop_sweep.cli import main
 from lop_sweep.config import CellConfig
@@ -24,12 +24,13 @@ from lop_sweep.options import SweepOptions
 from lop_sweep.pack import Pack, expand
 from lop_sweep.pack_run import PackRun
 from lop_sweep.plan import Assignment, missing_packs
-from lop_sweep.progress import Progress, _newest, _reason
+from lop_sweep.progress import Progress
 from lop_sweep.sizes import Sizing
 from lop_sweep.space import SearchSpace
 from lop_sweep.status import sweep_status
-from lop_sweep.stopping import Stop, TuneStopper, stopping_on_signals
+from lop_sweep.stopping import AbandonedError, Stop, attended
 from lop_sweep.store import Store
+from lop_sweep.trial_watch import TuneStopper, _newest, _reason
 
 
 def test_a_sweep_is_stopped_in_order_and_only_one_is_at_work(
@@ -81,40 +82,135 @@ def test_a_sweep_is_stopped_in_order_and_only_one_is_at_work(
     assert_same_results(out, expected)
 
 
-def test_the_first_signal_asks_and_the_second_is_not_ours() -> None:
-    stop, before = Stop(), signal.getsignal(signal.SIGTERM)
-    with stopping_on_signals(stop, lambda: True, lambda: None):
-        os.kill(os.getpid(), signal.SIGTERM)
-        assert stop
-        assert stop.signal == signal.SIGTERM
-        assert signal.getsignal(signal.SIGTERM) is before
-        stop.ended.set()
+def wait_in_a_library(seconds: float) -> None:
+    """Block as a call of Ray's does: in C, where no Python code runs."""
+    ctypes.CDLL(None).usleep(int(seconds * 1e6))
+
+
+def signal_after(seconds: float, *numbers: int) -> None:
+    """Send signals to this process, one after the other."""
+
+    def send() -> None:
+        for number in numbers:
+            time.sleep(seconds)
+            os.kill(os.getpid(), number)
+
+    threading.Thread(target=send, daemon=True).start()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_asks_at_once_even_within_a_library(number: int) -> None:
+    stop, before = Stop(), signal.getsignal(number)
+    asked_after: list[float] = []
+
+    def work() -> str:
+        start = time.monotonic()
+        threading.Thread(target=lambda: (stop.wait(10), asked_after.append(time.monotonic() - start))).start()
+        wait_in_a_library(2)
+        return "saved"
+
+    signal_after(0.3, number)
+    assert attended(work, stop, pytest.fail) == "saved"
+    assert stop.signal == number
+    assert asked_after[0] < 1.5
+    assert signal.getsignal(number) is before
+
+
+def test_a_second_signal_waits_for_nothing() -> None:
+    stop, abandoned, release = Stop(), [], threading.Event()
+    signal_after(0.2, signal.SIGTERM, signal.SIGTERM)
+    with pytest.raises(AbandonedError, match="a second signal"):
+        attended(lambda: release.wait(20), stop, lambda: abandoned.append(1))
+    release.set()
+    assert abandoned == [1]
+    assert stop.abandoned
+
+
+def test_a_ray_that_is_gone_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a signal after `LOST_SECONDS`, so that a moment's silence is none; after one at once."""
+    monkeypatch.setattr(stopping, "LOST_SECONDS", 1.5)
+    silent = [True, False, *[True] * 50]
+    for signalled in (False, True):
+        stop, release = Stop(), threading.Event()
+        answers = list(silent)
+        stop.ray_answers = lambda answers=answers: not answers.pop(0)  # type: ignore[misc]
+        if signalled:
+            stop.on_signal(signal.SIGTERM)
+        start = time.monotonic()
+        with pytest.raises(AbandonedError, match="Ray is gone"):
+            attended(lambda release=release: release.wait(30), stop, lambda: None)  # type: ignore[misc]
+        assert (1.0 if signalled else 2.0) < time.monotonic() - start < 10
+        release.set()
+
+
+def test_grace_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stopping, "GRACE_SECONDS", 0.5)
+    stop, release = Stop(), threading.Event()
+    signal_after(0.1, signal.SIGINT)
+    with pytest.raises(AbandonedError, match="Ray does not answer"):
+        attended(lambda: release.wait(30), stop, lambda: None)
+    release.set()
+
+
+def test_what_the_work_raises_is_raised_where_it_was_called() -> None:
+    def work() -> None:
+        raise StoreError("full")
+
+    with pytest.raises(StoreError, match="full"):
+        attended(work, Stop(), lambda: None)
+
+
+def test_outside_the_main_thread_signals_are_left_alone() -> None:
+    before, seen = signal.getsignal(signal.SIGTERM), []
+    thread = threading.Thread(target=lambda: seen.append(attended(lambda: 5, Stop(), lambda: None)))
+    thread.start()
+    thread.join()
+    assert seen == [5]
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-def test_a_signal_is_noticed_while_the_main_thread_is_in_a_library() -> None:
-    """Which then does not run Python's handlers: the signal comes to another thread, and the library's call goes on."""
-    stop, seen = Stop(), []
+def handles_signals(pid: int) -> bool:
+    """Whether a process has handlers for SIGINT and SIGTERM."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    caught = next(int(line.split()[1], 16) for line in lines if line.startswith("SigCgt"))
+    return all(caught & (1 << (number - 1)) for number in (signal.SIGINT, signal.SIGTERM))
 
-    def watch() -> None:
-        stop.wait(10)
-        seen.append(time.monotonic())
 
-    with stopping_on_signals(stop, lambda: True, lambda: None):
-        watcher = threading.Thread(target=watch)
-        watcher.start()
-        sender = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGTERM))
-        sender.start()
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-        try:
-            ctypes.CDLL(None).sleep(3)
-            returned = time.monotonic()
-        finally:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
-        stop.ended.set()
-        watcher.join()
-    assert stop.signal == signal.SIGTERM
-    assert seen[0] < returned - 1
+def signalled(command: list[str], delay: float, number: int) -> tuple[int, str]:
+    """Send a signal some time after a command's first instruction; return its exit status and what it said."""
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait_until(lambda: handles_signals(process.pid), seconds=30)
+    time.sleep(delay)
+    process.send_signal(number)
+    stdout, stderr = process.communicate(timeout=90)
+    return process.returncode, stdout + stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("package", ["lop_sweep", "analysis"])
+def test_signals_while_libraries_load_give_one_line(package: str, number: int, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", package, "map" if package == "analysis" else "sweep", str(tmp_path)]
+    for delay in (0.0, 0.05, 0.2):
+        status, said = signalled(command, delay, number)
+        if "the following arguments are required" in said:  # it was faster
+            continue
+        assert status == 128 + number, said
+        assert said == f"stopped by {signal.Signals(number).name}; what is finished is kept\n"
+
+
+START = (0.3, 1.0, 1.7, 2.4, 3.1, 3.8, 4.5, 5.2, 6.0)
+"""Seconds after its first instruction at which a command imports Ray, starts it, plans, and computes."""
+
+
+@pytest.mark.parametrize("delays", [START[1::5], pytest.param(START, marks=pytest.mark.long)], ids=["some", "all"])
+def test_signals_while_ray_starts_stop_the_sweep(delays: tuple[float, ...], tmp_path: Path) -> None:
+    space = write_space(tmp_path / "space.py", [], width=8, depth=1, samples=4, tasks=10**6)
+    for delay in delays:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            out = tmp_path / f"out-{delay}-{number}"
+            status, said = signalled([*COMMAND, "sweep", str(space), "--out", str(out)], delay, number)
+            assert status == 128 + number, said
+            assert "Traceback" not in said
 
 
 def test_a_stop_is_announced_once_and_the_first_reason_counts() -> None:

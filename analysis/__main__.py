@@ -1,0 +1,19 @@
+"""The entry point of `lop-analysis`: take charge of signals, prepare the process, then import the command."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+
+def main() -> NoReturn:
+    """Run `lop-analysis` with this process's arguments and end the process."""
+    from lop_sweep import signals
+
+    signals.install()  # before anything else is imported
+    from lop_sweep.console import run_console
+
+    run_console("analysis.cli")
+
+
+if __name__ == "__main__":
+    main()
