@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from lop_sweep.config import digest
 from lop_sweep.files import fault_point, names_in, reading
 from lop_sweep.lease import hold_lease
+from lop_sweep.overlap import remove_overlaps
 from lop_sweep.parquet import check_seal, read_table, read_tables
 from lop_sweep.schema import CELLS, TASKS
 from lop_sweep.store import MERGED, Part, Store
@@ -51,6 +52,7 @@ def compact(store: Store, rows: int = ROWS) -> Compaction:
     with hold_lease(store.maintenance, lambda: {"maintenance": "compact"}) as lease:
         before = len(names_in(store.cells, ".parquet"))
         store.tidy()
+        remove_overlaps(store)
         for group in _groups(store, store.parts(), rows):
             lease.check()
             _merge(store, group)

@@ -24,7 +24,8 @@ from lop_sweep.errors import MissingFileError, StoreError, one_line
 from lop_sweep.process import ProcessMark, machine_name
 
 FAULTS = "LOP_SWEEP_FAULTS"
-"""Environment variable for tests: a folder of tickets. Who reaches a fault point and finds its ticket dies at once."""
+"""Environment variable for tests: a folder of tickets. The process that first reaches a fault point and finds a ticket
+with its name is killed at once, or frozen if the ticket says "freeze"."""
 
 Record = TypeVar("Record")
 
@@ -222,15 +223,17 @@ def check_writable(folder: Path) -> None:
 
 
 def fault_point(name: str) -> None:
-    """Die here, as from a `kill -9`, if a test has left a ticket of this name; see `FAULTS`."""
+    """End here, as from a `kill -9`, or freeze, if a test has left a ticket of this name; see `FAULTS`."""
     folder = os.environ.get(FAULTS)
     if folder is None:
         return
+    ticket = Path(folder, name)
     try:
-        Path(folder, name).unlink()
+        what = ticket.read_text()
+        ticket.unlink()
     except FileNotFoundError:
         return
-    os.kill(os.getpid(), signal.SIGKILL)
+    os.kill(os.getpid(), signal.SIGSTOP if what == "freeze" else signal.SIGKILL)
 
 
 def _sync(descriptor: int) -> None:

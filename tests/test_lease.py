@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -18,7 +19,7 @@ from lop_sweep import process as process_module
 from lop_sweep.errors import StoreError, SweepError
 from lop_sweep.files import read_json, write_json
 from lop_sweep.lease import hold_lease
-from lop_sweep.lease_file import LeaseState, read_lease
+from lop_sweep.lease_file import LeaseState, is_held, read_lease
 from lop_sweep.process import ProcessMark
 
 
@@ -262,3 +263,26 @@ def test_odd_files_among_the_leases_do_no_harm(tmp_path: Path) -> None:
     with hold_lease(folder, doing) as mine:
         assert mine.number == 11
         assert not (folder / "abc.stop").exists()
+
+
+def test_a_copy_of_a_directory_at_work_is_not_at_work(tmp_path: Path) -> None:
+    """As `cp -a` makes it: the lease in it is another directory's."""
+    with hold_lease(tmp_path / "driver", doing):
+        shutil.copytree(tmp_path / "driver", tmp_path / "copy")
+        assert is_held(read_lease(tmp_path / "driver"), tmp_path / "driver")
+        assert not is_held(read_lease(tmp_path / "copy"), tmp_path / "copy")
+        with hold_lease(tmp_path / "copy", doing) as mine:
+            assert mine.number == 2
+        (tmp_path / "driver").rename(tmp_path / "renamed")
+        with pytest.raises(SweepError, match="has been at work here"):
+            hold_lease(tmp_path / "renamed", doing).__enter__()
+        (tmp_path / "renamed").rename(tmp_path / "driver")
+
+
+def test_a_lease_of_an_earlier_build_counts_wherever_it_is(tmp_path: Path) -> None:
+    with hold_lease(tmp_path / "driver", doing):
+        path = tmp_path / "driver" / "000001.json"
+        content = read_json(path)
+        del content["inode"]
+        write_json(path, content)
+        assert is_held(read_lease(tmp_path / "driver"), tmp_path / "driver")

@@ -15,7 +15,7 @@ ORDER = (
     "signals", "machine", "console", "__main__", "errors", "config", "process", "files", "arguments", "tasks",
     "network", "namespace", "metrics", "reference", "engine", "cuda_graph", "device", "group", "experiment",
     "checkpoint", "schema", "parquet", "pack", "pack_state", "unfinished", "failures", "lease_file", "lease",
-    "ahead", "store", "stream", "compact", "overlap", "pack_run", "sigterm", "ray_environment", "space", "script",
+    "ahead", "store", "stream", "overlap", "compact", "pack_run", "sigterm", "ray_environment", "space", "script",
     "trainable", "cost", "sizes", "plan", "status", "status_text", "audit_rows", "audit", "options", "stopping",
     "progress", "trial_watch", "rounds", "shared_path", "ray_session", "sweep", "cli",
 )  # fmt: skip
