@@ -52,7 +52,7 @@ def compact(store: Store, rows: int = ROWS) -> Compaction:
     with hold_lease(store.maintenance, lambda: {"maintenance": "compact"}) as lease:
         before = len(names_in(store.cells, ".parquet"))
         store.tidy()
-        remove_overlaps(store)
+        remove_overlaps(store, partial=False)  # what would have to be computed again is a sweep's business
         for group in _groups(store, store.parts(), rows):
             lease.check()
             _merge(store, group)

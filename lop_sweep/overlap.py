@@ -18,7 +18,7 @@ from lop_sweep.schema import CELLS
 from lop_sweep.store import Store
 
 
-def redundant_files(cells: Mapping[str, Collection[str]]) -> list[str]:
+def redundant_files(cells: Mapping[str, Collection[str]], partial: bool = True) -> list[str]:
     """Choose files to remove so that no cell is in two.
 
     Files whose cells are all in others go first, the smallest before larger ones, so that as few cells as possible
@@ -26,6 +26,7 @@ def redundant_files(cells: Mapping[str, Collection[str]]) -> list[str]:
 
     Args:
         cells: name of each file to the ids of its cells.
+        partial: whether files may go that overlap with others in part only; if not, those cells stay doubled.
     """
     counts = Counter(cell for ids in cells.values() for cell in ids)
     left, chosen = dict(cells), []
@@ -33,15 +34,21 @@ def redundant_files(cells: Mapping[str, Collection[str]]) -> list[str]:
         doubled = {name: sum(counts[cell] > 1 for cell in ids) for name, ids in left.items()}
         candidates = [name for name in left if doubled[name]]
         name = min(candidates, key=lambda name: (len(left[name]) - doubled[name], len(left[name]), name))
+        if doubled[name] < len(left[name]) and not partial:
+            break
         chosen.append(name)
         counts.subtract(left.pop(name))
     return chosen
 
 
-def remove_overlaps(store: Store) -> list[str]:
+def remove_overlaps(store: Store, partial: bool = True) -> list[str]:
     """Quarantine pairs of files until each finished cell is in one pair only.
 
     To be called only by the holder of the lease in `maintenance`: a compaction at work doubles cells on purpose.
+
+    Args:
+        store: the sweep directory.
+        partial: as in `redundant_files`.
 
     Returns:
         What was moved to `aside/`, as paths within the directory.
@@ -50,7 +57,7 @@ def remove_overlaps(store: Store) -> list[str]:
         StoreError: a file cannot be read or moved.
     """
     cells = {part.name: _cells_in(store, part.name) for part in store.parts()}
-    return [path for name in redundant_files(cells) for path in _quarantine(store, name)]
+    return [path for name in redundant_files(cells, partial) for path in _quarantine(store, name)]
 
 
 def withdraw(store: Store, pack: Pack) -> bool:

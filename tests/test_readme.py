@@ -63,6 +63,8 @@ def test_the_commands_work_in_their_order(folder: Path) -> None:
     snippet = subprocess.run([sys.executable, "-c", blocks("python")[1]], cwd=folder, capture_output=True, text=True)
     assert snippet.returncode == 0, snippet.stderr
     assert "0.9" in snippet.stdout
+    tuner = subprocess.run([sys.executable, "-c", blocks("python")[2]], cwd=folder, capture_output=True, text=True)
+    assert tuner.returncode == 0, tuner.stderr
 
 
 @contextmanager

@@ -55,7 +55,7 @@ def test_numerics_know_neither_ray_nor_disk(module: str) -> None:
 
 
 def test_analysis_loads_neither_ray_nor_torch() -> None:
-    loaded = loaded_by("import analysis, analysis.cli, analysis.script_plots")
+    loaded = loaded_by("import analysis, analysis.cli, analysis.script_plots; analysis.score_sweep")
     assert "pandas" in loaded
     assert not loaded & {"ray", "torch"}
 

@@ -178,7 +178,7 @@ def test_a_damaged_sweep_json_is_written_anew_and_loses_nothing(
         assert result.returncode == 0, result.stderr
         assert "0 computed now" in result.stdout
         assert "it is written anew" in result.stderr
-        assert "left by a worker that died" in result.stderr
+        assert "left by a worker that is gone" in result.stderr
         assert status(copy, capsys)["finished"] == 8
         assert_rows_identical(rows_of(copy), rows_of(out))
     (copy / "sweep.json").unlink()
