@@ -178,8 +178,10 @@ def test_no_cell_stays_in_two_files_and_files_go_only_if_they_must(found: dict[s
 
 
 def test_a_file_whose_cells_are_all_elsewhere_goes_first() -> None:
-    assert redundant_files({"a": ["1", "2"], "b": ["2", "3"], "c": ["1"], "d": ["3"]}) == ["c", "d", "a"]
-    assert redundant_files({"a": ["1", "2"], "b": ["2", "3"], "c": ["1"]}, partial=False) == ["c"]
+    assert redundant_files({"a": ["1", "2"], "b": ["2", "3"], "c": ["1"], "d": ["3"]}) == ["a", "d"]
+    assert redundant_files({"a": ["1", "2"], "b": ["2", "3"], "c": ["1"]}, partial=False) == ["a"]
+    assert redundant_files({"a": ["1", "2"], "b": ["2", "3"]}, partial=False) == []
+    assert redundant_files({"a": ["1", "2"], "b": ["2", "3"]}) == ["a"]
     assert redundant_files({"merged": ["1", "2", "3"], "late": ["2", "3"]}) == ["late"]
 
 
