@@ -12,8 +12,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 ORDER = (
-    "errors", "config", "process", "files", "arguments", "machine", "tasks", "network", "namespace", "metrics",
-    "reference", "engine", "cuda_graph", "device", "group", "experiment",
+    "errors", "stdio", "terminal", "config", "process", "files", "arguments", "machine", "tasks", "network",
+    "namespace", "metrics", "reference", "engine", "cuda_graph", "device", "group", "experiment",
     "checkpoint", "schema", "parquet", "pack", "pack_state", "unfinished", "failures",
     "lease_file", "lease", "ahead",
     "store", "stream", "compact", "pack_run", "sigterm", "space", "script", "trainable", "cost", "sizes", "plan",
