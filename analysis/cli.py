@@ -28,7 +28,7 @@ from analysis.sequences import blocks_of
 from analysis.symptoms import check_fields, symptom_table
 from analysis.values import CATEGORIES, EFFECTS, VALUES, map_value
 from lop_sweep.arguments import OneLineParser, run_command
-from lop_sweep.errors import AnalysisError, named
+from lop_sweep.errors import AnalysisError, named, printable
 from lop_sweep.files import local_path, write_bytes, writing
 from lop_sweep.metrics import LAYERED, MEASURES
 from lop_sweep.script import script_frame
@@ -234,7 +234,7 @@ def _width(options: argparse.Namespace) -> float | None:
 
 def _title(directory: str) -> str:
     sweep = open_store(directory).read_sweep()
-    return f"Loss of plasticity: {sweep['space']}" if sweep else ""
+    return printable(f"Loss of plasticity: {sweep['space']}") if sweep else ""
 
 
 def _write_table(frame: pd.DataFrame, out: str, what: str) -> int:
