@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import io
 import logging
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,17 +27,18 @@ from analysis.sequences import blocks_of
 from analysis.symptoms import check_fields, symptom_table
 from analysis.values import CATEGORIES, EFFECTS, VALUES, map_value
 from lop_sweep.arguments import OneLineParser, run_command
-from lop_sweep.errors import AnalysisError, named
-from lop_sweep.files import write_bytes, writing
+from lop_sweep.errors import AnalysisError, named, printable
+from lop_sweep.files import local_path, write_bytes, writing
 from lop_sweep.metrics import LAYERED, MEASURES
 from lop_sweep.script import script_frame
+from lop_sweep.terminal import log_to_stderr, remark
 
 _TABLE_ENDINGS = (".csv", ".parquet")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status: 0 done, 2 bad input."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    log_to_stderr(logging.WARNING)
     return run_command(_parser(), arguments)
 
 
@@ -124,7 +124,7 @@ def _add_out(
 
 def _map(options: argparse.Namespace) -> int:
     """Draw scores over two axes: seeds summarised, other axes as panels."""
-    check_ending(options.out, ENDINGS)
+    _check_out(options.out, ENDINGS)
     check_axes(options.x, options.y)
     values = list(EFFECTS) if options.value == "causes" else list(dict.fromkeys(options.value.split(",")))
     for value in values:
@@ -139,7 +139,7 @@ def _map(options: argparse.Namespace) -> int:
 
 def _difference(options: argparse.Namespace) -> int:
     """Draw a score of the second sweep minus that of the first, with what is sure to differ marked."""
-    check_ending(options.out, ENDINGS)
+    _check_out(options.out, ENDINGS)
     check_axes(options.x, options.y)
     map_value(options.value)
     rule, where, width = rule_of(options), parse_where(options.where), _width(options)
@@ -156,7 +156,7 @@ def _difference(options: argparse.Namespace) -> int:
 
 def _curves(options: argparse.Namespace) -> int:
     """Draw every measure against the task number, with the spread over seeds."""
-    check_ending(options.out, ENDINGS)
+    _check_out(options.out, ENDINGS)
     cells, where = _cells(options)
     by_configuration(cells, MAX_CURVES)  # refuses what is too much before it is read
     tasks = load_tasks(options.dir, ["cell", "task", *MEASURES], where=where)
@@ -166,7 +166,7 @@ def _curves(options: argparse.Namespace) -> int:
 
 def _layers(options: argparse.Namespace) -> int:
     """Draw effective rank and duplicate features of each layer against the task number, mean over seeds."""
-    check_ending(options.out, ENDINGS)
+    _check_out(options.out, ENDINGS)
     cells, where = _cells(options)
     by_configuration(cells, MAX_COLUMNS)
     figure = draw_layers(blocks_of(cells, options.dir, LAYERED))
@@ -176,6 +176,7 @@ def _layers(options: argparse.Namespace) -> int:
 
 def _plots(options: argparse.Namespace) -> int:
     """Draw the six plots of the single-file script for one cell."""
+    local_path(options.out)
     cells = load_cells(options.dir)
     chosen = cells[cells["cell"].str.startswith(options.cell)]
     if len(chosen) != 1:
@@ -192,14 +193,14 @@ def _plots(options: argparse.Namespace) -> int:
 
 def _scores(options: argparse.Namespace) -> int:
     """Write one row of scores per cell."""
-    check_ending(options.out, _TABLE_ENDINGS)
+    _check_out(options.out, _TABLE_ENDINGS)
     scored = score_sweep(options.dir, parse_where(options.where), rule_of(options))
     return _write_table(scored, options.out, "cells")
 
 
 def _symptoms(options: argparse.Namespace) -> int:
     """Write how many of the cells that lost plasticity, and of those that kept it, have each symptom."""
-    check_ending(options.out, _TABLE_ENDINGS)
+    _check_out(options.out, _TABLE_ENDINGS)
     by = [field for text in options.by for field in text.split(",")]
     check_fields(by)
     scored = score_sweep(options.dir, parse_where(options.where), rule_of(options))
@@ -208,9 +209,14 @@ def _symptoms(options: argparse.Namespace) -> int:
 
 def _report(options: argparse.Namespace) -> int:
     """Write one page that shows the sweep in a browser, offline: maps to choose, cells to look into."""
-    check_ending(options.out, (".html",))
+    _check_out(options.out, (".html",))
     write_report(options.dir, options.out, rule_of(options), parse_where(options.where))
     return _written(options.out)
+
+
+def _check_out(out: str, endings: tuple[str, ...]) -> None:
+    check_ending(out, endings)
+    local_path(out)
 
 
 def _cells(options: argparse.Namespace) -> tuple[pd.DataFrame, Where]:
@@ -227,7 +233,7 @@ def _width(options: argparse.Namespace) -> float | None:
 
 def _title(directory: str) -> str:
     sweep = open_store(directory).read_sweep()
-    return f"Loss of plasticity: {sweep['space']}" if sweep else ""
+    return printable(f"Loss of plasticity: {sweep['space']}") if sweep else ""
 
 
 def _write_table(frame: pd.DataFrame, out: str, what: str) -> int:
@@ -238,10 +244,10 @@ def _write_table(frame: pd.DataFrame, out: str, what: str) -> int:
         frame.to_parquet(buffer, index=False)
     with writing(Path(out)):
         write_bytes(Path(out), buffer.getvalue())
-    print(f"{len(frame):,} {what} -> {out}", file=sys.stderr)
+    remark(f"{len(frame):,} {what} -> {out}")
     return 0
 
 
 def _written(out: str) -> int:
-    print(f"-> {out}", file=sys.stderr)
+    remark(f"-> {out}")
     return 0

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import html
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from analysis.load import Where
 from analysis.report_arrays import compress, pack_arrays
 from analysis.report_data import collect
 from analysis.rule import Rule
+from lop_sweep.errors import printable
 from lop_sweep.files import write_bytes, writing
 
 SCRIPTS: tuple[str, ...] = (
@@ -55,15 +58,41 @@ def write_report(directory: str | Path, out: str | Path, rule: Rule | None = Non
 def _page(about: Mapping[str, Any], packed: str) -> str:
     from plotly.offline import get_plotlyjs  # takes a while to import
 
+    plotly, scripts = get_plotlyjs(), [f"\n{_file(name)}" for name in SCRIPTS]
     parts = {
-        "title": html.escape(f"Loss of plasticity: {about['space'] or about['directory']}"),
+        "policy": content_policy([*scripts, plotly]),
+        "title": html.escape(printable(f"Loss of plasticity: {about['space'] or about['directory']}")),
         "style": _file("style.css"),
         "about": json_in_script(about),
         "arrays": packed,
-        "plotly": compress(get_plotlyjs().encode()),
-        "scripts": "\n".join(f"<script>\n{_file(name)}</script>" for name in SCRIPTS),
+        "plotly": compress(plotly.encode()),
+        "scripts": "\n".join(f"<script>{script}</script>" for script in scripts),
     }
     return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], _file("page.html"))
+
+
+def content_policy(scripts: Iterable[str]) -> str:
+    """Return a content security policy under which a browser runs these scripts and no others.
+
+    A script is known by the SHA-256 of its text, in an element of the page or in one that another script makes, as that
+    of the plotting library is. Markup that escaping has let through cannot run code: neither scripts nor attributes
+    like `onerror` nor `javascript:` addresses have a hash that is listed. Nothing can be fetched or sent, except images
+    within the page.
+
+    Styles may be inline: the plotting library writes style attributes into the SVG that it draws, and a style sheet of
+    its own into the page; their text is not known beforehand. Styles cannot load anything either.
+    """
+    hashes = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts)
+    return "; ".join(
+        (
+            "default-src 'none'",
+            "script-src " + " ".join(f"'sha256-{value}'" for value in hashes),
+            "style-src 'unsafe-inline'",
+            "img-src data: blob:",
+            "base-uri 'none'",
+            "form-action 'none'",
+        )
+    )
 
 
 def json_in_script(content: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ def main() -> NoReturn:
     signals.install()  # before anything else is imported
     from lop_sweep.console import run_console
 
-    run_console("lop_sweep.cli")
+    run_console("lop-sweep", "lop_sweep.cli")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import sys
 from collections.abc import Sequence
 
 import lop_sweep
@@ -14,11 +13,12 @@ from lop_sweep.arguments import OneLineParser, run_command
 from lop_sweep.config import FIELDS, CellConfig
 from lop_sweep.errors import ConfigError, one_line
 from lop_sweep.script import ENGINES, SCRIPT_FLAGS, make_experiment, results_frame, summarise
+from lop_sweep.terminal import check_output, log_to_stderr, remark, say, write_output
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status: 0 done, 1 not everything is finished, 2 bad input."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    log_to_stderr(logging.INFO)
     return run_command(_parser(), arguments)
 
 
@@ -108,6 +108,7 @@ def _sweep(options: argparse.Namespace) -> int:
     from lop_sweep.space import load_space
     from lop_sweep.sweep import run_sweep
 
+    check_output()
     settings = SweepOptions(
         address=options.address,
         cpus=options.cpus,
@@ -124,7 +125,7 @@ def _sweep(options: argparse.Namespace) -> int:
     outcome = run_sweep(load_space(options.space), options.out, settings)
     status = outcome.status
     failed = f"{status.failed} failed, " if status.failed else ""
-    print(
+    say(
         f"{status.finished} of {status.cells} cells finished, {status.diverged} diverged, {failed}"
         f"{status.missing + status.running} missing; "
         f"{outcome.computed} computed now in {outcome.seconds:.0f} s -> {options.out}"
@@ -132,11 +133,11 @@ def _sweep(options: argparse.Namespace) -> int:
     if status.complete:
         return 0
     if outcome.gave_up:
-        print(f"gave up: {outcome.gave_up}", file=sys.stderr)
+        remark(f"gave up: {outcome.gave_up}")
     how = (
         "what is missing, from the checkpoints" if outcome.signal or not status.failed else "what is missing or failed"
     )
-    print(f"run the same command again to compute {how}", file=sys.stderr)
+    remark(f"run the same command again to compute {how}")
     return signals.exit_status(outcome.signal) if outcome.signal else 1
 
 
@@ -147,8 +148,11 @@ def _status(options: argparse.Namespace) -> int:
     from lop_sweep.store import Store
 
     status = sweep_status(Store(options.dir))
-    for line in [json.dumps(status_json(status))] if options.json else status_lines(status):
-        print(line)
+    if options.json:
+        write_output(json.dumps(status_json(status)) + "\n")
+        return 0
+    for line in status_lines(status):
+        say(line)
     return 0
 
 
@@ -160,13 +164,13 @@ def _audit(options: argparse.Namespace) -> int:
     store = Store(options.dir)
     report, moved = repair(store) if options.repair else (audit(store), [])
     for line in (*report.findings, *report.notes):
-        print(line)
-    print(
+        say(str(line))
+    say(
         f"{report.files:,} files, {report.cells:,} cells, {report.rows:,} rows of tasks: "
         + (f"{len(report.findings):,} problem{'s' * (len(report.findings) > 1)}" if report.findings else "no problem")
     )
     if options.repair:
-        print(f"{len(moved):,} files set aside in {store.root / 'aside'}; the same lop-sweep sweep command goes on")
+        say(f"{len(moved):,} files set aside in {store.root / 'aside'}; the same lop-sweep sweep command goes on")
     return 1 if report.findings else 0
 
 
@@ -176,7 +180,7 @@ def _compact(options: argparse.Namespace) -> int:
     from lop_sweep.store import Store
 
     done = compact(Store(options.dir))
-    print(f"{done.packs:,} packs: {done.before:,} pairs of files before, {done.after:,} now -> {options.dir}")
+    say(f"{done.packs:,} packs: {done.before:,} pairs of files before, {done.after:,} now -> {options.dir}")
     return 0
 
 
@@ -190,6 +194,7 @@ def _run(options: argparse.Namespace) -> int:
     from analysis.script_plots import save_script_plots
     from lop_sweep.files import writable_folder, writing
 
+    check_output()
     config = CellConfig(**{field: getattr(options, field) for field in FIELDS if field in options})
     machine.limit_threads()
     try:
@@ -208,5 +213,5 @@ def _run(options: argparse.Namespace) -> int:
         (out / "summary.json").write_text(summary + "\n")
         (out / "numerics.json").write_text(json.dumps({**how, **machine.describe_numerics()}, indent=2) + "\n")
         save_script_plots(results, out)
-    print(summary)
+    write_output(summary + "\n")
     return 0

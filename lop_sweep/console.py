@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import os
 import sys
@@ -10,24 +9,21 @@ import threading
 from typing import NoReturn
 
 from lop_sweep import machine, signals
+from lop_sweep.arguments import exit_status
+from lop_sweep.stdio import ensure_standard_streams
 
 
-def run_console(module: str) -> NoReturn:
+def run_console(prog: str, module: str) -> NoReturn:
     """Prepare the process, import `module`, run its `main` and end the process with the status that it returns.
 
     Args:
+        prog: the command's name, for complaints.
         module: name of a module with a function `main` that returns an exit status.
     """
+    ensure_standard_streams()
     signals.install()
     machine.prepare_process()  # before NumPy is imported
-    status = importlib.import_module(module).main()
-    if any(thread.name == ABANDONED for thread in threading.enumerate()):
-        for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(OSError, ValueError):
-                stream.flush()
+    status = exit_status(prog, lambda: int(importlib.import_module(module).main()))
+    if any(thread.name == signals.ABANDONED for thread in threading.enumerate()):
         os._exit(status)  # Ray's own clean-up would wait for processes that are gone
     sys.exit(status)
-
-
-ABANDONED = "abandoned sweep"
-"""Name of a thread that waits within Ray for what will never come."""

@@ -6,6 +6,7 @@ with status 2; anything that is not a `LopSweepError` is a bug and keeps its tra
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable
 
 
@@ -37,8 +38,30 @@ class SweepError(LopSweepError):
     """A sweep cannot be started as asked."""
 
 
+class CommandError(LopSweepError):
+    """A command cannot be run from where, or with the streams that, it was started."""
+
+
 class AnalysisError(LopSweepError):
     """The results do not hold what a score, map or curve needs."""
+
+
+def printable(text: str) -> str:
+    """Return `text` with control characters escaped as in Python code: safe for a terminal, and one line.
+
+    Escaped are all of C0 and C1, DEL, line and paragraph separators, formatting characters such as bidirectional
+    overrides, and what is not valid Unicode. Spaces of any width stay.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        character if character.isprintable() or unicodedata.category(character) == "Zs" else _escaped(character)
+        for character in text
+    )
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
 
 
 def one_line(error: BaseException) -> str:
@@ -47,7 +70,7 @@ def one_line(error: BaseException) -> str:
         message = " ".join(str(error).split())
     except Exception:
         message = ""
-    return message or type(error).__name__
+    return printable(message) or type(error).__name__
 
 
 def shown(value: object) -> str:
@@ -56,7 +79,7 @@ def shown(value: object) -> str:
         text = repr(value)
     except Exception:
         return f"<a {type(value).__name__} that cannot be printed>"
-    return text if text.isprintable() else " ".join(text.split())
+    return text if text.isprintable() else printable(" ".join(text.split()))
 
 
 def named(values: Iterable[object]) -> str:

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 
 from lop_sweep.config import digest
-from lop_sweep.errors import MissingFileError, StoreError, one_line
+from lop_sweep.errors import MissingFileError, StoreError, one_line, shown
 from lop_sweep.process import ProcessMark, machine_name
 
 FAULTS = "LOP_SWEEP_FAULTS"
@@ -185,11 +185,25 @@ def local_path(path: str | Path) -> Path:
     """`path` as an absolute path.
 
     Raises:
-        StoreError: it is empty or a URI.
+        StoreError: it is empty, a URI or not valid UTF-8, or relative while the working directory is gone.
     """
     if not str(path) or "://" in str(path):
         raise StoreError(f"{str(path)!r} is no directory on this machine's file systems; give a path")
-    return Path(path).absolute()
+    try:
+        absolute = Path(path).absolute()
+    except OSError as error:
+        raise StoreError(f"{shown(str(path))}: the working directory is not there: {one_line(error)}") from error
+    if not is_text(absolute):
+        raise StoreError(f"{shown(str(absolute))} is not valid UTF-8, which Ray and Parquet need; rename it")
+    return absolute
+
+
+def is_text(path: Path) -> bool:
+    """Whether a path is valid UTF-8 without null characters: names of files may be any bytes, Ray takes only text."""
+    try:
+        return b"\0" not in str(path).encode()
+    except UnicodeEncodeError:
+        return False
 
 
 def writable_folder(path: str | Path) -> Path:

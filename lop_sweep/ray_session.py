@@ -11,6 +11,7 @@ from typing import Any
 
 from lop_sweep import machine
 from lop_sweep.errors import SweepError, one_line
+from lop_sweep.files import local_path
 from lop_sweep.ray_environment import prepare_environment, private_ray, warn_if_unprotected
 
 _CONNECT_SECONDS = 10.0
@@ -43,8 +44,10 @@ def ray_session(address: str | None, cpus: int | None) -> Iterator[None]:
 
     Raises:
         SweepError: the cluster cannot be reached, or the local Ray cannot be started.
+        StoreError: the working directory is gone, or its name is not UTF-8.
     """
     prepare_environment()
+    local_path(".")  # Ray records the working directory
     import ray
 
     if ray.is_initialized():

@@ -16,6 +16,9 @@ from types import FrameType
 
 HANDLED: tuple[signal.Signals, ...] = (signal.SIGINT, signal.SIGTERM)
 
+ABANDONED = "abandoned sweep"
+"""Name of a thread that waits within Ray for what will never come; a command does not wait for it at its end."""
+
 _BASE_STATUS = 128
 """Shells report a process that a signal has ended as this plus the signal's number."""
 

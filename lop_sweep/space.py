@@ -21,6 +21,7 @@ import numpy as np
 
 from lop_sweep.config import FIELDS, CellConfig, check_keys
 from lop_sweep.errors import ConfigError, SpaceError, named, one_line, shown
+from lop_sweep.files import is_text
 from lop_sweep.pack import check_pack_axes
 from lop_sweep.ray_environment import prepare_environment
 
@@ -143,6 +144,8 @@ def _variants(param_space: Mapping[str, Any], num_samples: int, sampling_seed: i
 
 def _find(source: str | Path) -> Path:
     path = Path(source)
+    if not is_text(path):
+        raise SpaceError(f"search space {shown(str(source))} is not valid UTF-8, which Ray needs; rename the file")
     try:
         if path.is_file():
             return path

@@ -14,9 +14,8 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TypeVar
 
-from lop_sweep.console import ABANDONED
 from lop_sweep.errors import LopSweepError
-from lop_sweep.signals import handling
+from lop_sweep.signals import ABANDONED, handling
 
 GRACE_SECONDS = 25.0
 """How long trials may take to save after a signal, and Tune to end; batch systems kill after 30 seconds."""

@@ -12,8 +12,9 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 ORDER = (
-    "signals", "machine", "console", "__main__", "errors", "config", "process", "files", "arguments", "tasks",
-    "network", "namespace", "metrics", "reference", "engine", "cuda_graph", "device", "group", "experiment",
+    "signals", "machine", "errors", "stdio", "terminal", "arguments", "console", "__main__", "config", "process",
+    "files", "tasks", "network", "namespace", "metrics", "reference", "engine", "cuda_graph", "device", "group",
+    "experiment",
     "checkpoint", "schema", "parquet", "pack", "pack_state", "unfinished", "failures", "lease_file", "lease",
     "ahead", "store", "stream", "overlap", "compact", "pack_run", "sigterm", "ray_environment", "space", "script",
     "trainable", "cost", "sizes", "plan", "status", "status_text", "audit_rows", "audit", "options", "stopping",
@@ -63,6 +64,34 @@ def test_analysis_loads_neither_ray_nor_torch() -> None:
 def test_the_package_itself_loads_no_numpy() -> None:
     """Otherwise OpenBLAS would choose its kernels before `prepare_process` can."""
     assert not loaded_by("import lop_sweep, lop_sweep.machine") & {"numpy", "torch", "ray", "pyarrow"}
+
+
+def test_entry_points_load_nothing_large() -> None:
+    loaded = loaded_by("import analysis.__main__, lop_sweep.__main__, lop_sweep.console")
+    assert not loaded & {"numpy", "pandas", "pyarrow", "matplotlib", "plotly", "cmcrameri", "ray", "torch"}
+
+
+def test_public_names_of_the_analysis_are_importable() -> None:
+    import analysis
+
+    for name in analysis.__all__:
+        assert getattr(analysis, name) is not None
+    with pytest.raises(AttributeError, match="nothing"):
+        _ = analysis.nothing
+
+
+def test_streams_are_made_safe_with_the_standard_library_alone() -> None:
+    packages = {name.partition(".")[0] for name in imports_of(ROOT / "lop_sweep" / "stdio.py")}
+    assert packages <= sys.stdlib_module_names
+
+
+@pytest.mark.parametrize("package", ["lop_sweep", "analysis"])
+def test_everything_is_printed_by_way_of_the_terminal_module(package: str) -> None:
+    """It makes control characters visible; `print` does not."""
+    for path in (ROOT / package).glob("*.py"):
+        called = {node.func.id for node in ast.walk(ast.parse(path.read_text()))
+                  if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}  # fmt: skip
+        assert "print" not in called, path.name
 
 
 def test_status_needs_neither_ray_nor_torch() -> None:
