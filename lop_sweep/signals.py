@@ -1,8 +1,11 @@
 """SIGINT and SIGTERM from the first instruction of a command to its last. Imports nothing but the standard library.
 
-A command installs `exit_at_once` before anything heavy is imported: while libraries are loaded there is nothing to
-save, and an exception raised in the middle of an import would end in a traceback. A sweep then puts a handler of its
-own in place (`lop_sweep.stopping`), which saves first.
+A command blocks both signals in every thread and lets one thread wait for them (`install`). So there is no handler that
+a library could replace, and none that runs in the middle of an import: Ray's libraries install handlers of their own
+while Ray starts, which print the stack and abort the process where it does not end within three seconds.
+
+In somebody else's process, a script or a notebook, signals are not ours to block: there a sweep puts Python handlers in
+place for as long as it runs.
 """
 
 from __future__ import annotations
@@ -22,48 +25,91 @@ ABANDONED = "abandoned sweep"
 _BASE_STATUS = 128
 """Shells report a process that a signal has ended as this plus the signal's number."""
 
+Handler = Callable[[int], None]
+
 
 def exit_status(number: int) -> int:
     """Return the exit status of a command that signal `number` has stopped: 130 for SIGINT, 143 for SIGTERM."""
     return _BASE_STATUS + number
 
 
-def exit_at_once(number: int, frame: FrameType | None) -> None:
+def exit_at_once(number: int) -> None:
     """Say that the command was stopped and end the process, without running anything else."""
     with contextlib.suppress(OSError):
         os.write(2, f"stopped by {signal.Signals(number).name}; what is finished is kept\n".encode())
     os._exit(exit_status(number))
 
 
+class _Listener:
+    """The thread that waits for signals in a command's process.
+
+    Attributes:
+        handler: what is done about a signal.
+        listening: whether there is such a thread.
+    """
+
+    def __init__(self) -> None:
+        self.handler: Handler = exit_at_once
+        self.listening = False
+
+    def start(self) -> None:
+        """Block the signals in this thread and in all that it starts, and wait for them in another one."""
+        self.listening = True
+        signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
+        os.register_at_fork(after_in_child=_unblock)  # Ray's processes must hear signals
+        threading.Thread(target=self._listen, name="signals", daemon=True).start()
+
+    def _listen(self) -> None:
+        while True:
+            number = signal.sigwait(HANDLED)
+            self.handler(number)
+
+
+_listener = _Listener()
+
+
+def _unblock() -> None:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
+
+
 def install() -> None:
-    """Let SIGINT and SIGTERM end this process in one line from now on."""
-    for number in HANDLED:
-        signal.signal(number, exit_at_once)
+    """Let SIGINT and SIGTERM end this process in one line from now on. To be called before any thread is started."""
+    if not _listener.listening:
+        _listener.start()
 
 
 def allow_interrupts() -> None:
-    """Let SIGINT raise KeyboardInterrupt again, for commands that clean up on their way out."""
-    if signal.getsignal(signal.SIGINT) is exit_at_once:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    """Let SIGINT raise KeyboardInterrupt again in this thread, for commands that clean up on their way out."""
+    if _listener.listening:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 @contextlib.contextmanager
-def handling(handler: Callable[[int], None]) -> Iterator[Callable[[], None]]:
+def handling(handler: Handler) -> Iterator[Callable[[], None]]:
     """Call `handler` with the number of each SIGINT or SIGTERM for the length of a `with` block.
 
-    Ray's libraries put a handler of their own beneath Python's while Ray starts. It prints the stack and, where that
-    does not end the process, lets an alarm abort it three seconds later. So the alarm is cancelled here, and the
-    handler is put in place again each time the function that the block receives is called.
-
-    In a thread other than the main one, where signals cannot be handled, nothing happens.
+    Where signals are not blocked (see the module), Python handlers do it. Ray may replace those while it starts, so
+    that they have to be put in place again, and its own may have set an alarm that would abort the process, which is
+    cancelled. In a thread other than the main one, Python can handle no signals, and nothing happens.
 
     Yields:
-        A function that puts the handler in place again.
+        A function that puts the handlers in place again.
     """
-    if threading.current_thread() is not threading.main_thread():
+    if _listener.listening:
+        before, _listener.handler = _listener.handler, handler
+        try:
+            yield lambda: None
+        finally:
+            _listener.handler = before
+    elif threading.current_thread() is threading.main_thread():
+        with _python_handlers(handler) as put_in_place:
+            yield put_in_place
+    else:
         yield lambda: None
-        return
 
+
+@contextlib.contextmanager
+def _python_handlers(handler: Handler) -> Iterator[Callable[[], None]]:
     def handle(number: int, frame: FrameType | None) -> None:
         signal.alarm(0)
         handler(number)

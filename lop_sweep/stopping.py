@@ -19,6 +19,8 @@ from lop_sweep.signals import ABANDONED, handling
 
 GRACE_SECONDS = 25.0
 """How long trials may take to save after a signal, and Tune to end; batch systems kill after 30 seconds."""
+START_SECONDS = 3.0
+"""How long Ray may go on starting after a signal; there is nothing to save yet."""
 LOST_SECONDS = 5.0
 """How long Ray may be out of reach before it is given up."""
 SAVE_SECONDS = 2.0
@@ -44,6 +46,7 @@ class Stop:
         at_once: whether a second signal asked to stop without waiting for anything.
         abandoned: whether the sweep's thread has been left to itself; it must touch nothing any more.
         ray_answers: says whether Ray is still there; None while there is no Ray.
+        ray_starts: whether Ray is being started or connected to.
     """
 
     def __init__(self) -> None:
@@ -52,6 +55,7 @@ class Stop:
         self.at_once = False
         self.abandoned = False
         self.ray_answers: Callable[[], bool] | None = None
+        self.ray_starts = False
         self._requested = threading.Event()
 
     def __bool__(self) -> bool:
@@ -145,6 +149,7 @@ class _Watch:
         patience = 1.0 if stop.signal is not None else LOST_SECONDS
         if self._lost_at is not None and now - self._lost_at >= patience:
             return "Ray is gone"
-        if self._stopped_at is not None and now - self._stopped_at >= GRACE_SECONDS:
+        grace = START_SECONDS if stop.ray_starts else GRACE_SECONDS
+        if self._stopped_at is not None and now - self._stopped_at >= grace:
             return "Ray does not answer"
         return ""

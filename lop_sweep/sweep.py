@@ -87,6 +87,10 @@ class _Driver:
             if self._stop.signal is None:
                 self._gave_up = f"{error}: {self._where()} does not answer any more, its head node may have died"
             done = self._finished()
+        except SweepError:
+            if self._stop.signal is None:
+                raise
+            done = self._finished()  # a signal to a whole process group has ended the Ray that was just starting
         computed = {cell.id for a in self._packs for cell in a.pack.cells} & done
         status = count_states(self._store, self._space.cells)
         seconds = time.monotonic() - start
@@ -133,12 +137,14 @@ class _Driver:
     @contextlib.contextmanager
     def _ray(self) -> Iterator[None]:
         """Provide a Ray, and let the thread that waits for this one watch it."""
+        stop = self._stop
+        stop.ray_starts = True
         with ray_session(self._options.address, self._options.cpus):
-            self._stop.ray_answers = ray_probe()
+            stop.ray_answers, stop.ray_starts = ray_probe(), False
             try:
                 yield
             finally:
-                self._stop.ray_answers = None
+                stop.ray_answers = None
 
     def _abandon(self) -> None:
         """Let workers save what they have, and give the directory free; the sweep's own thread cannot any more."""

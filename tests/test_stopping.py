@@ -170,10 +170,10 @@ def test_outside_the_main_thread_signals_are_left_alone() -> None:
 
 
 def handles_signals(pid: int) -> bool:
-    """Whether a process has handlers for SIGINT and SIGTERM."""
+    """Whether a command has reached its first instruction, which blocks SIGTERM, to wait for it in a thread."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    caught = next(int(line.split()[1], 16) for line in lines if line.startswith("SigCgt"))
-    return all(caught & (1 << (number - 1)) for number in (signal.SIGINT, signal.SIGTERM))
+    blocked = next(int(line.split()[1], 16) for line in lines if line.startswith("SigBlk"))
+    return bool(blocked & (1 << (signal.SIGTERM - 1)))
 
 
 def signalled(command: list[str], delay: float, number: int) -> tuple[int, str]:
