@@ -16,7 +16,8 @@ from typing import Any
 
 from lop_sweep import machine
 from lop_sweep.device import make_device
-from lop_sweep.errors import StoreError, SweepError, named
+from lop_sweep.errors import SchemaVersionError, StoreError, SweepError, named
+from lop_sweep.files import is_out_of_reach, set_aside
 from lop_sweep.lease import Lease, hold_lease
 from lop_sweep.options import Outcome, SweepOptions
 from lop_sweep.plan import Assignment, describe_sizes, describe_space, missing_packs, still_missing
@@ -46,6 +47,7 @@ def run_sweep(space: SearchSpace, out: str | Path, options: SweepOptions | None 
         ConfigError: there is no such device as `options` ask for.
         SweepError: `out` holds a sweep of another dtype, or another process is at work on it; or the Ray cluster cannot
             be reached, or not all its nodes see `out`.
+        SchemaVersionError: another version of lop-sweep wrote `out`, or a file in it.
         StoreError: `out` cannot be read or written.
     """
     options = options or SweepOptions()
@@ -57,6 +59,7 @@ def run_sweep(space: SearchSpace, out: str | Path, options: SweepOptions | None 
     def activity() -> dict[str, Any]:
         return {"sweep": space.name, "cells": progress.cells, "done": round(progress.done, 2)}
 
+    store.check_schema()
     store.parts()  # a place that cannot even be read is refused before anything is written
     with contextlib.ExitStack() as resources:
         if options.address and _missing(space, store, options, _finished(store, options.dtype)):
@@ -169,10 +172,13 @@ def _finished(store: Store, dtype: str) -> set[str]:
 
     Raises:
         SweepError: they are of another dtype.
+        SchemaVersionError: another version of the schema wrote one of them.
         StoreError: a file is damaged.
     """
     try:
         cells = store.read_cells(["cell", "dtype"])
+    except SchemaVersionError:  # sound, so there is nothing to repair
+        raise
     except StoreError as error:
         raise StoreError(f"{error}; lop-sweep audit {store.root} --repair sets damaged files aside") from error
     others = set(cells["dtype"].to_pylist()) - {dtype}
@@ -210,11 +216,21 @@ def _now() -> str:
 
 
 def _earlier(store: Store) -> dict[str, Any]:
-    """What `sweep.json` says so far; nothing, if there is none, or if it is damaged."""
+    """What `sweep.json` says so far; nothing, if there is none, or if it is damaged: then it is set aside.
+
+    Raises:
+        SchemaVersionError: another version of the schema wrote it.
+        StoreError: it cannot be read just now, or cannot be set aside.
+    """
     try:
         return dict(store.read_sweep() or {})
+    except SchemaVersionError:
+        raise
     except StoreError as error:
-        _log.warning("%s; it is written anew", error)
+        if is_out_of_reach(error):
+            raise
+        where = set_aside(store.root, store.root / "sweep.json")
+        _log.warning("%s; set aside as %s; it is written anew", error, where)
         return {}
 
 

@@ -16,9 +16,11 @@ ORDER = (
     "reference", "engine", "cuda_graph", "device", "group", "experiment",
     "checkpoint", "schema", "parquet", "pack", "pack_state", "unfinished", "failures",
     "lease_file", "lease", "ahead",
-    "store", "stream", "compact", "pack_run", "sigterm", "space", "script", "trainable", "cost", "sizes", "plan",
+    "sweep_file", "store", "stream", "compact", "pack_run", "sigterm", "space", "script", "trainable", "cost", "sizes",
+    "plan",
     "status", "status_text",
-    "audit_rows", "audit", "options", "stopping", "progress", "rounds", "shared_path", "ray_session", "sweep", "cli",
+    "audit_rows", "audit_origin", "audit", "options", "stopping", "progress", "rounds", "shared_path", "ray_session",
+    "sweep", "cli",
 )  # fmt: skip
 """Modules of lop_sweep from the inside out: each may import only from those before it."""
 
