@@ -225,7 +225,7 @@ def _id_bytes(ids: Iterable[str]) -> np.ndarray:
     for cell in ids:
         if not _CELL_ID.fullmatch(cell):
             raise AnalysisError(
-                f"{shown(cell)} is not the id of a cell, which has 16 hexadecimal digits; lop-sweep audit finds its file"
+                f"{shown(cell)} is not a cell's id, which has 16 hexadecimal digits; lop-sweep audit names its file"
             )
     return np.frombuffer(bytes.fromhex("".join(ids)), np.uint8)
 

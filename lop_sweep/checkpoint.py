@@ -104,7 +104,7 @@ def _readable(path: Path) -> Iterator[None]:
 def _checksum_in(path: Path, line: bytes, header: bytes) -> bytes:
     """The checksum in a file's first line, once its format is known to be this one."""
     number, space, checksum = line.removeprefix(_MAGIC).partition(b" ")
-    if not line.startswith(_MAGIC) or not space or not number.isdigit():
+    if not line.startswith(_MAGIC) or not space or not number.isdigit() or number.startswith(b"0"):
         raise ValueError("it does not begin as one")
     if number != b"%d" % FORMAT:
         writer = None

@@ -187,12 +187,15 @@ def _opened(path: Path, texts: Sequence[str] = ()) -> Iterator[tuple[pq.ParquetF
 
 
 def _check_version(metadata: Mapping[bytes, bytes], path: Path) -> None:
-    """Refuse other versions of the schema. A writer names its version twice; where only one differs, it is damage."""
+    """Refuse other versions of the schema.
+
+    A writer names its version twice. Where the two differ and the checksum does not fit either, the file is damaged.
+    """
     found, own = metadata.get(VERSION_KEY), str(SCHEMA_VERSION).encode()
     if found not in (None, own) and _ARROW_SCHEMA in metadata:
         schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(metadata[_ARROW_SCHEMA])))
         if (schema.metadata or {}).get(VERSION_KEY) == own:
-            raise ValueError("it is damaged: it names two versions of the schema")
+            check_seal(path)
     check_version(metadata, path)
 
 
