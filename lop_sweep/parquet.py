@@ -40,6 +40,7 @@ _BLANK = "0" * 64
 _READERS = 8
 """Files read at once: decoding leaves Python's lock, and a network's files come with delays."""
 _WIDTHS = {"BOOLEAN": 1, "INT32": 4, "FLOAT": 4, "INT64": 8, "DOUBLE": 8, "INT96": 12}
+_SMALL_BYTES = 2**20
 _OFFSET_BYTES = 4
 """What a text or a list takes in memory besides its content."""
 
@@ -214,9 +215,13 @@ def _decoded_bytes(metadata: pq.FileMetaData) -> int:
 
 
 def _text_bytes(column: pa.ChunkedArray) -> int:
-    """What a column of texts, read as dictionaries, takes once each text is written out."""
+    """What a column of texts, read as dictionaries, takes at most once each text is written out."""
     total = 0
     for chunk in column.chunks:
+        bound = chunk.dictionary.nbytes * len(chunk)
+        if bound < _SMALL_BYTES:  # as in the file of most packs; the rest would take longer than reading
+            total += bound
+            continue
         lengths = pc.binary_length(chunk.dictionary)
         total += pc.sum(pc.cast(lengths.take(chunk.indices), pa.int64())).as_py() or 0
     return total
