@@ -113,6 +113,7 @@ class _Audit:
         self._report = Report()
         self._workers = {sign.pack for sign in store.unfinished.signs_of_life() if sign.alive()}
         self._special: set[Path] = set()
+        self._unreadable = False
         self._sound: dict[str, Held] = {}
 
     def run(self) -> Report:
@@ -179,6 +180,7 @@ class _Audit:
         others = self._of_other_versions(there)
         for path, error in others.items():
             self._find_error(path, error, ())
+            self._unreadable = True
         if others or self._special & set(there):
             return
         if len(there) < len(paths):
@@ -288,6 +290,8 @@ class _Audit:
         what = f"{len(missing)} of {len(asked.cells)} cells are not there"
         if missing and self._sweep_at_work:
             self._report.notes.append(f"{what} yet; a sweep is at work")
+        elif missing and self._unreadable:
+            self._report.notes.append(f"{what}, or are in the files of another version of lop-sweep")
         elif missing:
             self._find(self._store.root, f"{what}; the same lop-sweep sweep command computes them", ())
 
