@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from lop_sweep.checkpoint import load_header
-from lop_sweep.errors import StateError, StoreError
+from lop_sweep.errors import SpecialFileError, StateError, StoreError
 from lop_sweep.files import names_in, read_records, reading, set_aside, timestamp, write_json, writing
 from lop_sweep.pack import Pack
 from lop_sweep.pack_state import PackState, StartPoint, start_points
@@ -104,10 +104,10 @@ class Unfinished:
         """Set a saved state aside that cannot be used; returns what there is to say about it.
 
         Raises:
-            StoreError: it is not the content that is wrong with it, but that it cannot be read just now; or it cannot
-                be moved.
+            StoreError: it is not the content that is wrong with it, but that it cannot be read just now, or is not a
+                regular file; or it cannot be moved.
         """
-        if isinstance(error.__cause__, OSError):
+        if isinstance(error.__cause__, (OSError, SpecialFileError)):
             raise StoreError(str(error)) from error
         return f"{error}; set aside as {set_aside(self._root, path)}, not used"
 
@@ -239,8 +239,11 @@ class Unfinished:
 
 def _save(state: PackState, folder: Path) -> None:
     path = folder / f"{state.pack.id}{STATE}"
-    with suppress(StateError):  # there is none, or it is damaged
+    try:
         load_header(path)
+    except StateError as error:  # there is none, or it is damaged: to be replaced
+        if isinstance(error.__cause__, SpecialFileError):
+            raise error.__cause__ from None
     with writing(folder):
         state.save(path)
 

@@ -166,14 +166,20 @@ def test_nobody_waits_for_a_lock_that_is_no_file(copy: Store, folder: str, kind:
     sweep_status(copy)
 
 
+@pytest.mark.parametrize("folder", ["running", "states"])
 @pytest.mark.parametrize("kind", MAKERS)
-def test_a_checkpoint_that_is_no_file_is_set_aside(copy: Store, kind: str) -> None:
+def test_a_pack_whose_state_is_no_file_is_refused(copy: Store, folder: str, kind: str) -> None:
     pack = PackState.load(next(copy.unfinished.states.iterdir())).pack
-    MAKERS[kind](copy.unfinished.running / f"{pack.id}.state")
-    run = PackRun(pack, store=copy)
-    assert kind in run.note
-    assert "set aside as" in run.note
-    assert special_kind(copy.root / "aside" / "running" / f"{pack.id}.state") == kind
+    path = place(copy, f"{folder}/{pack.id}.state", kind)
+    dangling = kind in ("a dangling link", "a link to itself") and folder == "states"
+    if dangling:  # as if none were kept, but it is not replaced
+        run = PackRun(pack, store=copy, keep_state=True)
+        with pytest.raises(SpecialFileError, match=f"{path.name}: is {kind}"):
+            copy.unfinished.keep(run.state())
+    else:
+        with pytest.raises(StoreError, match=f"{path.name}: is {kind}; only regular files are read"):
+            PackRun(pack, store=copy)
+    assert special_kind(path) == kind
 
 
 def test_a_folder_that_is_a_dangling_link_is_not_an_empty_one(copy: Store) -> None:
