@@ -6,6 +6,8 @@ long for the page they are thinned out as `analysis.report_arrays` says.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -35,7 +37,7 @@ from analysis.uncertainty import FEW, TELLING
 from analysis.values import CATEGORIES, SEQUENTIAL, VALUES
 from lop_sweep.ahead import work_ahead
 from lop_sweep.config import FIELDS, CellConfig
-from lop_sweep.errors import AnalysisError
+from lop_sweep.errors import AnalysisError, shown
 from lop_sweep.metrics import LAYERED, MEASURES
 from lop_sweep.schema import DIVERGED
 
@@ -57,6 +59,7 @@ _SCORED = (
 _HOW = ("engine", "dtype", "device", "blas", "host", "lop_sweep_version", "numpy_version", "torch_version")
 _FRESH_SHARES = (0.1, 0.9)
 _PALETTE_COLOURS = 33
+_CELL_ID = re.compile("[0-9a-f]{16}")
 
 
 @dataclass(frozen=True)
@@ -195,7 +198,7 @@ def _cell_arrays(
     """What is known of each cell besides its measures."""
     combinations = pd.MultiIndex.from_frame(how)
     arrays: dict[str, Column] = {
-        "id": np.frombuffer(bytes.fromhex("".join(cells["cell"])), np.uint8),
+        "id": _id_bytes(cells["cell"]),
         "seed": np.searchsorted(seeds, cells["seed"].to_numpy()).astype(np.uint32),
         "how": combinations.get_indexer(pd.MultiIndex.from_frame(cells[list(_HOW)])).astype(np.uint16),
         "tasks": cells["tasks"].to_numpy(np.int32),
@@ -215,6 +218,16 @@ def _cell_arrays(
         if field["binned"]:
             arrays[f"value.{name}"] = cells[name].to_numpy(float)
     return arrays
+
+
+def _id_bytes(ids: Iterable[str]) -> np.ndarray:
+    """The ids of n cells as (8 n,) bytes."""
+    for cell in ids:
+        if not _CELL_ID.fullmatch(cell):
+            raise AnalysisError(
+                f"{shown(cell)} is not a cell's id, which has 16 hexadecimal digits; lop-sweep audit names its file"
+            )
+    return np.frombuffer(bytes.fromhex("".join(ids)), np.uint8)
 
 
 def _vocabulary(rule: Rule) -> dict[str, Any]:

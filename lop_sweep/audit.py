@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pyarrow as pa
+
+from lop_sweep.audit_origin import Asked, Held, foreign, from_elsewhere, unasked
 from lop_sweep.audit_rows import problems
-from lop_sweep.errors import MissingFileError, StateError, StoreError, named
-from lop_sweep.files import abandoned, is_out_of_reach, names_in, read_json, reading, set_aside
+from lop_sweep.errors import LopSweepError, MissingFileError, SchemaVersionError, StateError, StoreError, named
+from lop_sweep.files import abandoned, is_out_of_reach, names_in, read_json, reading, set_aside, special_kind
 from lop_sweep.lease import hold_lease
 from lop_sweep.lease_file import is_held, read_lease
 from lop_sweep.pack_state import PackState
-from lop_sweep.parquet import check_seal, packs_of, read_table
+from lop_sweep.parquet import check_seal, file_info, packs_of, read_table
 from lop_sweep.plan import requested_cells
 from lop_sweep.schema import CELLS, TASKS
 from lop_sweep.store import MERGED, Store
@@ -29,7 +33,8 @@ class Finding:
     Attributes:
         where: the file, or the directory, within the sweep directory.
         what: what is wrong with it.
-        remove: the files that have to go so that the next sweep can mend it.
+        remove: the files that have to go so that the next sweep can mend it; never one that another version of
+            lop-sweep wrote.
     """
 
     where: str
@@ -61,6 +66,7 @@ def audit(store: Store) -> Report:
     """Look at every file of a sweep directory.
 
     Raises:
+        SchemaVersionError: another version of the schema wrote `sweep.json`.
         StoreError: it is not a sweep directory, or a folder cannot be read.
     """
     store.check()
@@ -86,13 +92,14 @@ def repair(store: Store) -> tuple[Report, list[Path]]:
 
     Raises:
         SweepError: a sweep, a compaction or another repair is at work.
+        SchemaVersionError: another version of the schema wrote `sweep.json`.
         StoreError: it is not a sweep directory, or a file cannot be moved.
     """
     store.check()
     with hold_lease(store.driver, _repairing), hold_lease(store.maintenance, _repairing):
         report = _Audit(store, sweep_at_work=False, being_merged=False).run()
         files = dict.fromkeys(path for finding in report.findings for path in finding.remove)
-        return report, [set_aside(store.root, path) for path in files if path.exists()]
+        return report, [set_aside(store.root, path) for path in files if os.path.lexists(path)]
 
 
 def _repairing() -> dict[str, str]:
@@ -105,24 +112,28 @@ class _Audit:
     def __init__(self, store: Store, sweep_at_work: bool, being_merged: bool) -> None:
         self._store, self._sweep_at_work, self._being_merged = store, sweep_at_work, being_merged
         self._report = Report()
-        self._dtypes: set[str] = set()
         self._workers = {sign.pack for sign in store.unfinished.signs_of_life() if sign.alive()}
-        self._sound: dict[str, list[str]] = {}
+        self._special: set[Path] = set()
+        self._unreadable = False
+        self._sound: dict[str, Held] = {}
 
     def run(self) -> Report:
         with reading(self._store.root):
             return self._run()
 
     def _run(self) -> Report:
-        store = self._store
+        store, unfinished = self._store, self._store.unfinished
+        self._check_kinds()
         for name in sorted({*names_in(store.tasks, ".parquet"), *names_in(store.cells, ".parquet")}):
             self._check_part(name)
-        self._check_once()
-        self._check_request()
-        for folder in (store.unfinished.running, store.unfinished.states):
+        asked = self._asked()
+        self._check_foreign(asked)
+        self._check_once(asked)
+        self._check_request(asked)
+        for folder in (unfinished.running, unfinished.states):
             for pack in names_in(folder, STATE):
                 self._check_state(folder / f"{pack}{STATE}", pack)
-        for folder in (store.unfinished.running, store.failures.folder, store.driver, store.maintenance):
+        for folder in (unfinished.running, store.failures.folder, store.driver, store.maintenance):
             for name in names_in(folder, ".json"):
                 self._check_json(folder / f"{name}.json")
         self._check_strays()
@@ -133,88 +144,181 @@ class _Audit:
         what = what.removeprefix(f"{path}: ")
         self._report.findings.append(Finding(where, what, tuple(remove)))
 
+    def _find_error(self, path: Path, error: LopSweepError, remove: Sequence[Path]) -> None:
+        """What is wrong with a file that cannot be read; what may be sound is not removed."""
+        may_be_sound = isinstance(error, SchemaVersionError) or is_out_of_reach(error)
+        self._find(path, str(error), () if may_be_sound else remove)
+
+    def _check_kinds(self) -> None:
+        """Nothing but regular files in any folder."""
+        store, unfinished = self._store, self._store.unfinished
+        folders = (
+            store.tasks, store.cells, unfinished.running, unfinished.states, store.failures.folder, store.driver,
+            store.maintenance,
+        )  # fmt: skip
+        for folder in folders:
+            for path in sorted(folder.iterdir() if folder.is_dir() else ()):
+                kind = special_kind(path)
+                if kind:
+                    self._special.add(path)
+                    self._find(path, f"is {kind}; only regular files belong here", self._with_its_pair(path))
+
+    def _with_its_pair(self, path: Path) -> list[Path]:
+        """The file, and the other one of its pair, unless another version of the schema wrote that."""
+        store = self._store
+        if path.suffix != ".parquet" or path.parent not in (store.tasks, store.cells):
+            return [path]
+        pair = [there for there in self._pair(path.stem) if os.path.lexists(there)]
+        return [there for there in pair if there not in self._of_other_versions(pair)]
+
+    def _pair(self, name: str) -> tuple[Path, Path]:
+        return self._store.file("tasks", name), self._store.file("cells", name)
+
     def _check_part(self, name: str) -> None:
         """A pair of files: whole, of this schema, and right in itself."""
-        store = self._store
-        paths = tasks, cells = store.file("tasks", name), store.file("cells", name)
-        there = [path for path in paths if path.exists()]
+        paths = tasks, cells = self._pair(name)
+        there = [path for path in paths if os.path.lexists(path)]
+        others = self._of_other_versions(there)
+        for path, error in others.items():
+            self._find_error(path, error, ())
+            self._unreadable = True
+        if others or self._special & set(there):
+            return
         if len(there) < len(paths):
             if there and self._being_merged and name.startswith(MERGED):
                 return
             if there and name not in self._workers:
                 self._find(there[0], "belongs to no finished pack: the other of its two files is not there", there)
             return
+        rows, frame = self._sound_table(tasks, TASKS, paths), self._sound_table(cells, CELLS, paths)
+        if rows is None or frame is None:
+            return
         try:
-            for path in paths:
-                check_seal(path)
-            rows, frame = read_table(tasks, TASKS), read_table(cells, CELLS)
-            packs = packs_of(cells)
+            packs, origins = packs_of(cells), {file_info(path).origin for path in paths} - {None}
         except MissingFileError:  # merged since the folder was listed
             return
         except StoreError as error:
-            self._find(path, str(error), () if is_out_of_reach(error) else paths)
+            self._find_error(cells, error, paths)
             return
         found = list(problems(rows, frame, packs))
         if not name.startswith(MERGED) and packs != (name,):
             found.append("holds another pack than its name says")
+        if len(origins) > 1:
+            found.append("is of another origin than its cells file")
         for what in found:
             self._find(tasks, what, paths)
         report = self._report
         report.files, report.cells, report.rows = report.files + 2, report.cells + len(frame), report.rows + len(rows)
-        self._dtypes.update(frame["dtype"].to_pylist())
         if not found:
-            self._sound[name] = frame["cell"].to_pylist()
+            about = frame.select(["cell", "dtype", "lop_sweep_version"]).to_pylist()
+            self._sound[name] = Held.of(about, next(iter(origins), None))
 
-    def _check_once(self) -> None:
-        """No cell in two files, and one dtype."""
-        store = self._store
+    def _of_other_versions(self, paths: Iterable[Path]) -> dict[Path, SchemaVersionError]:
+        """Those of these files that another version of the schema wrote, and what there is to say of each."""
+        found = {}
+        for path in paths:
+            try:
+                file_info(path)
+            except SchemaVersionError as error:
+                found[path] = error
+            except StoreError:  # found again when all of it is read
+                continue
+        return found
+
+    def _sound_table(self, path: Path, schema: pa.Schema, remove: Sequence[Path]) -> pa.Table | None:
+        """A file's rows; None if it is damaged, which is then a finding, or has been merged."""
+        try:
+            check_seal(path)
+            return read_table(path, schema)
+        except MissingFileError:  # merged since the folder was listed
+            return None
+        except StoreError as error:
+            self._find_error(path, error, remove)
+            return None
+
+    def _check_foreign(self, asked: Asked) -> None:
+        """No files of another sweep, and one dtype; what may be left from an earlier request is worth a note."""
+        dtypes = {dtype for held in self._sound.values() for dtype in held.dtypes}
+        if len(dtypes) > 1:
+            self._find(self._store.root, f"holds cells of several dtypes: {named(sorted(dtypes))}", ())
+        earlier = elsewhere = 0
+        for name, held in list(self._sound.items()):
+            what = foreign(held, asked)
+            if what:
+                self._find(self._pair(name)[1], what, self._pair(name))
+                del self._sound[name]
+                continue
+            earlier += unasked(held, asked)
+            elsewhere += len(held.cells) if from_elsewhere(held, asked) else 0
+        if earlier:
+            self._report.notes.append(f"{earlier} cells were asked for by earlier requests, not by the last one")
+        if elsewhere:
+            self._report.notes.append(f"{elsewhere} cells that were asked for were computed by another sweep")
+
+    def _check_once(self, asked: Asked) -> None:
+        """No cell in two files."""
         seen: set[str] = set()
-        # Merged files come first, so that it is the small ones that are found to repeat them.
-        for name in sorted(self._sound, key=lambda name: (-len(self._sound[name]), name)):
-            again = seen & set(self._sound[name])
+
+        def order(name: str) -> tuple[bool, int, str]:
+            # Merged files and this sweep's own come first, so that it is the others that are found to repeat them.
+            return from_elsewhere(self._sound[name], asked), -len(self._sound[name].cells), name
+
+        for name in sorted(self._sound, key=order):
+            again = seen & set(self._sound[name].cells)
             if again and self._being_merged:
                 self._report.notes.append(f"tasks/{name}.parquet: is being merged into another")
             elif again:
                 what = f"{len(again)} of its cells are in another file, too: rows are there twice"
-                self._find(store.file("tasks", name), what, (store.file("tasks", name), store.file("cells", name)))
-            seen |= set(self._sound[name])
-        if len(self._dtypes) > 1:
-            self._find(store.root, f"holds cells of several dtypes: {named(sorted(self._dtypes))}", ())
+                self._find(self._pair(name)[0], what, self._pair(name))
+            seen |= set(self._sound[name].cells)
 
-    def _check_request(self) -> None:
-        """Every cell that was asked for is there, unless a sweep is at work."""
+    def _asked(self) -> Asked:
+        """What was asked for; damage is a finding."""
         path = self._store.root / "sweep.json"
+        description = {}
         try:
-            requested = {cell.id for cell in requested_cells(self._store.read_sweep() or {})}
+            description = self._store.read_sweep() or {}
+            return Asked.by(description, frozenset(cell.id for cell in requested_cells(description)))
         except StoreError as error:
-            self._find(path, str(error), (path,))
+            self._find_error(path, error, (path,))
+            return Asked.by(description, None)
+
+    def _check_request(self, asked: Asked) -> None:
+        """Every cell that was asked for is there, unless a sweep is at work."""
+        if asked.cells is None:
             return
-        missing = requested - {cell for cells in self._sound.values() for cell in cells}
-        what = f"{len(missing)} of {len(requested)} cells are not there"
+        missing = asked.cells - {cell for held in self._sound.values() for cell in held.cells}
+        what = f"{len(missing)} of {len(asked.cells)} cells are not there"
         if missing and self._sweep_at_work:
             self._report.notes.append(f"{what} yet; a sweep is at work")
+        elif missing and self._unreadable:
+            self._report.notes.append(f"{what}, or are in the files of another version of lop-sweep")
         elif missing:
             self._find(self._store.root, f"{what}; the same lop-sweep sweep command computes them", ())
 
     def _check_state(self, path: Path, pack: str) -> None:
         """A checkpoint or a kept state: whole, and of the pack that its name says."""
+        if path in self._special:
+            return
         try:
             self._report.files += 1
             if PackState.load(path).pack.id != pack:
                 self._find(path, "holds another pack than its name says", (path,))
-        except StateError as error:
+        except (StateError, SchemaVersionError) as error:
             if not isinstance(error.__cause__, FileNotFoundError):
-                self._find(path, str(error), () if is_out_of_reach(error) else (path,))
+                self._find_error(path, error, (path,))
 
     def _check_json(self, path: Path) -> None:
         """A record: whole."""
+        if path in self._special:
+            return
         try:
             self._report.files += 1
             read_json(path)
         except MissingFileError:
             return
         except StoreError as error:
-            self._find(path, str(error), () if is_out_of_reach(error) else (path,))
+            self._find_error(path, error, (path,))
 
     def _check_strays(self) -> None:
         """Nothing that dead writers have left, and nothing among the results that is none."""
@@ -224,12 +328,12 @@ class _Audit:
             self._find(path, "was left by a writer that died", (path,))
         for folder in (store.tasks, store.cells):
             for name in names_in(folder, ""):
-                if not name.endswith(".parquet"):
+                if not name.endswith(".parquet") and folder / name not in self._special:
                     self._find(
                         folder / name,
                         "does not belong here: readers of the folder would trip over it",
                         (folder / name,),
                     )
-        aside = sum(path.is_file() for path in (store.root / "aside").rglob("*"))
+        aside = sum(not path.is_dir() for path in (store.root / "aside").rglob("*"))
         if aside:
             self._report.notes.append(f"aside/ holds {aside} files that were set aside; remove them when you like")

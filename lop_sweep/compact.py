@@ -9,16 +9,15 @@ never misses one.
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-
-import pyarrow.parquet as pq
+from dataclasses import dataclass, replace
 
 from lop_sweep.config import digest
-from lop_sweep.files import fault_point, names_in, reading
+from lop_sweep.files import fault_point, names_in
 from lop_sweep.lease import hold_lease
 from lop_sweep.overlap import remove_overlaps
-from lop_sweep.parquet import check_seal, read_table, read_tables
+from lop_sweep.parquet import check_seal, file_info, read_table, read_tables
 from lop_sweep.schema import CELLS, TASKS
 from lop_sweep.store import MERGED, Part, Store
 
@@ -46,14 +45,16 @@ def compact(store: Store, rows: int = ROWS) -> Compaction:
 
     Raises:
         SweepError: another compaction or repair is at work.
+        SchemaVersionError: another version of the schema wrote one of the files; none is merged.
         StoreError: a file is damaged (it is not merged with sound ones), or cannot be read or written.
     """
     store.check()
+    store.check_schema()
     with hold_lease(store.maintenance, lambda: {"maintenance": "compact"}) as lease:
         before = len(names_in(store.cells, ".parquet"))
         store.tidy()
         remove_overlaps(store, partial=False)  # what would have to be computed again is a sweep's business
-        for group in _groups(store, store.parts(), rows):
+        for group in list(_groups(store, store.parts(), rows)):  # all are looked at before one is merged
             lease.check()
             _merge(store, group)
             fault_point("compact.merged")
@@ -64,9 +65,9 @@ def compact(store: Store, rows: int = ROWS) -> Compaction:
 
 
 def _groups(store: Store, parts: Iterable[Part], rows: int) -> Iterator[list[Part]]:
-    """Parts to merge into one, two at least."""
-    group: list[Part] = []
-    size = 0
+    """Parts to merge into one, two at least, and of one origin."""
+    groups: dict[str | None, list[Part]] = {}
+    sizes: Counter[str | None] = Counter()
     seen: set[str] = set()
     for part in parts:
         cells = set(read_table(store.file("cells", part.name), CELLS, ["cell"])["cell"].to_pylist())
@@ -74,18 +75,19 @@ def _groups(store: Store, parts: Iterable[Part], rows: int) -> Iterator[list[Par
             _log.warning("%s is left alone: some of its cells are in another file, too; see lop-sweep audit", part.name)
             continue
         seen |= cells
-        path = store.file("tasks", part.name)
-        with reading(path):
-            own = pq.read_metadata(path).num_rows
-        if own > rows // 2:
+        tasks, beside = (file_info(store.file(folder, part.name)) for folder in ("tasks", "cells"))
+        origin = tasks.origin
+        if origin != beside.origin:
+            _log.warning("%s is left alone: its two files are of different origins; see lop-sweep audit", part.name)
             continue
-        if size + own > rows and len(group) > 1:
-            yield group
-            group, size = [], 0
-        group.append(part)
-        size += own
-    if len(group) > 1:
-        yield group
+        if tasks.rows > rows // 2:
+            continue
+        if sizes[origin] + tasks.rows > rows and len(groups[origin]) > 1:
+            yield groups.pop(origin)
+            sizes[origin] = 0
+        groups.setdefault(origin, []).append(replace(part, origin=origin))
+        sizes[origin] += tasks.rows
+    yield from (group for group in groups.values() if len(group) > 1)
 
 
 def _merge(store: Store, group: list[Part]) -> None:
@@ -93,6 +95,6 @@ def _merge(store: Store, group: list[Part]) -> None:
     paths = {folder: [store.file(folder, part.name) for part in group] for folder in ("tasks", "cells")}
     for path in [*paths["tasks"], *paths["cells"]]:
         check_seal(path)
-    merged = Part(MERGED + digest(packs), packs)
+    merged = Part(MERGED + digest(packs), packs, group[0].origin)
     _log.info("merging %d packs into %s", len(packs), merged.name)
     store.commit_part(merged, read_tables(paths["tasks"], TASKS), read_tables(paths["cells"], CELLS))

@@ -6,8 +6,11 @@ with status 2; anything that is not a `LopSweepError` is a bug and keeps its tra
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterable
+
+import lop_sweep
 
 
 class LopSweepError(Exception):
@@ -28,6 +31,14 @@ class StoreError(LopSweepError):
 
 class MissingFileError(StoreError):
     """A file of a sweep directory is not there, or not there any more."""
+
+
+class SchemaVersionError(StoreError):
+    """A file was written by another version of lop-sweep; it is neither read nor touched."""
+
+
+class SpecialFileError(StoreError):
+    """A directory, FIFO, device, socket or dangling link stands where a regular file should be."""
 
 
 class StateError(LopSweepError):
@@ -80,6 +91,29 @@ def shown(value: object) -> str:
     except Exception:
         return f"<a {type(value).__name__} that cannot be printed>"
     return text if text.isprintable() else printable(" ".join(text.split()))
+
+
+def another_version(
+    where: object, found: object, readable: int, writer: object, what: str = "schema"
+) -> SchemaVersionError:
+    """Return the error for a file that another version of lop-sweep wrote.
+
+    Args:
+        where: the file.
+        found: the version of its format.
+        readable: the version of the format that this lop-sweep reads.
+        writer: the version of lop-sweep that wrote it, as the file says; anything else where it does not say.
+        what: which format.
+    """
+    own = lop_sweep.__version__
+    known = isinstance(writer, str) and writer != own and re.fullmatch(r"[\w.+!-]{1,40}", writer, re.ASCII)
+    by = f"it was written by lop-sweep {writer}, this is {own}" if known else f"this is lop-sweep {own}"
+    way_out = f"lop-sweep {writer}" if known else "the version that wrote it"
+    number = str(found) if type(found) is int and abs(found) < 10**9 else shown(found)[:40]
+    return SchemaVersionError(
+        f"{where}: has {what} version {number}, this lop-sweep reads version {readable}; "
+        f"{by}: use {way_out}, or move the file out of the directory"
+    )
 
 
 def named(values: Iterable[object]) -> str:

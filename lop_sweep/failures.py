@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from lop_sweep.files import read_records, write_json, writing
+from lop_sweep.files import read_records, timestamp, write_json, writing
 from lop_sweep.pack import Pack
 
 
@@ -87,5 +87,5 @@ def _failure(pack: str, content: dict[str, Any]) -> Failure:
         reason=str(content["reason"]),
         traceback=str(content["traceback"]),
         attempts=int(content["attempts"]),
-        time=float(content["time"]),
+        time=timestamp(content["time"]),
     )

@@ -2,6 +2,8 @@
 
 A file is written under a temporary name beside its own, hidden from Parquet readers, forced to the disk and renamed. So
 a reader never sees half of one, and a writer that dies leaves nothing but a temporary, which names its writer.
+
+Only regular files, and links to them, are read: a FIFO would block its reader, a device may never end.
 """
 
 from __future__ import annotations
@@ -11,16 +13,17 @@ import json
 import logging
 import os
 import signal
+import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import pyarrow as pa
 
 from lop_sweep.config import digest
-from lop_sweep.errors import MissingFileError, StoreError, one_line, shown
+from lop_sweep.errors import MissingFileError, SpecialFileError, StoreError, one_line, shown
 from lop_sweep.process import ProcessMark, machine_name
 
 FAULTS = "LOP_SWEEP_FAULTS"
@@ -34,6 +37,15 @@ _log = logging.getLogger(__name__)
 _CHECKSUM = "checksum"
 _ABANDONED_SECONDS = 3600.0
 """After so long untouched, a temporary of another machine is taken for abandoned."""
+_LATEST_SECONDS = 253402300800.0
+"""The end of the year 9999: no clock shows more, and the calendar functions fail beyond."""
+_KINDS = (
+    (stat.S_ISDIR, "a directory"),
+    (stat.S_ISFIFO, "a FIFO"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a character device"),
+    (stat.S_ISBLK, "a block device"),
+)
 
 
 @contextmanager
@@ -43,8 +55,63 @@ def reading(path: Path) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         raise MissingFileError(f"{path}: cannot be read: {one_line(error)}") from error
-    except (OSError, ValueError, TypeError, KeyError, RecursionError, pa.ArrowException) as error:
+    except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError, pa.ArrowException) as error:
         raise StoreError(f"{path}: cannot be read: {one_line(error)}") from error
+
+
+def special_kind(path: Path) -> str:
+    """Return what stands at `path` if it is no regular file, such as "a FIFO"; empty for a file or where nothing is.
+
+    Links are followed.
+
+    Raises:
+        OSError: `path` cannot be examined.
+    """
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return "a dangling link" if path.is_symlink() else ""
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return "a link to itself"
+        raise
+    return _kind(mode)
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a regular file for reading, without waiting for anything else that may stand there.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        SpecialFileError: it is not a regular file.
+        OSError: it cannot be opened.
+    """
+    kind = special_kind(path)  # first, because opening a device may already do something
+    if not kind:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        kind = _kind(os.fstat(descriptor).st_mode)
+        if not kind:
+            return os.fdopen(descriptor, "rb")
+        os.close(descriptor)
+    raise SpecialFileError(f"{path}: is {kind}; only regular files are read, move it away")
+
+
+def read_regular(path: Path) -> bytes:
+    """Return the content of a regular file; errors as `open_regular`."""
+    with open_regular(path) as file:
+        return file.read()
+
+
+def timestamp(value: Any) -> float:
+    """Return a time from a file, in seconds since 1970, as a float.
+
+    Raises:
+        TypeError, ValueError, OverflowError: it is not a number, or not a time until the year 9999.
+    """
+    seconds = float(value)
+    if not 0 <= seconds < _LATEST_SECONDS:
+        raise ValueError(f"{seconds:g} is not a time in seconds since 1970")
+    return seconds
 
 
 def is_out_of_reach(error: BaseException) -> bool:
@@ -103,12 +170,32 @@ def read_json(path: Path) -> dict[str, Any]:
         MissingFileError: there is no such file.
         StoreError: the file cannot be read, or its content is not what was written.
     """
+    return checked_json(path, load_json(path))
+
+
+def load_json(path: Path) -> Any:
+    """The content of a JSON file, its checksum included and not yet checked; see `checked_json`.
+
+    Raises:
+        MissingFileError: there is no such file.
+        StoreError: the file cannot be read, or is not JSON.
+    """
     with reading(path):
-        content = json.loads(path.read_bytes())
-        whole = isinstance(content, dict) and content.pop(_CHECKSUM, None) == digest(content)
-    if not whole:
-        raise StoreError(f"{path}: is damaged: its checksum does not fit its content")
-    return content
+        return json.loads(read_regular(path))
+
+
+def checked_json(path: Path, content: Any) -> dict[str, Any]:
+    """What `load_json` gave, without its checksum.
+
+    Raises:
+        StoreError: it is not what `write_json` wrote.
+    """
+    with reading(path):
+        if isinstance(content, dict):
+            rest = {key: value for key, value in content.items() if key != _CHECKSUM}
+            if content.get(_CHECKSUM) == digest(rest):
+                return rest
+    raise StoreError(f"{path}: is damaged: its checksum does not fit its content")
 
 
 def read_records(folder: Path, build: Callable[[str, dict[str, Any]], Record]) -> list[Record]:
@@ -141,6 +228,8 @@ def names_in(folder: Path, ending: str) -> list[str]:
         try:
             names = os.listdir(folder)
         except FileNotFoundError:
+            if folder.is_symlink():
+                raise SpecialFileError(f"{folder}: is a dangling link; mount or make what it points to") from None
             return []
     return sorted(name.removesuffix(ending) for name in names if name.endswith(ending) and not name.startswith("."))
 
@@ -174,7 +263,7 @@ def set_aside(root: Path, path: Path) -> Path:
     with writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         number = 1
-        while target.exists():
+        while os.path.lexists(target):
             number += 1
             target = target.with_name(f"{path.name}.{number}")
         path.replace(target)
@@ -248,6 +337,12 @@ def fault_point(name: str) -> None:
     except FileNotFoundError:
         return
     os.kill(os.getpid(), signal.SIGSTOP if what == "freeze" else signal.SIGKILL)
+
+
+def _kind(mode: int) -> str:
+    if stat.S_ISREG(mode):
+        return ""
+    return next((name for is_kind, name in _KINDS if is_kind(mode)), "no regular file")
 
 
 def _sync(descriptor: int) -> None:

@@ -22,7 +22,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from lop_sweep.errors import StoreError, SweepError
+from lop_sweep.errors import SpecialFileError, StoreError, SweepError
 from lop_sweep.files import is_out_of_reach, write_json, writing
 from lop_sweep.lease_file import LeaseState, inode_of, lease_numbers, lease_path, newest, stop_file
 from lop_sweep.process import ProcessMark
@@ -177,6 +177,8 @@ def _readable_lease(folder: Path) -> LeaseState | None:
     while True:
         try:
             return newest(folder)
+        except SpecialFileError:  # no holder writes such, so there is nothing to wait for
+            raise
         except StoreError as error:
             if time.monotonic() > deadline and is_out_of_reach(error):
                 raise

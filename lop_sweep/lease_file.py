@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from lop_sweep.errors import MissingFileError, StoreError
-from lop_sweep.files import names_in, read_json, reading
+from lop_sweep.files import names_in, read_json, reading, timestamp
 from lop_sweep.process import ProcessMark
 
 _SILENT_SECONDS = 120.0
@@ -118,8 +118,8 @@ def newest(folder: Path) -> LeaseState | None:
                     number=number,
                     token=str(content["token"]),
                     process=ProcessMark.from_json(content["process"]),
-                    started=float(content["started"]),
-                    time=float(content["time"]),
+                    started=timestamp(content["started"]),
+                    time=timestamp(content["time"]),
                     beat=int(content["beat"]),
                     released=bool(content["released"]),
                     activity=dict(content["activity"]),

@@ -15,11 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from lop_sweep.checkpoint import load_header, load_state, save_state
+import lop_sweep
+from lop_sweep.checkpoint import WRITER, load_header, load_state, save_state
 from lop_sweep.config import CellConfig
 from lop_sweep.errors import StateError, one_line
+from lop_sweep.files import timestamp
+from lop_sweep.metrics import LAYERED, MEASURES
 from lop_sweep.pack import Pack, expand
-from lop_sweep.schema import PackResult
+from lop_sweep.schema import NUMERICS, PackResult
 
 _LISTS = ("trajectories", "cells", "diverged_at", "seconds", "task_streams")
 _ARRAYS = ("network_streams", "fresh_ce")
@@ -68,7 +71,7 @@ class PackState:
             fresh_ce=np.empty((cells, 0)),
             diverged_at=np.array(self.experiment["diverged_at"]),
             seconds=np.array(self.experiment["seconds"]),
-            numerics=self.numerics,
+            numerics={**dict.fromkeys(NUMERICS, "unknown"), **self.numerics},
             finished=False,
         )
 
@@ -86,6 +89,7 @@ class PackState:
             "fresh_done": fresh_done,
             "cells": self.experiment["cells"],
             "trajectories": self.experiment["trajectories"],
+            WRITER: lop_sweep.__version__,
         }
         content = {
             "pack": self.pack.to_config(),
@@ -102,6 +106,7 @@ class PackState:
 
         Raises:
             StateError: it cannot be read, is not whole, or does not fit together.
+            SchemaVersionError: another version of lop-sweep wrote it.
         """
         content = load_state(path)
         try:
@@ -110,16 +115,33 @@ class PackState:
                 experiment=content["experiment"],
                 history=content["history"],
                 numerics=content["numerics"],
-                written=float(content["written"]),
+                written=timestamp(content["written"]),
             )
-            consistent = state.experiment["cells"] == [cell.id for cell in state.pack.cells] and all(
-                len(rows) == state.tasks_done for rows in state.history.values()
-            )
+            consistent = state._is_consistent()
         except Exception as error:  # a sealed file with another content, from whatever program
             raise StateError(f"{path}: is not the state of a pack: {one_line(error)}") from error
         if not consistent:
             raise StateError(f"{path}: is not the state of a pack: its parts do not fit together")
         return state
+
+    def _is_consistent(self) -> bool:
+        """Whether the parts fit each other, as far as `result` and `progress` depend on it."""
+        experiment, cells, done = self.experiment, self.pack.cells, self.experiment["tasks_done"]
+        expected: dict[str, tuple[int, ...]] = {name: (done, len(cells)) for name in MEASURES}
+        expected |= {name: (done, len(cells), cells[0].depth) for name in LAYERED}
+        shapes = {name: rows.shape for name, rows in self.history.items()}
+        return (
+            experiment["cells"] == [cell.id for cell in cells]
+            and type(done) is int
+            and 0 <= done <= cells[0].tasks
+            and shapes == (expected if done else {})
+            and all(rows.dtype == np.float64 for rows in self.history.values())
+            and len(np.shape(experiment["fresh_ce"])) == 2
+            and len(experiment["diverged_at"]) == len(experiment["seconds"]) == len(cells)
+            and all(type(task) is int and 0 <= task <= done for task in experiment["diverged_at"])
+            and all(type(seconds) is float and seconds >= 0 for seconds in experiment["seconds"])
+            and all(type(value) is str for value in self.numerics.values())
+        )
 
 
 @dataclass(frozen=True)
@@ -154,18 +176,26 @@ def start_points(path: Path) -> dict[str, StartPoint]:
 
     Raises:
         StateError: its header cannot be read.
+        SchemaVersionError: another version of lop-sweep wrote it.
     """
     header = load_header(path)
     try:
-        common = (str(header["dtype"]), int(header["tasks_done"]), int(header["fresh_done"]))
+        common = (str(header["dtype"]), _count(header["tasks_done"]), _count(header["fresh_done"]))
         if not header["cells"]:
             raise ValueError("it names no cell")
         return {
             str(trajectory): StartPoint(path, index, str(cell), *common)
             for index, (trajectory, cell) in enumerate(zip(header["trajectories"], header["cells"], strict=True))
         }
-    except (KeyError, TypeError, ValueError) as error:
-        raise StateError(f"{path}: is not the state of a pack: {error}") from error
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise StateError(f"{path}: is not the state of a pack: {one_line(error)}") from error
+
+
+def _count(value: Any) -> int:
+    count = int(value)
+    if not 0 <= count < 2**31:
+        raise ValueError("it counts tasks or networks that no sequence has")
+    return count
 
 
 def assemble(pack: Pack, parts: Sequence[tuple[PackState, int]]) -> PackState:

@@ -37,8 +37,15 @@ class ProcessMark:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> ProcessMark:
-        """The inverse of `to_json`."""
-        return cls(str(content["host"]), str(content["machine"]), int(content["pid"]), str(content["started"]))
+        """The inverse of `to_json`.
+
+        Raises:
+            KeyError, TypeError, ValueError, OverflowError: `content` does not describe a process.
+        """
+        pid = int(content["pid"])
+        if not 0 < pid < 2**31:
+            raise ValueError("pid: no process has such a number")
+        return cls(str(content["host"]), str(content["machine"]), pid, str(content["started"]))
 
     @staticmethod
     def exists(pid: int) -> bool:

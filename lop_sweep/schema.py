@@ -3,7 +3,8 @@
     tasks    one row per cell and task: `cell`, `task` (from 1), the measures, and every configuration field
     cells    one row per cell: `cell`, every configuration field, `status`, the fresh baseline, how it was computed
 
-The schema's version travels in the Parquet metadata of every file, under `VERSION_KEY`.
+The schema's version travels in the Parquet metadata of every file, under `VERSION_KEY`, and beside it the version of
+lop-sweep that wrote the file, under `WRITER_KEY`.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ import numpy as np
 import pyarrow as pa
 
 from lop_sweep.config import FIELDS, CellConfig
-from lop_sweep.errors import StoreError
+from lop_sweep.errors import StoreError, another_version
 
 SCHEMA_VERSION = 1
 VERSION_KEY = b"lop_sweep_schema"
+WRITER_KEY = b"lop_sweep_version"
 
 FINISHED, DIVERGED = "finished", "diverged"
 """The two values of `status`: the whole sequence has finite numbers, or NaN from task `diverged_at` on."""
@@ -137,18 +139,23 @@ def _status(finished: bool, diverged_at: int) -> str:
     return DIVERGED if diverged_at else FINISHED
 
 
-def check_version(schema: pa.Schema, where: object) -> None:
-    """Refuse a file that another version of the schema wrote.
+def check_version(metadata: Mapping[bytes, bytes], where: object) -> None:
+    """Refuse a file that another version of the schema wrote, or that lop-sweep did not write.
+
+    Args:
+        metadata: the key-value metadata of the file.
+        where: the file, for the message.
 
     Raises:
-        StoreError: it names the file, its version and this one.
+        SchemaVersionError: it was written with another version of the schema.
+        StoreError: it has no schema version.
     """
-    found = (schema.metadata or {}).get(VERSION_KEY, b"none").decode()
-    if found != str(SCHEMA_VERSION):
-        raise StoreError(
-            f"{where}: has schema version {found}, this lop-sweep reads version {SCHEMA_VERSION}; "
-            "read it with the version that wrote it"
-        )
+    found = metadata.get(VERSION_KEY)
+    if found is None:
+        raise StoreError(f"{where}: has no schema version: it was not written by lop-sweep")
+    if found != str(SCHEMA_VERSION).encode():
+        number, writer = found.decode(errors="replace"), metadata.get(WRITER_KEY, b"").decode(errors="replace")
+        raise another_version(where, int(number) if number.isdecimal() else number, SCHEMA_VERSION, writer)
 
 
 def _table(columns: Mapping[str, object], schema: pa.Schema) -> pa.Table:

@@ -20,6 +20,10 @@ STATES: tuple[str, ...] = ("finished", "diverged", "running", "failed", "missing
 worker is at it; it kept failing; none of these."""
 
 
+_MANY_CELLS = 1e15
+"""More than any sweep has."""
+
+
 @dataclass(frozen=True)
 class Driver:
     """The newest command that computes, or computed, cells of a sweep.
@@ -48,7 +52,7 @@ class Driver:
     @property
     def seconds_left(self) -> float:
         """How long the rest will take at this rate; NaN as long as nothing is done."""
-        return (self.cells - self.done) / self.rate
+        return (self.cells - self.done) / self.rate if self.rate > 0 else float("nan")
 
 
 @dataclass(frozen=True)
@@ -154,4 +158,4 @@ def _driver(lease: LeaseState | None, folder: Path) -> Driver | None:
 
 def _number(value: object) -> float:
     """A number from a file that another program may have written; 0 for what is none."""
-    return value if isinstance(value, (int, float)) else 0
+    return value if isinstance(value, (int, float)) and abs(value) < _MANY_CELLS else 0

@@ -12,40 +12,33 @@
 `tasks/merged-*.parquet` and `cells/merged-*.parquet` hold many packs each, see `lop_sweep.compact`. Every file is
 written whole under a temporary name and renamed, and carries a checksum. Nothing that is read here can execute code:
 the formats are Parquet, JSON and NumPy's without pickle.
+
+`sweep.json` holds the directory's `origin`, 16 random digits that it is given when it is first written and that it
+keeps. Result files carry the origin of the sweep that computed them, so those of another sweep can be recognised.
 """
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pyarrow as pa
 
-from lop_sweep.errors import MissingFileError, StoreError, named
+from lop_sweep.errors import MissingFileError, SpecialFileError, StoreError
 from lop_sweep.failures import FailureLog
-from lop_sweep.files import (
-    abandoned,
-    local_path,
-    names_in,
-    read_json,
-    reading,
-    temporary_beside,
-    writable_folder,
-    write_json,
-    writing,
-)
-from lop_sweep.parquet import packs_of, read_tables, write_table
-from lop_sweep.schema import CELLS, SCHEMA_VERSION, TASKS, PackResult, cells_table, tasks_table
+from lop_sweep.files import abandoned, local_path, names_in, reading, temporary_beside, writable_folder, writing
+from lop_sweep.parquet import file_info, packs_of, read_tables, refuse_other_versions, with_origin, write_table
+from lop_sweep.schema import CELLS, TASKS, PackResult, cells_table, tasks_table
+from lop_sweep.sweep_file import SweepFile
 from lop_sweep.unfinished import Unfinished
 
 MERGED = "merged-"
 """How the names of files with many packs begin; those of single packs are the pack's id."""
-
-_SWEEP_KEYS = ("space", "dtype", "created", "common", "fields", "rows")
-"""What `sweep.json` holds at least."""
 
 _ATTEMPTS = 20
 """How often a reader looks again when files are merged under its eyes."""
@@ -55,10 +48,17 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Part:
-    """One pair of files, `tasks/<name>.parquet` and `cells/<name>.parquet`, and the packs that they hold."""
+    """One pair of files, `tasks/<name>.parquet` and `cells/<name>.parquet`.
+
+    Attributes:
+        name: what the files are called.
+        packs: the packs that they hold.
+        origin: the origin to write them with; None for none. It is not read back.
+    """
 
     name: str
     packs: tuple[str, ...]
+    origin: str | None = None
 
 
 class Store:
@@ -81,6 +81,7 @@ class Store:
         self.tasks, self.cells = self.root / "tasks", self.root / "cells"
         self.unfinished = Unfinished(self.root)
         self.failures = FailureLog(self.root)
+        self._sweep = SweepFile(self.root / "sweep.json")
 
     @property
     def driver(self) -> Path:
@@ -96,8 +97,9 @@ class Store:
         """Make the folders and see that they can be written to.
 
         Raises:
-            StoreError: they cannot.
+            StoreError: they cannot, or another version of the schema wrote `sweep.json`.
         """
+        self.check_schema()
         for folder in (self.root, self.tasks, self.cells, self.unfinished.running, self.unfinished.states):
             writable_folder(folder)
 
@@ -105,41 +107,43 @@ class Store:
         """Refuse a directory that is not a sweep directory.
 
         Raises:
-            StoreError: there is no such directory, or no sweep has been started in it.
+            StoreError: there is no such directory, no sweep has been started in it, or another version of the schema
+                wrote its `sweep.json`.
         """
         with reading(self.root):
-            is_directory, is_sweep = self.root.is_dir(), (self.root / "sweep.json").is_file()
+            is_directory, is_sweep = self.root.is_dir(), os.path.lexists(self.root / "sweep.json")
         if not is_directory:
             raise StoreError(f"{self.root}: is no directory; give the --out directory of a sweep")
         if not is_sweep:
             raise StoreError(f"{self.root}: holds no sweep.json; give the --out directory of a sweep")
+        with suppress(SpecialFileError):  # an audit reports it
+            self.check_schema()
 
-    def write_sweep(self, description: dict[str, Any]) -> None:
-        """Write `sweep.json`.
+    def check_schema(self) -> None:
+        """Refuse a directory whose `sweep.json` must not be written anew; errors as `SweepFile.check_schema`."""
+        self._sweep.check_schema()
+
+    def write_sweep(self, description: Mapping[str, Any]) -> None:
+        """Write `sweep.json`. It keeps its origin; a new one adopts that of the results, if they agree on one.
 
         Raises:
+            SchemaVersionError: another version of the schema wrote the one that is there.
             StoreError: it cannot be written.
         """
-        with writing(self.root):
-            write_json(self.root / "sweep.json", {"schema_version": SCHEMA_VERSION, **description}, indent=1)
+        self._sweep.write(description, self._origin_of_results)
 
     def read_sweep(self) -> dict[str, Any] | None:
-        """The content of `sweep.json`, or None where there is none yet.
+        """The content of `sweep.json`, or None where there is none yet; errors as `SweepFile.read`."""
+        return self._sweep.read()
 
-        Raises:
-            StoreError: it is damaged or was written by another version of the schema.
-        """
-        path = self.root / "sweep.json"
-        try:
-            content = read_json(path)
-        except MissingFileError:
-            return None
-        if content.get("schema_version") != SCHEMA_VERSION:
-            raise StoreError(f"{path}: is not a sweep of schema version {SCHEMA_VERSION}, which this lop-sweep reads")
-        lacking = [key for key in _SWEEP_KEYS if key not in content]
-        if lacking:
-            raise StoreError(f"{path}: is damaged, it lacks {named(lacking)}; run the sweep again to write it anew")
-        return content
+    def _origin_of_results(self) -> str | None:
+        """The origin on which all result files agree that have one; None where there is no such."""
+        found = set()
+        for name in names_in(self.cells, ".parquet"):
+            with suppress(StoreError):  # damaged, or merged since the folder was listed
+                found.add(file_info(self.file("cells", name)).origin)
+        known = found - {None}
+        return known.pop() if len(known) == 1 else None
 
     def commit(self, result: PackResult) -> None:
         """Write a finished pack's tasks, then its cells, then take back its checkpoint and sign of life.
@@ -147,16 +151,21 @@ class Store:
         Raises:
             StoreError: a file cannot be written.
         """
-        self.commit_part(Part(result.pack, (result.pack,)), tasks_table(result), cells_table(result))
+        self.commit_part(
+            Part(result.pack, (result.pack,), self._sweep.origin()), tasks_table(result), cells_table(result)
+        )
         self.unfinished.remove(result.pack)
 
     def commit_part(self, part: Part, tasks: pa.Table, cells: pa.Table) -> None:
         """Write a pair of files, the tasks first.
 
         Raises:
+            SchemaVersionError: a file of another version of the schema is in their place.
             StoreError: a file cannot be written.
         """
         where = self.file("tasks", part.name)
+        refuse_other_versions([where, self.file("cells", part.name)])
+        tasks, cells = (with_origin(table, part.origin) for table in (tasks, cells))
         with writing(self.root):
             write_table(where, tasks, part.packs)
             write_table(self.file("cells", part.name), cells, part.packs)
@@ -220,6 +229,7 @@ class Store:
             What was removed, as paths within the directory.
 
         Raises:
+            SchemaVersionError: another version of the schema wrote one of them; nothing is removed.
             StoreError: a folder cannot be read, or a file cannot be removed.
         """
         tasks = names_in(self.tasks, ".parquet")
@@ -227,7 +237,7 @@ class Store:
         parts = self.parts()
         committed = {pack for part in parts for pack in part.packs}
         at_work = {sign.pack for sign in signs if sign.pack in committed or not set(done) & set(sign.cells)}
-        finished = {pack for part in parts for pack in part.packs} - at_work
+        finished = committed - at_work
         kept = {part.name for part in parts}
         # Cells before tasks: a reader that misses a tasks file then also misses its cells file, and looks again.
         useless = [
@@ -236,6 +246,7 @@ class Store:
             if name not in kept and finished >= set(self._packs_in(name))
         ]
         orphans = [self.file("tasks", name) for name in tasks if name not in kept | at_work]
+        refuse_other_versions([*useless, *orphans])
         unfinished = self.unfinished
         folders = (
             self.root, self.tasks, self.cells, unfinished.running, unfinished.states, self.failures.folder,

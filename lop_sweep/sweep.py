@@ -19,7 +19,8 @@ from typing import Any
 
 from lop_sweep import machine
 from lop_sweep.device import make_device
-from lop_sweep.errors import StoreError, SweepError, named
+from lop_sweep.errors import SchemaVersionError, StoreError, SweepError, named
+from lop_sweep.files import is_out_of_reach, set_aside
 from lop_sweep.lease import Lease, hold_lease
 from lop_sweep.options import Outcome, SweepOptions
 from lop_sweep.overlap import remove_overlaps
@@ -51,6 +52,7 @@ def run_sweep(space: SearchSpace, out: str | Path, options: SweepOptions | None 
         ConfigError: the device that `options` ask for does not exist.
         SweepError: `out` holds a sweep of another dtype, or another process is at work on it; or the Ray cluster cannot
             be reached, or not all its nodes see `out`.
+        SchemaVersionError: another version of lop-sweep wrote `out`, or a file in it.
         StoreError: `out` cannot be read or written.
     """
     driver = _Driver(space, Store(out), options or SweepOptions())
@@ -80,6 +82,7 @@ class _Driver:
         start = time.monotonic()
         if self._options.address is None:
             make_device(self._options.device)  # it must be on this machine then
+        self._store.check_schema()
         self._store.parts()  # a place that cannot even be read is refused before anything is written
         try:
             done = attended(self._run, self._stop, self._abandon)
@@ -234,11 +237,14 @@ class _Driver:
 
         Raises:
             SweepError: they are of another dtype.
+            SchemaVersionError: another version of the schema wrote a file.
             StoreError: a file is damaged.
         """
         store, dtype = self._store, self._options.dtype
         try:
             cells = store.read_cells(["cell", "dtype"])
+        except SchemaVersionError:  # sound, so there is nothing to repair
+            raise
         except StoreError as error:
             raise StoreError(f"{error}; lop-sweep audit {store.root} --repair sets damaged files aside") from error
         others = set(cells["dtype"].to_pylist()) - {dtype}
@@ -273,11 +279,22 @@ class _Driver:
         return {cell for failure in self._store.failures.read() for cell in failure.cells}
 
     def _earlier(self) -> dict[str, Any]:
-        """Return what `sweep.json` says so far; nothing if there is none, or if it is damaged."""
+        """Return what `sweep.json` says so far; nothing if there is none, or if it is damaged: then it is set aside.
+
+        Raises:
+            SchemaVersionError: another version of the schema wrote it.
+            StoreError: it cannot be read just now, or cannot be set aside.
+        """
+        store = self._store
         try:
-            return dict(self._store.read_sweep() or {})
+            return dict(store.read_sweep() or {})
+        except SchemaVersionError:
+            raise
         except StoreError as error:
-            _log.warning("%s; it is written anew", error)
+            if is_out_of_reach(error):
+                raise
+            where = set_aside(store.root, store.root / "sweep.json")
+            _log.warning("%s; set aside as %s; it is written anew", error, where)
             return {}
 
 

@@ -8,6 +8,7 @@ states/<pack>.state     the state after a pack's last task, kept for longer sequ
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
@@ -15,8 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lop_sweep.errors import StateError, StoreError
-from lop_sweep.files import names_in, read_records, reading, set_aside, write_json, writing
+from lop_sweep.checkpoint import load_header
+from lop_sweep.errors import SpecialFileError, StateError, StoreError
+from lop_sweep.files import names_in, read_records, reading, set_aside, timestamp, write_json, writing
 from lop_sweep.pack import Pack
 from lop_sweep.pack_state import PackState, StartPoint, start_points
 from lop_sweep.process import ProcessMark
@@ -64,19 +66,19 @@ class Unfinished:
         """Write a pack's checkpoint in place of the one before.
 
         Raises:
+            SchemaVersionError: another version of lop-sweep wrote the one before.
             StoreError: it cannot be written.
         """
-        with writing(self.running):
-            state.save(self.running / f"{state.pack.id}{STATE}")
+        _save(state, self.running)
 
     def keep(self, state: PackState) -> None:
         """Keep the state that a pack has after its last task.
 
         Raises:
+            SchemaVersionError: another version of lop-sweep wrote the one that is there.
             StoreError: it cannot be written.
         """
-        with writing(self.states):
-            state.save(self.states / f"{state.pack.id}{STATE}")
+        _save(state, self.states)
 
     def load(self, pack: Pack) -> tuple[PackState | None, str]:
         """A pack's checkpoint.
@@ -86,10 +88,11 @@ class Unfinished:
             aside; or None, and nothing to say where there was none.
 
         Raises:
+            SchemaVersionError: another version of lop-sweep wrote it; it stays where it is.
             StoreError: a damaged file cannot be set aside.
         """
         path = self.running / f"{pack.id}{STATE}"
-        if not path.exists():
+        if not os.path.lexists(path):
             return None, ""
         try:
             state = PackState.load(path)
@@ -105,10 +108,10 @@ class Unfinished:
         """Set a saved state aside that cannot be used; returns what there is to say about it.
 
         Raises:
-            StoreError: it is not the content that is wrong with it, but that it cannot be read just now; or it cannot
-                be moved.
+            StoreError: it is not the content that is wrong with it, but that it cannot be read just now, or is not a
+                regular file; or it cannot be moved.
         """
-        if isinstance(error.__cause__, OSError):
+        if isinstance(error.__cause__, (OSError, SpecialFileError)):
             raise StoreError(str(error)) from error
         return f"{error}; set aside as {set_aside(self._root, path)}, not used"
 
@@ -175,6 +178,7 @@ class Unfinished:
         Those that cannot be read are left out and reported.
 
         Raises:
+            SchemaVersionError: another version of lop-sweep wrote one of them.
             StoreError: the folder cannot be read.
         """
         states = []
@@ -193,6 +197,7 @@ class Unfinished:
         """Every place from which a sequence can go on, by trajectory; files that cannot be read are left out.
 
         Raises:
+            SchemaVersionError: another version of lop-sweep wrote one of them.
             StoreError: a folder cannot be read.
         """
         found: dict[str, list[StartPoint]] = {}
@@ -236,6 +241,17 @@ class Unfinished:
                 _log.warning("%s; not used", error)
 
 
+def _save(state: PackState, folder: Path) -> None:
+    path = folder / f"{state.pack.id}{STATE}"
+    try:
+        load_header(path)
+    except StateError as error:  # there is none, or it is damaged: to be replaced
+        if isinstance(error.__cause__, SpecialFileError):
+            raise error.__cause__ from None
+    with writing(folder):
+        state.save(path)
+
+
 def _sign(pack: str, content: dict[str, Any]) -> SignOfLife:
     return SignOfLife(
         pack=pack,
@@ -243,5 +259,5 @@ def _sign(pack: str, content: dict[str, Any]) -> SignOfLife:
         tasks_done=int(content["tasks_done"]),
         tasks=int(content["tasks"]),
         process=ProcessMark.from_json(content["process"]),
-        time=float(content["time"]),
+        time=timestamp(content["time"]),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -376,11 +377,11 @@ def test_a_checkpoint_that_cannot_be_read_just_now_is_not_taken_for_damaged(
     run.run_tasks(2)
     run.checkpoint()
 
-    def fail(path: Path) -> bytes:
+    def fail(path: Path, *flags: int) -> int:
         raise OSError(24, "Too many open files")
 
     with monkeypatch.context() as patched:
-        patched.setattr(Path, "read_bytes", fail)
+        patched.setattr(os, "open", fail)
         with pytest.raises(StoreError, match="Too many open files"):
             PackRun(pack, store=store)
     assert PackRun(pack, store=store).experiment.tasks_done == 2

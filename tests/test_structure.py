@@ -14,11 +14,11 @@ ROOT = Path(__file__).parent.parent
 ORDER = (
     "signals", "machine", "errors", "stdio", "terminal", "arguments", "console", "__main__", "config", "process",
     "files", "tasks", "network", "namespace", "metrics", "reference", "engine", "cuda_graph", "device", "group",
-    "experiment",
-    "checkpoint", "schema", "parquet", "pack", "pack_state", "unfinished", "failures", "lease_file", "lease",
-    "ahead", "store", "stream", "overlap", "compact", "pack_run", "sigterm", "ray_environment", "space", "script",
-    "trainable", "cost", "sizes", "plan", "status", "status_text", "audit_rows", "audit", "options", "stopping",
-    "progress", "trial_watch", "rounds", "shared_path", "ray_session", "sweep", "cli",
+    "experiment", "checkpoint", "schema", "parquet", "pack", "pack_state", "unfinished", "failures", "lease_file",
+    "lease", "ahead", "sweep_file", "store", "stream", "overlap", "compact", "pack_run", "sigterm",
+    "ray_environment", "space", "script", "trainable", "cost", "sizes", "plan", "status", "status_text",
+    "audit_rows", "audit_origin", "audit", "options", "stopping", "progress", "trial_watch", "rounds",
+    "shared_path", "ray_session", "sweep", "cli",
 )  # fmt: skip
 """Modules of lop_sweep from the inside out: each may import only from those before it."""
 

@@ -214,7 +214,7 @@ def test_packs_that_fail_are_shown_written_down_and_tried_again_on_request(
     assert status(store.root, capsys)["failed"] == 2
     failures = {failure.pack: failure for failure in store.failures.read()}
     assert set(failures) == {packs[impossible], packs[8]}
-    assert "Is a directory" in failures[packs[8]].reason
+    assert "is a directory" in failures[packs[8]].reason
     assert failures[packs[8]].traceback.count("Failure # ") == 2
     assert "in setup" in failures[packs[8]].traceback
     assert "\x1b" not in failures[packs[8]].traceback
