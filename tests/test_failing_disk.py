@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from sweeping import assert_same_results, read_status, start_sweep, sweep, wait_until
+from sweeping import assert_same_results, start_sweep, sweep, wait_until
 
 from lop_sweep.audit import audit
 from lop_sweep.store import Store
@@ -55,7 +55,7 @@ def test_a_directory_that_vanishes_is_named_and_the_sweep_goes_on_when_it_is_bac
     space, expected = undisturbed
     out, away = tmp_path / "out", tmp_path / "away"
     process = start_sweep(space, out, *OPTIONS)
-    wait_until(lambda: out.exists() and read_status(out)["finished"] > 0, process)
+    wait_until(Store(out).committed, process)
     out.rename(away)
     _, stderr = process.communicate(timeout=200)
     assert process.returncode == 2, stderr
