@@ -25,7 +25,7 @@ browser: $(VENV)/.installed  ## a Chromium for the report's tests: the system's,
 	@PATH="$(abspath $(VENV))/bin:$$PATH" sh .ci/browser
 
 faults: $(VENV)/.installed  ## what the long tests disturb sweeps with
-	@sh .ci/faults
+	@PATH="$(abspath $(VENV))/bin:$$PATH" sh .ci/faults
 
 lint: $(VENV)/.installed  ## style and types
 	$(VENV)/bin/ruff check .

@@ -13,7 +13,15 @@ from pathlib import Path
 
 import pytest
 from sweeping import (
-    COMMAND, assert_same_results, at_work, mounting, run_cli, start_sweep, sweep, wait_until, write_space,
+    COMMAND,
+    assert_same_results,
+    at_work,
+    mounting,
+    run_cli,
+    start_sweep,
+    sweep,
+    wait_until,
+    write_space,
 )  # fmt: skip
 
 from lop_sweep import rounds, stopping
