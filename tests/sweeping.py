@@ -27,6 +27,9 @@ from lop_sweep.store import Store
 COMMAND = [sys.executable, "-m", "lop_sweep"]
 LISTS = ("effective_rank", "duplicate_fraction", "fresh_ce")
 
+Start = Callable[..., subprocess.Popen[str]]
+"""What the fixture `started` is: as `start_sweep`."""
+
 
 def write_space(path: Path, pack: list[str], **fields: object) -> Path:
     lines = [f"    {name!r}: {value if isinstance(value, str) else repr(value)}," for name, value in fields.items()]

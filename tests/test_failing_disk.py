@@ -11,7 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from sweeping import assert_same_results, start_sweep, sweep, wait_until
+from sweeping import COMMAND, Start, assert_same_results, start_sweep, sweep, wait_until
 
 from lop_sweep.audit import audit
 from lop_sweep.progress import Progress
@@ -112,13 +112,15 @@ def test_a_failure_shows_that_the_directory_cannot_be_read(tmp_path: Path, monke
 
 @pytest.mark.long
 @pytest.mark.parametrize("what", ["reads", "writes"])
-def test_a_disk_that_answers_with_errors_is_named(what: str, undisturbed: tuple[Path, Path], tmp_path: Path) -> None:
+def test_a_disk_that_answers_with_errors_is_named(
+    what: str, started: Start, undisturbed: tuple[Path, Path], tmp_path: Path
+) -> None:
     """EIO, as from a disk that breaks: by a file system of our own, which the kernel asks."""
     space, expected = undisturbed
     disk = tmp_path / "disk"
     disk.mkdir()
     store = Store(disk / "out")
-    process = start_sweep(space, store.root, *OPTIONS, within=on_failing_files(disk))
+    process = started(space, store.root, *OPTIONS, within=on_failing_files(disk))
     wait_until(store.committed, process)
     (disk / f"fail-{what}").touch()
     _, stderr = process.communicate(timeout=200)
@@ -126,6 +128,14 @@ def test_a_disk_that_answers_with_errors_is_named(what: str, undisturbed: tuple[
     assert "[Errno 5] Input/output error" in stderr.splitlines()[-1]
     assert stderr.splitlines()[-1].endswith("; once that is mended, the same command goes on")
     assert "Traceback" not in stderr
+    writing = [["sweep", space, "--out", store.root], ["compact", store.root]]
+    for command in [*writing, ["status", store.root], ["audit", store.root]] if what == "reads" else writing:
+        refused = subprocess.run(
+            [*on_failing_files(disk), *COMMAND, *command], capture_output=True, text=True, timeout=60
+        )
+        assert refused.returncode == 2, refused.stdout
+        assert refused.stderr.count("\n") == 1, refused.stderr
+        assert "[Errno 5] Input/output error" in refused.stderr
     (disk / f"fail-{what}").unlink()
     assert 0 < len(store.committed()) < 8
     assert not list(store.failures.folder.glob("*"))  # it is not the packs' fault

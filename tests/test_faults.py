@@ -1,0 +1,83 @@
+"""Processes that freeze, run out of memory or see their clock jump, nodes lost in mid-commit, unusual environments.
+
+What is there in the end equals, to the last bit, what an undisturbed sweep leaves.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from sweeping import (
+    Start,
+    assert_same_results,
+    at_work,
+    sweep,
+    wait_until,
+)
+
+from lop_sweep.audit import audit
+from lop_sweep.lease import BEAT_SECONDS
+from lop_sweep.store import Store
+
+OPTIONS = ("--checkpoint-every", "0.2", "--no-progress")
+
+
+def assert_undisturbed(
+    process: subprocess.Popen[str], store: Store, undisturbed: tuple[Path, Path], deaths: bool = False
+) -> str:
+    """The command comes to its end, and its results are as ever; returns what it says.
+
+    After deaths, the next command has nothing to compute, and takes away what the dead have left.
+    """
+    _, stderr = process.communicate(timeout=200)
+    assert process.returncode == 0, stderr
+    if deaths:
+        again = sweep(undisturbed[0], store.root, *OPTIONS)
+        assert again.returncode == 0, again.stderr
+        assert "0 to compute" in again.stderr
+    assert_same_results(store.root, undisturbed[1])
+    assert [str(finding) for finding in audit(store).findings] == []
+    assert list(store.unfinished.running.iterdir()) == []
+    return stderr
+
+
+@contextmanager
+def frozen(pid: int) -> Iterator[None]:
+    """Stopped, and seen to be; then it goes on."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        wait_until(lambda: Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T")
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+@pytest.mark.parametrize("seconds", [BEAT_SECONDS + 1, pytest.param(60.0, marks=pytest.mark.long)])
+def test_a_frozen_driver_and_a_frozen_worker(
+    started: Start, undisturbed: tuple[Path, Path], tmp_path: Path, seconds: float
+) -> None:
+    """First the driver alone, and nobody may take its place; then one worker alone."""
+    store = Store(tmp_path / "out")
+    process = started(undisturbed[0], store.root, *OPTIONS)
+    wait_until(lambda: store.committed() and at_work(store.root), process)
+    with frozen(process.pid):
+        until = time.monotonic() + seconds
+        refused = sweep(undisturbed[0], store.root, *OPTIONS)
+        time.sleep(max(0.0, until - time.monotonic()))
+    assert refused.returncode == 2
+    assert refused.stderr.count("\n") == 1
+    assert f"process {process.pid} on " in refused.stderr
+    assert "has been at work here since" in refused.stderr
+    workers: list[int] = []
+    wait_until(lambda: workers.extend(at_work(store.root)) or workers, process)
+    with frozen(workers[0]):
+        time.sleep(seconds / 3)
+    stderr = assert_undisturbed(process, store, undisturbed)
+    assert "tried again" not in stderr
