@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from sweeping import (
     Start,
     assert_same_results,
     at_work,
+    mounting,
     sweep,
     wait_until,
 )
@@ -81,3 +83,24 @@ def test_a_frozen_driver_and_a_frozen_worker(
         time.sleep(seconds / 3)
     stderr = assert_undisturbed(process, store, undisturbed)
     assert "tried again" not in stderr
+
+
+def test_no_writable_home_spaces_in_tmpdir_and_umask(
+    started: Start, undisturbed: tuple[Path, Path], tmp_path: Path
+) -> None:
+    store, home = Store(tmp_path / "out"), tmp_path / "home"
+    home.mkdir()
+    within = [*mounting("-t", "tmpfs", "-o", "ro", "none", home), "sh", "-c", 'umask 077 && exec "$@"', "sh"]
+    with tempfile.TemporaryDirectory(prefix="with some spaces ") as folder:  # short: Ray's sockets are in it
+        env = {**os.environ, "HOME": str(home), "TMPDIR": folder}
+        process = started(undisturbed[0], store.root, *OPTIONS, env=env, within=within)
+        assert_undisturbed(process, store, undisturbed)
+        assert list(Path(folder).glob("ray/session_*/logs"))
+    assert {path.stat().st_mode & 0o077 for path in store.root.rglob("*")} == {0}
+
+
+@pytest.mark.long
+def test_no_home_at_all(started: Start, undisturbed: tuple[Path, Path], tmp_path: Path) -> None:
+    env = {name: value for name, value in os.environ.items() if name != "HOME"}
+    store = Store(tmp_path / "out")
+    assert_undisturbed(started(undisturbed[0], store.root, *OPTIONS, env=env), store, undisturbed)
