@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ from sweeping import (
 
 from lop_sweep.audit import audit
 from lop_sweep.lease import BEAT_SECONDS
+from lop_sweep.process import ProcessMark
 from lop_sweep.store import Store
 
 OPTIONS = ("--checkpoint-every", "0.2", "--no-progress")
@@ -104,3 +106,43 @@ def test_no_home_at_all(started: Start, undisturbed: tuple[Path, Path], tmp_path
     env = {name: value for name, value in os.environ.items() if name != "HOME"}
     store = Store(tmp_path / "out")
     assert_undisturbed(started(undisturbed[0], store.root, *OPTIONS, env=env), store, undisturbed)
+
+
+@contextmanager
+def memory_group(limit: int) -> Iterator[Path]:
+    """A control group of so many bytes, which is removed in the end; that takes root, as in one's own container."""
+    first = Path("/sys/fs/cgroup/memory")  # version 1; else version 2
+    group = (first if first.is_dir() else first.parent) / f"lop-sweep-{os.getpid()}"
+    group.mkdir()
+    try:
+        (group / ("memory.limit_in_bytes" if first.is_dir() else "memory.max")).write_text(str(limit))
+        yield group
+    finally:
+        wait_until(lambda: not (group / "cgroup.procs").read_text())
+        group.rmdir()
+
+
+GREEDY = """
+import os, sys
+from pathlib import Path
+Path(sys.argv[1], "cgroup.procs").write_text(str(os.getpid()))
+hoard = bytearray(b"1") * 300_000_000
+"""
+
+
+@pytest.mark.long
+def test_a_worker_that_the_kernel_kills_for_memory(
+    started: Start, undisturbed: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """Another program takes more than there is in their group; the kernel takes Ray's workers first, Ray asks it to."""
+    store = Store(tmp_path / "out")
+    process = started(undisturbed[0], store.root, *OPTIONS)
+    wait_until(lambda: store.unfinished.checkpoints() and at_work(store.root), process)
+    worker = at_work(store.root)[0]
+    with memory_group(limit=50_000_000) as group:
+        (group / "cgroup.procs").write_text(str(worker))
+        greedy = subprocess.run([sys.executable, "-c", GREEDY, group], timeout=60)
+        wait_until(lambda: not ProcessMark.exists(worker), process)
+    assert greedy.returncode == -signal.SIGKILL  # the last to go: there is nobody else
+    stderr = assert_undisturbed(process, store, undisturbed, deaths=True)
+    assert "tried again from its checkpoint" in stderr
