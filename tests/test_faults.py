@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from ray.cluster_utils import Cluster
 from sweeping import (
     Start,
     assert_same_results,
@@ -26,6 +27,7 @@ from sweeping import (
 )
 
 from lop_sweep.audit import audit
+from lop_sweep.files import FAULTS
 from lop_sweep.lease import BEAT_SECONDS
 from lop_sweep.process import ProcessMark
 from lop_sweep.store import Store
@@ -146,3 +148,41 @@ def test_a_worker_that_the_kernel_kills_for_memory(
     assert greedy.returncode == -signal.SIGKILL  # the last to go: there is nobody else
     stderr = assert_undisturbed(process, store, undisturbed, deaths=True)
     assert "tried again from its checkpoint" in stderr
+
+
+def parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("point", ["tasks.half", "tasks.renamed", "cells.half", "cells.renamed"])
+def test_a_node_that_is_lost_while_it_commits(
+    started: Start,
+    undisturbed: tuple[Path, Path],
+    tmp_path: Path,
+    cluster: Cluster,
+    monkeypatch: pytest.MonkeyPatch,
+    point: str,
+) -> None:
+    """One of two: its worker dies between two writes of a commit, and the whole node at once after it."""
+    store, tickets = Store(tmp_path / "out"), tmp_path / "tickets"
+    tickets.mkdir()
+    monkeypatch.setenv(FAULTS, str(tickets))
+    nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
+    process = started(undisturbed[0], store.root, *OPTIONS, "--address", cluster.address)
+    raylets: dict[int, int] = {}
+
+    def has_died() -> set[int]:
+        raylets.update({pid: parent(pid) for pid in at_work(store.root) if pid not in raylets})
+        return {raylet for worker, raylet in raylets.items() if not ProcessMark.exists(worker)}
+
+    try:
+        wait_until(lambda: store.committed() and len(at_work(store.root)) == 2, process)
+        (tickets / point).touch()
+        wait_until(has_died, process)
+        os.kill(has_died().pop(), signal.SIGKILL)
+        assert list(tickets.iterdir()) == []
+        assert_undisturbed(process, store, undisturbed, deaths=True)
+    finally:
+        for node in nodes:
+            cluster.remove_node(node, allow_graceful=False)
