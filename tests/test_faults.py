@@ -5,7 +5,9 @@ What is there in the end equals, to the last bit, what an undisturbed sweep leav
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,14 +16,17 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ray.cluster_utils import Cluster
 from sweeping import (
+    COMMAND,
     Start,
     assert_same_results,
     at_work,
     mounting,
+    read_status,
     sweep,
     wait_until,
 )
@@ -186,3 +191,45 @@ def test_a_node_that_is_lost_while_it_commits(
     finally:
         for node in nodes:
             cluster.remove_node(node, allow_graceful=False)
+
+
+def faketime() -> str:
+    found = shutil.which("faketime")
+    assert found, "there is no faketime; `make faults` installs it, or says what to install"
+    return found
+
+
+def with_another_clock(store: Store, days: int) -> dict[str, Any]:
+    """What `status` says to somebody whose clock is wrong."""
+    command = [faketime(), "-f", f"{days:+}d", *COMMAND, "status", str(store.root), "--json"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert result.returncode == 0, result.stderr
+    return dict(json.loads(result.stdout))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("days", [2, -2])
+def test_a_clock_that_jumps_during_a_run(
+    started: Start, undisturbed: tuple[Path, Path], tmp_path: Path, days: int
+) -> None:
+    """The driver's and its workers', which have the same machine; and those of people who ask how far it is.
+
+    What jumps is what Python takes for the time: Ray does not always start under faketime, which stops its forks.
+    """
+    store, ahead = Store(tmp_path / "out"), tmp_path / "ahead"
+    ahead.write_text("0")
+    path = os.pathsep.join([str(Path(__file__).with_name("jumping_clock")), os.environ.get("PYTHONPATH", "")])
+    process = started(undisturbed[0], store.root, *OPTIONS, env={**os.environ, "AHEAD": str(ahead), "PYTHONPATH": path})
+    wait_until(lambda: store.committed() and at_work(store.root), process)
+    ahead.write_text(str(days * 86400))
+    signs = store.unfinished.signs_of_life
+    wait_until(lambda: any(abs(sign.time - time.time()) > 86400 for sign in signs()), process)
+    with frozen(process.pid):  # so that it does not come to its end meanwhile
+        for status in (read_status(store.root), with_another_clock(store, 2), with_another_clock(store, -2)):
+            assert status["driver"]["alive"]
+            assert status["finished"] + status["diverged"] < 16
+        refused = sweep(undisturbed[0], store.root, *OPTIONS)
+    assert refused.returncode == 2
+    assert f"process {process.pid} on " in refused.stderr
+    stderr = assert_undisturbed(process, store, undisturbed)
+    assert "tried again" not in stderr
