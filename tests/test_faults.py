@@ -155,6 +155,39 @@ def test_a_worker_that_the_kernel_kills_for_memory(
     assert "tried again from its checkpoint" in stderr
 
 
+@pytest.mark.long
+def test_rays_memory_monitor_leads_to_another_round(
+    started: Start, undisturbed: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """The real one, which kills real workers; but what it reads of the machine's memory is written here.
+
+    So the machine may be idle or busy, and have as much memory as it likes. Ray believes /proc/meminfo unless a
+    cgroup's limit is lower, hence the small total.
+    """
+    store, meminfo = Store(tmp_path / "out"), tmp_path / "meminfo"
+    write_memory(meminfo, available=1_500_000)
+    process = started(
+        undisturbed[0], store.root, *OPTIONS, "--max-failures", "20",
+        env={**os.environ, "RAY_memory_monitor_refresh_ms": "100"}, within=mounting("--bind", meminfo, "/proc/meminfo"),
+    )  # fmt: skip
+    wait_until(lambda: store.unfinished.checkpoints() and at_work(store.root), process)
+    workers = at_work(store.root)
+    write_memory(meminfo, available=10_000)
+    wait_until(lambda: not all(map(ProcessMark.exists, workers)), process)
+    write_memory(meminfo, available=1_500_000)
+    stderr = assert_undisturbed(process, store, undisturbed, deaths=True)
+    assert "low on memory" in stderr
+    assert "going round again over what is missing" in stderr
+
+
+def write_memory(meminfo: Path, available: int) -> None:
+    """What /proc/meminfo is to say, in kB; in place and always as long, because the file is bound there, and read."""
+    told = {"MemTotal": 2_000_000, "MemFree": available, "MemAvailable": available, "Buffers": 0, "Cached": 0}
+    lines = [line.partition(":")[0] for line in Path("/proc/meminfo").read_text().splitlines()]
+    with meminfo.open("r+" if meminfo.exists() else "w") as file:
+        file.write("".join(f"{name + ':':15} {told.get(name, 0):8} kB\n" for name in lines))
+
+
 def parent(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 

@@ -12,17 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from sweeping import (
-    COMMAND,
-    assert_same_results,
-    at_work,
-    mounting,
-    run_cli,
-    start_sweep,
-    sweep,
-    wait_until,
-    write_space,
-)  # fmt: skip
+from sweeping import COMMAND, assert_same_results, run_cli, start_sweep, sweep, wait_until, write_space
 
 from lop_sweep import rounds, stopping
 from lop_sweep.audit import audit
@@ -34,7 +24,6 @@ from lop_sweep.options import SweepOptions
 from lop_sweep.pack import Pack, expand
 from lop_sweep.pack_run import PackRun
 from lop_sweep.plan import Assignment, missing_packs
-from lop_sweep.process import ProcessMark
 from lop_sweep.progress import Progress
 from lop_sweep.sizes import Sizing
 from lop_sweep.space import SearchSpace
@@ -337,37 +326,3 @@ def test_the_reason_of_a_failure_is_its_exception() -> None:
     assert _reason(f"{first}\n{second}\n{third}") == "lop_sweep.errors.StoreError: /x: full"
     assert "ValueError" not in _newest(f"{first}\n{second}")
     assert len(_reason("ValueError: " + "long " * 1000)) < 250
-
-
-@pytest.mark.long
-def test_rays_memory_monitor_leads_to_another_round(undisturbed: tuple[Path, Path], tmp_path: Path) -> None:
-    """The real one, which kills real workers; but what it reads of the machine's memory is written here.
-
-    So the machine may be idle or busy, and have as much memory as it likes. Ray believes /proc/meminfo unless a
-    cgroup's limit is lower, hence the small total.
-    """
-    space, expected = undisturbed
-    store, meminfo = Store(tmp_path / "out"), tmp_path / "meminfo"
-    write_memory(meminfo, available=1_500_000)
-    process = start_sweep(
-        space, store.root, "--checkpoint-every", "0.2", "--max-failures", "20", "--no-progress",
-        env={**os.environ, "RAY_memory_monitor_refresh_ms": "100"}, within=mounting("--bind", meminfo, "/proc/meminfo"),
-    )  # fmt: skip
-    wait_until(lambda: store.unfinished.checkpoints() and at_work(store.root), process)
-    workers = at_work(store.root)
-    write_memory(meminfo, available=10_000)
-    wait_until(lambda: not all(map(ProcessMark.exists, workers)), process)
-    write_memory(meminfo, available=1_500_000)
-    _, stderr = process.communicate(timeout=200)
-    assert process.returncode == 0, stderr
-    assert "low on memory" in stderr
-    assert "going round again over what is missing" in stderr
-    assert_same_results(store.root, expected)
-
-
-def write_memory(meminfo: Path, available: int) -> None:
-    """What /proc/meminfo is to say, in kB; in place and always as long, because the file is bound there, and read."""
-    told = {"MemTotal": 2_000_000, "MemFree": available, "MemAvailable": available, "Buffers": 0, "Cached": 0}
-    lines = [line.partition(":")[0] for line in Path("/proc/meminfo").read_text().splitlines()]
-    with meminfo.open("r+" if meminfo.exists() else "w") as file:
-        file.write("".join(f"{name + ':':15} {told.get(name, 0):8} kB\n" for name in lines))
