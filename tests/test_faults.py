@@ -94,6 +94,7 @@ def test_a_frozen_driver_and_a_frozen_worker(
     assert "tried again" not in stderr
 
 
+@pytest.mark.long
 def test_no_writable_home_spaces_in_tmpdir_and_umask(
     started: Start, undisturbed: tuple[Path, Path], tmp_path: Path
 ) -> None:
