@@ -5,7 +5,7 @@ DEMO ?= demo
 
 export RAY_USAGE_STATS_ENABLED ?= 0
 
-.PHONY: demo test lint bench browser clean
+.PHONY: demo test test-long lint bench browser faults clean
 
 demo: $(VENV)/.installed  ## run a real sweep and draw its map
 	$(VENV)/bin/lop-sweep sweep demo --out $(DEMO)
@@ -18,8 +18,14 @@ demo: $(VENV)/.installed  ## run a real sweep and draw its map
 test: $(VENV)/.installed browser  ## run all tests
 	$(VENV)/bin/python -m pytest
 
+test-long: $(VENV)/.installed browser faults  ## run the tests that take minutes, half an hour in all
+	$(VENV)/bin/python -m pytest -m long --durations=0
+
 browser: $(VENV)/.installed  ## a Chromium for the report's tests: the system's, else the distribution's, else Playwright's own
 	@PATH="$(abspath $(VENV))/bin:$$PATH" sh .ci/browser
+
+faults: $(VENV)/.installed  ## what the long tests disturb sweeps with
+	@PATH="$(abspath $(VENV))/bin:$$PATH" sh .ci/faults
 
 lint: $(VENV)/.installed  ## style and types
 	$(VENV)/bin/ruff check .

@@ -14,7 +14,7 @@ from ray import tune
 from tqdm import tqdm
 
 from lop_sweep.errors import StoreError
-from lop_sweep.files import check_writable
+from lop_sweep.files import check_writable, names_in
 from lop_sweep.pack import Pack
 from lop_sweep.progress import Progress
 from lop_sweep.stopping import Stop
@@ -119,8 +119,9 @@ class TrialWatch(tune.Callback):
                 self._say("the failure cannot be recorded: %s", error)
 
     def _check_directory(self) -> bool:
-        """Whether the sweep directory can be written to; if not, everything else would fail too."""
+        """Whether the sweep directory can be read and written; if not, everything else would fail too."""
         try:
+            names_in(self._store.driver, ".json")  # what every worker reads first
             check_writable(self._store.cells)
         except StoreError as error:
             self._stop.because(error)

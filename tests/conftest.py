@@ -7,13 +7,15 @@ from lop_sweep import machine
 machine.prepare_process()
 
 import os  # noqa: E402
-from collections.abc import Iterator  # noqa: E402
+import signal  # noqa: E402
+import subprocess  # noqa: E402
+from collections.abc import Callable, Iterator  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
 import pytest  # noqa: E402
 from hypothesis import settings  # noqa: E402
-from sweeping import sweep, write_space  # noqa: E402
+from sweeping import start_sweep, sweep, write_space  # noqa: E402
 
 from lop_sweep.config import CellConfig  # noqa: E402
 
@@ -46,6 +48,22 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     result = sweep(space, folder / "out", "--no-progress")
     assert result.returncode == 0, result.stderr
     return space, folder / "out"
+
+
+@pytest.fixture
+def started() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """`start_sweep`, but what it starts does not outlive the test."""
+    processes = []
+
+    def start(*arguments: Any, **options: Any) -> subprocess.Popen[str]:
+        processes.append(start_sweep(*arguments, **options))
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
 
 
 @pytest.fixture

@@ -35,7 +35,7 @@ def main() -> None:
     assert mount("-t", "tmpfs", "-o", f"size={size}", "none", str(point)) == 0, "cannot mount"
     process = start_sweep(space, out, *OPTIONS)
     if what == "readonly":
-        wait_until(lambda: out.exists() and read_status(out)["finished"] > 0, process)
+        wait_until(Store(out).committed, process)
         deadline = time.monotonic() + 20
         while mount("-o", "remount,ro", str(point)) != 0:  # busy, as long as a file is open for writing
             assert time.monotonic() < deadline

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -26,6 +27,9 @@ from lop_sweep.store import Store
 COMMAND = [sys.executable, "-m", "lop_sweep"]
 LISTS = ("effective_rank", "duplicate_fraction", "fresh_ce")
 
+Start = Callable[..., subprocess.Popen[str]]
+"""What the fixture `started` is: as `start_sweep`."""
+
 
 def write_space(path: Path, pack: list[str], **fields: object) -> Path:
     lines = [f"    {name!r}: {value if isinstance(value, str) else repr(value)}," for name, value in fields.items()]
@@ -42,12 +46,23 @@ def sweep(space: Path, out: Path, *options: str, env: dict[str, str] | None = No
     return run_cli("sweep", space, "--out", out, *options, env=env)
 
 
-def start_sweep(space: Path, out: Path, *options: str, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
-    """In a session of its own, as a shell would start it, so that its process group can be signalled."""
+def start_sweep(
+    space: Path, out: Path, *options: str, env: dict[str, str] | None = None, within: Sequence[str] = ()
+) -> subprocess.Popen[str]:
+    """In a session of its own, as a shell would start it, so that its process group can be signalled.
+
+    `within` is a command that runs the command which follows it, in place of itself: `unshare` for example.
+    """
     return subprocess.Popen(
-        [*COMMAND, "sweep", str(space), "--out", str(out), *options],
+        [*within, *COMMAND, "sweep", str(space), "--out", str(out), *options],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env, start_new_session=True,
     )  # fmt: skip
+
+
+def mounting(*arguments: object) -> list[str]:
+    """A command for `within`: in user and mount namespaces of its own, where `mount` has run with these arguments."""
+    script = f'mount {shlex.join(map(str, arguments))} && exec "$@"'
+    return ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script, "sh"]
 
 
 def read_status(out: Path) -> dict[str, Any]:
@@ -57,8 +72,13 @@ def read_status(out: Path) -> dict[str, Any]:
     return content
 
 
+def at_work(out: Path) -> list[int]:
+    """Process numbers of the workers that are at it."""
+    return [sign.process.pid for sign in Store(out).unfinished.signs_of_life() if sign.alive()]
+
+
 def wait_until(
-    condition: Callable[[], object], process: subprocess.Popen[str] | None = None, seconds: float = 90
+    condition: Callable[[], object], process: subprocess.Popen[str] | None = None, seconds: float = 180
 ) -> None:
     """Wait for a condition, for so long at most, and no longer than `process` lives."""
     deadline = time.monotonic() + seconds

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
-from sweeping import assert_same_results, read_status, start_sweep, sweep, wait_until
+from sweeping import COMMAND, Start, assert_same_results, start_sweep, sweep, wait_until
 
 from lop_sweep.audit import audit
+from lop_sweep.progress import Progress
+from lop_sweep.stopping import Stop
 from lop_sweep.store import Store
+from lop_sweep.trial_watch import TrialWatch
 
 SCRIPT = Path(__file__).with_name("failing_disk.py")
 OPTIONS = ("--checkpoint-every", "0.2", "--no-progress")
@@ -55,7 +61,7 @@ def test_a_directory_that_vanishes_is_named_and_the_sweep_goes_on_when_it_is_bac
     space, expected = undisturbed
     out, away = tmp_path / "out", tmp_path / "away"
     process = start_sweep(space, out, *OPTIONS)
-    wait_until(lambda: out.exists() and read_status(out)["finished"] > 0, process)
+    wait_until(Store(out).committed, process)
     out.rename(away)
     _, stderr = process.communicate(timeout=200)
     assert process.returncode == 2, stderr
@@ -68,3 +74,73 @@ def test_a_directory_that_vanishes_is_named_and_the_sweep_goes_on_when_it_is_bac
     again = sweep(space, out, *OPTIONS)
     assert again.returncode == 0, again.stderr
     assert_same_results(out, expected)
+
+
+def on_failing_files(folder: Path) -> list[str]:
+    """A command for `start_sweep(within=...)`: as long as it runs, `failing_files.py` is mounted on the folder."""
+    script = """
+    "$1" "$2" "$3" 2> /dev/null & disk=$!
+    until mountpoint -q "$3"; do kill -0 $disk || exit 99; sleep 0.05; done
+    shift 3
+    "$@"
+    status=$?
+    kill -9 $disk
+    exit $status
+    """
+    return [
+        "unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script, "sh",
+        sys.executable, str(SCRIPT.with_name("failing_files.py")), str(folder),
+    ]  # fmt: skip
+
+
+def test_a_failure_shows_that_the_directory_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then the sweep ends at once: every other pack would fail as often as it may, for the same reason."""
+
+    def listdir(path: Path) -> list[str]:
+        raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+
+    store, stop = Store(tmp_path / "out"), Stop()
+    store.create()
+    watch = TrialWatch([], store, Progress(False), stop, max_failures=3)
+    failed = SimpleNamespace(error_file=None, custom_dirname="pack", num_failures=1)
+    watch.on_trial_recover(1, [failed], failed)
+    assert not stop
+    monkeypatch.setattr(os, "listdir", listdir)
+    watch.on_trial_recover(1, [failed], failed)
+    assert str(stop.error).startswith(f"{store.driver}: cannot be read: [Errno 5] Input/output error")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("what", ["reads", "writes"])
+def test_a_disk_that_answers_with_errors_is_named(
+    what: str, started: Start, undisturbed: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """EIO, as from a disk that breaks: by a file system of our own, which the kernel asks."""
+    space, expected = undisturbed
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    store = Store(disk / "out")
+    process = started(space, store.root, *OPTIONS, within=on_failing_files(disk))
+    wait_until(store.committed, process)
+    (disk / f"fail-{what}").touch()
+    _, stderr = process.communicate(timeout=200)
+    assert process.returncode == 2, stderr
+    assert "[Errno 5] Input/output error" in stderr.splitlines()[-1]
+    assert stderr.splitlines()[-1].endswith("; once that is mended, the same command goes on")
+    assert "Traceback" not in stderr
+    writing = [["sweep", space, "--out", store.root], ["compact", store.root]]
+    for command in [*writing, ["status", store.root], ["audit", store.root]] if what == "reads" else writing:
+        refused = subprocess.run(
+            [*on_failing_files(disk), *COMMAND, *command], capture_output=True, text=True, timeout=60
+        )
+        assert refused.returncode == 2, refused.stdout
+        assert refused.stderr.count("\n") == 1, refused.stderr
+        assert "[Errno 5] Input/output error" in refused.stderr
+    (disk / f"fail-{what}").unlink()
+    assert 0 < len(store.committed()) < 8
+    assert not list(store.failures.folder.glob("*"))  # it is not the packs' fault
+    assert len(audit(store).findings) == 1  # cells that are missing
+    again = sweep(space, store.root, *OPTIONS)
+    assert again.returncode == 0, again.stderr
+    assert_same_results(store.root, expected)
+    assert audit(store).findings == []

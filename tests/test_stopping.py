@@ -326,33 +326,3 @@ def test_the_reason_of_a_failure_is_its_exception() -> None:
     assert _reason(f"{first}\n{second}\n{third}") == "lop_sweep.errors.StoreError: /x: full"
     assert "ValueError" not in _newest(f"{first}\n{second}")
     assert len(_reason("ValueError: " + "long " * 1000)) < 250
-
-
-HUNGRY = """
-import sys, time
-hoard = bytearray(3_500_000_000)
-for at in range(0, len(hoard), 4096):
-    hoard[at] = 1
-print("full", flush=True)
-time.sleep(3)
-"""
-
-
-@pytest.mark.long
-def test_rays_memory_monitor_leads_to_another_round(undisturbed: tuple[Path, Path], tmp_path: Path) -> None:
-    """The real one: another program takes memory for three seconds, beyond what Ray is told there may be."""
-    space, expected = undisturbed
-    memory = {line.split(":")[0]: int(line.split()[1]) for line in Path("/proc/meminfo").read_text().splitlines()}
-    threshold = (memory["MemTotal"] - memory["MemAvailable"] + 2.5e6) / memory["MemTotal"]
-    monitored = {"RAY_memory_usage_threshold": f"{threshold:.4f}", "RAY_memory_monitor_refresh_ms": "200"}
-    process = start_sweep(
-        space, tmp_path / "out", "--checkpoint-every", "0.2", "--max-failures", "20", env={**os.environ, **monitored}
-    )
-    store = Store(tmp_path / "out")
-    wait_until(lambda: store.root.exists() and store.unfinished.checkpoints(), process)
-    subprocess.run([sys.executable, "-c", HUNGRY], check=True)
-    _, stderr = process.communicate(timeout=200)
-    assert process.returncode == 0, stderr
-    assert "low on memory" in stderr
-    assert "going round again over what is missing" in stderr
-    assert_same_results(store.root, expected)

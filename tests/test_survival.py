@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from ray.cluster_utils import Cluster
-from sweeping import assert_same_results, faults, start_sweep, sweep, wait_until
+from sweeping import assert_same_results, at_work, faults, start_sweep, sweep, wait_until
 
 from analysis import load_tasks
 from lop_sweep.audit import audit
@@ -28,12 +28,6 @@ OPTIONS = ("--checkpoint-every", "0.2", "--max-failures", "40", "--no-progress")
 MOMENTS = ("half", "written", "renamed")
 WRITES = tuple(f"{place}.{moment}" for place in ("running", "states", "tasks", "cells") for moment in MOMENTS)
 """The fault points of everything that a worker writes."""
-
-
-def at_work(out: Path) -> list[int]:
-    """Process numbers of the workers that are at it."""
-    signs = Store(out).unfinished.signs_of_life()
-    return [sign.process.pid for sign in signs if sign.alive()]
 
 
 @pytest.mark.long
