@@ -152,7 +152,7 @@ def _driver(lease: LeaseState | None, folder: Path) -> Driver | None:
         released=lease.released,
         cells=_number(lease.activity.get("cells")),
         done=_number(lease.activity.get("done")),
-        seconds=lease.time - lease.started,
+        seconds=max(lease.time - lease.started, 0.0),  # clocks may be set back
     )
 
 
