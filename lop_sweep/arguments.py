@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
@@ -14,7 +16,7 @@ from lop_sweep.stdio import ensure_standard_streams
 from lop_sweep.terminal import flush_output, remark, settle_output, write_output
 
 BAD_INPUT = 2
-INTERRUPTED = 130
+INTERRUPTED = signals.exit_status(signal.SIGINT)
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -37,18 +39,17 @@ class OneLineParser(argparse.ArgumentParser):
 
 
 def run_command(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> int:
-    """Parse, then call the chosen command's `run`; see `exit_status`."""
+    """Parse, then call the chosen command's `run`; see `run_to_status`."""
 
     def run() -> int:
         options = parser.parse_args(arguments)
-        if getattr(options, "interruptible", True):
-            signals.allow_interrupts()
-        return int(options.run(options))
+        with signals.interruptible() if getattr(options, "interruptible", True) else contextlib.nullcontext():
+            return int(options.run(options))
 
-    return exit_status(parser.prog, run)
+    return run_to_status(parser.prog, run)
 
 
-def exit_status(prog: str, command: Callable[[], int]) -> int:
+def run_to_status(prog: str, command: Callable[[], int]) -> int:
     """Call a command and return the status to exit with; a `LopSweepError` becomes one line and status 2.
 
     Args:

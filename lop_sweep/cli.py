@@ -122,7 +122,9 @@ def _sweep(options: argparse.Namespace) -> int:
         retry_failed=options.retry_failed,
         progress=not options.no_progress,
     )
-    outcome = run_sweep(load_space(options.space), options.out, settings)
+    with signals.unblocked():  # it may start programs
+        space = load_space(options.space)
+    outcome = run_sweep(space, options.out, settings)
     status = outcome.status
     failed = f"{status.failed} failed, " if status.failed else ""
     say(

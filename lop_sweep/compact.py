@@ -53,7 +53,7 @@ def compact(store: Store, rows: int = ROWS) -> Compaction:
     with hold_lease(store.maintenance, lambda: {"maintenance": "compact"}) as lease:
         before = len(names_in(store.cells, ".parquet"))
         store.tidy()
-        remove_overlaps(store, partial=False)  # what would have to be computed again is a sweep's business
+        remove_overlaps(store, lease, partial=False)  # what would have to be computed again is a sweep's business
         for group in list(_groups(store, store.parts(), rows)):  # all are looked at before one is merged
             lease.check()
             _merge(store, group)

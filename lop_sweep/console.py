@@ -9,7 +9,7 @@ import threading
 from typing import NoReturn
 
 from lop_sweep import machine, signals
-from lop_sweep.arguments import exit_status
+from lop_sweep.arguments import run_to_status
 from lop_sweep.stdio import ensure_standard_streams
 
 
@@ -23,7 +23,7 @@ def run_console(prog: str, module: str) -> NoReturn:
     ensure_standard_streams()
     signals.install()
     machine.prepare_process()  # before NumPy is imported
-    status = exit_status(prog, lambda: int(importlib.import_module(module).main()))
-    if any(thread.name == signals.ABANDONED for thread in threading.enumerate()):
+    status = run_to_status(prog, lambda: int(importlib.import_module(module).main()))
+    if signals.ABANDONED in (thread.name for thread in threading.enumerate()):
         os._exit(status)  # Ray's own clean-up would wait for processes that are gone
     sys.exit(status)

@@ -114,7 +114,10 @@ class Lease:
 
 @contextmanager
 def hold_lease(
-    folder: Path, activity: Callable[[], dict[str, Any]], on_loss: Callable[[str], None] = lambda reason: None
+    folder: Path,
+    activity: Callable[[], dict[str, Any]],
+    on_loss: Callable[[str], None] = lambda reason: None,
+    patience: float = 0.0,
 ) -> Iterator[Lease]:
     """Be the only one at work on a sweep directory for the length of a `with` block.
 
@@ -122,6 +125,7 @@ def hold_lease(
         folder: where the leases are; made if need be.
         activity: called at each renewal; says what this process is doing, in JSON values.
         on_loss: called from another thread when the lease is lost; the block should then end soon.
+        patience: seconds to wait for another process to end its work.
 
     Raises:
         SweepError: another process is at work; the message says what it is doing.
@@ -129,11 +133,22 @@ def hold_lease(
     """
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    lease = Lease(folder, _take(folder, activity()), activity, on_loss)
+    lease = Lease(folder, _take_patiently(folder, activity(), patience), activity, on_loss)
     try:
         yield lease
     finally:
         lease.release()
+
+
+def _take_patiently(folder: Path, activity: dict[str, Any], patience: float) -> LeaseState:
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            return _take(folder, activity)
+        except SweepError:
+            if time.monotonic() >= deadline:
+                raise
+        time.sleep(min(1.0, patience / 10))
 
 
 def _take(folder: Path, activity: dict[str, Any]) -> LeaseState:

@@ -50,16 +50,17 @@ class LeaseState:
     inode: int = 0
 
     def holder_alive(self, folder: Path) -> bool | None:
-        """Return whether the holder still runs; None if it is on a machine whose processes cannot be seen from here.
+        """Return whether the holder still runs; None if that cannot be told from here.
 
-        A lease that was copied with its directory holds nothing there: on one machine, the folder tells.
+        It cannot for a holder on a machine whose processes cannot be seen, and where the folder is not the one in which
+        the lease was taken, but looks like a copy of it: then the lease has to be watched.
 
         Args:
             folder: where the lease was found.
         """
         alive = self.process.alive()
         if alive and self.inode and self.inode != inode_of(folder):
-            return False
+            return None
         return alive
 
 

@@ -147,8 +147,13 @@ class PackRun:
         """
         self._check_lock()
         fault_point("commit.checked")
-        store.commit(self._result())
-        self._saved = None
+        try:
+            store.commit(self._result())
+            self._saved = None
+        finally:
+            self._withdraw_if_lost(store)
+
+    def _withdraw_if_lost(self, store: Store) -> None:
         try:
             self._check_lock()
         except StoreError:

@@ -81,8 +81,8 @@ def missing_packs(
 def _held_packs(missing: Iterable[CellConfig], store: Store) -> list[Pack]:
     """Return the packs, of cells that are all missing, that a worker may still hold.
 
-    A worker says which pack it holds before it may write it, and a new driver reads that after it has the lock. So a
-    worker that is not seen here finds the new lock when it checks, and writes nothing.
+    A worker says which pack it holds before it checks the lock for the last time, and a new driver reads that after it
+    has the lock. So a worker that is not seen here finds the new lock when it checks, and writes nothing.
     """
     cells = {cell.id: cell for cell in missing}
     packs = [

@@ -44,11 +44,11 @@ def private_ray() -> Iterator[None]:
     """
     with contextlib.ExitStack() as stack:
         stack.enter_context(_on_loopback())
-        if _MODE not in os.environ:
+        stack.callback(_read_authentication_again)
+        if not os.environ.get(_MODE):
             settings = {_MODE: "token", _TOKEN: secrets.token_hex(32), _TOKEN_PATH: None}
-            stack.callback(_read_authentication_again)
             stack.enter_context(_environment(settings))
-            _read_authentication_again()
+        _read_authentication_again()
         yield
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -58,25 +60,68 @@ def ray_session(address: str | None, cpus: int | None) -> Iterator[None]:
     if address is not None:
         _check_reachable(address)
         where = {"address": address}
-    # Ray remarks that it leaves SIGTERM alone in this thread, which is just what is wanted.
-    logging.getLogger("ray._private.worker").setLevel(logging.CRITICAL)
     with private_ray() if address is None else contextlib.nullcontext():
         try:
-            ray.init(
-                **where,
-                logging_level=logging.CRITICAL,  # Tune would print the traceback of each failed pack; it is in a file
-                log_to_driver=False,
-                runtime_env={
-                    "env_vars": {"RAY_CHDIR_TO_TRIAL_DIR": "0", **_passed_on()},
-                    "worker_process_setup_hook": machine.SETUP_HOOK,
-                },
-            )
-        except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
+            with _sigterm_kept(), _quiet("ray._private.worker"):
+                ray.init(
+                    **where,
+                    logging_level=logging.CRITICAL,  # Tune would print each failed pack's traceback; it is in a file
+                    log_to_driver=False,
+                    runtime_env={
+                        "env_vars": {"RAY_CHDIR_TO_TRIAL_DIR": "0", **_passed_on()},
+                        "worker_process_setup_hook": machine.SETUP_HOOK,
+                    },
+                )
+        except Exception as error:  # Ray raises plain Exception, too
             raise SweepError(f"no Ray at {address or 'this machine'}: {one_line(error)}") from error
         try:
             yield
         finally:
             ray.shutdown()
+
+
+@contextlib.contextmanager
+def _sigterm_kept() -> Iterator[None]:
+    """Keep this process's handler for SIGTERM; Ray puts its own in place when it is started in the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if before is not None:  # else it was not set by Python, which cannot put it back
+            signal.signal(signal.SIGTERM, before)
+
+
+@contextlib.contextmanager
+def _quiet(logger: str) -> Iterator[None]:
+    """Silence a logger: Ray remarks that it leaves SIGTERM alone in other threads, as intended."""
+    chatty = logging.getLogger(logger)
+    before = chatty.level
+    chatty.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        chatty.setLevel(before)
+
+
+@contextlib.contextmanager
+def ray_errors(what: str) -> Iterator[None]:
+    """Turn an error of Ray's, which may end at any moment, into a SweepError of one line.
+
+    Args:
+        what: what is being done, for the message.
+
+    Raises:
+        SweepError: Ray raised an error.
+    """
+    import ray
+
+    try:
+        yield
+    except (ray.exceptions.RayError, RuntimeError, OSError) as error:
+        raise SweepError(f"{what}: {one_line(error)}") from error
 
 
 def _passed_on() -> dict[str, str]:

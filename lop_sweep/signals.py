@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -35,8 +36,9 @@ def exit_status(number: int) -> int:
 
 def exit_at_once(number: int) -> None:
     """Say that the command was stopped and end the process, without running anything else."""
-    with contextlib.suppress(OSError):
-        os.write(2, f"stopped by {signal.Signals(number).name}; what is finished is kept\n".encode())
+    with contextlib.suppress(OSError, ValueError):
+        if select.select([], [2], [], 0)[1]:  # a reader that has stalled must not hold this up
+            os.write(2, f"stopped by {signal.Signals(number).name}\n".encode())
     os._exit(exit_status(number))
 
 
@@ -55,8 +57,10 @@ class _Listener:
     def start(self) -> None:
         """Block the signals in this thread and in all that it starts, and wait for them in another one."""
         self.listening = True
-        signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
-        os.register_at_fork(after_in_child=_unblock)  # Ray's processes must hear signals
+        block()
+        for number in HANDLED:  # for where they are not blocked, see `unblocked`
+            signal.signal(number, lambda number, frame: exit_at_once(number))
+        os.register_at_fork(after_in_child=_unblock)  # Ray's processes need them; it forks with a `preexec_fn`
         threading.Thread(target=self._listen, name="signals", daemon=True).start()
 
     def _listen(self) -> None:
@@ -78,10 +82,33 @@ def install() -> None:
         _listener.start()
 
 
-def allow_interrupts() -> None:
-    """Let SIGINT raise KeyboardInterrupt again in this thread, for commands that clean up on their way out."""
+def block() -> None:
+    """Block the signals in this thread, if it is a command's."""
     if _listener.listening:
+        signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """Let SIGINT raise KeyboardInterrupt in this thread, for commands that clean up on their way out."""
+    if _listener.listening:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        block()
+
+
+@contextlib.contextmanager
+def unblocked() -> Iterator[None]:
+    """Do not block the signals in this thread: for a user's code, whose child processes would inherit that."""
+    if _listener.listening:
+        _unblock()
+    try:
+        yield
+    finally:
+        block()
 
 
 @contextlib.contextmanager
@@ -111,7 +138,8 @@ def handling(handler: Handler) -> Iterator[Callable[[], None]]:
 @contextlib.contextmanager
 def _python_handlers(handler: Handler) -> Iterator[Callable[[], None]]:
     def handle(number: int, frame: FrameType | None) -> None:
-        signal.alarm(0)
+        if number == signal.SIGTERM:  # the only one of the two that Ray's libraries handle
+            signal.alarm(0)
         handler(number)
 
     def put_in_place() -> None:
@@ -124,4 +152,5 @@ def _python_handlers(handler: Handler) -> Iterator[Callable[[], None]]:
         yield put_in_place
     finally:
         for number, earlier in before.items():
-            signal.signal(number, earlier)
+            if earlier is not None:  # else it was not set by Python, which cannot put it back
+                signal.signal(number, earlier)

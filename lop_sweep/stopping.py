@@ -1,8 +1,8 @@
 """Graceful shutdown: on SIGINT, on SIGTERM, when Ray is gone, or on an error that ends the whole sweep.
 
-A sweep runs in a thread of its own. The thread that called for it does nothing but handle signals and watch Ray, so a
-signal is handled at once even while the sweep waits within Ray, and Ray's Python code, which only installs handlers in
-the main thread, installs none.
+A sweep runs in a thread of its own. The calling thread does nothing but handle signals and watch Ray, so a signal is
+handled at once even while the sweep waits within Ray, and Ray's Python code, which only installs handlers in the main
+thread, installs none.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from lop_sweep.signals import ABANDONED, handling
 GRACE_SECONDS = 25.0
 """How long trials may take to save after a signal, and Tune to end; batch systems kill after 30 seconds."""
 START_SECONDS = 3.0
-"""How long Ray may go on starting after a signal; there is nothing to save yet."""
+"""How long everything else may take after a signal as long as no trial has been started."""
 LOST_SECONDS = 5.0
 """How long Ray may be out of reach before it is given up."""
 SAVE_SECONDS = 2.0
@@ -34,7 +34,11 @@ _log = logging.getLogger(__name__)
 
 
 class AbandonedError(Exception):
-    """The sweep's thread waits for what will never come, and was left to itself. The message says why."""
+    """The sweep's thread waits for what will never come, and was abandoned. The message says why."""
+
+
+class StoppedError(Exception):
+    """A stop was requested before there was anything to save."""
 
 
 class Stop:
@@ -44,9 +48,9 @@ class Stop:
         signal: the signal that asked for it, or None.
         error: the error that ends the sweep, or None.
         at_once: whether a second signal asked to stop without waiting for anything.
-        abandoned: whether the sweep's thread has been left to itself; it must touch nothing any more.
+        abandoned: whether the sweep's thread has been abandoned; it then ends at the next `check`.
         ray_answers: says whether Ray is still there; None while there is no Ray.
-        ray_starts: whether Ray is being started or connected to.
+        trials_started: whether there may be something to save.
     """
 
     def __init__(self) -> None:
@@ -55,7 +59,7 @@ class Stop:
         self.at_once = False
         self.abandoned = False
         self.ray_answers: Callable[[], bool] | None = None
-        self.ray_starts = False
+        self.trials_started = False
         self._requested = threading.Event()
 
     def __bool__(self) -> bool:
@@ -65,6 +69,15 @@ class Stop:
         """Wait for a request, but no longer than `seconds`."""
         self._requested.wait(seconds)
 
+    def check(self) -> None:
+        """Go on only if no stop is requested.
+
+        Raises:
+            StoppedError: one is.
+        """
+        if self:
+            raise StoppedError
+
     def on_signal(self, number: int) -> None:
         """Stop because of a signal; a second one asks to stop at once."""
         if self.signal is not None:
@@ -72,9 +85,8 @@ class Stop:
             return
         self.signal = number
         self._requested.set()
-        _log.warning("stopping: trials save what they have; once more to stop at once")
 
-    def leave_to_itself(self) -> None:
+    def abandon(self) -> None:
         """Stop, and mark the sweep's thread as abandoned."""
         self.abandoned = True
         self._requested.set()
@@ -87,12 +99,12 @@ class Stop:
 
 
 def attended(work: Callable[[], Result], stop: Stop, abandon: Callable[[], None]) -> Result:
-    """Run `work` in a thread of its own while this one handles SIGINT and SIGTERM and watches Ray.
+    """Run `work` in a thread of its own while the calling thread handles SIGINT and SIGTERM and watches Ray.
 
     Args:
         work: what to run; it should return soon once `stop` is requested.
         stop: where signals go.
-        abandon: called before `work` is left to itself.
+        abandon: called before `work` is abandoned.
 
     Returns:
         What `work` returns.
@@ -119,14 +131,14 @@ def attended(work: Callable[[], Result], stop: Stop, abandon: Callable[[], None]
             reason = watch.reason_to_abandon()
             if reason and thread.is_alive():
                 thread.name = ABANDONED
-                stop.leave_to_itself()
+                stop.abandon()
                 abandon()
                 raise AbandonedError(reason)
     return result.result()
 
 
 class _Watch:
-    """Decides when a sweep's thread has to be left to itself."""
+    """Decides when a sweep's thread has to be abandoned."""
 
     def __init__(self, stop: Stop) -> None:
         self._stop = stop
@@ -143,13 +155,20 @@ class _Watch:
             self._lost_at = now
         if stop.signal is not None and self._stopped_at is None:
             self._stopped_at = now
+            saving = ": trials save what they have" if stop.trials_started else ""
+            _log.warning("stopping%s; once more to stop at once", saving)
         if stop.at_once:
             return "a second signal"
         # After a signal to a whole process group Ray is gone too, and there is nothing to wait for.
         patience = 1.0 if stop.signal is not None else LOST_SECONDS
         if self._lost_at is not None and now - self._lost_at >= patience:
             return "Ray is gone"
-        grace = START_SECONDS if stop.ray_starts else GRACE_SECONDS
+        grace = GRACE_SECONDS if stop.trials_started else START_SECONDS
         if self._stopped_at is not None and now - self._stopped_at >= grace:
             return "Ray does not answer"
         return ""
+
+
+def is_abandoned_sweep_running() -> bool:
+    """Return whether an earlier sweep of this process still waits within Ray."""
+    return any(thread.name == ABANDONED for thread in threading.enumerate())

@@ -136,6 +136,14 @@ class Store:
         """The content of `sweep.json`, or None where there is none yet; errors as `SweepFile.read`."""
         return self._sweep.read()
 
+    def origin(self) -> str | None:
+        """Return the directory's origin; None where `sweep.json` is missing, damaged or without one.
+
+        Raises:
+            SchemaVersionError: another version of the schema wrote it.
+        """
+        return self._sweep.origin()
+
     def _origin_of_results(self) -> str | None:
         """The origin on which all result files agree that have one; None where there is no such."""
         found = set()
@@ -151,9 +159,7 @@ class Store:
         Raises:
             StoreError: a file cannot be written.
         """
-        self.commit_part(
-            Part(result.pack, (result.pack,), self._sweep.origin()), tasks_table(result), cells_table(result)
-        )
+        self.commit_part(Part(result.pack, (result.pack,), self.origin()), tasks_table(result), cells_table(result))
         self.unfinished.remove(result.pack)
 
     def commit_part(self, part: Part, tasks: pa.Table, cells: pa.Table) -> None:

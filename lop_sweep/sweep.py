@@ -19,20 +19,27 @@ from typing import Any
 
 from lop_sweep import machine
 from lop_sweep.device import make_device
-from lop_sweep.errors import SchemaVersionError, StoreError, SweepError, named
+from lop_sweep.errors import SchemaVersionError, StoreError, SweepError
 from lop_sweep.files import is_out_of_reach, set_aside
+from lop_sweep.housekeeping import check_checkpoints, clean, finished_cells
 from lop_sweep.lease import Lease, hold_lease
 from lop_sweep.options import Outcome, SweepOptions
-from lop_sweep.overlap import remove_overlaps
 from lop_sweep.plan import Assignment, describe_sizes, describe_space, missing_packs, still_missing
 from lop_sweep.progress import Progress
-from lop_sweep.ray_session import ray_probe, ray_session, slots
+from lop_sweep.ray_session import ray_errors, ray_probe, ray_session, slots
 from lop_sweep.shared_path import check_shared
 from lop_sweep.sizes import Sizing
 from lop_sweep.space import SearchSpace
 from lop_sweep.status import count_states
 from lop_sweep.status_text import sizes_line
-from lop_sweep.stopping import SAVE_SECONDS, AbandonedError, Stop, attended
+from lop_sweep.stopping import (
+    SAVE_SECONDS,
+    AbandonedError,
+    Stop,
+    StoppedError,
+    attended,
+    is_abandoned_sweep_running,
+)
 from lop_sweep.store import Store
 
 _log = logging.getLogger(__name__)
@@ -75,82 +82,103 @@ class _Driver:
         self._packs: list[Assignment] = []
         self._failed: dict[str, str] = {}
         self._gave_up = ""
-        self._doubled = False
+        self._has_ray = False
 
     def run(self) -> Outcome:
         """Compute what is missing; see `run_sweep`."""
         start = time.monotonic()
+        if is_abandoned_sweep_running():
+            raise SweepError("an earlier sweep in this process still waits within Ray; start a new process")
         if self._options.address is None:
             make_device(self._options.device)  # it must be on this machine then
         self._store.check_schema()
         self._store.parts()  # a place that cannot even be read is refused before anything is written
-        try:
-            done = attended(self._run, self._stop, self._abandon)
-        except AbandonedError as error:
-            if self._stop.signal is None:
-                self._gave_up = f"{error}: {self._where()} does not answer any more, its head node may have died"
-            done = self._finished()
-        except SweepError:
-            if self._stop.signal is None:
-                raise
-            done = self._finished()  # a signal to a whole process group has ended the Ray that was just starting
+        done = self._attended()
         computed = {cell.id for a in self._packs for cell in a.pack.cells} & done
         status = count_states(self._store, self._space.cells)
         seconds = time.monotonic() - start
         return Outcome(status, len(computed), self._failed, self._gave_up, self._stop.signal, seconds)
 
-    def _run(self) -> set[str]:
+    def _attended(self) -> set[str]:
         """Do it all, in a thread of its own; returns the ids of all finished cells."""
-        store, options = self._store, self._options
+        stop = self._stop
+        try:
+            return attended(self._run, stop, self._abandon)
+        except AbandonedError as error:
+            self._raise_what_stopped_it()
+            if stop.signal is None:
+                self._gave_up = f"{error}: {self._where()} does not answer any more, its head node may have died"
+        except StoppedError:
+            self._raise_what_stopped_it()
+        except SweepError as error:
+            if stop.signal is None:
+                raise
+            _log.info("%s", error)  # a signal to a whole process group has ended the Ray that was just starting
+        return self._finished()
+
+    def _run(self) -> set[str]:
+        store, options, stop = self._store, self._options, self._stop
         with contextlib.ExitStack() as resources:
             if options.address and self._missing(self._finished()):
                 # Before anything is written: the address may be wrong, or there may be no GPU.
-                resources.enter_context(self._ray())
-                self._sizing()
+                self._enter_ray(resources)
             store.create()
-            self._lease = resources.enter_context(
-                hold_lease(store.driver, self._activity, on_loss=lambda reason: self._stop.because(SweepError(reason)))
+            lease = resources.enter_context(
+                hold_lease(store.driver, self._activity, on_loss=lambda reason: stop.because(SweepError(reason)))
             )
-            self._tidy()
-            done, sizing = self._finished(), Sizing(dtype=options.dtype)
+            self._lease = lease
+            stop.check()
+            done, sizing = clean(store, options.dtype), Sizing(dtype=options.dtype)
+            store.unfinished.forget(done)
             if self._missing(done):
-                self._check_checkpoints()
-                if not options.address:
-                    resources.enter_context(self._ray())
+                check_checkpoints(store, options.dtype)
+                self._enter_ray(resources)
                 sizing = self._sizing()
                 done = self._finished()  # a worker of a driver that is gone may have finished a pack meanwhile
+            lease.check()
             self._plan(done, sizing)
-            if self._packs and not self._stop:
-                if options.address:
-                    check_shared(store.driver, self._lease.token)
-                self._compute(self._lease, sizing)
-            if self._stop.abandoned:
-                return set()
-            if self._stop.error is not None:
-                error = self._stop.error
-                raise type(error)(f"{error}; once that is mended, the same command goes on") from error
             if self._packs:
-                done = self._finished()
-                self._remove_overlaps()
-                done = self._finished()
+                if options.address:
+                    with ray_errors("the nodes of the cluster cannot be asked"):
+                        check_shared(store.driver, lease.token)
+                stop.check()
+                self._compute(lease, sizing)
+            if stop.abandoned:
+                raise StoppedError
+            self._raise_what_stopped_it()
+            lease.check()
+            done = clean(store, options.dtype)
             store.failures.forget(done)
             store.unfinished.forget(done)  # checkpoints that were taken in other packs
         return done
 
+    def _raise_what_stopped_it(self) -> None:
+        error = self._stop.error
+        if error is not None:
+            raise type(error)(f"{error}; once that is mended, the same command goes on") from error
+
+    def _enter_ray(self, resources: contextlib.ExitStack) -> None:
+        """Provide a Ray until `resources` are closed, if there is none yet."""
+        if not self._has_ray:
+            self._stop.check()
+            resources.enter_context(self._ray())
+            self._has_ray = True
+            self._stop.check()
+            self._sizing()  # there may be no GPU
+
     @contextlib.contextmanager
     def _ray(self) -> Iterator[None]:
         """Provide a Ray, and let the thread that waits for this one watch it."""
-        stop = self._stop
-        stop.ray_starts = True
         with ray_session(self._options.address, self._options.cpus):
-            stop.ray_answers, stop.ray_starts = ray_probe(), False
+            with ray_errors("Ray does not answer"):
+                self._stop.ray_answers = ray_probe()
             try:
                 yield
             finally:
-                stop.ray_answers = None
+                self._stop.ray_answers = None
 
     def _abandon(self) -> None:
-        """Let workers save what they have, and give the directory free; the sweep's own thread cannot any more."""
+        """Let workers save what they have, and release the directory; the sweep's own thread cannot any more."""
         if self._lease is None:
             return
         self._lease.announce_stop()
@@ -164,31 +192,13 @@ class _Driver:
         progress = self._progress
         return {"sweep": self._space.name, "cells": progress.cells, "done": round(progress.done, 2)}
 
-    def _tidy(self) -> None:
-        """Remove what workers that are gone have left behind, unless somebody else is at it."""
-        store, done = self._store, self._finished()
-        try:
-            with hold_lease(store.maintenance, lambda: {"maintenance": "tidying up"}):
-                removed = store.tidy(done)
-                if self._doubled:
-                    removed += remove_overlaps(store)
-        except SweepError as error:  # a compaction tidies up itself
-            _log.info("%s; not tidying up", error)
-            removed = []
-        _report_removed(removed)
-        store.unfinished.forget(done)
-
-    def _remove_overlaps(self) -> None:
-        """See that no cell is in two files before the sweep is said to be finished."""
-        if self._doubled:
-            with hold_lease(self._store.maintenance, lambda: {"maintenance": "removing doubled rows"}):
-                _report_removed(remove_overlaps(self._store))
-
     def _sizing(self) -> Sizing:
         """Return how large packs are to be, on the Ray at hand."""
         options = self._options
+        with ray_errors("Ray does not answer"):
+            trials = slots(options.device)
         return Sizing(
-            slots=slots(options.device),
+            slots=trials,
             dtype=options.dtype,
             gpu=options.device == "cuda",
             cells=options.pack,
@@ -218,6 +228,7 @@ class _Driver:
         from lop_sweep.rounds import compute  # imports Ray, whose environment is prepared by now
 
         store, options = self._store, self._options
+        self._stop.trials_started = True
 
         def missing() -> list[Assignment]:
             return still_missing(self._packs, self._finished(), store, sizing)
@@ -233,39 +244,8 @@ class _Driver:
             self._progress.close()
 
     def _finished(self) -> set[str]:
-        """Return the ids of all finished cells, and note in `self._doubled` whether some are in two files.
-
-        Raises:
-            SweepError: they are of another dtype.
-            SchemaVersionError: another version of the schema wrote a file.
-            StoreError: a file is damaged.
-        """
-        store, dtype = self._store, self._options.dtype
-        try:
-            cells = store.read_cells(["cell", "dtype"])
-        except SchemaVersionError:  # sound, so there is nothing to repair
-            raise
-        except StoreError as error:
-            raise StoreError(f"{error}; lop-sweep audit {store.root} --repair sets damaged files aside") from error
-        others = set(cells["dtype"].to_pylist()) - {dtype}
-        if others:
-            raise SweepError(
-                f"{store.root}: holds a sweep in {named(others)}, and {dtype} was asked for; "
-                "use another directory, or the same dtype"
-            )
-        ids = set(cells["cell"].to_pylist())
-        self._doubled = len(ids) < len(cells)
-        return ids
-
-    def _check_checkpoints(self) -> None:
-        """Refuse another dtype than that of the checkpoints, which would be lost."""
-        points = self._store.unfinished.start_points().values()
-        others = {point.dtype for of_trajectory in points for point in of_trajectory} - {self._options.dtype}
-        if others:
-            raise SweepError(
-                f"{self._store.root}: holds checkpoints in {named(others)}, and {self._options.dtype} was asked for; "
-                "use another directory, or the same dtype"
-            )
+        """Return the ids of all finished cells; errors as `finished_cells`."""
+        return finished_cells(self._store, self._options.dtype)[0]
 
     def _missing(self, done: set[str]) -> bool:
         """Return whether there is anything to compute."""
@@ -296,14 +276,6 @@ class _Driver:
             where = set_aside(store.root, store.root / "sweep.json")
             _log.warning("%s; set aside as %s; it is written anew", error, where)
             return {}
-
-
-def _report_removed(removed: list[str]) -> None:
-    if removed:
-        more = f" and {len(removed) - 1} more" if len(removed) > 1 else ""
-        _log.warning(
-            "%s%s, left by a worker that is gone, removed; nothing that was finished is lost", removed[0], more
-        )
 
 
 def _now() -> str:

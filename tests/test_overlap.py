@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections import Counter
 from collections.abc import Callable
@@ -14,11 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sweeping import COMMAND, assert_same_results, compute_here, faults, raw, sweep, wait_until
 
+from lop_sweep import housekeeping
 from lop_sweep.audit import audit
 from lop_sweep.compact import compact
 from lop_sweep.config import CellConfig
-from lop_sweep.errors import StoreError
+from lop_sweep.errors import StoreError, SweepError
 from lop_sweep.files import read_json, write_json
+from lop_sweep.lease import hold_lease
 from lop_sweep.options import SweepOptions
 from lop_sweep.overlap import redundant_files
 from lop_sweep.pack import Pack
@@ -118,6 +121,18 @@ def test_a_late_pack_is_withdrawn_where_its_cells_are_elsewhere(
     assert len(raw(store.root, "cells")) == 6
 
 
+def test_a_late_pack_is_withdrawn_even_if_some_of_its_cells_are_nowhere_else(
+    store: Store, cells: tuple[CellConfig, ...]
+) -> None:
+    """The new request has only some of the pack's cells, and asks for no others."""
+    late = Frozen(store, cells[:4])
+    compute(store, cells[:2], most=5)
+    with pytest.raises(StoreError, match="another driver"):
+        late.run.finish()
+    assert rows_per_task(store) == {1}
+    assert set(raw(store.root, "cells")["cell"]) == {cell.id for cell in cells[:2]}
+
+
 def doubled(store: Store, cells: tuple[CellConfig, ...]) -> None:
     """A frozen worker that was killed between its write and its second check."""
     late = Frozen(store, cells[1:4], taken_over=False)
@@ -182,7 +197,40 @@ def test_a_file_whose_cells_are_all_elsewhere_goes_first() -> None:
     assert redundant_files({"a": ["1", "2"], "b": ["2", "3"], "c": ["1"]}, partial=False) == ["a"]
     assert redundant_files({"a": ["1", "2"], "b": ["2", "3"]}, partial=False) == []
     assert redundant_files({"a": ["1", "2"], "b": ["2", "3"]}) == ["a"]
+    assert redundant_files({"own": ["1", "2"], "x": ["1", "2"]}, foreign=["x"]) == ["x"]
+    assert redundant_files({"own": ["1"], "x": ["1", "2"]}, foreign=["x"]) == ["own"]
+    assert redundant_files({"own": ["1"], "x": ["1"], "y": ["1"]}, foreign=["own"]) == ["own", "x"]
     assert redundant_files({"merged": ["1", "2", "3"], "late": ["2", "3"]}) == ["late"]
+
+
+def test_doubled_rows_of_another_sweep_are_those_that_go(store: Store, cells: tuple[CellConfig, ...]) -> None:
+    """Valid pairs of another sweep were copied in; by name, ours would come first."""
+    description = {"space": "s", "dtype": "float64", "created": "now", "common": {}, "fields": [], "rows": []}
+    store.write_sweep(description)
+    compute(store, cells[:2], most=2)
+    other = Store(store.root.with_name("other"))
+    other.create()
+    other.write_sweep(description)
+    compute(other, cells[:1], most=1)
+    (name,) = other.committed()
+    for folder in ("tasks", "cells"):
+        shutil.copy(other.file(folder, name), store.file(folder, name))
+    own = set(store.committed()) - {name}
+    run_sweep(SearchSpace("s", cells[:2]), store.root, SweepOptions(progress=False))
+    assert set(store.committed()) == own
+    assert rows_per_task(store) == {1}
+
+
+def test_doubled_cells_are_not_called_finished_while_a_compaction_is_at_work(
+    store: Store, cells: tuple[CellConfig, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    doubled(store, cells)
+    monkeypatch.setattr(housekeeping, "BUSY_SECONDS", 0.2)
+    with (
+        hold_lease(store.maintenance, lambda: {"maintenance": "compact"}),
+        pytest.raises(SweepError, match="maintenance: compact"),
+    ):
+        run_sweep(SearchSpace("s", cells), store.root, SweepOptions(progress=False))
 
 
 def everyone(process: subprocess.Popen[str], tell: Callable[[psutil.Process], None]) -> None:

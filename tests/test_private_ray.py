@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -133,6 +134,9 @@ def assert_private(process: psutil.Process, folder: Path) -> None:
     assert {ip for addresses in found.values() for ip, _ in addresses if not is_loopback(ip)} == set(), found
     assert let_in(address_of(found)) == []
     environments = [p.environ() for p in process.children(recursive=True) if p.name() == "gcs_server"]
+    for child in process.children(recursive=True):  # the command blocks signals; its Ray must not inherit that
+        blocked = Path(f"/proc/{child.pid}/status").read_text().partition("SigBlk:\t")[2].split()[0]
+        assert not int(blocked, 16) & (1 << (signal.SIGTERM - 1)), child
     token = environments[0]["RAY_AUTH_TOKEN"]
     assert len(token) == 64
     assert ask(address_of(found), RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=token) == "LET IN"

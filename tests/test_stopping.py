@@ -18,7 +18,7 @@ from lop_sweep import rounds, stopping
 from lop_sweep.audit import audit
 from lop_sweep.cli import main
 from lop_sweep.config import CellConfig
-from lop_sweep.errors import StoreError
+from lop_sweep.errors import StoreError, SweepError
 from lop_sweep.lease import hold_lease
 from lop_sweep.options import SweepOptions
 from lop_sweep.pack import Pack, expand
@@ -28,8 +28,9 @@ from lop_sweep.progress import Progress
 from lop_sweep.sizes import Sizing
 from lop_sweep.space import SearchSpace
 from lop_sweep.status import sweep_status
-from lop_sweep.stopping import AbandonedError, Stop, attended
+from lop_sweep.stopping import AbandonedError, Stop, StoppedError, attended
 from lop_sweep.store import Store
+from lop_sweep.sweep import run_sweep
 from lop_sweep.trial_watch import TuneStopper, _newest, _reason
 
 
@@ -145,11 +146,75 @@ def test_a_ray_that_is_gone_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -
 
 def test_grace_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stopping, "GRACE_SECONDS", 0.5)
+    monkeypatch.setattr(stopping, "START_SECONDS", 60.0)
     stop, release = Stop(), threading.Event()
+    stop.trials_started = True
     signal_after(0.1, signal.SIGINT)
     with pytest.raises(AbandonedError, match="Ray does not answer"):
         attended(lambda: release.wait(30), stop, lambda: None)
     release.set()
+
+
+def test_before_there_is_anything_to_save_nothing_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stopping, "START_SECONDS", 0.3)
+    stop, release, ended = Stop(), threading.Event(), []
+
+    def work() -> None:
+        release.wait(30)
+        try:
+            stop.check()
+        except StoppedError:
+            ended.append(1)
+
+    signal_after(0.1, signal.SIGTERM)
+    with pytest.raises(AbandonedError):
+        attended(work, stop, lambda: None)
+    assert stopping.is_abandoned_sweep_running()
+    with pytest.raises(SweepError, match="an earlier sweep in this process still waits within Ray"):
+        run_sweep(SearchSpace("s", (CellConfig(),)), "nowhere")
+    release.set()
+    wait_until(lambda: ended)
+    wait_until(lambda: not stopping.is_abandoned_sweep_running())
+
+
+def test_a_stalled_reader_of_standard_error_holds_nothing_up() -> None:
+    """The pipe is full, as with `2>&1 | less`."""
+    code = """
+import os, sys
+from lop_sweep import signals
+signals.install()
+os.set_blocking(2, False)
+try:
+    while True:
+        os.write(2, b"x" * 4096)
+except BlockingIOError:
+    os.set_blocking(2, True)
+print("full", flush=True)
+import time
+time.sleep(30)
+"""
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "full\n"
+    process.terminate()
+    assert process.wait(timeout=10) == 143
+    process.communicate()
+
+
+def test_programs_of_a_search_space_can_be_stopped() -> None:
+    """Signals are blocked in a command; what a search space starts must not inherit that."""
+    code = """
+import subprocess, sys
+from lop_sweep import signals
+signals.install()
+ask = [sys.executable, "-c", "import signal; print(len(signal.pthread_sigmask(signal.SIG_BLOCK, [])))"]
+subprocess.run(ask)
+with signals.unblocked():
+    subprocess.run(ask)
+subprocess.run(ask)
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.split() == ["2", "0", "2"]
 
 
 def test_what_the_work_raises_is_raised_where_it_was_called() -> None:
@@ -195,7 +260,7 @@ def test_signals_while_libraries_load_give_one_line(package: str, number: int, t
         if "the following arguments are required" in said:  # it was faster
             continue
         assert status == 128 + number, said
-        assert said == f"stopped by {signal.Signals(number).name}; what is finished is kept\n"
+        assert said == f"stopped by {signal.Signals(number).name}\n"
 
 
 START = (0.3, 1.0, 1.7, 2.4, 3.1, 3.8, 4.5, 5.2, 6.0)

@@ -17,7 +17,7 @@ ORDER = (
     "experiment", "checkpoint", "schema", "parquet", "pack", "pack_state", "unfinished", "failures", "lease_file",
     "lease", "ahead", "sweep_file", "store", "stream", "overlap", "compact", "pack_run", "sigterm",
     "ray_environment", "space", "script", "trainable", "cost", "sizes", "plan", "status", "status_text",
-    "audit_rows", "audit_origin", "audit", "options", "stopping", "progress", "trial_watch", "rounds",
+    "audit_rows", "audit_origin", "audit", "options", "housekeeping", "stopping", "progress", "trial_watch", "rounds",
     "shared_path", "ray_session", "sweep", "cli",
 )  # fmt: skip
 """Modules of lop_sweep from the inside out: each may import only from those before it."""
