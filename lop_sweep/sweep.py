@@ -181,8 +181,9 @@ class _Driver:
         """Let workers save what they have, and release the directory; the sweep's own thread cannot any more."""
         if self._lease is None:
             return
-        self._lease.announce_stop()
-        time.sleep(SAVE_SECONDS)
+        if self._stop.trials_started:
+            self._lease.announce_stop()
+            time.sleep(SAVE_SECONDS)
         self._lease.release()
 
     def _where(self) -> str:
