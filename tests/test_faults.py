@@ -70,7 +70,8 @@ def frozen(pid: int) -> Iterator[None]:
         os.kill(pid, signal.SIGCONT)
 
 
-@pytest.mark.parametrize("seconds", [BEAT_SECONDS + 1, pytest.param(60.0, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("seconds", [BEAT_SECONDS + 1, 60.0])
 def test_a_frozen_driver_and_a_frozen_worker(
     started: Start, undisturbed: tuple[Path, Path], tmp_path: Path, seconds: float
 ) -> None:

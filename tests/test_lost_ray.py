@@ -51,6 +51,7 @@ def test_a_head_node_that_ends_is_reported_in_seconds(
     assert [str(finding) for finding in audit(Store(out)).findings] == []
 
 
+@pytest.mark.long
 def test_a_local_ray_that_ends_is_reported_too(undisturbed: tuple[Path, Path], tmp_path: Path) -> None:
     """Its processes are killed one after the other, as when memory runs out."""
     import psutil

@@ -147,6 +147,7 @@ def script(text: str, space: Path) -> list[str]:
     return [sys.executable, "-c", text.replace("SPACE", repr(str(space))).replace("OUT", repr(str(out)))]
 
 
+@pytest.mark.long
 def test_the_command_has_a_ray_of_its_own(space: Path, tmp_path: Path) -> None:
     with host([*COMMAND, "sweep", str(space), "--out", "out", "--cpus", "1"], tmp_path) as process:
         assert_private(process, tmp_path)

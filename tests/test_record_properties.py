@@ -113,7 +113,7 @@ def read_all(store: Store) -> None:
 
 
 def shared(*strategies: st.SearchStrategy[Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    return lambda test: examples(60)(given(*strategies)(test))
+    return lambda test: examples(30)(given(*strategies)(test))
 
 
 @pytest.mark.parametrize("kind", ["sign", "failure", "lease"])
