@@ -214,7 +214,7 @@ class _Audit:
             self._sound[name] = Held.of(about, next(iter(origins), None))
 
     def _of_other_versions(self, paths: Iterable[Path]) -> dict[Path, SchemaVersionError]:
-        """Those of these files that another version of the schema wrote, and what there is to say of each."""
+        """Those of these files that another version of the schema wrote, and the error for each."""
         found = {}
         for path in paths:
             try:
@@ -325,7 +325,7 @@ class _Audit:
         store = self._store
         folders = (store.tasks, store.cells, store.unfinished.running, store.unfinished.states, store.failures.folder)
         for path in [path for folder in (store.root, *folders) for path in abandoned(folder)]:
-            self._find(path, "was left by a writer that died", (path,))
+            self._find(path, "was left by a writer that is gone", (path,))
         for folder in (store.tasks, store.cells):
             for name in names_in(folder, ""):
                 if not name.endswith(".parquet") and folder / name not in self._special:

@@ -83,5 +83,5 @@ def foreign(held: Held, asked: Asked) -> str:
     if from_elsewhere(held, asked):
         return f"{what} another sweep (origin {held.origin}, not {asked.origin})"
     if None in (held.origin, asked.origin) and asked.versions and not held.versions & asked.versions:
-        return f"{what} lop-sweep {named(sorted(held.versions))}, which was never at work here"
+        return f"{what} lop-sweep {named(sorted(held.versions))}, which never ran here"
     return ""

@@ -23,11 +23,10 @@ from lop_sweep.progress import Progress
 from lop_sweep.stopping import Stop
 from lop_sweep.store import Store
 from lop_sweep.trainable import LopTrainable
-from lop_sweep.trial_watch import TrialWatch, TuneStopper
+from lop_sweep.trial_watch import REASON_LENGTH, TrialWatch, TuneStopper
 
 PAUSE_SECONDS = 5.0
 """Between two rounds."""
-_REASON_LENGTH = 240
 _BESIDE_CELLS = ("starts", "tasks_per_report")
 """What an assignment's configuration holds beside its pack's."""
 
@@ -134,7 +133,7 @@ def _fit(
         tuner.fit()
     except (RuntimeError, OSError, tune.TuneError, ray.exceptions.RayError) as error:
         check_writable(store.cells)  # a disk that is full or gone is the reason for everything else
-        return f"Ray Tune ended early: {textwrap.shorten(str(error), _REASON_LENGTH, placeholder=' ...')}"
+        return f"Ray Tune ended early: {textwrap.shorten(str(error), REASON_LENGTH, placeholder=' ...')}"
     return watch.out_of_memory
 
 

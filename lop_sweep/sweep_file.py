@@ -1,4 +1,4 @@
-"""`sweep.json`: what a sweep asked for, how and when, and where its directory has its results from.
+"""`sweep.json`: what a sweep asked for, how and when, and where the results in its directory come from.
 
 Its `origin`, 16 random digits, is made when it is first written, and kept. Result files carry the origin of the sweep
 that computed them.

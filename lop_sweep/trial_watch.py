@@ -22,7 +22,8 @@ from lop_sweep.store import Store
 
 _log = logging.getLogger(__name__)
 
-_REASON_LENGTH = 240
+REASON_LENGTH = 240
+"""Characters of a failure's reason that are shown."""
 _FAILURE_HEADER = re.compile(r"^Failure # \d+ \(occurred at .*\)$", re.MULTILINE)
 """How Tune begins the record of each failure of a trial."""
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -36,7 +37,7 @@ class TuneStopper(tune.Stopper):
 
     Args:
         stop: the request.
-        announce: called once when it is first seen.
+        announce: called once, when Tune first asks.
     """
 
     def __init__(self, stop: Stop, announce: Callable[[], None]) -> None:
@@ -135,7 +136,7 @@ class TrialWatch(tune.Callback):
 
 
 def _traceback(trial: Any) -> str:
-    """What Tune has kept of a trial's failures, the newest last."""
+    """Return what Tune has kept of a trial's failures, most recent last."""
     path = trial.error_file
     if path is None or not Path(path).is_file():
         return "no traceback was kept"
@@ -150,4 +151,4 @@ def _reason(traceback: str) -> str:
     """What went wrong the last time, in one line: the exception, or what Ray says first of a worker that died."""
     lines = _newest(traceback).splitlines()
     raised = [line for line in lines if _EXCEPTION.match(line)]
-    return textwrap.shorten(raised[-1] if raised else lines[0], _REASON_LENGTH, placeholder=" ...")
+    return textwrap.shorten(raised[-1] if raised else lines[0], REASON_LENGTH, placeholder=" ...")

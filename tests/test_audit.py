@@ -144,7 +144,7 @@ def test_orphans_are_found_and_set_aside(copy: Store, whole: Store) -> None:
     found = findings(copy)
     assert sum("belongs to no finished pack" in finding for finding in found) == 2
     assert sum("readers of the folder would trip over it" in finding for finding in found) == 1
-    assert sum("left by a writer that died" in finding for finding in found) == 1
+    assert sum("left by a writer that is gone" in finding for finding in found) == 1
     assert sum("6 of 9 cells are not there" in finding for finding in found) == 1
     assert len(load_cells(copy.root)) == 3
     assert len(load_tasks(copy.root)) == 15

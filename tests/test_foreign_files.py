@@ -333,9 +333,7 @@ def test_without_an_origin_the_version_tells_sweeps_apart(copy: Store, tmp_path:
         assert audit(copy).notes == ["1 cells were asked for by earlier requests, not by the last one"]
     else:
         (found,) = audit(copy).findings
-        assert found.what == (
-            "holds 1 cells that nothing asked for, computed by lop-sweep 0.0.9, which was never at work here"
-        )
+        assert found.what == ("holds 1 cells that nothing asked for, computed by lop-sweep 0.0.9, which never ran here")
         assert {path.stem for path in found.remove} == {name}
 
 
