@@ -157,7 +157,7 @@ def _take(folder: Path, activity: dict[str, Any]) -> LeaseState:
         holder = _readable_lease(folder)
         if holder is not None and not holder.released:
             _refuse_if_alive(folder, holder)
-            _log.warning("%s has died at work on %s; taking over", holder.process, folder.parent)
+            _log.warning("%s is no longer at work on %s; taking over", holder.process, folder.parent)
         now = time.time()
         mine = LeaseState(
             number=numbers[-1] + 1 if numbers else 1,
