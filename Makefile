@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 DEMO ?= demo
+WORKERS ?= 2
 
 export RAY_USAGE_STATS_ENABLED ?= 0
 
@@ -16,7 +17,7 @@ demo: $(VENV)/.installed  ## run a real sweep and draw its map
 	@echo "The results: $(DEMO)/tasks, $(DEMO)/cells"
 
 test: $(VENV)/.installed browser  ## run all tests
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile
 
 test-long: $(VENV)/.installed browser faults  ## run the tests that take minutes, half an hour in all
 	$(VENV)/bin/python -m pytest -m long --durations=0

@@ -184,7 +184,7 @@ def test_a_sweep_does_not_tidy_up_beside_a_compaction(
     with caplog.at_level("INFO"):
         compact(copy)
     assert len(merging) == 1
-    assert "not tidying up" in caplog.text
+    assert "not cleaning up" in caplog.text
     assert len(copy.committed()) == 12
     assert files(copy) == (1, 1)
 
