@@ -19,7 +19,7 @@ demo: $(VENV)/.installed  ## run a real sweep and draw its map
 test: $(VENV)/.installed browser  ## run all tests
 	$(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile
 
-test-long: $(VENV)/.installed browser faults  ## run the tests that take minutes, half an hour in all
+test-long: $(VENV)/.installed browser faults  ## run the tests that take minutes, three quarters of an hour in all
 	$(VENV)/bin/python -m pytest -m long --durations=0
 
 browser: $(VENV)/.installed  ## a Chromium for the report's tests: the system's, else the distribution's, else Playwright's own
