@@ -139,7 +139,10 @@ def test_a_disk_that_answers_with_errors_is_named(
     (disk / f"fail-{what}").unlink()
     assert 0 < len(store.committed()) < 8
     assert not list(store.failures.folder.glob("*"))  # it is not the packs' fault
-    assert len(audit(store).findings) == 1  # cells that are missing
+    missing, *leftovers = sorted(map(str, audit(store).findings))
+    assert "cells are not there" in missing
+    # A temporary whose removal failed, too; the next sweep removes it.
+    assert all("left by a writer that is gone" in leftover for leftover in leftovers)
     again = sweep(space, store.root, *OPTIONS)
     assert again.returncode == 0, again.stderr
     assert_same_results(store.root, expected)
