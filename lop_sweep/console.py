@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-import threading
 from typing import NoReturn
 
 from lop_sweep import machine, signals
@@ -24,6 +23,6 @@ def run_console(prog: str, module: str) -> NoReturn:
     signals.install()
     machine.prepare_process()  # before NumPy is imported
     status = run_to_status(prog, lambda: int(importlib.import_module(module).main()))
-    if signals.ABANDONED in (thread.name for thread in threading.enumerate()):
+    if signals.is_abandoned_sweep_running():
         os._exit(status)  # Ray's own clean-up would wait for processes that are gone
     sys.exit(status)

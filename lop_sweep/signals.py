@@ -34,6 +34,11 @@ def exit_status(number: int) -> int:
     return _BASE_STATUS + number
 
 
+def is_abandoned_sweep_running() -> bool:
+    """Return whether an earlier sweep of this process still waits within Ray."""
+    return any(thread.name == ABANDONED for thread in threading.enumerate())
+
+
 def exit_at_once(number: int) -> None:
     """Say that the command was stopped and end the process, without running anything else."""
     with contextlib.suppress(OSError, ValueError):

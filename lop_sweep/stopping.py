@@ -167,8 +167,3 @@ class _Watch:
         if self._stopped_at is not None and now - self._stopped_at >= grace:
             return "Ray does not answer"
         return ""
-
-
-def is_abandoned_sweep_running() -> bool:
-    """Return whether an earlier sweep of this process still waits within Ray."""
-    return any(thread.name == ABANDONED for thread in threading.enumerate())

@@ -28,6 +28,7 @@ from lop_sweep.plan import Assignment, describe_sizes, describe_space, missing_p
 from lop_sweep.progress import Progress
 from lop_sweep.ray_session import ray_errors, ray_probe, ray_session, slots
 from lop_sweep.shared_path import check_shared
+from lop_sweep.signals import is_abandoned_sweep_running
 from lop_sweep.sizes import Sizing
 from lop_sweep.space import SearchSpace
 from lop_sweep.status import count_states
@@ -38,7 +39,6 @@ from lop_sweep.stopping import (
     Stop,
     StoppedError,
     attended,
-    is_abandoned_sweep_running,
 )
 from lop_sweep.store import Store
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from sweeping import COMMAND, assert_same_results, run_cli, start_sweep, sweep, wait_until, write_space
 
-from lop_sweep import rounds, stopping
+from lop_sweep import rounds, signals, stopping
 from lop_sweep.audit import audit
 from lop_sweep.cli import main
 from lop_sweep.config import CellConfig
@@ -169,12 +169,12 @@ def test_before_there_is_anything_to_save_nothing_is_waited_for(monkeypatch: pyt
     signal_after(0.1, signal.SIGTERM)
     with pytest.raises(AbandonedError):
         attended(work, stop, lambda: None)
-    assert stopping.is_abandoned_sweep_running()
+    assert signals.is_abandoned_sweep_running()
     with pytest.raises(SweepError, match="an earlier sweep in this process still waits within Ray"):
         run_sweep(SearchSpace("s", (CellConfig(),)), "nowhere")
     release.set()
     wait_until(lambda: ended)
-    wait_until(lambda: not stopping.is_abandoned_sweep_running())
+    wait_until(lambda: not signals.is_abandoned_sweep_running())
 
 
 def test_a_stalled_reader_of_standard_error_holds_nothing_up() -> None:
