@@ -1,75 +1,40 @@
 """Loss-of-plasticity analysis of sweep directories. Imports neither Ray nor PyTorch.
 
 scored = score_sweep("DIR")
-draw_map(scored, x="lr", y="depth", value="lost").savefig("map.png")
-
-Names are loaded when they are first used.
+plot_map(scored, x="lr", y="depth", value="lost").savefig("map.png")
 """
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from lop_sweep.lazy import attach
 
 if TYPE_CHECKING:
-    from analysis.curves import draw_curves
-    from analysis.difference import draw_difference
-    from analysis.figures import how_made, save_figure
-    from analysis.layers import draw_layers
-    from analysis.load import load_cells, load_layers, load_requested, load_tasks, select
-    from analysis.maps import draw_map
-    from analysis.report import write_report
-    from analysis.rule import Rule
-    from analysis.scoring import score_cells, score_sweep
-    from analysis.sequences import stream_blocks
-    from analysis.symptoms import symptom_table
+    from analysis.data import iter_blocks as iter_blocks
+    from analysis.data import load_cells as load_cells
+    from analysis.data import load_layers as load_layers
+    from analysis.data import load_requested as load_requested
+    from analysis.data import load_tasks as load_tasks
+    from analysis.data import select as select
+    from analysis.plot import plot_curves as plot_curves
+    from analysis.plot import plot_difference as plot_difference
+    from analysis.plot import plot_layers as plot_layers
+    from analysis.plot import plot_map as plot_map
+    from analysis.plot import provenance as provenance
+    from analysis.plot import save_figure as save_figure
+    from analysis.report import write_report as write_report
+    from analysis.scoring import LossCriterion as LossCriterion
+    from analysis.scoring import score_cells as score_cells
+    from analysis.scoring import score_sweep as score_sweep
+    from analysis.scoring import symptom_table as symptom_table
 
-__all__ = [
-    "Rule",
-    "draw_curves",
-    "draw_difference",
-    "draw_layers",
-    "draw_map",
-    "how_made",
-    "load_cells",
-    "load_layers",
-    "load_requested",
-    "load_tasks",
-    "save_figure",
-    "score_cells",
-    "score_sweep",
-    "select",
-    "stream_blocks",
-    "symptom_table",
-    "write_report",
-]
-
-_LOADED_ON_USE = {
-    "Rule": "rule",
-    "draw_curves": "curves",
-    "draw_difference": "difference",
-    "draw_layers": "layers",
-    "draw_map": "maps",
-    "how_made": "figures",
-    "load_cells": "load",
-    "load_layers": "load",
-    "load_requested": "load",
-    "load_tasks": "load",
-    "save_figure": "figures",
-    "score_cells": "scoring",
-    "score_sweep": "scoring",
-    "select": "load",
-    "stream_blocks": "sequences",
-    "symptom_table": "symptoms",
-    "write_report": "report",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name in _LOADED_ON_USE:
-        return getattr(importlib.import_module(f"analysis.{_LOADED_ON_USE[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        "data": ["iter_blocks", "load_cells", "load_layers", "load_requested", "load_tasks", "select"],
+        "plot": ["plot_curves", "plot_difference", "plot_layers", "plot_map", "provenance", "save_figure"],
+        "report": ["write_report"],
+        "scoring": ["LossCriterion", "score_cells", "score_sweep", "symptom_table"],
+    },
+)

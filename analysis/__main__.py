@@ -7,10 +7,10 @@ from typing import NoReturn
 
 def main() -> NoReturn:
     """Run `lop-analysis` with this process's arguments and end the process."""
-    from lop_sweep import signals
+    from lop_sweep.console import signals
 
     signals.install()  # before anything else is imported
-    from lop_sweep.console import run_console
+    from lop_sweep.console.entry import run_console
 
     run_console("lop-analysis", "analysis.cli")
 

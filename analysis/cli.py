@@ -10,28 +10,45 @@ from pathlib import Path
 
 import pandas as pd
 
-import lop_sweep
-from analysis.configurations import by_configuration
-from analysis.curves import MAX_CURVES, draw_curves
-from analysis.difference import draw_difference
-from analysis.figures import ENDINGS, check_ending, how_made, save_figure
-from analysis.layers import MAX_COLUMNS, draw_layers
-from analysis.load import Where, load_cells, load_requested, load_tasks, open_store, parse_where, select
-from analysis.maps import draw_map
-from analysis.options import add_rule, rule_of
-from analysis.panels import check_axes
+from analysis.data import (
+    Where,
+    blocks_of,
+    by_configuration,
+    load_cells,
+    load_requested,
+    load_tasks,
+    open_store,
+    parse_where,
+    select,
+)
+from analysis.options import add_criterion_options, criterion_from
+from analysis.plot import (
+    CATEGORIES,
+    EFFECTS,
+    ENDINGS,
+    MAX_COLUMNS,
+    MAX_CURVES,
+    VALUES,
+    check_axes,
+    check_ending,
+    map_value,
+    plot_curves,
+    plot_difference,
+    plot_layers,
+    plot_map,
+    provenance,
+    save_figure,
+)
 from analysis.report import write_report
-from analysis.scoring import score_sweep
-from analysis.script_plots import save_script_plots
-from analysis.sequences import blocks_of
-from analysis.symptoms import check_fields, symptom_table
-from analysis.values import CATEGORIES, EFFECTS, VALUES, map_value
-from lop_sweep.arguments import OneLineParser, run_command
-from lop_sweep.errors import AnalysisError, named, printable
-from lop_sweep.files import local_path, write_bytes, writing
-from lop_sweep.metrics import LAYERED, MEASURES
+from analysis.scoring import check_fields, score_sweep, symptom_table
+from lop_sweep.console.arguments import OneLineParser, run_command
+from lop_sweep.console.terminal import log_to_stderr, remark
+from lop_sweep.errors import AnalysisError, comma_list, printable
+from lop_sweep.metrics import LAYERED, METRICS
 from lop_sweep.script import script_frame
-from lop_sweep.terminal import log_to_stderr, remark
+from lop_sweep.script.plots import save_script_plots
+from lop_sweep.storage import local_path, write_bytes, writing
+from lop_sweep.version import __version__
 
 _TABLE_ENDINGS = (".csv", ".parquet")
 
@@ -49,8 +66,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     one = OneLineParser(add_help=False)
     one.add_argument("dir", metavar="DIR", help="a sweep directory")
-    judged = OneLineParser(add_help=False)
-    add_rule(judged)
+    decidable = OneLineParser(add_help=False)
+    add_criterion_options(decidable)
     drawn = OneLineParser(add_help=False)
     drawn.add_argument("--x", required=True, metavar="FIELD", help="the horizontal axis, lr for example")
     drawn.add_argument("--y", required=True, metavar="FIELD", help="the vertical axis, depth for example")
@@ -59,27 +76,27 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     parser = OneLineParser(prog="lop-analysis", description="Loss-of-plasticity analysis of a sweep directory.")
-    parser.add_argument("--version", action="version", version=lop_sweep.__version__)
+    parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     maps = commands.add_parser(
-        "map", parents=[one, where, judged, drawn], help="a score over two axes", description=_map.__doc__
+        "map", parents=[one, where, decidable, drawn], help="a score over two axes", description=_map.__doc__
     )
     maps.add_argument(
         "--value", default="excess", metavar="SCORE[,SCORE]",
-        help=f"one of {named([*VALUES, *CATEGORIES])} (default excess); several stand side by side; "
-        f"'causes' stands for {named(EFFECTS)}",
+        help=f"one of {comma_list([*VALUES, *CATEGORIES])} (default excess); several stand side by side; "
+        f"'causes' stands for {comma_list(EFFECTS)}",
     )  # fmt: skip
     _add_out(maps, _map, "map.png")
 
     difference = commands.add_parser(
-        "difference", parents=[where, judged, drawn], help="what changes between two sweeps",
+        "difference", parents=[where, decidable, drawn], help="what changes between two sweeps",
         description=_difference.__doc__,
     )  # fmt: skip
     difference.add_argument("dir", metavar="FIRST", help="a sweep directory")
     difference.add_argument("second", metavar="SECOND", help="another one")
     difference.add_argument(
-        "--value", default="excess", metavar="SCORE", help=f"one of {named(VALUES)} (default excess)"
+        "--value", default="excess", metavar="SCORE", help=f"one of {comma_list(VALUES)} (default excess)"
     )
     _add_out(difference, _difference, "difference.png")
 
@@ -96,11 +113,14 @@ def _parser() -> argparse.ArgumentParser:
     plots.set_defaults(run=_plots)
 
     scores = commands.add_parser(
-        "scores", parents=[one, where, judged], help="a row per cell", description=_scores.__doc__
+        "scores", parents=[one, where, decidable], help="a row per cell", description=_scores.__doc__
     )
     _add_out(scores, _scores, None, "a .csv or .parquet file")
     symptoms = commands.add_parser(
-        "symptoms", parents=[one, where, judged], help="how often they come with a loss", description=_symptoms.__doc__
+        "symptoms",
+        parents=[one, where, decidable],
+        help="how often they come with a loss",
+        description=_symptoms.__doc__,
     )
     symptoms.add_argument(
         "--by", action="append", default=[], metavar="FIELD[,FIELD]", help="divide the cells by these fields"
@@ -108,7 +128,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_out(symptoms, _symptoms, None, "a .csv or .parquet file")
 
     report = commands.add_parser(
-        "report", parents=[one, where, judged], help="a page to explore", description=_report.__doc__
+        "report", parents=[one, where, decidable], help="a page to explore", description=_report.__doc__
     )
     _add_out(report, _report, "report.html", "an .html file")
     return parser
@@ -129,11 +149,11 @@ def _map(options: argparse.Namespace) -> int:
     values = list(EFFECTS) if options.value == "causes" else list(dict.fromkeys(options.value.split(",")))
     for value in values:
         map_value(value)
-    rule, where, width = rule_of(options), parse_where(options.where), _width(options)
-    scored = score_sweep(options.dir, where, rule, slopes="slope" in values)
+    criterion, where, width = criterion_from(options), parse_where(options.where), _width(options)
+    scored = score_sweep(options.dir, where, criterion, slopes="slope" in values)
     requested = select(load_requested(options.dir), where, required=False)
-    figure = draw_map(scored, options.x, options.y, values, rule, _title(options.dir), requested, width=width)
-    save_figure(figure, options.out, how_made(options.dir, scored, rule, where))
+    figure = plot_map(scored, options.x, options.y, values, criterion, _title(options.dir), requested, width=width)
+    save_figure(figure, options.out, provenance(options.dir, scored, criterion, where))
     return _written(options.out)
 
 
@@ -142,12 +162,12 @@ def _difference(options: argparse.Namespace) -> int:
     _check_out(options.out, ENDINGS)
     check_axes(options.x, options.y)
     map_value(options.value)
-    rule, where, width = rule_of(options), parse_where(options.where), _width(options)
+    criterion, where, width = criterion_from(options), parse_where(options.where), _width(options)
     slopes = options.value == "slope"
-    first, second = (score_sweep(folder, where, rule, slopes) for folder in (options.dir, options.second))
+    first, second = (score_sweep(folder, where, criterion, slopes) for folder in (options.dir, options.second))
     names = Path(options.dir).resolve().name, Path(options.second).resolve().name
-    figure = draw_difference(first, second, options.x, options.y, options.value, rule, names, width=width)
-    made = {name: how_made(folder, scored, rule, where)
+    figure = plot_difference(first, second, options.x, options.y, options.value, criterion, names, width=width)
+    made = {name: provenance(folder, scored, criterion, where)
             for name, folder, scored in zip(("first", "second"), (options.dir, options.second), (first, second),
                                             strict=True)}  # fmt: skip
     save_figure(figure, options.out, made)
@@ -159,8 +179,8 @@ def _curves(options: argparse.Namespace) -> int:
     _check_out(options.out, ENDINGS)
     cells, where = _cells(options)
     by_configuration(cells, MAX_CURVES)  # refuses what is too much before it is read
-    tasks = load_tasks(options.dir, ["cell", "task", *MEASURES], where=where)
-    save_figure(draw_curves(cells, tasks), options.out, how_made(options.dir, cells, where=where))
+    tasks = load_tasks(options.dir, ["cell", "task", *METRICS], where=where)
+    save_figure(plot_curves(cells, tasks), options.out, provenance(options.dir, cells, where=where))
     return _written(options.out)
 
 
@@ -169,8 +189,8 @@ def _layers(options: argparse.Namespace) -> int:
     _check_out(options.out, ENDINGS)
     cells, where = _cells(options)
     by_configuration(cells, MAX_COLUMNS)
-    figure = draw_layers(blocks_of(cells, options.dir, LAYERED))
-    save_figure(figure, options.out, how_made(options.dir, cells, where=where))
+    figure = plot_layers(blocks_of(cells, options.dir, LAYERED))
+    save_figure(figure, options.out, provenance(options.dir, cells, where=where))
     return _written(options.out)
 
 
@@ -187,14 +207,14 @@ def _plots(options: argparse.Namespace) -> int:
     folder = Path(options.out)
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        paths = save_script_plots(script_frame({name: values[0] for name, values in block.measures.items()}), folder)
-    return _written(named(map(str, paths)))
+        paths = save_script_plots(script_frame({name: values[0] for name, values in block.metrics.items()}), folder)
+    return _written(comma_list(map(str, paths)))
 
 
 def _scores(options: argparse.Namespace) -> int:
     """Write one row of scores per cell."""
     _check_out(options.out, _TABLE_ENDINGS)
-    scored = score_sweep(options.dir, parse_where(options.where), rule_of(options))
+    scored = score_sweep(options.dir, parse_where(options.where), criterion_from(options))
     return _write_table(scored, options.out, "cells")
 
 
@@ -203,14 +223,14 @@ def _symptoms(options: argparse.Namespace) -> int:
     _check_out(options.out, _TABLE_ENDINGS)
     by = [field for text in options.by for field in text.split(",")]
     check_fields(by)
-    scored = score_sweep(options.dir, parse_where(options.where), rule_of(options))
+    scored = score_sweep(options.dir, parse_where(options.where), criterion_from(options))
     return _write_table(symptom_table(scored, by), options.out, "rows")
 
 
 def _report(options: argparse.Namespace) -> int:
     """Write one page that shows the sweep in a browser, offline: maps to choose, cells to look into."""
     _check_out(options.out, (".html",))
-    write_report(options.dir, options.out, rule_of(options), parse_where(options.where))
+    write_report(options.dir, options.out, criterion_from(options), parse_where(options.where))
     return _written(options.out)
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from analysis.rule import DEFINITIONS, Rule
-from lop_sweep.errors import named
+from analysis.scoring import DEFINITIONS, LossCriterion
+from lop_sweep.errors import comma_list
 
 _HELP = {
     "last": (int, "N", "tasks that count as late (default: the last quarter)"),
@@ -21,23 +21,23 @@ _HELP = {
 }
 
 
-def add_rule(parser: argparse.ArgumentParser) -> None:
-    """Add an option for every field of `Rule`."""
-    rule = Rule()
+def add_criterion_options(parser: argparse.ArgumentParser) -> None:
+    """Add an option for every field of `LossCriterion`."""
+    criterion = LossCriterion()
     parser.add_argument(
-        "--definition", default=rule.definition, metavar="NAME",
-        help=f"what lost means: {named(DEFINITIONS)} (default {rule.definition})",
+        "--definition", default=criterion.definition, metavar="NAME",
+        help=f"what lost means: {comma_list(DEFINITIONS)} (default {criterion.definition})",
     )  # fmt: skip
     for name, (kind, metavar, text) in _HELP.items():
-        default = getattr(rule, name)
+        default = getattr(criterion, name)
         note = text if default is None else f"{text} (default {default:.3g})"
         parser.add_argument(f"--{name}", type=kind, default=default, metavar=metavar, help=note)
 
 
-def rule_of(options: argparse.Namespace) -> Rule:
+def criterion_from(options: argparse.Namespace) -> LossCriterion:
     """The rule that the options describe.
 
     Raises:
         AnalysisError: a value is out of range.
     """
-    return Rule(definition=options.definition, **{name: getattr(options, name) for name in _HELP})
+    return LossCriterion(definition=options.definition, **{name: getattr(options, name) for name in _HELP})

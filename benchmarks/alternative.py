@@ -3,7 +3,8 @@
     python benchmarks/alternative.py --cells 64 --out DIR
 
 Written as its users would write it: Tune's defaults, a report after each task, results from Tune's own files. It does
-all of the protocol (`lop_sweep/reference.py`), fresh baseline and measures included, and prints a JSON summary.
+all of the protocol (`lop_sweep/experiment/reference.py`), fresh baseline and metrics included, and prints a JSON
+summary.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ DEFAULTS_TASKS = 100
 def train_cell(config: dict[str, float]) -> None:
     """One cell: its tasks, then its fresh baseline."""
     from lop_sweep.config import CellConfig
-    from lop_sweep.reference import ReferenceExperiment
+    from lop_sweep.experiment.reference import ReferenceExperiment
 
     cell = CellConfig(**config)
     experiment = ReferenceExperiment(cell)

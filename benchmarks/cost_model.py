@@ -17,16 +17,16 @@ SCRIPT = "cost_model.py"
 SHAPES = ((1, 8), (2, 32), (5, 32), (1, 100), (5, 100), (10, 100), (5, 256))
 
 
-def measure() -> list[dict[str, float]]:
+def metric() -> list[dict[str, float]]:
     """Seconds of a short sequence of each shape, in this process, and by the model."""
-    from lop_sweep import machine
+    from lop_sweep import runtime
 
-    machine.prepare_process()
+    runtime.prepare_process()
     from lop_sweep.config import CellConfig
-    from lop_sweep.cost import seconds_left
-    from lop_sweep.experiment import Experiment
+    from lop_sweep.experiment.experiment import Experiment
+    from lop_sweep.planning.cost import seconds_left
 
-    machine.limit_threads()
+    runtime.limit_threads()
     rows = []
     for dtype in ("float64", "float32"):
         for depth, width in SHAPES:
@@ -59,7 +59,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     if parser.parse_args().child:
-        print(json.dumps(measure()))
+        print(json.dumps(metric()))
     else:
         print(compare().markdown())
     return 0

@@ -65,14 +65,14 @@ def shares(rounds: int) -> Section:
 
 def profile(dtype: str) -> dict[str, float]:
     """Seconds of the parts of a default cell, in this process."""
-    from lop_sweep import machine
+    from lop_sweep import runtime
 
-    machine.prepare_process()
-    from lop_sweep import engine, group
+    runtime.prepare_process()
     from lop_sweep.config import CellConfig
-    from lop_sweep.experiment import Experiment
+    from lop_sweep.experiment import batch, engine
+    from lop_sweep.experiment.experiment import Experiment
 
-    machine.limit_threads()
+    runtime.limit_threads()
     spent: dict[str, float] = defaultdict(float)
 
     def timed(name: str, work: Callable[..., Any]) -> Callable[..., Any]:
@@ -84,7 +84,12 @@ def profile(dtype: str) -> dict[str, float]:
 
         return wrapper
 
-    for owner, name in ((engine, "train"), (group.Group, "_measure"), (group, "initial_weights"), (group, "draw_task")):
+    for owner, name in (
+        (engine, "train"),
+        (batch.CellBatch, "_measure"),
+        (batch, "initial_weights"),
+        (batch, "draw_task"),
+    ):
         setattr(owner, name, timed(name, getattr(owner, name)))
     Experiment([CellConfig(tasks=1, fresh_baseline=1)], dtype).run_task()  # first calls are slow
     spent.clear()

@@ -2,11 +2,11 @@
 
     python benchmarks/engine_speed.py [--rounds 5] [--depth 5 10] [--width 100] [--seconds 0.7]
 
-Engine and reference (`lop_sweep/reference.py`) are processes of their own with one thread, and alternate, so that a
-machine whose speed drifts slows both; the ratio is taken round by round. The engine's process is set up as the workers
-of `lop-sweep` are (`lop_sweep.machine`), the reference's as a user's own script would be. The reference computes in
-float64 always. Beside the time stands by how much the losses after 50 steps differ, in a stable regime: both must have
-done the same work.
+Engine and reference (`lop_sweep/experiment/reference.py`) are processes of their own with one thread, and alternate,
+so that a machine whose speed drifts slows both; the ratio is taken round by round. The engine's process is set up as
+the workers of `lop-sweep` are (`lop_sweep.runtime`), the reference's as a user's own script would be. The reference
+computes in float64 always. Beside the time stands by how much the losses after 50 steps differ, in a stable regime:
+both must have done the same work.
 
 The machine's limit is the rate of matrix products that NumPy reaches in the engine's own process: of large matrices
 (1,500 x 1,500), and of those that make up a step (samples x width by width x width, as they come and transposed).
@@ -23,29 +23,29 @@ from typing import Any
 
 from harness import Section, child, median, spread
 
-from lop_sweep import machine
+from lop_sweep import runtime
 
 SCRIPT = "engine_speed.py"
 LARGE = 1500
 
 
-def measure(who: str, dtype: str, depth: int, width: int, seconds: float) -> dict[str, float]:
+def metric(who: str, dtype: str, depth: int, width: int, seconds: float) -> dict[str, float]:
     """One implementation in this process: steps a second, the loss it ends with, and the rates of matrix products."""
     if who == "engine":
-        machine.prepare_process()
+        runtime.prepare_process()
     import numpy as np
 
     from lop_sweep.config import CellConfig
-    from lop_sweep.tasks import draw_task
+    from lop_sweep.experiment.streams.gaussian_mixture import draw_task
 
-    machine.limit_threads()
+    runtime.limit_threads()
     config = CellConfig(depth=depth, width=width, lr=0.01)
     task = draw_task(config, np.random.default_rng(0))
     if who == "engine":
-        from lop_sweep import engine
-        from lop_sweep.network import TorchStream, initial_weights
+        from lop_sweep.experiment import engine
+        from lop_sweep.experiment.network import TorchRng, initial_weights
 
-        layers = initial_weights(config, TorchStream(config.seed))
+        layers = initial_weights(config, TorchRng(config.seed))
         parameters = engine.Parameters(
             [weight[None].astype(dtype) for weight, _ in layers], [bias[None].astype(dtype) for _, bias in layers]
         )
@@ -55,10 +55,10 @@ def measure(who: str, dtype: str, depth: int, width: int, seconds: float) -> dic
         def train() -> float:
             return float(engine.train(parameters, x, y, lr, 50).losses[-1][0])
     else:
-        from lop_sweep.network import TorchStream, build_network
-        from lop_sweep.reference import _train
+        from lop_sweep.experiment.network import TorchRng, build_network
+        from lop_sweep.experiment.reference import _train
 
-        network = build_network(config, TorchStream(config.seed))
+        network = build_network(config, TorchRng(config.seed))
 
         def train() -> float:
             return _train(network, task, config.lr, 50)[0][-1]
@@ -161,7 +161,7 @@ def main() -> int:
     options = parser.parse_args()
     if options.child:
         who, dtype, depth, width, seconds = options.child
-        print(json.dumps(measure(who, dtype, int(depth), int(width), float(seconds))))
+        print(json.dumps(metric(who, dtype, int(depth), int(width), float(seconds))))
     else:
         print(compare(options.depth, options.width, options.rounds, options.seconds).markdown())
     return 0

@@ -16,9 +16,9 @@ import sys
 import time
 from typing import Any
 
-from lop_sweep import machine
+from lop_sweep import runtime
 
-machine.prepare_process()
+runtime.prepare_process()
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
@@ -26,9 +26,9 @@ from engine_speed import step_flops  # noqa: E402
 from harness import Section  # noqa: E402
 
 from lop_sweep.config import CellConfig  # noqa: E402
-from lop_sweep.device import make_device  # noqa: E402
 from lop_sweep.errors import ConfigError  # noqa: E402
-from lop_sweep.experiment import Experiment  # noqa: E402
+from lop_sweep.experiment.backends import make_device  # noqa: E402
+from lop_sweep.experiment.experiment import Experiment  # noqa: E402
 
 TASKS, CHECKED = 5, 8
 
@@ -61,7 +61,7 @@ def peak_flops(dtype: str, device: torch.device) -> float:
 
 def compare(packs: list[int], device: str) -> Section:
     """The table."""
-    machine.limit_threads()
+    runtime.limit_threads()
     label = make_device(device).label
     where = torch.device("cuda" if device == "cuda" else "cpu")
     config = CellConfig()

@@ -101,7 +101,7 @@ def spread(values: Sequence[float], digits: int = 2) -> str:
 
 def machine() -> dict[str, Any]:
     """What the figures were measured on."""
-    from lop_sweep.machine import describe_numerics
+    from lop_sweep.runtime import describe_numerics
 
     numerics = {name: value for name, value in describe_numerics().items() if name != "host"}
     return {"cpu": cpu_name(), "cores": os.cpu_count(), **numerics}

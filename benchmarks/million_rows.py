@@ -21,13 +21,13 @@ import pandas as pd
 from harness import LOP_ANALYSIS, Section, median, run, spread
 
 from lop_sweep.config import PACKABLE, CellConfig
-from lop_sweep.machine import describe_numerics
 from lop_sweep.pack import make_packs
-from lop_sweep.plan import describe_space
-from lop_sweep.schema import PackResult
-from lop_sweep.sizes import Sizing
-from lop_sweep.space import SearchSpace
-from lop_sweep.store import Store
+from lop_sweep.planning.packing import Sizing
+from lop_sweep.planning.space import SearchSpace
+from lop_sweep.runtime import describe_numerics
+from lop_sweep.storage import describe_space
+from lop_sweep.storage.schema import PackResult
+from lop_sweep.storage.store import Store
 
 TASKS, PACK = 100, 100
 
@@ -64,7 +64,7 @@ def check(root: Path, scores: Path) -> float:
     return float((ours / expected - 1).abs().max().max())
 
 
-def measure(cells: int, rounds: int) -> Section:
+def metric(cells: int, rounds: int) -> Section:
     """The table."""
     with tempfile.TemporaryDirectory() as folder:
         root, scores = Path(folder) / "sweep", Path(folder) / "scores.parquet"
@@ -106,7 +106,7 @@ def main() -> int:
     parser.add_argument("--cells", type=int, default=10_000)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    print(measure(options.cells, options.rounds).markdown())
+    print(metric(options.cells, options.rounds).markdown())
     return 0
 
 

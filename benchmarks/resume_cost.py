@@ -22,20 +22,21 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from lop_sweep import machine
+from lop_sweep import runtime
 
-machine.prepare_process()
+runtime.prepare_process()
 
-from lop_sweep.compact import compact  # noqa: E402
 from lop_sweep.config import CellConfig  # noqa: E402
-from lop_sweep.machine import describe_numerics, limit_threads  # noqa: E402
 from lop_sweep.pack import Pack  # noqa: E402
-from lop_sweep.pack_run import PackRun  # noqa: E402
-from lop_sweep.plan import describe_space, missing_packs  # noqa: E402
-from lop_sweep.sizes import Sizing  # noqa: E402
-from lop_sweep.space import SearchSpace  # noqa: E402
-from lop_sweep.status import sweep_status  # noqa: E402
-from lop_sweep.store import Store  # noqa: E402
+from lop_sweep.planning.packing import Sizing  # noqa: E402
+from lop_sweep.planning.plan import missing_packs  # noqa: E402
+from lop_sweep.planning.space import SearchSpace  # noqa: E402
+from lop_sweep.planning.status import sweep_status  # noqa: E402
+from lop_sweep.runtime import describe_numerics, limit_threads  # noqa: E402
+from lop_sweep.storage import describe_space  # noqa: E402
+from lop_sweep.storage.maintenance.compaction import compact  # noqa: E402
+from lop_sweep.storage.store import Store  # noqa: E402
+from lop_sweep.tune.worker import PackRun  # noqa: E402
 
 SPACE = """
 from ray import tune
@@ -70,8 +71,8 @@ def finish(store: Store, cell: CellConfig) -> None:
 def plan(store: Store, space: SearchSpace) -> None:
     """What the command does before it computes anything, beside starting Ray."""
     done = set(store.read_cells(["cell", "dtype"])["cell"].to_pylist())
-    store.tidy()
-    store.unfinished.forget(done)
+    store.collect_garbage()
+    store.checkpoints.discard_finished(done)
     missing = missing_packs(space, done, store, Sizing())
     assert len(missing) == 2, missing
 
@@ -92,7 +93,7 @@ def command(store: Store, space_file: Path) -> None:
     subprocess.run(arguments, check=True, capture_output=True)
 
 
-def measure(count: int, rounds: int) -> dict[str, float]:
+def metric(count: int, rounds: int) -> dict[str, float]:
     """All figures for one number of packs."""
     with tempfile.TemporaryDirectory() as folder:
         store, space = make_sweep(Path(folder) / "sweep", count)
@@ -120,7 +121,7 @@ def main() -> None:
     print(describe_numerics())
     before: dict[str, float] | None = None
     for count in options.packs:
-        figures = measure(count, options.rounds)
+        figures = metric(count, options.rounds)
         line = "  ".join(f"{name} {value:6.2f} s" for name, value in figures.items())
         growth = f"   plan x {figures['plan'] / before['plan']:.2f}" if before else ""
         print(f"{count:6} packs: {line}{growth}", flush=True)

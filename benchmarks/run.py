@@ -19,9 +19,9 @@ from pathlib import Path
 from harness import Section
 from harness import machine as describe_machine
 
-from lop_sweep import machine
+from lop_sweep import runtime
 
-machine.prepare_process()
+runtime.prepare_process()
 
 import against_tune  # noqa: E402
 import cost_model  # noqa: E402
@@ -47,7 +47,7 @@ def sections(long: bool) -> dict[str, Callable[[], Section]]:
         "tiny": lambda: tiny_cells.grow(
             [1250, 2500, 5000, 10_000] if long else [2500, 5000], [1000] if long else [250]
         ),
-        "rows": lambda: million_rows.measure(10_000, rounds),
+        "rows": lambda: million_rows.metric(10_000, rounds),
     }
     if torch.cuda.is_available():
         import gpu_packs

@@ -18,7 +18,7 @@ from typing import Any
 
 from harness import Section, child
 
-from lop_sweep import machine
+from lop_sweep import runtime
 
 SCRIPT = "step_parts.py"
 ROUNDS, REPETITIONS = 7, 1000
@@ -35,17 +35,17 @@ def best(work: Callable[[], object]) -> float:
     return 1e6 * min(means)
 
 
-def measure(dtype: str, depth: int, width: int) -> list[tuple[str, int, float]]:
+def metric(dtype: str, depth: int, width: int) -> list[tuple[str, int, float]]:
     """Each operation, how often it occurs in a step, and its microseconds."""
-    machine.prepare_process()
+    runtime.prepare_process()
     import numpy as np
 
-    from lop_sweep import engine
     from lop_sweep.config import CellConfig
-    from lop_sweep.network import TorchStream, initial_weights
-    from lop_sweep.tasks import draw_task
+    from lop_sweep.experiment import engine
+    from lop_sweep.experiment.network import TorchRng, initial_weights
+    from lop_sweep.experiment.streams.gaussian_mixture import draw_task
 
-    machine.limit_threads()
+    runtime.limit_threads()
     config = CellConfig(depth=depth, width=width, lr=0.01)
     rng = np.random.default_rng(0)
     a, e, s = (rng.normal(size=(1, 96, columns)).astype(dtype) for columns in (width, width, 1))
@@ -62,7 +62,7 @@ def measure(dtype: str, depth: int, width: int) -> list[tuple[str, int, float]]:
         np.multiply(change, lr, out=change)
         np.subtract(w, change, out=w)
 
-    layers = initial_weights(config, TorchStream(0))
+    layers = initial_weights(config, TorchRng(0))
     weights, biases = ([array[None].astype(dtype) for array in kind] for kind in zip(*layers, strict=True))
     parameters = engine.Parameters(weights, biases)
     task = draw_task(config, rng)
@@ -109,7 +109,7 @@ def main() -> int:
     options = parser.parse_args()
     if options.child:
         dtype, depth, width = options.child
-        print(json.dumps(measure(dtype, int(depth), int(width))))
+        print(json.dumps(metric(dtype, int(depth), int(width))))
     else:
         print(compare(options.depth, options.width).markdown())
     return 0

@@ -22,7 +22,7 @@ from harness import LOP_SWEEP, Section, files_and_bytes, run, write_space
 FIELDS = {"width": 4, "depth": 1, "samples": 8, "steps": 2, "tasks": 5, "fresh_baseline": 1}
 
 
-def measure(folder: Path, cells: int, *options: str) -> dict[str, Any]:
+def metric(folder: Path, cells: int, *options: str) -> dict[str, Any]:
     """One sweep, the same command again, and an audit."""
     lrs = [0.01 * k for k in range(1, 51)]
     if cells % len(lrs):
@@ -48,7 +48,7 @@ def grow(counts: list[int], unpacked: list[int]) -> Section:
         before: dict[str, Any] | None = None
         for cells in numbers:
             with tempfile.TemporaryDirectory() as folder:
-                figures = measure(Path(folder), cells, *options)
+                figures = metric(Path(folder), cells, *options)
             growth = figures["seconds"] / before["seconds"] if before and cells == 2 * before["cells"] else None
             data.append({**figures, "options": options, "growth": growth})
             rows.append(_cells(figures, "packed" if not options else "a trial a cell", growth))

@@ -1,61 +1,33 @@
-"""lop-sweep: where networks that learn task after task lose the ability to learn.
-
-Importing this package imports nothing else: neither NumPy (`lop_sweep.machine.prepare_process` must be able to choose
-OpenBLAS's kernels first) nor Ray (`lop_sweep.ray_session` must be able to protect it first). Names are loaded when
-they are first used.
-"""
+"""lop-sweep: where networks that learn task after task lose the ability to learn."""
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from lop_sweep.lazy import attach
+from lop_sweep.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from lop_sweep.config import CellConfig
-    from lop_sweep.errors import LopSweepError
-    from lop_sweep.experiment import Experiment
-    from lop_sweep.ray_session import local_ray
-    from lop_sweep.reference import ReferenceExperiment
-    from lop_sweep.space import SearchSpace, load_space
-    from lop_sweep.store import Store
-    from lop_sweep.sweep import run_sweep
-    from lop_sweep.trainable import LopTrainable
+    from lop_sweep.config import CellConfig as CellConfig
+    from lop_sweep.errors import LopSweepError as LopSweepError
+    from lop_sweep.experiment import Experiment as Experiment
+    from lop_sweep.experiment import ReferenceExperiment as ReferenceExperiment
+    from lop_sweep.planning import SearchSpace as SearchSpace
+    from lop_sweep.planning import load_space as load_space
+    from lop_sweep.storage import Store as Store
+    from lop_sweep.tune import local_ray as local_ray
+    from lop_sweep.tune import run_sweep as run_sweep
+    from lop_sweep.tune.trainable import LopTrainable as LopTrainable
 
-__version__ = "0.1.0"
-
-__all__ = [
-    "CellConfig",
-    "Experiment",
-    "LopSweepError",
-    "LopTrainable",
-    "ReferenceExperiment",
-    "SearchSpace",
-    "Store",
-    "__version__",
-    "load_space",
-    "local_ray",
-    "run_sweep",
-]
-
-_LOADED_ON_USE = {
-    "CellConfig": "config",
-    "Experiment": "experiment",
-    "LopSweepError": "errors",
-    "LopTrainable": "trainable",
-    "ReferenceExperiment": "reference",
-    "SearchSpace": "space",
-    "Store": "store",
-    "load_space": "space",
-    "local_ray": "ray_session",
-    "run_sweep": "sweep",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name in _LOADED_ON_USE:
-        return getattr(importlib.import_module(f"lop_sweep.{_LOADED_ON_USE[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        "config": ["CellConfig"],
+        "errors": ["LopSweepError"],
+        "experiment": ["Experiment", "ReferenceExperiment"],
+        "planning": ["SearchSpace", "load_space"],
+        "storage": ["Store"],
+        "tune": ["local_ray", "run_sweep"],
+        "tune.trainable": ["LopTrainable"],
+    },
+)

@@ -7,13 +7,15 @@ import json
 import logging
 from collections.abc import Sequence
 
-import lop_sweep
-from lop_sweep import machine, signals
-from lop_sweep.arguments import OneLineParser, run_command
+from lop_sweep import runtime
 from lop_sweep.config import FIELDS, CellConfig
-from lop_sweep.errors import ConfigError, one_line
-from lop_sweep.script import ENGINES, SCRIPT_FLAGS, make_experiment, results_frame, summarise
-from lop_sweep.terminal import check_output, log_to_stderr, remark, say, write_output
+from lop_sweep.console import signals
+from lop_sweep.console.arguments import OneLineParser, run_command
+from lop_sweep.console.terminal import check_output, log_to_stderr, remark, say, write_output
+from lop_sweep.errors import ConfigError, single_line
+from lop_sweep.script import results_frame, summarise
+from lop_sweep.script.engines import ENGINES, make_experiment
+from lop_sweep.version import __version__
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -24,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = OneLineParser(prog="lop-sweep", description="Sweeps that find out where networks lose plasticity.")
-    parser.add_argument("--version", action="version", version=lop_sweep.__version__)
+    parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     sweep = commands.add_parser("sweep", help="run what is missing of a search space", description=_sweep.__doc__)
@@ -89,14 +91,14 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_field(parser: argparse.ArgumentParser, field: str) -> None:
-    info = CellConfig.model_fields[field]
-    names = [field, field.replace("_", "-"), SCRIPT_FLAGS.get(field, field)]
+    info = FIELDS[field]
+    names = [field, field.replace("_", "-"), info.flag]
     default = "as --steps" if info.default is None else info.default
     parser.add_argument(
         *dict.fromkeys(f"--{name}" for name in names),
         dest=field,
-        type=float if info.annotation is float else int,
-        metavar="X" if info.annotation is float else "N",
+        type=info.type,
+        metavar="X" if info.type is float else "N",
         default=argparse.SUPPRESS,
         help=f"{info.description} (default {default})".replace("%", "%%"),
     )
@@ -104,9 +106,8 @@ def _add_field(parser: argparse.ArgumentParser, field: str) -> None:
 
 def _sweep(options: argparse.Namespace) -> int:
     """Run what is missing of a search space into a sweep directory; exit status 0 only if every cell is complete."""
-    from lop_sweep.options import SweepOptions
-    from lop_sweep.space import load_space
-    from lop_sweep.sweep import run_sweep
+    from lop_sweep.planning import load_space
+    from lop_sweep.tune import SweepOptions, run_sweep
 
     check_output()
     settings = SweepOptions(
@@ -145,9 +146,8 @@ def _sweep(options: argparse.Namespace) -> int:
 
 def _status(options: argparse.Namespace) -> int:
     """Say where a sweep stands: its cells, who is at work, how long it will take, what failed."""
-    from lop_sweep.status import sweep_status
-    from lop_sweep.status_text import status_json, status_lines
-    from lop_sweep.store import Store
+    from lop_sweep.planning import status_json, status_lines, sweep_status
+    from lop_sweep.storage import Store
 
     status = sweep_status(Store(options.dir))
     if options.json:
@@ -160,8 +160,8 @@ def _status(options: argparse.Namespace) -> int:
 
 def _audit(options: argparse.Namespace) -> int:
     """Check every promise of a sweep directory on its files; exit status 0 if all hold, 1 if not."""
-    from lop_sweep.audit import audit, repair
-    from lop_sweep.store import Store
+    from lop_sweep.storage import Store
+    from lop_sweep.storage.maintenance.audit import audit, repair
 
     store = Store(options.dir)
     report, moved = repair(store) if options.repair else (audit(store), [])
@@ -178,8 +178,8 @@ def _audit(options: argparse.Namespace) -> int:
 
 def _compact(options: argparse.Namespace) -> int:
     """Merge the files of finished packs into few large ones; may run beside a sweep."""
-    from lop_sweep.compact import compact
-    from lop_sweep.store import Store
+    from lop_sweep.storage import Store
+    from lop_sweep.storage.maintenance import compact
 
     done = compact(Store(options.dir))
     say(f"{done.packs:,} packs: {done.before:,} pairs of files before, {done.after:,} now -> {options.dir}")
@@ -193,17 +193,17 @@ def _run(options: argparse.Namespace) -> int:
     """
     from tqdm import tqdm
 
-    from analysis.script_plots import save_script_plots
-    from lop_sweep.files import writable_folder, writing
+    from lop_sweep.script.plots import save_script_plots
+    from lop_sweep.storage import writable_folder, writing
 
     check_output()
     config = CellConfig(**{field: getattr(options, field) for field in FIELDS if field in options})
-    machine.limit_threads()
+    runtime.limit_threads()
     try:
         experiment = make_experiment(config, options.engine, options.dtype, options.device)
     except (MemoryError, RuntimeError) as error:
         raise ConfigError(
-            f"a network of {config.depth} x {config.width} units cannot be made: {one_line(error)}"
+            f"a network of {config.depth} x {config.width} units cannot be made: {single_line(error)}"
         ) from error
     how = {"engine": options.engine, "dtype": options.dtype, "device": experiment.device}
     out = writable_folder(options.out)
@@ -213,7 +213,7 @@ def _run(options: argparse.Namespace) -> int:
     with writing(out):
         results.to_csv(out / "lop_fixed_regime_results.csv", index=False)
         (out / "summary.json").write_text(summary + "\n")
-        (out / "numerics.json").write_text(json.dumps({**how, **machine.describe_numerics()}, indent=2) + "\n")
+        (out / "numerics.json").write_text(json.dumps({**how, **runtime.describe_numerics()}, indent=2) + "\n")
         save_script_plots(results, out)
     write_output(summary + "\n")
     return 0

@@ -10,7 +10,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
-import lop_sweep
+from lop_sweep.version import __version__
 
 
 class LopSweepError(Exception):
@@ -75,7 +75,7 @@ def _escaped(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
 
 
-def one_line(error: BaseException) -> str:
+def single_line(error: BaseException) -> str:
     """`error`'s message on one line, or its type's name where it has none."""
     try:
         message = " ".join(str(error).split())
@@ -84,7 +84,7 @@ def one_line(error: BaseException) -> str:
     return printable(message) or type(error).__name__
 
 
-def shown(value: object) -> str:
+def safe_repr(value: object) -> str:
     """`value` as in code, on one line, or its type where it cannot be printed (an integer of over 4300 digits)."""
     try:
         text = repr(value)
@@ -105,17 +105,17 @@ def another_version(
         writer: the version of lop-sweep that wrote it, as the file says; anything else where it does not say.
         what: which format.
     """
-    own = lop_sweep.__version__
+    own = __version__
     known = isinstance(writer, str) and writer != own and re.fullmatch(r"[\w.+!-]{1,40}", writer, re.ASCII)
     by = f"it was written by lop-sweep {writer}, this is {own}" if known else f"this is lop-sweep {own}"
     way_out = f"lop-sweep {writer}" if known else "the version that wrote it"
-    number = str(found) if type(found) is int and abs(found) < 10**9 else shown(found)[:40]
+    number = str(found) if type(found) is int and abs(found) < 10**9 else safe_repr(found)[:40]
     return SchemaVersionError(
         f"{where}: has {what} version {number}, this lop-sweep reads version {readable}; "
         f"{by}: use {way_out}, or move the file out of the directory"
     )
 
 
-def named(values: Iterable[object]) -> str:
+def comma_list(values: Iterable[object]) -> str:
     """`values` as a comma-separated list for a message."""
     return ", ".join(str(value) for value in values)

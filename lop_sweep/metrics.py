@@ -1,24 +1,30 @@
-"""What is measured after every task: pure functions on the activity of a pack.
+"""The metrics of a task: one entry each, with its function, range, label and unit.
 
 Shapes: (..., n, h) for n points and h features; the leading axes are networks, or networks and layers. All are computed
 in float64, whatever precision the networks are trained in, and written against the array API standard. Inputs must be
-finite; the caller records what is not as diverged.
+finite; the caller records anything else as divergence.
+
+The schema, the audit, curves, layers, scores and the report derive from `METRICS`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
-from lop_sweep.namespace import Array, array_namespace
+from lop_sweep.array_api import Array, array_namespace
+from lop_sweep.config import CellConfig
+from lop_sweep.registry import components, register
 
 SATURATION_THRESHOLD = 2.0
 """|pre-activation| above which a tanh unit counts as saturated: |tanh(z)| > 0.964, slope below 0.071."""
 
 
 @dataclass(frozen=True)
-class TaskMeasures:
+class TaskMetrics:
     """One task's row for each of P cells; NaN where a cell has diverged.
 
     Attributes:
@@ -38,27 +44,20 @@ class TaskMeasures:
     duplicate_fraction: np.ndarray
 
     @classmethod
-    def undefined(cls, cells: int, depth: int) -> TaskMeasures:
+    def undefined(cls, cells: int, depth: int) -> TaskMetrics:
         """All NaN: the row of cells that have diverged."""
         scalar, layered = np.full(cells, np.nan), np.full((cells, depth), np.nan)
         return cls(scalar, scalar, scalar, scalar, layered, layered)
 
 
-MEASURES: tuple[str, ...] = tuple(TaskMeasures.__dataclass_fields__)
-"""The names of the measures, in the order of the store's columns."""
-
-LAYERED: tuple[str, ...] = ("effective_rank", "duplicate_fraction")
-"""The measures that have one value a hidden layer."""
-
-
-def stack_measures(rows: list[TaskMeasures]) -> dict[str, np.ndarray]:
+def stack_metrics(rows: list[TaskMetrics]) -> dict[str, np.ndarray]:
     """Rows of consecutive tasks as one array a measure: (tasks, P), or (tasks, P, depth) for the layered ones."""
-    return {name: np.stack([getattr(row, name) for row in rows]) for name in MEASURES}
+    return {name: np.stack([getattr(row, name) for row in rows]) for name in METRICS}
 
 
-def unstack_measures(history: dict[str, np.ndarray]) -> list[TaskMeasures]:
-    """The inverse of `stack_measures`."""
-    return [TaskMeasures(**{name: history[name][task] for name in MEASURES}) for task in range(len(history["min_ce"]))]
+def unstack_metrics(history: dict[str, np.ndarray]) -> list[TaskMetrics]:
+    """The inverse of `stack_metrics`."""
+    return [TaskMetrics(**{name: history[name][task] for name in METRICS}) for task in range(len(history["min_ce"]))]
 
 
 def saturation(pre: Array) -> Array:
@@ -118,3 +117,126 @@ def _or_one(array: Array) -> Array:
     """`array` with zeros replaced by ones: a divisor, or a logarithm's argument, that leaves zeros zero."""
     xp = array_namespace(array)
     return xp.where(array == 0, xp.ones_like(array), array)
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What the metrics of one task are computed from, for P cells.
+
+    Attributes:
+        losses: (steps, P) loss before each update, nats.
+        grad_norm: (P,) 2-norm of the hidden layers' gradient at the task's first step, before its update.
+        pre: (P, depth, n, h) pre-activations of the trained network on the task's points.
+        post: (P, depth, n, h) activations.
+        corr_thresh: (P, 1) the configuration field of this name.
+    """
+
+    losses: Array
+    grad_norm: Array
+    pre: Array
+    post: Array
+    corr_thresh: Array
+
+
+class Metric(Protocol):
+    """A number per task, or per task and hidden layer.
+
+    Attributes:
+        name: the column of the results.
+        label: what an axis says, without the unit.
+        unit: empty for a pure number.
+        per_layer: whether there is one value per hidden layer.
+        logarithmic: whether curves have a logarithmic axis.
+        late_statistic: "mean" or "median", how scores summarise late tasks.
+    """
+
+    name: str
+    label: str
+    unit: str
+    per_layer: bool
+    logarithmic: bool
+    late_statistic: str
+
+    def compute(self, task: Observation) -> Array:
+        """Return the values of P cells, (P,) or (P, depth)."""
+        ...
+
+    def bounds(self, config: CellConfig) -> tuple[float, float]:
+        """Return the lowest and highest value that a cell's metric can have."""
+        ...
+
+
+class _Base:
+    """What most metrics have in common: a value per task that is not negative."""
+
+    unit = ""
+    per_layer = False
+    logarithmic = False
+    late_statistic = "mean"
+
+    def bounds(self, config: CellConfig) -> tuple[float, float]:
+        return 0.0, float("inf")
+
+
+@register("metric", "min_ce")
+class _MinCE(_Base):
+    label, unit, logarithmic = "smallest CE of the task", "nats", True
+
+    def compute(self, task: Observation) -> Array:
+        return array_namespace(task.losses).min(task.losses, axis=0)
+
+
+@register("metric", "final_ce")
+class _FinalCE(_Base):
+    label, unit, logarithmic = "CE at the end of the task", "nats", True
+
+    def compute(self, task: Observation) -> Array:
+        return task.losses[-1, :]
+
+
+@register("metric", "saturation")
+class _Saturation(_Base):
+    label, unit = "saturated units", f"share of |z| > {SATURATION_THRESHOLD:g}"
+
+    def compute(self, task: Observation) -> Array:
+        return saturation(task.pre)
+
+    def bounds(self, config: CellConfig) -> tuple[float, float]:
+        return 0.0, 1.0
+
+
+@register("metric", "grad_norm")
+class _GradNorm(_Base):
+    label, logarithmic, late_statistic = "hidden gradient norm at task start", True, "median"
+
+    def compute(self, task: Observation) -> Array:
+        return task.grad_norm
+
+
+@register("metric", "effective_rank")
+class _EffectiveRank(_Base):
+    label, per_layer = "effective rank", True
+
+    def compute(self, task: Observation) -> Array:
+        return effective_rank(task.pre)
+
+    def bounds(self, config: CellConfig) -> tuple[float, float]:
+        return 1.0, float(max(min(config.samples - 1, config.width), 1))
+
+
+@register("metric", "duplicate_fraction")
+class _DuplicateFraction(_Base):
+    label, unit, per_layer = "duplicate features", "share", True
+
+    def compute(self, task: Observation) -> Array:
+        return duplicate_fraction(task.post, task.corr_thresh)
+
+    def bounds(self, config: CellConfig) -> tuple[float, float]:
+        return 0.0, 1.0
+
+
+METRICS: Mapping[str, Metric] = components("metric")
+"""All metrics by name, in the order of the results' columns."""
+
+LAYERED: tuple[str, ...] = tuple(name for name, metric in METRICS.items() if metric.per_layer)
+"""The metrics that have one value per hidden layer."""

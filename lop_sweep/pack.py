@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from lop_sweep.config import FIELDS, PACKABLE, CellConfig, check_keys, digest
-from lop_sweep.errors import ConfigError, SpaceError, named, shown
+from lop_sweep.errors import ConfigError, SpaceError, comma_list, safe_repr
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def expand(config: dict[str, Any]) -> tuple[CellConfig, ...]:
     rows = config.get("cells", [{}])
     if not isinstance(rows, (list, tuple)) or not all(isinstance(row, dict) for row in rows):
         raise ConfigError(
-            f"cells = {shown(rows)}: must be a list of dictionaries, one a cell, with the fields that differ"
+            f"cells = {safe_repr(rows)}: must be a list of dictionaries, one a cell, with the fields that differ"
         )
     check_keys([*common, *dict.fromkeys(key for row in rows for key in row)])
     return tuple(CellConfig(**{**common, **row}) for row in rows)
@@ -61,22 +61,23 @@ def check_pack_axes(axes: Any) -> tuple[str, ...]:
         SpaceError: it is not a list of names, or a name is not one in which the cells of a pack may differ.
     """
     if isinstance(axes, str) or not isinstance(axes, (list, tuple)):
-        raise SpaceError(f"pack = {shown(axes)}: must be a list of field names, for example pack = ['seed']")
+        raise SpaceError(f"pack = {safe_repr(axes)}: must be a list of field names, for example pack = ['seed']")
     wrong = [axis for axis in axes if not isinstance(axis, str) or axis not in PACKABLE]
     if wrong:
-        refused = named(shown(axis).strip("'") for axis in wrong)
+        refused = comma_list(safe_repr(axis).strip("'") for axis in wrong)
         raise SpaceError(
-            f"pack = {shown(list(axes))}: cells of one pack cannot differ in {refused}; possible are {named(PACKABLE)}"
+            f"pack = {safe_repr(list(axes))}: cells of one pack cannot differ in {refused}; "
+            f"possible are {comma_list(PACKABLE)}"
         )
     return tuple(axes)
 
 
 def make_packs(
-    cells: Iterable[CellConfig], axes: Sequence[str], apart: Callable[[CellConfig], Hashable] = lambda cell: None
+    cells: Iterable[CellConfig], axes: Sequence[str], group_key: Callable[[CellConfig], Hashable] = lambda cell: None
 ) -> list[Pack]:
     """Group cells that differ in `axes` only and have the same `apart`, in order of first appearance."""
     groups: dict[tuple[Any, ...], list[CellConfig]] = {}
     for cell in cells:
-        key = (apart(cell), *(getattr(cell, field) for field in FIELDS if field not in axes))
+        key = (group_key(cell), *(getattr(cell, field) for field in FIELDS if field not in axes))
         groups.setdefault(key, []).append(cell)
     return [Pack(tuple(group)) for group in groups.values()]

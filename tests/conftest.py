@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from lop_sweep import machine
+from lop_sweep import runtime
 
-machine.prepare_process()
+runtime.prepare_process()
 
 import os  # noqa: E402
 import signal  # noqa: E402
@@ -27,7 +27,7 @@ if os.environ.get("CI"):
 
 @pytest.fixture(autouse=True, scope="session")
 def one_thread() -> None:
-    machine.limit_threads()
+    runtime.limit_threads()
 
 
 @pytest.fixture

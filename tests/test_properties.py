@@ -15,16 +15,16 @@ from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import example, given, reject, settings
+from hypothesis import example, given, reject
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from ray import tune
+from strategies import exact_json, examples, finite_json, keys, outcome, spoilt, texts
 
-from lop_sweep.checkpoint import load_header, load_state, save_state
 from lop_sweep.config import FIELDS, PACKABLE, CellConfig
 from lop_sweep.errors import (
     ConfigError,
@@ -35,12 +35,11 @@ from lop_sweep.errors import (
     StateError,
     StoreError,
 )
-from lop_sweep.files import read_json, write_json
 from lop_sweep.pack import check_pack_axes, expand, make_packs
-from lop_sweep.plan import describe_space, requested_cells
-from lop_sweep.space import SearchSpace, expand_space, load_space
-
-T = TypeVar("T")
+from lop_sweep.planning.space import SearchSpace, expand_space, load_space
+from lop_sweep.storage.filesystem import read_json, write_json
+from lop_sweep.storage.manifest import describe_space, requested_cells
+from lop_sweep.storage.serialization import load_header, load_state, save_state
 
 LARGEST = sys.float_info.max
 LEAST = math.ulp(0.0)
@@ -57,22 +56,6 @@ FLOAT_RANGES = {
 
 LATER = {"tasks", "fresh_steps", "fresh_baseline"}
 """Fields that change nothing of the tasks that two cells share."""
-
-
-def examples(count: int) -> settings:
-    """As many examples, however long each takes: this may run beside other work."""
-    return settings(max_examples=count, deadline=None)
-
-
-def outcome(call: Callable[[], T], *refusals: type[LopSweepError]) -> T | None:
-    """What `call` gives, or None if it refuses; a refusal is one line, and any other exception is a failure."""
-    try:
-        return call()
-    except refusals as error:
-        message = str(error)
-        assert message
-        assert message.splitlines() == [message]
-        return None
 
 
 def valid_value(field: str) -> st.SearchStrategy[Any]:
@@ -97,11 +80,10 @@ def invalid_value(field: str) -> st.SearchStrategy[Any]:
     return st.integers(max_value=least - 1) | st.integers(min_value=most + 1) | fractions | odd
 
 
-texts = st.text(max_size=8) | st.text(st.characters(), max_size=3) | st.sampled_from(["\n", "a\nb", "\ud800", "\u2028"])
 near_misses = [
     miss for field in FIELDS for miss in (field[1:], field.upper(), f"{field} ", f"{field}\n", f"{field}s", f"_{field}")
 ]
-names = st.sampled_from(FIELDS) | st.sampled_from([*near_misses, "self", "cls", "fields", "config", "cells"]) | texts
+names = st.sampled_from(list(FIELDS)) | st.sampled_from([*near_misses, "self", "cls", "fields", "config", "cells"]) | texts
 
 numbers = (
     st.integers()
@@ -139,15 +121,10 @@ anything = st.recursive(
 )
 
 valid_fields = st.fixed_dictionaries({}, optional={field: valid_value(field) for field in FIELDS})
-few_valid_fields = st.lists(st.sampled_from(FIELDS), max_size=2, unique=True).flatmap(
+few_valid_fields = st.lists(st.sampled_from(list(FIELDS)), max_size=2, unique=True).flatmap(
     lambda fields: st.fixed_dictionaries({field: valid_value(field) for field in fields})
 )
 cells = valid_fields.map(lambda fields: CellConfig(**fields))
-
-
-def spoilt(valid: st.SearchStrategy[Any], keys: st.SearchStrategy[Any], values: st.SearchStrategy[Any]) -> Any:
-    """Dictionaries from `valid` in which up to two entries are replaced, or added."""
-    return st.builds(lambda good, odd: {**good, **odd}, valid, st.dictionaries(keys, values, max_size=2))
 
 
 def assert_survives(cell: CellConfig) -> None:
@@ -223,7 +200,7 @@ def test_all_values_in_range_are_taken_as_they_are(fields: dict[str, Any]) -> No
 
 
 @examples(150)
-@given(st.sampled_from(FIELDS).flatmap(lambda field: st.fixed_dictionaries({field: invalid_value(field)})), cells)
+@given(st.sampled_from(list(FIELDS)).flatmap(lambda field: st.fixed_dictionaries({field: invalid_value(field)})), cells)
 def test_all_values_out_of_range_are_refused(fields: dict[str, Any], cell: CellConfig) -> None:
     assert outcome(lambda: CellConfig(**fields), ConfigError) is None
     assert outcome(lambda: cell.replace(**fields), ConfigError) is None
@@ -298,7 +275,7 @@ options = st.recursive(
     ),
     max_leaves=3,
 )
-good_options = st.sampled_from(FIELDS).flatmap(
+good_options = st.sampled_from(list(FIELDS)).flatmap(
     lambda field: st.fixed_dictionaries(
         {
             field: valid_value(field)
@@ -318,8 +295,8 @@ good_samples = st.sampled_from(
 good_spaces = st.builds(lambda sampled, option: {**sampled, **option}, good_samples, good_options) | good_options
 param_spaces = (
     good_spaces
-    | spoilt(good_spaces, st.sampled_from(FIELDS), options)
-    | spoilt(good_spaces, st.sampled_from(FIELDS), domains)
+    | spoilt(good_spaces, st.sampled_from(list(FIELDS)), options)
+    | spoilt(good_spaces, st.sampled_from(list(FIELDS)), domains)
     | st.dictionaries(names | hashable_values | st.tuples(texts), options, max_size=2)
     | anything
 )
@@ -382,13 +359,13 @@ def test_what_was_asked_for_survives_in_json(grid: dict[str, list[Any]], axes: l
 def test_packs_partition_the_cells_and_survive_as_trial_configurations(
     grid: dict[str, list[Any]], axes: list[str], modulus: int
 ) -> None:
-    def apart(cell: CellConfig) -> int:
+    def group_key(cell: CellConfig) -> int:
         return int(cell.id, 16) % modulus
 
     asked = grid_cells(grid)
-    packs = make_packs(asked, axes, apart)
+    packs = make_packs(asked, axes, group_key)
     fixed = [field for field in FIELDS if field not in axes]
-    shared = [{(apart(cell), *(getattr(cell, field) for field in fixed)) for cell in pack.cells} for pack in packs]
+    shared = [{(group_key(cell), *(getattr(cell, field) for field in fixed)) for cell in pack.cells} for pack in packs]
     assert all(len(values) == 1 for values in shared)
     assert len(set().union(*shared)) == len(packs)
     assert sorted(cell.id for pack in packs for cell in pack.cells) == sorted(cell.id for cell in asked)
@@ -521,9 +498,7 @@ def test_any_name_of_a_space_is_refused_or_found(name: str) -> None:
 # Saved files
 
 
-keys = texts.filter(lambda key: key not in ("$array", "checksum"))  # with these, the two kinds of file mark their own
 arrays = hnp.arrays(hnp.scalar_dtypes(), hnp.array_shapes(min_dims=0, max_dims=2, min_side=0, max_side=3))
-exact_json = st.none() | st.booleans() | st.integers(-(2**200), 2**200) | st.floats(allow_nan=False) | texts
 states = st.dictionaries(
     keys,
     st.recursive(
@@ -633,11 +608,6 @@ def test_any_file_is_refused_as_a_state_or_gives_a_dictionary(folder: Path, cont
         assert loaded is None or isinstance(loaded, dict)
 
 
-finite_json = st.recursive(
-    exact_json.filter(lambda value: value not in (math.inf, -math.inf)),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=3),
-    max_leaves=4,
-)
 records = st.dictionaries(keys, finite_json, max_size=3)
 
 

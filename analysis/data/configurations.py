@@ -1,0 +1,35 @@
+"""Cells that differ in nothing but their seed, for figures with one curve or column a configuration."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from analysis.data.load import varying_fields
+from lop_sweep.errors import AnalysisError, comma_list
+
+
+def by_configuration(cells: pd.DataFrame, most: int) -> list[tuple[dict[str, float], pd.DataFrame]]:
+    """Group cells by the fields in which they differ.
+
+    Args:
+        cells: with the configuration fields.
+        most: how many configurations there may be.
+
+    Returns:
+        For each configuration these fields with its values, and its cells.
+
+    Raises:
+        AnalysisError: there are no cells, or too many configurations.
+    """
+    if cells.empty:
+        raise AnalysisError("there is no finished cell to draw; run the sweep first, or relax --where")
+    fields = varying_fields(cells)
+    groups: Any = list(cells.groupby(fields)) if fields else [((), cells)]
+    if len(groups) > most:
+        raise AnalysisError(
+            f"{len(groups)} configurations, at most {most} are drawn: "
+            f"fix more of {comma_list(fields)} with --where FIELD=VALUE"
+        )
+    return [(dict(zip(fields, key, strict=True)), group) for key, group in groups]

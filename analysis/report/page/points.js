@@ -1,0 +1,154 @@
+/** Cells on the grid of two axes, summarised over seeds: what `analysis.plot.aggregate` does. */
+(function () {
+  'use strict';
+
+  const lop = window.lop;
+  const Z = 1.959963984540054;
+
+  /** All values of a field, for a slice that is not cut. */
+  const ALL = -1;
+
+  /** Whether a field has one value for each value of an axis. */
+  function follows(sweep, name, axis) {
+    const seen = new Map();
+    for (const cells of sweep.about.missing > 0 ? ['field', 'missing'] : ['field']) {
+      const of = sweep.arrays[`${cells}.${name}`];
+      const along = sweep.arrays[`${cells}.${axis}`];
+      for (let cell = 0; cell < of.length; cell += 1) {
+        if ((seen.get(along[cell]) ?? of[cell]) !== of[cell]) return false;
+        seen.set(along[cell], of[cell]);
+      }
+    }
+    return true;
+  }
+
+  /** The fields that a map over x and y is a slice of: those that vary, but do not just follow an axis. */
+  function sliceFields(sweep, x, y) {
+    return sweep.about.fields
+      .map((field) => field.name)
+      .filter((name) => name !== x && name !== y && sweep.fields.get(name).values.length > 1)
+      .filter((name) => !follows(sweep, name, x) && !follows(sweep, name, y));
+  }
+
+  /** For each of n cells the number of its point, -1 outside the slice. */
+  function pointsOf(arrays, prefix, n, view, columns) {
+    const points = new Int32Array(n);
+    const xs = arrays[`${prefix}.${view.x}`];
+    const ys = arrays[`${prefix}.${view.y}`];
+    for (let cell = 0; cell < n; cell += 1) points[cell] = ys[cell] * columns + xs[cell];
+    for (const [name, index] of Object.entries(view.at)) {
+      const of = arrays[`${prefix}.${name}`];
+      if (index === ALL) continue;
+      for (let cell = 0; cell < n; cell += 1) if (of[cell] !== index) points[cell] = -1;
+    }
+    return points;
+  }
+
+  /**
+   * The points of a map and their cells. `view` has the fields `x` and `y` and, in `at`, the index of the value of each
+   * sliced field. `members` holds the cells point by point, those of point p from `starts[p]` to `starts[p + 1]`;
+   * `waiting` counts cells that were asked for and are not there.
+   */
+  function layOut(sweep, view) {
+    const [x, y] = [sweep.fields.get(view.x), sweep.fields.get(view.y)];
+    const columns = x.values.length;
+    const size = columns * y.values.length;
+    const points = pointsOf(sweep.arrays, 'field', sweep.n, view, columns);
+    const starts = new Uint32Array(size + 1);
+    for (const point of points) if (point >= 0) starts[point + 1] += 1;
+    for (let point = 0; point < size; point += 1) starts[point + 1] += starts[point];
+    const next = starts.slice();
+    const members = new Uint32Array(starts[size]);
+    points.forEach((point, cell) => {
+      if (point >= 0) members[next[point]++] = cell;
+    });
+    const waiting = new Uint32Array(size);
+    if (sweep.about.missing > 0) {
+      for (const p of pointsOf(sweep.arrays, 'missing', sweep.about.missing, view, columns)) if (p >= 0) waiting[p] += 1;
+    }
+    const cellsOf = (point) => members.subarray(starts[point], starts[point + 1]);
+    return { x, y, columns, rows: y.values.length, size, members, cellsOf, waiting };
+  }
+
+  /** Wilson's 95% interval of k of n, as `analysis.scoring.intervals.wilson`. */
+  function wilson(k, n) {
+    if (n === 0) return [NaN, NaN];
+    const centre = (k + (Z * Z) / 2) / (n + Z * Z);
+    const half = (Z / (n + Z * Z)) * Math.sqrt((k * (n - k)) / n + (Z * Z) / 4);
+    return [k === 0 ? 0 : centre - half, k === n ? 1 : centre + half];
+  }
+
+  function mean(values) {
+    return values.reduce((sum, value) => sum + value, 0) / values.length;
+  }
+
+  /** As `numpy.quantile`, linear between neighbours. */
+  function quantile(values, share) {
+    const sorted = Float64Array.from(values).sort();
+    const place = share * (sorted.length - 1);
+    const below = Math.floor(place);
+    const rest = place - below;
+    return rest === 0 ? sorted[below] : sorted[below] * (1 - rest) + sorted[below + 1] * rest;
+  }
+
+  function median(values) {
+    const sorted = Float64Array.from(values).sort();
+    const middle = sorted.length >> 1;
+    return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+  }
+
+  /** Of these cells, how many are in each phase, how many can be judged, and how many of those are lost. */
+  function tally(sweep, scores, cells) {
+    const phases = new Array(sweep.about.phases.length).fill(0);
+    for (const cell of cells) phases[scores.phase[cell]] += 1;
+    const lost = phases[sweep.about.phases.indexOf('lost')];
+    return { phases, lost, judged: lost + phases[sweep.about.phases.indexOf('plastic')] };
+  }
+
+  /** A score of some cells: mean or median, range, and of how many it is known. */
+  function summary(scores, shown, cells) {
+    const column = scores.column(shown.column);
+    const known = [];
+    for (const cell of cells) {
+      const hidden = shown.judged && Number.isNaN(scores.lost[cell]);
+      if (!hidden && !Number.isNaN(column[cell])) known.push(column[cell]);
+    }
+    if (known.length === 0) return { value: NaN, low: NaN, high: NaN, defined: 0 };
+    const value = shown.statistic === 'median' ? median(known) : mean(known);
+    const [low, high] = [known.reduce((a, b) => Math.min(a, b)), known.reduce((a, b) => Math.max(a, b))];
+    return { value, low, high, defined: known.length };
+  }
+
+  /** A category of some cells: the most common name, in doubt the first of the legend; the background only if alone. */
+  function mostCommon(sweep, scores, shown, cells) {
+    const names = shown.name === 'phase' ? sweep.about.phases : sweep.about.first;
+    const of = scores.category(shown.name);
+    const order = Object.keys(shown.colours).filter((name) => name !== shown.background);
+    const counts = new Map(Object.keys(shown.colours).map((name) => [name, 0]));
+    for (const cell of cells) {
+      const name = names[of[cell]];
+      if (counts.has(name)) counts.set(name, counts.get(name) + 1);
+    }
+    const front = order.reduce((sum, name) => sum + counts.get(name), 0);
+    const leader = order.reduce((best, name) => (counts.get(name) > counts.get(best) ? name : best));
+    const best = front > 0 ? leader : shown.background;
+    const number = counts.get(best) ?? 0;
+    if (number === 0) return { value: NaN, name: '', number: 0, defined: 0, lead: NaN };
+    const leads = [];
+    for (const cell of cells) if (shown.lead && names[of[cell]] === best) leads.push(scores.symptoms().lead[cell]);
+    const lead = leads.length && !leads.some(Number.isNaN) ? median(leads) : NaN;
+    const value = Object.keys(shown.colours).indexOf(best);
+    return { value, name: best, number, defined: front || number, lead };
+  }
+
+  /** Every point of a map: `tally` and `summary` or `mostCommon` of its cells. */
+  function summarise(sweep, layout, scores, shown) {
+    return Array.from({ length: layout.size }, (_, point) => {
+      const cells = layout.cellsOf(point);
+      const of = shown.colours ? mostCommon(sweep, scores, shown, cells) : summary(scores, shown, cells);
+      return { cells: cells.length, waiting: layout.waiting[point], ...tally(sweep, scores, cells), ...of };
+    });
+  }
+
+  Object.assign(lop, { ALL, sliceFields, layOut, wilson, median, quantile, tally, summary, summarise });
+})();

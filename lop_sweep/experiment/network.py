@@ -1,0 +1,93 @@
+"""The PyTorch MLP of the protocol, its initial weights, and the stream that they are drawn from."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import nn
+
+from lop_sweep.config import CellConfig
+
+
+class TorchRng:
+    """A cell's own copy of PyTorch's CPU random stream.
+
+    PyTorch's layer constructors draw from the process-wide generator. `active` puts this stream there for the length
+    of a `with` block and puts back what was there before, so cells never disturb each other or their surroundings.
+
+    Args:
+        seed: as for `torch.manual_seed`.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.state: torch.Tensor = torch.Generator().manual_seed(seed).get_state()
+
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        """Make this stream PyTorch's CPU generator; keep how far it got."""
+        outer = torch.get_rng_state()
+        torch.set_rng_state(self.state)
+        try:
+            yield
+        finally:
+            self.state = torch.get_rng_state()
+            torch.set_rng_state(outer)
+
+
+class MLP(nn.Module):
+    """`depth` hidden tanh layers of `width` units and one linear output unit, in float64.
+
+    The layers are made by their ordinary constructors, hidden ones first, and then initialised in a second pass
+    (Xavier-normal weights, zero biases), in float32; then the network is cast. The order matters: each of these draws
+    from PyTorch's CPU generator.
+    """
+
+    def __init__(self, config: CellConfig) -> None:
+        super().__init__()
+        sizes = [config.input_dim] + [config.width] * config.depth
+        self.hidden = nn.ModuleList(nn.Linear(fan_in, fan_out) for fan_in, fan_out in itertools.pairwise(sizes))
+        self.output = nn.Linear(config.width, 1)
+        for layer in self.layers():
+            nn.init.xavier_normal_(layer.weight)
+            nn.init.zeros_(layer.bias)
+        self.to(torch.float64)
+
+    def layers(self) -> list[nn.Linear]:
+        """The hidden layers in order, then the output layer."""
+        return [*self.hidden, self.output]
+
+    def forward(self, points: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor], list[torch.Tensor]]:
+        """Logits of shape (samples, 1), and each hidden layer's pre-activations and activations, (samples, width)."""
+        pre_activations: list[torch.Tensor] = []
+        activations: list[torch.Tensor] = [points]
+        for layer in self.hidden:
+            pre_activations.append(layer(activations[-1]))
+            activations.append(torch.tanh(pre_activations[-1]))
+        return self.output(activations[-1]), pre_activations, activations[1:]
+
+
+def build_network(config: CellConfig, stream: TorchRng) -> MLP:
+    """The next network of a cell, drawn from `stream`."""
+    with stream.active():
+        return MLP(config)
+
+
+def initial_weights(config: CellConfig, stream: TorchRng) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The initial values of the next network of a cell, in float64.
+
+    Args:
+        config: uses `input_dim`, `width` and `depth`.
+        stream: the cell's network stream; advanced.
+
+    Returns:
+        For each layer, hidden ones first: weights of shape (fan_in, fan_out), and biases of shape (1, fan_out).
+    """
+    network = build_network(config, stream)
+    return [
+        (np.ascontiguousarray(layer.weight.detach().numpy().T), layer.bias.detach().numpy()[None, :].copy())
+        for layer in network.layers()
+    ]

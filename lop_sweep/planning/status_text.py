@@ -1,0 +1,105 @@
+"""A sweep's status and a run's outcome in words, and as JSON."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from lop_sweep.planning.status import STATES, Driver, Status
+
+_MANY_VALUES = 24
+"""An axis with more values than this is not counted value by value."""
+
+_NEWEST = 3
+
+
+def status_lines(status: Status) -> Iterator[str]:
+    """What `lop-sweep status` prints."""
+    yield f"{'cells':9} {status.cells:>9,}"
+    for name in STATES:
+        count = getattr(status, name)
+        if count or name != "failed":
+            yield f"{name:9} {count:>9,}"
+    if status.others:
+        yield f"and {status.others:,} finished cells that the newest request does not name"
+    if status.driver is not None:
+        yield from _driver_lines(status.driver, status.complete)
+    if status.kept_states:
+        size = _bytes(status.kept_bytes)
+        yield f"the last states of {status.kept_states:,} packs are kept for more tasks: {size} in states/"
+    yield from _axis_lines(status)
+    if status.failures:
+        yield f"failed: {len(status.failures):,} packs (tracebacks in failed/; --retry-failed runs just these); newest:"
+        for failure in status.failures[:_NEWEST]:
+            yield f"  pack {failure.pack}, {len(failure.cells)} cells, tried {failure.attempts} times: {failure.reason}"
+
+
+def sizes_line(sizes: Mapping[str, Any], device: str) -> str:
+    """How a sweep's work was cut up, from `lop_sweep.planning.plan.describe_sizes`."""
+    slots = f"{sizes['slots']} {'GPU' if device == 'cuda' else 'CPU'}{'s' * (sizes['slots'] > 1)}"
+    return (
+        f"on {slots}: packs of {_range(sizes['cells_a_pack'])} cells (by {sizes['packs_by']}), "
+        f"a report every {_range(sizes['tasks_per_report'])} tasks (by {sizes['reports_by']})"
+    )
+
+
+def _range(bounds: Sequence[int]) -> str:
+    low, high = bounds
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
+def status_json(status: Status) -> dict[str, Any]:
+    """A status as JSON values; rates and times that are not known are null."""
+    content = {key: value for key, value in vars(status).items() if key not in ("axes", "driver", "failures")}
+    content["axes"] = {
+        axis: [{"value": value, **{name: count[name] for name in STATES}} for value, count in values.items()]
+        for axis, values in status.axes.items()
+    }
+    content["driver"] = None
+    if status.driver is not None:
+        numbers = {"rate": status.driver.rate, "seconds_left": status.driver.seconds_left}
+        known = {key: value if math.isfinite(value) else None for key, value in numbers.items()}
+        content["driver"] = {**asdict(status.driver), **known}
+    content["failures"] = [asdict(failure) for failure in status.failures]
+    return content
+
+
+def seconds_text(seconds: float) -> str:
+    """A time for people: "40 s", "12 min", "3.5 h", "2.1 days"."""
+    for unit, size in (("days", 86400), ("h", 3600)):
+        if seconds >= 1.5 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
+
+
+def _driver_lines(driver: Driver, complete: bool) -> Iterator[str]:
+    if driver.alive:
+        yield f"at work: {driver.process}, for {seconds_text(driver.seconds)}"
+        if math.isfinite(driver.seconds_left):
+            rate = f"{driver.rate * 60:.3g} cells a minute" if driver.rate < 1 else f"{driver.rate:.3g} cells a second"
+            yield f"{rate}, {driver.done:,.1f} of {driver.cells:,} done; about {seconds_text(driver.seconds_left)} left"
+    elif not complete:
+        ended = "has ended" if driver.released else "is no longer there"
+        yield f"nobody is at work: {driver.process} {ended}; the same lop-sweep sweep command goes on"
+
+
+def _axis_lines(status: Status) -> Iterator[str]:
+    """Counts by axis value, where the values differ in how they fare."""
+    for axis, values in status.axes.items():
+        shares = {tuple(count[name] / count.total() for name in STATES) for count in values.values()}
+        if len(values) > _MANY_VALUES or len(shares) < 2:
+            continue
+        present = [name for name in STATES if any(count[name] for count in values.values())]
+        yield f"{axis:>12} " + " ".join(f"{name:>9}" for name in present)
+        for value, count in values.items():
+            yield f"{value:>12g} " + " ".join(f"{count[name]:>9,}" for name in present)
+
+
+def _bytes(count: int) -> str:
+    size, unit = float(count), "bytes"
+    for bigger in ("kB", "MB", "GB"):
+        if size >= 1000:
+            size, unit = size / 1000, bigger
+    return f"{size:.3g} {unit}"

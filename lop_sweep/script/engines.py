@@ -1,0 +1,56 @@
+"""The two engines that can compute one cell: the fast one and the reference."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+from lop_sweep.config import CellConfig
+from lop_sweep.errors import ConfigError, comma_list
+from lop_sweep.metrics import TaskMetrics
+
+ENGINES: tuple[str, ...] = ("fast", "reference")
+
+
+class CellExperiment(Protocol):
+    """What both engines offer for one cell."""
+
+    @property
+    def device(self) -> str:
+        """What the numbers are computed on."""
+        ...
+
+    def run_task(self) -> TaskMetrics:
+        """Train on the next task and measure."""
+        ...
+
+    def run_fresh_baseline(self) -> np.ndarray:
+        """Final losses of the fresh networks, shape (1, fresh_baseline)."""
+        ...
+
+
+def make_experiment(config: CellConfig, engine: str, dtype: str, device: str = "cpu") -> CellExperiment:
+    """One cell's experiment.
+
+    Args:
+        config: the cell.
+        engine: "fast" or "reference"; the latter knows float64 only.
+        dtype: "float64" or "float32".
+        device: one of `lop_sweep.experiment.backends.DEVICES`; the reference knows the CPU only.
+
+    Raises:
+        ConfigError: the engine is unknown, or does not know `dtype` or `device`; or there is no such device here.
+    """
+    if engine not in ENGINES:
+        raise ConfigError(f"engine = {engine!r}: must be one of {comma_list(ENGINES)}")
+    # PyTorch takes seconds to import, and `--help` does not need it.
+    from lop_sweep.experiment import Experiment, ReferenceExperiment
+
+    if engine == "fast":
+        return Experiment([config], dtype, device)
+    if dtype != "float64":
+        raise ConfigError(f"dtype = {dtype!r}: the reference computes in float64 only; use --engine fast")
+    if device != "cpu":
+        raise ConfigError(f"device = {device!r}: the reference computes on the CPU only; use --engine fast")
+    return ReferenceExperiment(config)

@@ -1,0 +1,13 @@
+"""Checking, repairing, merging and cleaning up a sweep directory."""
+
+from lop_sweep.storage.maintenance.compaction import compact
+from lop_sweep.storage.maintenance.housekeeping import check_checkpoints, clean, finished_cells
+from lop_sweep.storage.maintenance.overlap import withdraw
+
+__all__ = [
+    "check_checkpoints",
+    "clean",
+    "compact",
+    "finished_cells",
+    "withdraw",
+]

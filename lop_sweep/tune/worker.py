@@ -1,0 +1,218 @@
+"""One pack on its way through its tasks: where it starts, when it saves, how it ends. Knows the store, but no Ray."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from lop_sweep import runtime
+from lop_sweep.errors import StateError, StoreError
+from lop_sweep.experiment import Experiment
+from lop_sweep.metrics import TaskMetrics, stack_metrics, unstack_metrics
+from lop_sweep.pack import Pack
+from lop_sweep.storage import STATE, PackResult, PackState, Store, assemble, fault_point, merge_numerics
+from lop_sweep.storage.maintenance import withdraw
+
+_SIGN_OF_LIFE_SECONDS = 5.0
+
+Starts = Sequence[tuple[str, int]]
+"""For each cell of a pack, a saved state (its path within the sweep directory) and the cell's place in it."""
+
+
+class PackRun:
+    """A pack's experiment together with its place in a sweep directory.
+
+    It goes on from the pack's own checkpoint if there is one, else from `starts`, else from the beginning.
+
+    Args:
+        pack: the pack.
+        dtype: "float64" or "float32".
+        store: the sweep directory; None to keep nothing.
+        checkpoint_every: seconds between two checkpoints; they are taken between tasks, or between fresh networks.
+        keep_state: whether to keep the state after the last task, for longer sequences.
+        starts: states of the same trajectories, from which the pack may go on.
+        stopping: asked between tasks; once it says True, the pack is saved and `run_tasks` or `finish` returns.
+        check_lock: called before and after a finished pack is written; raises StoreError if the sweep directory has
+            another driver by now.
+        device: one of `lop_sweep.experiment.backends.DEVICES`.
+
+    Attributes:
+        pack, experiment: what is run.
+        history: the rows so far.
+        note: what was wrong with a saved state that was there but not used; empty if nothing was.
+
+    Raises:
+        ConfigError: the cells do not fit together, `dtype` or `device` is unknown, or there is no such device here.
+        StoreError: the sweep directory cannot be read or written.
+    """
+
+    def __init__(
+        self,
+        pack: Pack,
+        dtype: str = "float64",
+        store: Store | None = None,
+        checkpoint_every: float = 60.0,
+        keep_state: bool = False,
+        resume_from: Starts = (),
+        stopping: Callable[[], bool] = lambda: False,
+        check_lock: Callable[[], None] = lambda: None,
+        device: str = "cpu",
+    ) -> None:
+        self.pack = pack
+        self.experiment = Experiment(pack.cells, dtype, device)
+        self.history: list[TaskMetrics] = []
+        self.note = ""
+        self._store, self._checkpoint_every, self._keep_state = store, checkpoint_every, keep_state
+        self._numerics = {
+            "engine": "fast", "dtype": dtype, "device": self.experiment.device, **runtime.describe_numerics(),
+        }  # fmt: skip
+        self._stopping, self._check_lock = stopping, check_lock
+        self._last_sign = float("-inf")
+        self._last_checkpoint = time.monotonic()
+        self._saved: tuple[int, int] | None = (0, 0)
+        if store is not None:
+            self._find_start(store, resume_from)
+            self._give_sign_of_life()
+
+    @property
+    def tasks_left(self) -> int:
+        """Tasks that remain to be run."""
+        return self.experiment.tasks - self.experiment.tasks_done
+
+    def run_tasks(self, count: int) -> list[TaskMetrics]:
+        """Run up to `count` of the tasks that remain, with checkpoints on the way; returns their rows."""
+        rows: list[TaskMetrics] = []
+        while self.tasks_left and len(rows) < count:
+            rows.append(self.experiment.run_task())
+            self.history.append(rows[-1])
+            if self.tasks_left and self._between():
+                break
+        return rows
+
+    def finish(self) -> bool:
+        """After the last task: keep the state, train the fresh networks, write the pack to the store.
+
+        Returns:
+            Whether that is done; False if `stopping` came in between.
+
+        Raises:
+            StoreError: the store cannot be written, or `check_lock` raised it.
+        """
+        if self._store is not None and self._keep_state and not self.experiment.fresh_ce.shape[1]:
+            self._store.checkpoints.keep(self.state())
+        while self.experiment.fresh_remaining:
+            self.experiment.run_fresh_network()
+            if self._between() and self.experiment.fresh_remaining:
+                return False
+        if self._store is not None:
+            self._commit(self._store)
+        return True
+
+    def state(self) -> PackState:
+        """Everything that the continuation needs."""
+        history = stack_metrics(self.history) if self.history else {}
+        return PackState(self.pack, self.experiment.state_dict(), history, self._numerics)
+
+    def load(self, state: PackState) -> None:
+        """Go on from a state of the same pack, or of cells with the same trajectories.
+
+        Raises:
+            StateError: it is not such a state; nothing has been changed.
+        """
+        self.experiment.load_state_dict(state.experiment)
+        self.history = unstack_metrics(dict(state.history)) if state.history else []
+        self._numerics = merge_numerics(state.numerics, self._numerics)
+        self._saved = state.progress
+
+    def checkpoint(self) -> None:
+        """Save now, unless there is nothing new, or nothing to save to, or the pack is finished.
+
+        Raises:
+            StoreError: the checkpoint cannot be written.
+        """
+        progress = (self.experiment.tasks_done, self.experiment.fresh_ce.shape[1])
+        if self._store is not None and self._saved is not None and progress != self._saved:
+            self._store.checkpoints.save(self.state())
+            self._saved = progress
+        self._last_checkpoint = time.monotonic()
+
+    def _commit(self, store: Store) -> None:
+        """Write the finished pack, and take it back if another driver has had its cells computed meanwhile.
+
+        A process may be frozen for any length of time between the first check and the write; hence the second check.
+        """
+        self._check_lock()
+        fault_point("commit.checked")
+        try:
+            store.commit(self._result())
+            self._saved = None
+        finally:
+            self._withdraw_if_lost(store)
+
+    def _withdraw_if_lost(self, store: Store) -> None:
+        try:
+            self._check_lock()
+        except StoreError:
+            if withdraw(store, self.pack):
+                raise
+
+    def _find_start(self, store: Store, resume_from: Starts) -> None:
+        state, note = store.checkpoints.load(self.pack)
+        notes = [note] if note else []
+        own = str((store.checkpoints.running / f"{self.pack.id}{STATE}").relative_to(store.root))
+        if state is not None and any(name != own for name, _ in resume_from):
+            # Planned while the cells were in other packs, which may have come farther than this one.
+            try:
+                state = max(state, self._from_starts(store, resume_from), key=lambda one: one.progress)
+            except StateError as error:
+                notes.append(str(error))
+        kept = store.checkpoints.states / f"{self.pack.id}{STATE}"
+        alternatives = [resume_from] if resume_from else []
+        if kept.exists():
+            alternatives.append([(str(kept.relative_to(store.root)), index) for index in range(len(self.pack.cells))])
+        while state is None and alternatives:
+            try:
+                state = self._from_starts(store, alternatives.pop(0))
+            except StateError as error:
+                notes.append(str(error))
+        if state is not None:
+            try:
+                self.load(state)
+            except StateError as error:
+                notes.append(f"{error}; not used")
+        self.note = "; ".join(notes)
+
+    def _from_starts(self, store: Store, resume_from: Starts) -> PackState:
+        states = {}
+        for name in dict.fromkeys(name for name, _ in resume_from):
+            try:
+                states[name] = PackState.load(store.root / name)
+            except StateError as error:
+                if isinstance(error.__cause__, FileNotFoundError):
+                    raise
+                raise StateError(store.checkpoints.quarantine(store.root / name, error)) from error
+        return assemble(self.pack, [(states[name], index) for name, index in resume_from])
+
+    def _between(self) -> bool:
+        """Between two pieces of work: give a sign of life, save if it is time; returns whether to stop."""
+        self._give_sign_of_life()
+        stop = self._stopping()
+        if stop or time.monotonic() - self._last_checkpoint >= self._checkpoint_every:
+            self.checkpoint()
+        return stop
+
+    def _give_sign_of_life(self) -> None:
+        if self._store is not None and time.monotonic() - self._last_sign > _SIGN_OF_LIFE_SECONDS:
+            self._last_sign = time.monotonic()
+            self._store.checkpoints.beat(self.pack, self.experiment.tasks_done)
+
+    def _result(self) -> PackResult:
+        return PackResult(
+            pack=self.pack.id,
+            cells=self.pack.cells,
+            history=stack_metrics(self.history),
+            fresh_ce=self.experiment.fresh_ce,
+            diverged_at=self.experiment.diverged_at,
+            seconds=self.experiment.seconds,
+            numerics=self._numerics,
+        )

@@ -1,0 +1,357 @@
+"""The report in a real browser, from disk: it shows what Python computes, and can be used in every way it offers.
+
+Needs Chromium: the one on the PATH, or the one that the environment variable LOP_CHROMIUM names.
+"""
+
+from __future__ import annotations
+
+import math
+import shlex
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from made_store import losing, write_store
+from playwright.sync_api import Browser, Page
+from report_tools import Report, change, id_of, points, set_rule
+
+from analysis.data.load import load_cells, load_requested, load_tasks
+from analysis.plot.aggregate import Panel, arrange
+from analysis.plot.variables import CATEGORIES, VALUES, map_value
+from analysis.report.write import write_report
+from analysis.scoring.criterion import PHASES, LossCriterion
+from analysis.scoring.intervals import wilson
+from analysis.scoring.table import score_sweep
+from lop_sweep.config import FIELDS, CellConfig
+
+RULES = [
+    LossCriterion(),
+    LossCriterion(margin=0.3, factor=4.0),
+    LossCriterion(last=3),
+    LossCriterion(definition="onset", hold=2, recover=4),
+    LossCriterion(definition="trend", margin=0.05),
+    LossCriterion(chance=0.4, hold=5, recover=3, margin=0.0, factor=0.5, last=20),
+]
+
+
+def expected(directory: Path, criterion: LossCriterion, value: str) -> np.ndarray:
+    """The values of the map of depth over lr where delta is 1.5, as maps on paper have them."""
+    scored = score_sweep(directory, {"delta": [1.5]}, criterion)
+    _, _, (panel,) = arrange(scored, map_value(value), "lr", "depth", load_requested(directory).query("delta == 1.5"))
+    return panel.values.ravel()
+
+
+def wait(page: Page, condition: str) -> None:
+    """Wait until an expression is true; Playwright's own way is refused by the page's content security policy."""
+    end = time.monotonic() + 10
+    while not page.evaluate(condition):
+        assert time.monotonic() < end, condition
+        page.wait_for_timeout(20)
+
+
+def select_point(page: Page, x: int, y: int) -> None:
+    place = page.evaluate("point => window.lopReport.placeOf(point)", {"x": x, "y": y})
+    page.mouse.click(place["left"], place["top"])
+    page.locator("#details h2").wait_for()
+
+
+@pytest.mark.parametrize("criterion", RULES, ids=str)
+def test_map_shows_what_python_computes_for_every_score(
+    report: Report, made: Path, made_file: Path, criterion: LossCriterion
+):
+    page, scored, requested = report(made_file), score_sweep(made, criterion=criterion), load_requested(made)
+    wanted = [(value, delta) for value in (*VALUES, *CATEGORIES) for delta in range(2)]
+    set_rule(page, criterion)
+    shown = page.evaluate(
+        "wanted => wanted.map(([score, delta]) => window.lopReport.pointsOf({score, at: {delta}}))", wanted
+    )
+    for (value, delta), of_page in zip(wanted, map(pd.DataFrame, shown), strict=True):
+        _, _, panels = arrange(scored, map_value(value), "lr", "depth", requested)
+        _compare(of_page, panels[delta], value, criterion)
+
+
+def _compare(shown: pd.DataFrame, panel: Panel, value: str, criterion: LossCriterion) -> None:
+    for column in ("cells", "judged", "lost", "defined"):
+        np.testing.assert_array_equal(shown[column], getattr(panel, column).ravel(), err_msg=f"{value} {column}")
+    if value in CATEGORIES:
+        assert list(shown["name"]) == list(panel.names.ravel())
+        np.testing.assert_array_equal(shown["number"], panel.matching.ravel())
+        np.testing.assert_array_equal(shown["lead"].astype(float), panel.lead.ravel())
+    else:
+        tolerance = _tolerance(value, criterion)
+        np.testing.assert_allclose(
+            shown["value"].astype(float), panel.values.ravel(), rtol=tolerance, atol=1e-12, err_msg=value
+        )
+
+
+def _tolerance(value: str, criterion: LossCriterion) -> float:
+    """Late means of other measures than the final CE are single for windows that the report did not come with."""
+    single = criterion.last is not None and not value.startswith(("excess", "log_ratio", "late_ce"))
+    return 1e-5 if single else 1e-9
+
+
+def test_single_precision_changes_no_count(report: Report, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("analysis.report.data.EXACT_ROWS", 10)
+    write_report(made, tmp_path / "report.html")
+    page = report(tmp_path / "report.html", "#at.delta=1.5&score=lost")
+    for criterion in (LossCriterion(margin=0.2, last=4), LossCriterion(definition="onset", hold=2, recover=4)):
+        set_rule(page, criterion)
+        np.testing.assert_array_equal(points(page)["value"].astype(float), expected(made, criterion, "lost"))
+
+
+def test_drawn_heat_map_is_the_points(report: Report, made_file: Path):
+    page = report(made_file)
+    change(page, score="saturation")
+    drawn = page.evaluate("document.getElementById('plot').data[0].z")
+    shown = points(page)["value"].astype(float).to_numpy().reshape(3, 4)
+    np.testing.assert_array_equal(np.array(drawn, float), shown)
+    assert np.isnan(shown[0, 0])
+
+
+def test_every_finished_cell_of_a_real_sweep_is_there(report: Report, store_dir: Path, tmp_path: Path):
+    write_report(store_dir, tmp_path / "report.html")
+    page = report(tmp_path / "report.html")
+    found = 0
+    for index in range(2):
+        change(page, at={"delta": index})
+        found += int(points(page)["cells"].sum())
+    assert found == len(load_cells(store_dir)) == 24
+    assert "diverged" in page.inner_text("#summary")
+
+
+def test_clicked_point_shows_its_own_numbers(report: Report, made: Path, made_file: Path):
+    page = report(made_file, "#at.delta=1.5")
+    select_point(page, 2, 1)
+    scored = score_sweep(made)
+    mine = scored.query("lr == 0.8 and depth == 2 and delta == 1.5").set_index("seed").sort_index()
+    assert page.inner_text("#details h2") == "lr = 0.8, depth = 2, delta = 1.5"
+    rows = page.eval_on_selector_all(
+        "#seeds tbody tr", "rows => rows.map(row => [row.dataset.cell, ...[...row.cells].map(c => c.textContent)])"
+    )
+    assert [row[0] for row in rows] == list(mine["cell"])
+    assert [int(row[1]) for row in rows] == list(mine.index)
+    assert [row[2] for row in rows] == list(mine["phase"])
+    assert [_number(row[3]) for row in rows] == pytest.approx(list(mine["excess"]), rel=6e-3)
+    onsets = [f"task {task:.0f}" if task > 0 else "> 22" for task in mine["onset"]]
+    assert [row[5] for row in rows] == onsets
+    assert [row[6] for row in rows] == list(mine["first_symptom"])
+    low, high = wilson(mine["lost"].sum(), len(mine))
+    facts = page.inner_text("#facts")
+    assert f"{mine['lost'].sum():.0f} of 5 networks, 95% interval {100 * low:.0f}% to {100 * high:.0f}%" in facts
+
+
+def _number(text: str) -> float:
+    return float(text.replace("\N{MINUS SIGN}", "-"))
+
+
+def test_curves_and_layers_are_those_of_the_cells(report: Report, made: Path, made_file: Path):
+    page = report(made_file, f"#at.delta=1.5&point.x=0.4&point.y=3&cell={id_of(made, lr=0.4, depth=3, seed=2)}")
+    tasks = load_tasks(made).query("lr == 0.4 and depth == 3 and delta == 1.5")
+    drawn = {
+        trace["name"]: trace
+        for trace in page.evaluate(
+            "curves.data.filter(t => t.yaxis === 'y' && t.name).map(({name, x, y}) => ({name, x, y}))"
+        )
+    }
+    for seed, rows in tasks.groupby("seed"):
+        np.testing.assert_array_equal(drawn[f"seed {seed}"]["y"], rows["final_ce"])
+        np.testing.assert_array_equal(drawn[f"seed {seed}"]["x"], rows["task"])
+    fresh = load_cells(made).query("lr == 0.4 and depth == 3 and delta == 1.5")["fresh_mean_ce"].mean()
+    assert drawn["fresh networks"]["y"] == pytest.approx([fresh, fresh])
+    layers = page.evaluate("layers.data.map(trace => trace.z)")
+    rows = tasks.query("seed == 2")
+    for drawn_layers, metric in zip(layers, ("effective_rank", "duplicate_fraction"), strict=True):
+        np.testing.assert_allclose(drawn_layers, np.stack(rows[metric]).T, rtol=1e-6)
+
+
+def test_controls_change_the_map_and_the_address(report: Report, made: Path, made_file: Path):
+    page = report(made_file)
+    page.select_option("#score", "lost")
+    page.select_option("#definition", "onset")
+    page.fill("#margin", "0.25")
+    page.fill("#factor", "2")
+    page.fill("#hold", "2")
+    page.fill("#recover", "6")
+    page.select_option("#at-delta", label="1.5")
+    wait(page, "location.hash.includes('at.delta=1.5') && location.hash.includes('recover=6')")
+    criterion = LossCriterion(definition="onset", margin=0.25, factor=2.0, hold=2, recover=6)
+    np.testing.assert_allclose(points(page)["value"].astype(float), expected(made, criterion, "lost"))
+    assert page.inner_text("#sentence").rstrip(".").lower() == str(criterion).lower()
+    page.fill("#last", "0")
+    assert page.get_attribute("#last", "aria-invalid") == "true"
+    page.fill("#last", "")
+    assert page.get_attribute("#last", "aria-invalid") == "false"
+    page.click("#reset")
+    wait(page, "location.hash.includes('margin=0.1&')")
+    assert page.evaluate("window.lopReport.state().rule.definition") == "late"
+
+
+def test_address_restores_the_view(report: Report, made: Path, made_file: Path):
+    page = report(made_file)
+    page.select_option("#x", "delta")
+    page.select_option("#y", "lr")
+    page.select_option("#at-depth", label="3")
+    page.select_option("#score", "grad_norm")
+    page.fill("#last", "4")
+    page.select_option("#theme", "dark")
+    wait(page, "location.hash.includes('theme=dark')")
+    select_point(page, 1, 2)
+    page.select_option("#seed", label="3")
+    wait(page, f"location.hash.includes('cell={id_of(made, lr=0.8, depth=3, seed=3)}')")
+    address, state, shown = page.url, page.evaluate("window.lopReport.state()"), points(page)
+    report(made_file, "#" + address.split("#")[1], fresh=True)
+    assert page.evaluate("window.lopReport.state()") == state
+    assert page.inner_text("#details h2") == "delta = 1.5, lr = 0.8, depth = 3"
+    assert page.input_value("#last") == "4"
+    pd.testing.assert_frame_equal(points(page), shown)
+    page.evaluate("location.hash = '#score=lost&x=nonsense&margin=-3'")
+    wait(page, "window.lopReport.state().score === 'lost'")
+    assert page.evaluate("window.lopReport.state().rule.margin") == 0.1
+
+
+def test_keyboard_moves_selects_and_closes(report: Report, made_file: Path):
+    page = report(made_file, "#at.delta=1.5")
+    page.focus("#map")
+    for key in ("ArrowRight", "ArrowRight"):
+        page.keyboard.press(key)
+    said = page.text_content("#live") or ""
+    assert said.startswith("lr = 0.4, depth = 1, delta = 1.5. excess: ")
+    assert "95% interval" in said
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("Enter")
+    page.locator("#details h2").wait_for()
+    assert page.inner_text("#details h2") == "lr = 0.4, depth = 2, delta = 1.5"
+    page.keyboard.press("Escape")
+    page.locator("#details").wait_for(state="hidden")
+    assert page.evaluate("document.activeElement.id") == "map"
+
+
+def test_hover_tells_missing_few_and_untrainable_points_apart(report: Report, made_file: Path):
+    page = report(made_file, "#at.delta=0&score=saturation")
+
+    def tip(x: int, y: int) -> str:
+        place = page.evaluate("point => window.lopReport.placeOf(point)", {"x": x, "y": y})
+        page.mouse.move(place["left"], place["top"])
+        return page.inner_text("#tip")
+
+    assert "5 cells not computed yet" in tip(0, 0)
+    assert "trust it little" in tip(0, 1)
+    shown = points(page)
+    failing = [phases[PHASES.index("untrainable")] for phases in shown["phases"]]
+    point = int(np.argmax(failing))
+    assert f"{failing[point]} untrainable" in tip(point % 4, point // 4)
+    assert "not computed yet" in page.inner_text("#legend")
+    assert "fewer than 3 seeds" in page.inner_text("#legend")
+    change(page, score="excess")
+    assert "nothing can be judged here" in tip(0, 1)
+
+
+def test_command_runs_the_very_cell_again(report: Report, made: Path, made_file: Path):
+    from lop_sweep.cli import _parser
+
+    for seed in (3, 2**62 + 1):
+        cell = id_of(made, lr=1.6, depth=3, seed=seed)
+        page = report(made_file, f"#at.delta=1.5&point.x=1.6&point.y=3&cell={cell}")
+        words = shlex.split(page.inner_text("#command"))
+        assert words[:2] == ["lop-sweep", "run"]
+        options = vars(_parser().parse_args(words[1:]))
+        cell = CellConfig(**{name: options[name] for name in FIELDS if options.get(name) is not None})
+        assert cell == CellConfig(depth=3, lr=1.6, delta=1.5, seed=seed, tasks=22, width=8, fresh_baseline=3)
+    page.click("#copy")
+    wait(page, "document.getElementById('copy').textContent !== 'Copy'")
+
+
+def test_dark_and_light_follow_the_system_and_the_choice(report: Report, made_file: Path):
+    page = report(made_file, scheme="dark")
+    background = "getComputedStyle(document.body).backgroundColor"
+    dark = page.evaluate(background)
+    page.select_option("#theme", "light")
+    wait(page, f"{background} === 'rgb(255, 255, 255)'")
+    assert dark == "rgb(18, 22, 28)"
+    report(made_file, "#theme=dark", scheme="light")
+    assert page.evaluate(background) == dark
+
+
+def test_map_and_controls_fit_a_laptop_screen(report: Report, made_file: Path):
+    page = report(made_file, "#at.delta=1.5&point.x=0.4&point.y=2")
+    assert page.evaluate(
+        "document.documentElement.scrollHeight <= innerHeight && document.documentElement.scrollWidth <= innerWidth"
+    )
+    assert page.evaluate(
+        "controls.scrollHeight <= controls.clientHeight && controls.scrollWidth <= controls.clientWidth"
+    )
+    assert page.evaluate("document.getElementById('map').getBoundingClientRect().width") > 400
+
+
+ODD: dict[str, tuple[list[CellConfig], Callable[..., tuple[np.ndarray, float]], str]] = {
+    "one cell": ([CellConfig(tasks=1, depth=1)], losing, "1 cell on this map"),
+    "all diverged": (
+        [CellConfig(tasks=5, depth=d, seed=s) for d in (1, 2) for s in (0, 1)],
+        lambda config, rng: (np.full(config.tasks, np.nan), math.nan),
+        "4 diverged",
+    ),
+    "no baseline": (
+        [CellConfig(tasks=5, lr=lr, fresh_baseline=0) for lr in (0.1, 0.2)],
+        lambda config, rng: (np.ones(config.tasks), 0.0),
+        "2 no baseline",
+    ),
+    "lengths and depths": (
+        [CellConfig(tasks=t, depth=d, seed=s) for t in (3, 9) for d in (1, 4) for s in (0, 1)],
+        losing,
+        "8 cells on this map",
+    ),
+    "exact zeros": (
+        [CellConfig(tasks=6, lr=lr, seed=s) for lr in (0.1, 0.2) for s in (0, 1)],
+        lambda config, rng: (np.zeros(config.tasks), 0.1),
+        "4 plastic",
+    ),
+    "random search": (
+        [CellConfig(tasks=4, lr=0.01 * 1.05**i, delta=0.05 * (i * 37 % 90), depth=1 + i % 3) for i in range(90)],
+        losing,
+        "90 cells on this map",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_sweeps_are_shown(report: Report, tmp_path: Path, name: str):
+    cells, sequences, said = ODD[name]
+    write_report(write_store(tmp_path / "sweep", cells, sequences), tmp_path / "report.html")
+    page = report(tmp_path / "report.html")
+    fragment = {"lengths and depths": "#x=tasks&y=depth", "random search": "#at.depth=all"}.get(name)
+    if fragment:
+        page.evaluate(f"location.hash = {fragment!r}")
+    wait(page, f"document.getElementById('summary').textContent.includes({said!r})")
+    for score in ("excess", "onset", "grad_norm", "phase"):
+        change(page, score=score)
+    filled, columns = np.flatnonzero(points(page)["cells"]), page.evaluate("window.lopReport.axes().x.length")
+    select_point(page, int(filled[0] % columns), int(filled[0] // columns))
+    assert page.locator("#seeds tbody tr").count() >= 1
+
+
+def test_thinned_out_sweep_says_so(report: Report, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for name, value in (("FULL_ROWS", 100), ("EXACT_ROWS", 100), ("CURVE_VALUES", 1), ("LAYER_VALUES", 1)):
+        monkeypatch.setattr(f"analysis.report.data.{name}", value)
+    write_report(made, tmp_path / "report.html")
+    page = report(tmp_path / "report.html", "#definition=onset&score=onset&at.delta=1.5&point.x=0.4&point.y=2")
+    assert page.evaluate("window.lopReport.state().rule.definition") == "late"
+    assert page.evaluate("window.lopReport.state().score") == "excess"
+    assert page.is_disabled("#last")
+    assert "means over up to 2 tasks" in page.inner_text("#thinned")
+    set_rule(page, LossCriterion(margin=0.3))
+    for score in ("lost", "excess", "rank_collapse"):
+        change(page, score=score)
+        values = expected(made, LossCriterion(margin=0.3), score)
+        np.testing.assert_allclose(points(page)["value"].astype(float), values, rtol=1e-9)
+
+
+def test_browser_without_decompression_is_told(browser: Browser, made_file: Path):
+    page = browser.new_page()
+    page.add_init_script("delete window.DecompressionStream")
+    page.goto(made_file.as_uri())
+    page.evaluate("window.lopReport.ready")
+    assert "DecompressionStream" in page.inner_text("#problem")
+    page.close()

@@ -1,0 +1,313 @@
+"""Scores of cells: the rule and its definitions, symptoms, streaming, an independent calculation on a real store."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis.data.load import load_cells, load_tasks
+from analysis.scoring.criterion import LossCriterion
+from analysis.scoring.symptoms import symptom_table
+from analysis.scoring.table import FIRST, score_cells, score_sweep
+from lop_sweep.config import CellConfig
+from lop_sweep.errors import AnalysisError
+from lop_sweep.storage.store import Store
+
+
+def score(final_ce: list[float], fresh: float, criterion: LossCriterion | None = None, **cell: object) -> pd.Series:
+    """The scores of one cell with these final losses and this mean of the fresh baseline.
+
+    `cell` may also have sequences: of saturation, rank and duplicates.
+    """
+    tasks = len(final_ce)
+    rows = pd.DataFrame({"cell": "a", "task": range(1, tasks + 1), "final_ce": np.array(final_ce, float)})
+    for name in ("min_ce", "saturation", "grad_norm"):
+        rows[name] = np.asarray(cell.pop(name, np.arange(tasks)), float)
+    for name in ("effective_rank", "duplicate_fraction"):
+        means = np.asarray(cell.pop(name, np.arange(tasks) + 0.5), float)
+        rows[name] = [np.array([mean - 0.5, mean + 0.5]) for mean in means]
+    config = CellConfig(tasks=tasks, depth=2).model_dump()
+    baseline = {"fresh_mean_ce": fresh, "fresh_median_ce": fresh}
+    cells = pd.DataFrame([{**config, "cell": "a", "status": "finished", **baseline, **cell}])
+    return score_cells(cells, rows, criterion).iloc[0]
+
+
+def test_excess_and_ratio_of_the_last_quarter() -> None:
+    scores = score([9, 9, 9, 9, 9, 9, 0.3, 0.5], fresh=0.2)
+    assert scores["late_tasks"] == 2
+    assert scores["late_final_ce"] == pytest.approx(0.4)
+    assert scores["excess"] == pytest.approx(0.2)
+    assert scores["ratio"] == pytest.approx(2)
+    assert scores["log_ratio"] == pytest.approx(math.log10(2))
+    assert scores["area_ce"] == pytest.approx(54.8)
+    assert scores["area_excess"] == pytest.approx(54.8 - 8 * 0.2)
+    assert scores["late_saturation"] == 6.5
+    assert scores["early_saturation"] == 2.0
+    assert scores["saturation_growth"] == 4.5
+    assert scores["late_effective_rank"] == 7.0  # mean over tasks 6, 7 and layers +0, +1
+    assert (scores["phase"], scores["lost"]) == ("lost", 1.0)
+
+
+@pytest.mark.parametrize(
+    ("tasks", "last", "window"), [(1, None, 1), (2, None, 1), (100, None, 25), (8, 3, 3), (8, 50, 8)]
+)
+def test_how_many_tasks_are_late(tasks: int, last: int | None, window: int) -> None:
+    assert score([0.1] * tasks, 0.1, LossCriterion(last=last))["late_tasks"] == window
+
+
+@pytest.mark.parametrize(
+    ("late", "fresh", "phase"),
+    [
+        (0.1, 0.1, "plastic"),
+        (0.01, 0.0001, "plastic"),  # a hundredfold of nothing
+        (0.0, 0.3, "plastic"),
+        (0.55, 0.4, "plastic"),  # beyond the margin, not the factor
+        (0.65, 0.4, "lost"),
+        (0.12, 0.01, "lost"),
+        (0.11, 0.0, "lost"),  # the fresh networks are perfect: the ratio is infinite
+        (5.0, 0.7, "untrainable"),
+        (0.1, math.log(2), "untrainable"),
+        (0.1, math.nan, "untrainable"),  # a fresh network diverged
+    ],
+)
+def test_the_rule(late: float, fresh: float, phase: str) -> None:
+    scores = score([late] * 4, fresh)
+    assert scores["phase"] == phase
+    expected = {"plastic": 0.0, "lost": 1.0}.get(phase, math.nan)
+    assert scores["lost"] == pytest.approx(expected, nan_ok=True)
+
+
+def test_a_single_fresh_network_that_fails_makes_no_cell_untrainable() -> None:
+    assert score([0.1] * 4, 2.0, fresh_median_ce=0.01)["phase"] == "plastic"
+    assert score([9.0] * 4, 2.0, fresh_median_ce=0.01)["phase"] == "lost"
+    assert score([9.0] * 4, 0.1, fresh_median_ce=0.8)["phase"] == "untrainable"
+
+
+def test_sequences_too_short_for_a_definition_are_neither_lost_nor_plastic() -> None:
+    rising = [0.1, 0.2, 0.4, 0.9, 1.9]
+    for tasks in range(1, 5):
+        short = score(rising[:tasks], 0.1, LossCriterion(definition="trend"))
+        assert (short["phase"], math.isnan(short["lost"])) == ("too short", True)
+    assert score(rising, 0.1, LossCriterion(definition="trend"))["phase"] == "lost"
+    assert score([0.9] * 4, 0.1, LossCriterion(definition="onset", hold=5))["phase"] == "too short"
+    assert score([0.9] * 5, 0.1, LossCriterion(definition="onset", hold=5))["phase"] == "lost"
+    assert score([0.9], 1.0, LossCriterion(definition="trend"))["phase"] == "untrainable"
+
+
+@pytest.mark.parametrize(
+    ("final_ce", "late", "onset", "trend"),
+    [
+        ([0.1] * 20, 0, 0, 0),
+        ([0.1] * 8 + [0.9] * 12, 1, 1, 0),  # half of the pairs have no slope: the interval holds 0
+        ([0.1 + 0.02 * task for task in range(20)], 1, 1, 1),
+        ([0.9] * 10 + [0.1] * 10, 0, 0, 0),  # comes back for ten tasks
+        ([0.9] * 14 + [0.1] * 6, 0, 1, 0),  # six tasks are no recovery
+        ([0.1, 0.9, 0.9] * 6 + [0.1, 0.1], 1, 0, 0),  # never three in a row
+        ([0.005 * task for task in range(20)], 0, 0, 0),  # rises by less than the margin
+    ],
+)
+def test_definitions_differ_where_they_should(final_ce: list[float], late: int, onset: int, trend: int) -> None:
+    lost = {name: score(final_ce, 0.1, LossCriterion(definition=name))["lost"] for name in ("late", "onset", "trend")}
+    assert lost == {"late": late, "onset": onset, "trend": trend}
+
+
+def test_onsets_are_observed_censored_or_undefined() -> None:
+    found = score([0.1] * 4 + [0.9] * 6 + [0.1] * 10, 0.1)
+    assert (found["onset"], found["onset_status"], found["recovery"]) == (5, "observed", 11)
+    never = score([0.1] * 20, 0.1)
+    assert (never["onset_status"], math.isnan(never["onset"])) == ("censored", True)
+    untrainable = score([0.9] * 20, 1.0, LossCriterion(margin=0, factor=0))
+    assert (untrainable["onset_status"], math.isnan(untrainable["onset"])) == ("undefined", True)
+    assert score([0.1] * 4 + [0.9] * 16, 0.1, LossCriterion(hold=17))["onset_status"] == "censored"
+
+
+STEP = {5: [0.0] * 4 + [1.0] * 16, 9: [0.0] * 8 + [1.0] * 12, 15: [0.0] * 14 + [1.0] * 6, 0: [0.0] * 20}
+"""Sequences that go from 0 to 1 at a task; 0 for never."""
+
+
+@pytest.mark.parametrize(
+    ("saturation", "duplicates", "rank", "first", "lead"),
+    [
+        (5, 9, 15, "saturation", 5),
+        (15, 9, 0, "duplicates", 1),
+        (0, 15, 5, "rank", 5),
+        (9, 9, 15, "several at once", 1),
+        (15, 15, 15, "none before the loss", math.nan),
+        (0, 0, 0, "none before the loss", math.nan),
+    ],
+)
+def test_which_symptom_comes_first(saturation: int, duplicates: int, rank: int, first: str, lead: float) -> None:
+    falling = [10.0 - 9 * value for value in STEP[rank]]
+    cell = score(
+        [0.1] * 9 + [0.9] * 11, 0.1, LossCriterion(early=4), saturation=STEP[saturation],
+        duplicate_fraction=STEP[duplicates], effective_rank=falling,
+    )  # fmt: skip
+    assert (cell["onset"], cell["first_symptom"]) == (10, first)
+    assert cell["lead"] == pytest.approx(lead, nan_ok=True)
+    for name, task in (("saturation", saturation), ("duplicates", duplicates), ("rank", rank)):
+        assert cell[f"{name}_at"] == pytest.approx(task or math.nan, nan_ok=True)
+    assert cell["rank_collapse"] == pytest.approx(0.9 if rank else 0.0)
+
+
+def test_cells_without_a_loss_or_without_an_onset_have_no_first_symptom() -> None:
+    assert score([0.1] * 20, 0.1, saturation=STEP[5])["first_symptom"] == "no loss"
+    assert score([0.9, 0.1, 0.9, 0.9, 0.1] * 4, 0.1, saturation=STEP[5])["first_symptom"] == "no onset seen"
+    assert score([0.1] * 20, 0.9, saturation=STEP[5])["first_symptom"] == "undefined"
+    passing = score([0.1] * 5 + [0.9] * 3 + [0.1] * 12, 0.1, saturation=STEP[5])
+    assert (passing["onset"], passing["first_symptom"]) == (6, "no loss")
+
+
+def test_the_rules_thresholds_are_parameters() -> None:
+    assert score([0.5] * 4, 0.4, LossCriterion(margin=0.05, factor=1.2))["phase"] == "lost"
+    assert score([0.5] * 4, 0.4, LossCriterion(chance=0.3))["phase"] == "untrainable"
+    steps = STEP[5]
+    assert math.isnan(score([0.1] * 20, 0.1, LossCriterion(early=4, saturation=1.0), saturation=steps)["saturation_at"])
+    for bad in ({"last": 0}, {"hold": 0}, {"recover": 0}, {"early": 0}, {"margin": -1}, {"factor": math.nan},
+                {"chance": math.inf}, {"rank": -1}, {"definition": "best"}, {"last": 2.5}, {"hold": 1.5}):  # fmt: skip
+        with pytest.raises(AnalysisError, match=next(iter(bad))):
+            LossCriterion(**bad)
+
+
+@pytest.mark.parametrize(
+    ("name", "early", "able"),
+    [
+        ("rank", 1.42, False), ("rank", 1.43, True), ("duplicates", 0.9, False), ("duplicates", 0.89, True),
+        ("saturation", 0.95, False), ("saturation", 0.0, True),
+    ],
+)  # fmt: skip
+def test_symptoms_that_a_network_cannot_have(name: str, early: float, able: bool) -> None:
+    metric = {"rank": "effective_rank", "duplicates": "duplicate_fraction", "saturation": "saturation"}[name]
+    worst = 1.0
+    cell = score([0.1] * 20, 0.1, **{metric: [early] * 5 + [worst] * 15})
+    assert bool(cell[f"{name}_at_risk"]) == able
+    assert (cell[f"{name}_at"] == 6) == able
+
+
+def test_the_late_gradient_norm_is_a_median() -> None:
+    assert (
+        score([0.1] * 12, 0.1, LossCriterion(last=3), grad_norm=[0.0] * 9 + [1.0, 2.0, 99.0])["late_grad_norm"] == 2.0
+    )
+
+
+def test_diverged_cells_and_cells_without_baseline_are_undefined() -> None:
+    diverged = score([0.1, 0.1, 0.1, math.nan], 0.1, status="diverged")
+    assert diverged["phase"] == "diverged"
+    undefined = ("late_final_ce", "excess", "ratio", "lost", "late_saturation", "slope", "onset", "area_ce", "rank_at")
+    assert np.isnan([diverged[name] for name in undefined]).all()
+    assert (diverged["onset_status"], diverged["first_symptom"]) == ("undefined", "undefined")
+    without = score([0.1] * 4, math.nan, fresh_baseline=0)
+    assert without["phase"] == "no baseline"
+    assert math.isnan(without["lost"])
+    assert without["late_final_ce"] == pytest.approx(0.1)
+
+
+def test_scores_of_a_real_store_equal_an_independent_calculation(store_dir: Path) -> None:
+    """From the raw folders with plain pandas, one cell after the other."""
+    scored = score_sweep(store_dir).set_index("cell")
+    tasks, cells = pd.read_parquet(store_dir / "tasks"), pd.read_parquet(store_dir / "cells")
+    assert len(scored) == len(cells) == 24
+    for cell in cells.itertuples():
+        rows = tasks[tasks["cell"] == cell.cell].sort_values("task")
+        ours = scored.loc[cell.cell]
+        if cell.status == "diverged":
+            assert math.isnan(ours["late_final_ce"])
+            continue
+        late = rows.tail(2)
+        assert ours["late_final_ce"] == pytest.approx(late["final_ce"].mean(), rel=1e-12)
+        assert ours["excess"] == pytest.approx(late["final_ce"].mean() - cell.fresh_ce.mean(), rel=1e-9, abs=1e-12)
+        assert ours["area_ce"] == pytest.approx(rows["final_ce"].sum(), rel=1e-12)
+        ranks = np.concatenate(late["effective_rank"].to_list())
+        assert ours["late_effective_rank"] == pytest.approx(ranks.mean(), rel=1e-12)
+        growth = late["saturation"].mean() - rows.head(5)["saturation"].mean()
+        assert ours["saturation_growth"] == pytest.approx(growth, abs=1e-12)
+
+
+def test_frames_and_streams_score_the_same(store_dir: Path) -> None:
+    criterion = LossCriterion(last=3, hold=2)
+    cells, tasks = load_cells(store_dir), load_tasks(store_dir)
+    streamed = score_sweep(store_dir, criterion=criterion)
+    pd.testing.assert_frame_equal(score_cells(cells, tasks, criterion), streamed)
+    shuffled = tasks.sample(frac=1, random_state=0)
+    pd.testing.assert_frame_equal(score_cells(cells, shuffled, criterion), streamed)
+    backwards = score_cells(cells[::-1], tasks, criterion)
+    pd.testing.assert_frame_equal(backwards[::-1].reset_index(drop=True), streamed)
+    for definition in ("late", "trend"):
+        whole, less = (
+            score_sweep(store_dir, criterion=LossCriterion(definition), slopes=slopes) for slopes in (True, False)
+        )
+        pd.testing.assert_frame_equal(less, whole.drop(columns=["slope", "slope_low", "slope_high"]))
+    some = streamed[streamed["depth"] == 2].reset_index(drop=True)
+    pd.testing.assert_frame_equal(score_sweep(store_dir, {"depth": [2.0]}, criterion), some)
+
+
+def test_incomplete_rows_are_refused(store_dir: Path) -> None:
+    cells, tasks = load_cells(store_dir), load_tasks(store_dir)
+    with pytest.raises(AnalysisError, match="rows of tasks are missing, or there twice"):
+        score_cells(cells, tasks.drop(index=5))
+    repeated = tasks.assign(task=tasks["task"].where(tasks.index != 5, tasks["task"] - 1))
+    with pytest.raises(AnalysisError, match=f"cell {tasks['cell'][5]}: rows of tasks are missing, or there twice"):
+        score_cells(cells, repeated)
+    with pytest.raises(AnalysisError, match=f"cell {cells['cell'][0]}: is there twice"):
+        score_cells(pd.concat([cells, cells.head(1)]), tasks)
+    with pytest.raises(AnalysisError, match="has no rows of tasks"):
+        score_cells(cells, tasks[tasks["cell"] != cells["cell"].iloc[3]])
+
+
+def test_more_late_tasks_than_there_are_is_an_error(store_dir: Path) -> None:
+    tasks = load_cells(store_dir)["tasks"].max()
+    assert (score_sweep(store_dir, criterion=LossCriterion(last=tasks))["late_tasks"] == tasks).all()
+    with pytest.raises(AnalysisError, match=f"last = {tasks + 1}: no cell here has more than {tasks} tasks"):
+        score_sweep(store_dir, criterion=LossCriterion(last=tasks + 1))
+
+
+def test_no_cells_give_no_scores(store_dir: Path) -> None:
+    none = score_cells(load_cells(store_dir).iloc[:0], load_tasks(store_dir).iloc[:0])
+    assert none.empty
+    assert list(none.columns) == list(score_sweep(store_dir).columns)
+
+
+def test_first_symptoms_are_the_documented_ones(store_dir: Path) -> None:
+    assert set(score_sweep(store_dir)["first_symptom"]) <= set(FIRST)
+
+
+def test_the_rule_says_itself() -> None:
+    assert str(LossCriterion(last=7, margin=0.2, factor=3)) == (
+        "lost: CE of the last 7 tasks exceeds the fresh networks' by > 0.2 nats and 3 times"
+    )
+    assert "for 4 tasks in a row" in str(LossCriterion("onset", hold=4))
+    assert "slope" in str(LossCriterion("trend"))
+
+
+def test_how_often_a_symptom_comes_with_a_loss() -> None:
+    still = {"duplicate_fraction": STEP[0], "effective_rank": np.ones(20)}
+    criterion, loss = LossCriterion(early=4), [0.1] * 9 + [0.9] * 11
+    cells = [score(loss, 0.1, criterion, saturation=STEP[task], **still) for task in (5, 9, 15)]
+    cells += [score([0.1] * 20, 0.1, criterion, saturation=STEP[task], **still) for task in (5, 0, 0, 0)]
+    table = symptom_table(pd.DataFrame(cells)).set_index(["phase", "symptom"])
+    lost, plastic = table.loc["lost", "saturation"], table.loc["plastic", "saturation"]
+    assert (lost["cells"], lost["with_symptom"], lost["first"], lost["median_lead"]) == (3, 3, 2, 3)
+    assert (plastic["cells"], plastic["with_symptom"], plastic["share"], plastic["first"]) == (4, 1, 0.25, 0)
+    assert plastic["low"] == pytest.approx(0.0456, abs=1e-4)  # Wilson's interval of 1 in 4
+    rank = table.loc["lost", "rank"]  # it is 1 from the first task on: it cannot fall
+    assert (rank["cells"], rank["at_risk"], rank["with_symptom"]) == (3, 0, 0)
+    assert math.isnan(rank["share"])
+    twice = symptom_table(pd.DataFrame(cells), ["depth", "depth"])
+    assert list(twice.columns[:3]) == ["depth", "phase", "symptom"]
+    with pytest.raises(AnalysisError, match="depht: no such configuration field"):
+        symptom_table(pd.DataFrame(cells), ["depht"])
+
+
+def test_scores_do_not_depend_on_how_files_were_merged(store_dir: Path, tmp_path: Path) -> None:
+    import shutil
+
+    from lop_sweep.storage.maintenance.compaction import compact
+
+    copy = tmp_path / "copy"
+    shutil.copytree(store_dir, copy)
+    compact(Store(copy))
+    before, after = (score_sweep(folder).sort_values("cell", ignore_index=True) for folder in (store_dir, copy))
+    pd.testing.assert_frame_equal(before, after)

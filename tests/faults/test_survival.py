@@ -1,0 +1,225 @@
+"""Kill -9, at random moments: the driver, a worker, a node, and during every kind of write; then the same command.
+
+What is there in the end equals, to the last bit, what an undisturbed sweep leaves. Moments are drawn from a seed that
+the test's name shows.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from ray.cluster_utils import Cluster
+from sweeping import assert_same_results, at_work, faults, start_sweep, sweep, wait_until
+
+from analysis import load_tasks
+from lop_sweep.storage.maintenance.audit import audit
+from lop_sweep.storage.maintenance.compaction import compact
+from lop_sweep.storage.store import Store
+
+OPTIONS = ("--checkpoint-every", "0.2", "--max-failures", "40", "--no-progress")
+
+MOMENTS = ("half", "written", "renamed")
+WRITES = tuple(f"{place}.{moment}" for place in ("running", "states", "tasks", "cells") for moment in MOMENTS)
+"""The fault points of everything that a worker writes."""
+
+
+@pytest.mark.long
+def test_packs_may_be_cut_anew_after_a_kill(undisturbed: tuple[Path, Path], tmp_path: Path) -> None:
+    """By the user, by other processors, or because less is left: checkpoints of other packs serve."""
+    space, expected = undisturbed
+    out = tmp_path / "out"
+    process = start_sweep(space, out, *OPTIONS, "--pack", "5")
+    try:
+        wait_until(lambda: Store(out).checkpoints.in_progress() if out.exists() else False, process)
+    finally:
+        end_process(process.pid)
+        process.communicate(timeout=60)
+    result = sweep(space, out, *OPTIONS, "--pack", "3", "--cpus", "1")
+    assert result.returncode == 0, result.stderr
+    assert_same_results(out, expected, same_packs=False)
+    assert not list((out / "running").iterdir())
+    assert not audit(Store(out)).findings
+
+
+def disturb_and_finish(
+    space: Path, out: Path, rng: random.Random, kills: list[str], env: dict[str, str] | None = None
+) -> None:
+    """Run the command, killing the driver or a worker at a random moment, as often as asked; then let it finish."""
+    for kill in kills:
+        disturb(space, out, rng, kill, env)
+    result = sweep(space, out, *OPTIONS, env=env)
+    assert result.returncode == 0, result.stderr
+
+
+def disturb(space: Path, out: Path, rng: random.Random, kill: str, env: dict[str, str] | None) -> None:
+    process = start_sweep(space, out, *OPTIONS, env=env)
+    try:
+        # A worker may be killed while a pack is loaded, trained, saved or committed; a driver at any time.
+        wait_until(lambda: process.poll() is not None or ((out / "running").exists() and at_work(out)))
+        time.sleep(rng.uniform(0, 4))
+        workers = at_work(out)
+        if kill == "driver":
+            end_process(process.pid)
+            process.communicate(timeout=60)
+        else:
+            if workers:  # between two packs there is none for a moment
+                end_process(rng.choice(workers))
+            _, stderr = process.communicate(timeout=200)
+            assert process.returncode == 0, stderr
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+
+
+def end_process(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:  # it has just ended by itself
+        return
+
+
+def assert_undisturbed(out: Path, undisturbed: Path) -> None:
+    assert_same_results(out, undisturbed)
+    assert [str(finding) for finding in audit(Store(out)).findings] == []
+    assert list((out / "running").iterdir()) == []
+
+
+def test_killed_drivers_and_workers_change_nothing(undisturbed: tuple[Path, Path], tmp_path: Path) -> None:
+    space, expected = undisturbed
+    disturb_and_finish(space, tmp_path / "out", random.Random(1), ["driver", "worker"])
+    assert_undisturbed(tmp_path / "out", expected)
+
+
+@pytest.mark.parametrize("points", [WRITES[::2], pytest.param(WRITES, marks=pytest.mark.long)], ids=["half", "all"])
+def test_workers_that_die_while_writing_change_nothing(
+    points: tuple[str, ...], undisturbed: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """At each of the twelve points once, or at six, all in one run: after half of the bytes, around the rename."""
+    space, expected = undisturbed
+    env = faults(tmp_path / "tickets", points)
+    result = sweep(space, tmp_path / "out", *OPTIONS, env=env)
+    assert result.returncode == 0, result.stderr
+    assert list((tmp_path / "tickets").iterdir()) == []
+    assert result.stderr.count("tried again from its checkpoint") == len(points)
+    again = sweep(space, tmp_path / "out", *OPTIONS)  # takes away what the dead have left
+    assert again.returncode == 0
+    assert "0 to compute" in again.stderr
+    assert_undisturbed(tmp_path / "out", expected)
+
+
+def lose_a_node(cluster: Cluster, space: Path, out: Path, delay: float) -> None:
+    """Run the sweep on two nodes and kill one of them for good while it runs."""
+    nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
+    process = start_sweep(space, out, *OPTIONS, "--address", cluster.address)
+    try:
+        wait_until(lambda: process.poll() is not None or ((out / "running").exists() and len(at_work(out)) == 2))
+        time.sleep(delay)
+        end_process(nodes[1].all_processes["raylet"][0].process.pid)
+        _, stderr = process.communicate(timeout=200)
+        assert process.returncode == 0, stderr
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+        for node in nodes:
+            cluster.remove_node(node, allow_graceful=False)
+
+
+def test_a_node_that_dies_for_good_changes_nothing(
+    undisturbed: tuple[Path, Path], tmp_path: Path, cluster: Cluster
+) -> None:
+    space, expected = undisturbed
+    lose_a_node(cluster, space, tmp_path / "out", random.Random(2).uniform(0, 2))
+    assert_undisturbed(tmp_path / "out", expected)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(10))
+def test_thirty_killed_drivers_and_workers_change_nothing(
+    undisturbed: tuple[Path, Path], tmp_path: Path, seed: int
+) -> None:
+    space, expected = undisturbed
+    rng = random.Random(seed)
+    kills = rng.sample(["driver", "driver", "worker"], 3)
+    disturb_and_finish(space, tmp_path / "out", rng, kills)
+    assert_undisturbed(tmp_path / "out", expected)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(6))
+def test_six_nodes_that_die_change_nothing(
+    undisturbed: tuple[Path, Path], tmp_path: Path, cluster: Cluster, seed: int
+) -> None:
+    space, expected = undisturbed
+    lose_a_node(cluster, space, tmp_path / "out", random.Random(seed).uniform(0, 4))
+    assert_undisturbed(tmp_path / "out", expected)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    "point", [*WRITES, "driver.half", "driver.written", "driver.renamed", "out.half", "out.written"]
+)
+def test_a_command_that_dies_while_writing_is_run_again(
+    undisturbed: tuple[Path, Path], tmp_path: Path, point: str
+) -> None:
+    """Drivers die there as well: at their lease and at sweep.json."""
+    space, expected = undisturbed
+    env = faults(tmp_path / "tickets", (point,))
+    first: subprocess.CompletedProcess[str] = sweep(space, tmp_path / "out", *OPTIONS, env=env)
+    assert first.returncode in (0, -signal.SIGKILL)
+    assert list((tmp_path / "tickets").iterdir()) == []
+    assert sweep(space, tmp_path / "out", *OPTIONS).returncode == 0
+    assert_undisturbed(tmp_path / "out", expected)
+
+
+@pytest.mark.long
+def test_merging_auditing_and_reading_beside_a_running_sweep(undisturbed: tuple[Path, Path], tmp_path: Path) -> None:
+    space, expected = undisturbed
+    out = tmp_path / "out"
+    process = start_sweep(space, out, *OPTIONS)
+    store = Store(out)
+    wait_until(store.committed, process)
+    merged, unfinished = 0, 0
+    while process.poll() is None:
+        compact(store)
+        merged += len(list(store.tasks.glob("merged-*")))
+        assert [str(finding) for finding in audit(store).findings] == []
+        rows = load_tasks(out, ["cell", "task"], unfinished=True)
+        assert not rows.duplicated(["cell", "task"]).any()
+        unfinished += (~rows["finished"]).sum()
+        time.sleep(0.2)
+    _, stderr = process.communicate()
+    assert process.returncode == 0, stderr
+    assert merged > 0
+    assert unfinished > 0
+    compact(store)
+    assert len(list(store.tasks.iterdir())) == 1
+    assert_undisturbed(out, expected)
+
+
+def test_a_worker_that_gets_sigterm_saves_first(tmp_path: Path) -> None:
+    """As on a preempted machine: the work of up to a minute between two checkpoints is not lost."""
+    script = """
+import sys, time
+from lop_sweep.tune.trainable import LopTrainable
+trainable = LopTrainable({"width": 12, "depth": 2, "tasks": 100000, "tasks_per_report": 100000, "store": sys.argv[1]})
+print("begins", flush=True)
+trainable.train()
+"""
+    command = [sys.executable, "-c", script, str(tmp_path / "out")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "begins\n"
+    time.sleep(1)
+    process.terminate()
+    assert process.wait(timeout=30) == -signal.SIGTERM
+    (state,) = Store(tmp_path / "out").checkpoints.so_far()
+    assert state.tasks_done > 5

@@ -1,0 +1,131 @@
+"""What the tests of whole sweeps share: search spaces, the command, and comparing results to the last bit."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lop_sweep.config import CellConfig
+from lop_sweep.planning.packing import Sizing
+from lop_sweep.planning.plan import missing_packs
+from lop_sweep.planning.space import SearchSpace
+from lop_sweep.storage.filesystem import FAULTS
+from lop_sweep.storage.lock import hold_lock
+from lop_sweep.storage.manifest import describe_space
+from lop_sweep.storage.store import Store
+from lop_sweep.tune.worker import PackRun
+
+COMMAND = [sys.executable, "-m", "lop_sweep"]
+LISTS = ("effective_rank", "duplicate_fraction", "fresh_ce")
+
+Start = Callable[..., subprocess.Popen[str]]
+"""What the fixture `started` is: as `start_sweep`."""
+
+
+def write_space(path: Path, pack: list[str], **fields: object) -> Path:
+    lines = [f"    {name!r}: {value if isinstance(value, str) else repr(value)}," for name, value in fields.items()]
+    path.write_text("\n".join(["from ray import tune", "param_space = {", *lines, "}", f"pack = {pack!r}"]) + "\n")
+    return path
+
+
+def run_cli(*arguments: object, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    command = [*COMMAND, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, env=env)
+
+
+def sweep(space: Path, out: Path, *options: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    return run_cli("sweep", space, "--out", out, *options, env=env)
+
+
+def start_sweep(
+    space: Path, out: Path, *options: str, env: dict[str, str] | None = None, within: Sequence[str] = ()
+) -> subprocess.Popen[str]:
+    """In a session of its own, as a shell would start it, so that its process group can be signalled.
+
+    `within` is a command that runs the command which follows it, in place of itself: `unshare` for example.
+    """
+    return subprocess.Popen(
+        [*within, *COMMAND, "sweep", str(space), "--out", str(out), *options],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env, start_new_session=True,
+    )  # fmt: skip
+
+
+def mounting(*arguments: object) -> list[str]:
+    """A command for `within`: in user and mount namespaces of its own, where `mount` has run with these arguments."""
+    script = f'mount {shlex.join(map(str, arguments))} && exec "$@"'
+    return ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script, "sh"]
+
+
+def read_status(out: Path) -> dict[str, Any]:
+    result = run_cli("status", out, "--json")
+    assert result.returncode == 0, result.stderr
+    content: dict[str, Any] = json.loads(result.stdout)
+    return content
+
+
+def at_work(out: Path) -> list[int]:
+    """Process numbers of the workers that are at it."""
+    return [sign.process.pid for sign in Store(out).checkpoints.heartbeats() if sign.alive()]
+
+
+def wait_until(
+    condition: Callable[[], object], process: subprocess.Popen[str] | None = None, seconds: float = 180
+) -> None:
+    """Wait for a condition, for so long at most, and no longer than `process` lives."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if process is not None and process.poll() is not None:
+            raise AssertionError(f"ended with {process.returncode}: {process.communicate()}")
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+
+
+def raw(out: Path, folder: str) -> pd.DataFrame:
+    """A results folder as a user's script reads it: every row that is there, doubled ones included."""
+    frame = pd.read_parquet(out / folder)
+    keys = ["cell", "task"] if folder == "tasks" else ["cell"]
+    for name in frame.columns.intersection(LISTS):
+        frame[name] = [values.tobytes() for values in frame[name]]
+    return frame.sort_values(keys, ignore_index=True)
+
+
+def assert_same_results(out: Path, undisturbed: Path, same_packs: bool = True) -> None:
+    """Both folders equal to the last bit, NaN equal to NaN; only how long it took may differ, and packs if they may."""
+    beside = ["seconds"] if same_packs else ["seconds", "pack"]
+    for folder in ("tasks", "cells"):
+        ours, expected = (raw(path, folder).drop(columns=beside, errors="ignore") for path in (out, undisturbed))
+        pd.testing.assert_frame_equal(ours, expected, check_exact=True)
+        for name in ours.columns[ours.dtypes == np.float64]:
+            np.testing.assert_array_equal(ours[name].to_numpy(), expected[name].to_numpy())
+
+
+def compute_here(cells: Sequence[CellConfig], out: Path, pack: Sequence[str] = ("seed",), keep: bool = True) -> Store:
+    """What a sweep leaves, computed in this process."""
+    store, space = Store(out), SearchSpace("here", tuple(cells), tuple(pack))
+    store.create()
+    with hold_lock(store.driver, dict):
+        store.write_sweep({"dtype": "float64", "created": "today", **describe_space(space)})
+        done = set(store.read_cells(["cell"])["cell"].to_pylist())
+        for item in missing_packs(space, done, store, Sizing()):
+            run = PackRun(item.pack, store=store, keep_state=keep, resume_from=item.resume_from)
+            run.run_tasks(item.pack.cells[0].tasks)
+            run.finish()
+    return store
+
+
+def faults(folder: Path, names: Sequence[str]) -> dict[str, str]:
+    """An environment in which the first to come to each of these points dies there."""
+    folder.mkdir()
+    for name in names:
+        (folder / name).touch()
+    return {**os.environ, FAULTS: str(folder)}

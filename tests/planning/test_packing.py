@@ -1,0 +1,238 @@
+"""Sizes of packs: every cell once, long enough for Tune, short enough for the processors, few reports."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lop_sweep.config import CellConfig
+from lop_sweep.pack import Pack
+from lop_sweep.planning import packing
+from lop_sweep.planning.cost import batch_bytes, seconds_left, step_seconds, task_seconds
+from lop_sweep.planning.packing import (
+    MAX_PACK_SECONDS,
+    MAX_PACKS,
+    MAX_REPORTS_PER_SECOND,
+    MIN_PACK_SECONDS,
+    MIN_PACKS_PER_SLOT,
+    Sizing,
+)
+from lop_sweep.planning.plan import describe_sizes, missing_packs, still_missing
+from lop_sweep.planning.space import SearchSpace
+from lop_sweep.planning.status_text import sizes_line
+from lop_sweep.storage.store import Store
+from lop_sweep.tune.worker import PackRun
+
+TINY = CellConfig(width=4, depth=1, samples=8, steps=2, tasks=5, fresh_baseline=1)
+
+
+def cells(count: int, base: CellConfig) -> tuple[CellConfig, ...]:
+    return tuple(base.replace(seed=seed) for seed in range(count))
+
+
+def plan(space: SearchSpace, sizing: Sizing, folder: Path) -> list[Pack]:
+    return [item.pack for item in missing_packs(space, set(), Store(folder / "none"), sizing)]
+
+
+def seconds(pack: Pack) -> float:
+    return sum(seconds_left(cell, "float64") for cell in pack.cells)
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 60), st.floats(1e-3, 1e4)), min_size=1, max_size=8),
+    st.integers(1, 500),
+)
+def test_packs_hold_every_cell_once_and_are_no_longer_than_asked(groups: list[tuple[int, float]], slots: int) -> None:
+    cost = {}
+    packs = []
+    for number, (count, each) in enumerate(groups):
+        group = cells(count, TINY.replace(width=number + 2))
+        cost |= dict.fromkeys(group, each)
+        packs.append(Pack(group))
+    sizing = Sizing(slots=slots)
+    made = sizing.split(packs, cost.__getitem__)
+    assert [cell for pack in made for cell in pack.cells] == [cell for pack in packs for cell in pack.cells]
+    longest = sizing.pack_seconds(sum(cost.values()))
+    for pack in made:
+        assert len({cell.width for cell in pack.cells}) == 1
+        assert len(pack.cells) == 1 or sum(map(cost.__getitem__, pack.cells)) <= longest * (1 + 1e-9)
+
+
+@pytest.mark.parametrize(
+    ("total", "slots", "expected"),
+    [
+        (1.0, 2, MIN_PACK_SECONDS),
+        (6400.0, 2, 6400 / (2 * MIN_PACKS_PER_SLOT)),
+        (1e5, 2, MAX_PACK_SECONDS),
+        (1e7, 4000, 1e7 / MAX_PACKS),
+    ],
+)
+def test_a_pack_is_a_fixed_share_of_the_work_within_limits(total: float, slots: int, expected: float) -> None:
+    assert Sizing(slots=slots).pack_seconds(total) == pytest.approx(expected)
+
+
+def test_ten_thousand_tiny_cells_are_few_packs_and_a_large_sweep_is_many(tmp_path: Path) -> None:
+    tiny = plan(SearchSpace("tiny", cells(10_000, TINY)), Sizing(slots=2), tmp_path)
+    assert len(tiny) < 50
+    assert all(seconds(pack) < 1.5 * MIN_PACK_SECONDS for pack in tiny)
+    large = plan(SearchSpace("large", cells(640, CellConfig())), Sizing(slots=16), tmp_path)
+    assert len(large) >= 16 * MIN_PACKS_PER_SLOT * 0.9
+    assert max(map(seconds, large)) < 2 * seconds_left(CellConfig(), "float64") + sum(map(seconds, large)) / 256
+
+
+def test_a_pack_can_be_stopped_soon(tmp_path: Path) -> None:
+    slow = cells(400, CellConfig(tasks=3, steps=600, fresh_baseline=0))
+    task = task_seconds(slow[0], "float64")
+    for pack in plan(SearchSpace("slow", slow), Sizing(slots=1), tmp_path):
+        assert len(pack.cells) * task <= packing.MAX_TASK_SECONDS
+    assert {len(pack.cells) for pack in plan(SearchSpace("slow", slow), Sizing(cells=200), tmp_path)} == {200}
+
+
+def test_the_longest_packs_come_first(tmp_path: Path) -> None:
+    deep = [CellConfig(depth=depth, seed=seed) for depth in (1, 8, 2) for seed in range(20)]
+    made = plan(SearchSpace("mixed", tuple(deep)), Sizing(slots=4), tmp_path)
+    assert [seconds(pack) for pack in made] == sorted(map(seconds, made), reverse=True)
+    assert made[0].cells[0].depth == 8
+
+
+def test_the_user_decides_if_he_likes(tmp_path: Path) -> None:
+    grid = tuple(TINY.replace(lr=lr, seed=seed) for lr in (0.1, 0.2, 0.4) for seed in range(4))
+    assert len(plan(SearchSpace("s", grid), Sizing(), tmp_path)) == 1
+    by_seed = plan(SearchSpace("s", grid, ("seed",)), Sizing(), tmp_path)
+    assert sorted(len(pack.cells) for pack in by_seed) == [4, 4, 4]
+    assert len(plan(SearchSpace("s", grid, ()), Sizing(), tmp_path)) == 12
+    for space in (SearchSpace("s", grid, ("seed",)), SearchSpace("s", grid)):
+        assert sorted(len(pack.cells) for pack in plan(space, Sizing(cells=5), tmp_path)) == [4, 4, 4]
+    reports = missing_packs(SearchSpace("s", grid), set(), Store(tmp_path / "none"), Sizing(tasks_per_report=3))
+    assert [item.tasks_per_report for item in reports] == [3]
+
+
+@given(st.integers(1, 5000), st.integers(1, 40), st.sampled_from([2, 100]), st.sampled_from(["float64", "float32"]))
+def test_all_trials_together_report_seldom(slots: int, count: int, width: int, dtype: str) -> None:
+    """By the model, at most `MAX_REPORTS_PER_SECOND`; only a sequence's end can be sooner."""
+    pack = Pack(cells(count, CellConfig(width=width)))
+    sizing = Sizing(slots=slots, dtype=dtype)
+    tasks = sizing.report_tasks(pack)
+    interval = tasks * sum(task_seconds(cell, dtype) for cell in pack.cells)
+    assert 1 <= tasks <= pack.cells[0].tasks
+    assert tasks == pack.cells[0].tasks or slots / interval <= MAX_REPORTS_PER_SECOND * (1 + 1e-9)
+
+
+def test_on_gpus_packs_are_large_and_serve_all_of_them(tmp_path: Path) -> None:
+    many = cells(5000, TINY)
+    made = plan(SearchSpace("s", many), Sizing(slots=2, gpu=True), tmp_path)
+    assert {len(pack.cells) for pack in made} == {1000}
+    assert len(plan(SearchSpace("s", many[:64]), Sizing(slots=4, gpu=True), tmp_path)) == 4
+    large = plan(SearchSpace("s", cells(64, CellConfig(width=2000, depth=20))), Sizing(gpu=True), tmp_path)
+    assert all(batch_bytes(pack.cells[0], "float64") * len(pack.cells) <= packing.MAX_GPU_BYTES for pack in large)
+    slow = CellConfig(steps=4000)
+    most = packing.MAX_TASK_SECONDS * packing.GPU_CORES / task_seconds(slow, "float64")
+    made = plan(SearchSpace("s", cells(1000, slow)), Sizing(gpu=True), tmp_path)
+    assert 1 < max(len(pack.cells) for pack in made) <= most < 1000
+
+
+def test_the_cost_of_a_cell_grows_with_what_it_does() -> None:
+    base = CellConfig()
+    for change in (
+        {"depth": 6},
+        {"width": 120},
+        {"samples": 128},
+        {"steps": 50},
+        {"tasks": 150},
+        {"fresh_baseline": 30},
+    ):
+        assert seconds_left(base.replace(**change), "float64") > seconds_left(base, "float64")
+    assert step_seconds(base, "float32") < step_seconds(base, "float64")
+    halfway = seconds_left(base, "float64", tasks_done=50)
+    assert halfway == pytest.approx(seconds_left(base, "float64") - 50 * task_seconds(base, "float64"))
+    all_but_one = seconds_left(base, "float64", tasks_done=100, fresh_done=19)
+    assert 0 < all_but_one < 41 * step_seconds(base, "float64") + 0.01
+
+
+def test_a_second_round_keeps_the_packs_of_the_first(small: CellConfig, tmp_path: Path) -> None:
+    """A late worker of the first round then commits the same files as its successor."""
+    store = Store(tmp_path / "out")
+    store.create()
+    space, sizing = SearchSpace("s", cells(6, small)), Sizing(cells=2)
+    first = missing_packs(space, set(), store, sizing)
+    finished, begun, untouched = (item.pack for item in first)
+    run = PackRun(finished, store=store)
+    run.run_tasks(small.tasks)
+    run.finish()
+    other = PackRun(begun, store=store)
+    other.run_tasks(1)
+    other.checkpoint()
+    done = {cell.id for cell in finished.cells}
+    second = still_missing(first, done, store, sizing)
+    assert {item.pack.id for item in second} == {begun.id, untouched.id}
+    assert [bool(item.resume_from) for item in second] == [False, True]  # what is begun takes less
+    assert second[0].seconds > second[1].seconds
+    assert still_missing(first, {cell.id for cell in space.cells}, store, sizing) == []
+
+
+def end_workers(store: Store) -> None:
+    """Packs that a worker may still hold are not cut anew; this process would be such a worker."""
+    for sign in store.checkpoints.running.glob("*.json"):
+        sign.unlink()
+
+
+def test_the_farthest_checkpoint_wins_whoever_took_it(small: CellConfig, tmp_path: Path) -> None:
+    """Packs may be joined, get farther, and be split again: their own checkpoints are then behind."""
+    store = Store(tmp_path / "out")
+    store.create()
+    space = SearchSpace("s", cells(4, small))
+    halves, whole = Sizing(cells=2), Sizing(cells=4)
+    for item in missing_packs(space, set(), store, halves):
+        run = PackRun(item.pack, store=store)
+        run.run_tasks(1)
+        run.checkpoint()
+    end_workers(store)
+    (joined,) = missing_packs(space, set(), store, whole)
+    together = PackRun(joined.pack, store=store, resume_from=joined.resume_from)
+    assert together.experiment.tasks_done == 1
+    together.run_tasks(2)
+    together.checkpoint()
+    end_workers(store)
+    for item in missing_packs(space, set(), store, halves):
+        again = PackRun(item.pack, store=store, resume_from=item.resume_from)
+        assert again.experiment.tasks_done == 3
+        again.run_tasks(1)
+        again.checkpoint()
+        retried = PackRun(item.pack, store=store, resume_from=item.resume_from)  # by Tune: as planned at first
+        assert retried.experiment.tasks_done == 4
+        assert not retried.note
+
+
+def test_a_failure_is_forgotten_when_its_cells_are_finished_or_have_failed_again(
+    small: CellConfig, tmp_path: Path
+) -> None:
+    store = Store(tmp_path / "out")
+    store.create()
+    three = cells(3, small)
+    for pack in (Pack(three), Pack(three[2:])):
+        store.failures.record(pack, "reason", "traceback", 1)
+    store.failures.discard_finished({three[0].id})
+    assert len(store.failures.read()) == 2
+    store.failures.discard_finished({three[0].id, three[1].id})
+    assert [failure.pack for failure in store.failures.read()] == [Pack(three[2:]).id]
+    store.failures.discard_finished({cell.id for cell in three})
+    assert store.failures.read() == []
+
+
+def test_what_was_chosen_is_said_in_one_line(small: CellConfig, tmp_path: Path) -> None:
+    space, sizing = SearchSpace("s", cells(5, small)), Sizing(slots=2, cells=3)
+    packs = missing_packs(space, set(), Store(tmp_path / "none"), sizing)
+    described = describe_sizes(packs, space, sizing)
+    assert described["packs"] == 2
+    assert described["cells_a_pack"] == [2, 3]
+    assert described["packs_by"] == "--pack"
+    assert math.isclose(described["core_seconds_by_cost"], sum(a.seconds for a in packs), abs_tol=0.1)
+    tasks = small.tasks
+    assert sizes_line(described, "cpu") == (
+        f"on 2 CPUs: packs of 2 to 3 cells (by --pack), a report every {tasks} tasks (by cost)"
+    )
+    assert sizes_line({**described, "slots": 1}, "cuda").startswith("on 1 GPU: ")

@@ -1,0 +1,152 @@
+"""Search-space files: expanded through Tune into cells, grouped into packs, refused with one line."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ray import tune
+
+from lop_sweep.config import CellConfig
+from lop_sweep.errors import ConfigError, SpaceError
+from lop_sweep.pack import Pack, expand, make_packs
+from lop_sweep.planning.space import expand_space, load_space, shipped_spaces
+
+HEAD = "from ray import tune\n"
+
+
+def write(folder: Path, content: str) -> Path:
+    path = folder / "space.py"
+    path.write_text(HEAD + content)
+    return path
+
+
+def test_a_grid_becomes_its_cells() -> None:
+    cells = expand_space({"depth": tune.grid_search([1, 2]), "lr": tune.grid_search([0.1, 0.2, 0.3]), "sigma": 0.5})
+    assert len(cells) == 6
+    assert set(cells) == {CellConfig(depth=d, lr=r, sigma=0.5) for d in (1, 2) for r in (0.1, 0.2, 0.3)}
+
+
+def test_sampling_is_seeded_and_goes_through_the_grid_for_every_sample() -> None:
+    space = {"lr": tune.loguniform(1e-3, 1), "width": tune.randint(4, 400), "depth": tune.grid_search([1, 2])}
+    first, again, other = (expand_space(space, num_samples=5, sampling_seed=seed) for seed in (0, 0, 1))
+    assert first == again
+    assert len(first) == 10
+    assert not set(first) & set(other)
+    assert len({cell.lr for cell in first}) == 10
+    assert all(1e-3 <= cell.lr <= 1 for cell in first)
+
+
+def test_all_of_tunes_primitives_work() -> None:
+    space = {
+        "lr": tune.sample_from(lambda spec: 0.1 / spec.config.depth),
+        "depth": tune.choice([1, 2, 4]),
+        "steps": tune.qrandint(10, 50, 10),
+        "sigma": tune.quniform(0.1, 0.5, 0.1),
+        "delta": tune.uniform(-1, 1),
+        "tasks": {"grid_search": [5, 6]},
+    }
+    for cell in expand_space(space, num_samples=4):
+        assert cell.lr == 0.1 / cell.depth
+        assert cell.steps in range(10, 60, 10)
+
+
+def test_functions_that_draw_from_global_generators_are_seeded_too() -> None:
+    space = {"lr": tune.sample_from(lambda spec: np.random.uniform(0.1, 1)), "delta": tune.sample_from(lambda spec: random.random())}  # fmt: skip  # noqa: E501
+    outside = np.random.get_state()[1].copy()
+    assert expand_space(space, num_samples=3) == expand_space(space, num_samples=3)
+    assert expand_space(space, num_samples=3) != expand_space(space, num_samples=3, sampling_seed=1)
+    assert np.array_equal(np.random.get_state()[1], outside)
+
+
+def test_equal_cells_are_one_cell() -> None:
+    assert len(expand_space({"depth": tune.choice([3])}, num_samples=7)) == 1
+    assert len(expand_space({"lr": tune.grid_search([1, 1.0])})) == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("param_space = {'dept': 3}", r"unknown key 'dept' \(did you mean 'depth'\?\); valid keys: seed"),
+        ("param_space = {'depth': '3'}", "depth = '3': must be a number"),
+        ("param_space = {'depth': [1, 2]}", r"for several values write tune.grid_search"),
+        ("param_space = {'lr': tune.grid_search([0.1, -1])}", "lr = -1: must be greater than 0"),
+        ("param_space = {'lr': tune.grid_search([])}", "the search space is empty"),
+        ("param_space = {'lr': tune.grid_search(3)}", "Ray Tune cannot expand param_space"),
+        ("param_space = {'lr': tune.sample_from(lambda spec: 1 / 0)}", "Ray Tune cannot expand .*"),
+        ("param_space = [1]", "param_space must be a dictionary"),
+        ("", "defines no param_space"),
+        ("param_space = {", "line 2: syntax error"),
+        ("import nothing_of_that_name", "failed with ModuleNotFoundError: No module named"),
+        ("raise SystemExit(0)", "failed with SystemExit"),
+        ("param_space = {}\npack = 'seed'", r"pack = 'seed': must be a list of field names"),
+        ("param_space = {}\npack = ['depth']", r"cells of one pack cannot differ in depth; possible are seed"),
+        ("param_space = {}\npack = ['sede']", "cannot differ in sede"),
+        ("param_space = {}\nnum_samples = 0", "num_samples = 0: must be an integer of at least 1"),
+        ("param_space = {}\nnum_samples = 2.5", "num_samples = 2.5: must be"),
+        ("param_space = {}\nsampling_seed = -1", "sampling_seed = -1: must be an integer of at least 0"),
+    ],
+)
+def test_bad_files_are_refused_with_one_line(content: str, message: str, tmp_path: Path) -> None:
+    path = write(tmp_path, content)
+    with pytest.raises(SpaceError, match=message) as caught:
+        load_space(path)
+    assert "\n" not in str(caught.value)
+    assert str(path) in str(caught.value)
+
+
+def test_no_such_space_names_the_shipped_ones(tmp_path: Path) -> None:
+    shipped = "delta_sigma, demo, depth_lr, depth_lr_delta, full_grid, script_example"
+    with pytest.raises(SpaceError, match=rf"'nope' is no file; .* {shipped}"):
+        load_space("nope")
+    with pytest.raises(SpaceError, match="is a directory"):
+        load_space(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "cells", "axes"),
+    [
+        ("demo", 105, {"depth", "lr", "seed"}),
+        ("depth_lr", 650, {"depth", "lr", "delta", "seed"}),
+        ("depth_lr_delta", 1320, {"depth", "lr", "delta", "seed"}),
+        ("delta_sigma", 315, {"delta", "sigma", "seed"}),
+        ("full_grid", 2100, {"depth", "lr", "delta", "sigma", "seed"}),
+        ("script_example", 4, {"seed"}),
+    ],
+)
+def test_shipped_spaces(name: str, cells: int, axes: set[str]) -> None:
+    space = load_space(name)
+    assert len(space.cells) == cells
+    assert set(space.axes) == axes
+    assert space.pack is None
+    if name == "script_example":
+        assert space.cells[0] == CellConfig(
+            seed=7, steps=500, lr=0.3, tasks=300, delta=0.0, spread=1.0, sigma=0.2, components=4, input_dim=2, depth=10
+        )
+
+
+def test_every_shipped_space_is_tested() -> None:
+    assert set(shipped_spaces()) == {"demo", "depth_lr", "depth_lr_delta", "delta_sigma", "full_grid", "script_example"}
+
+
+def test_packs_fold_the_axes_named_and_no_others() -> None:
+    cells = expand_space({"depth": tune.grid_search([1, 2]), "lr": tune.grid_search([0.1, 0.2]), "seed": tune.grid_search([0, 1, 2])})  # fmt: skip  # noqa: E501
+    by_seed = make_packs(cells, ["seed"])
+    assert [len(pack.cells) for pack in by_seed] == [3] * 4
+    assert all(len({(cell.depth, cell.lr) for cell in pack.cells}) == 1 for pack in by_seed)
+    assert [len(pack.cells) for pack in make_packs(cells, ["seed", "lr"])] == [6, 6]
+    assert [len(pack.cells) for pack in make_packs(cells, [])] == [1] * 12
+
+
+def test_packs_travel_as_trial_configurations() -> None:
+    cells = (CellConfig(seed=1, lr=0.5), CellConfig(seed=2, lr=0.25))
+    config = Pack(cells).to_config()
+    assert config["cells"] == [{"seed": 1, "lr": 0.5}, {"seed": 2, "lr": 0.25}]
+    assert expand(config) == cells
+    assert expand(Pack(cells[:1]).to_config()) == cells[:1]
+    assert expand({"depth": 3}) == (CellConfig(depth=3),)
+    assert Pack(cells).id == Pack(tuple(expand(config))).id != Pack(cells[::-1]).id
+    with pytest.raises(ConfigError, match="must be a list of dictionaries"):
+        expand({"cells": [1, 2]})

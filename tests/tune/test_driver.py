@@ -1,0 +1,246 @@
+"""Whole sweeps on a real Ray, through the command: bit-identity, going on, failures, clusters."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from ray.cluster_utils import Cluster
+from sweeping import compute_here, sweep, write_space
+
+from lop_sweep.cli import main
+from lop_sweep.config import FIELDS, CellConfig
+from lop_sweep.metrics import LAYERED, METRICS
+from lop_sweep.pack import Pack
+from lop_sweep.planning.space import load_space
+from lop_sweep.storage.pack_state import PackState
+from lop_sweep.storage.store import Store
+
+BASE = {"width": 8, "depth": 2, "samples": 12, "steps": 5, "tasks": 4, "fresh_baseline": 2}
+
+
+def status(out: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, int]:
+    capsys.readouterr()
+    assert main(["status", str(out), "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def rows_of(out: Path) -> pd.DataFrame:
+    return pd.read_parquet(out / "tasks").sort_values(["cell", "task"], ignore_index=True)
+
+
+def assert_rows_identical(a: pd.DataFrame, b: pd.DataFrame) -> None:
+    """Equal to the last bit, NaN equal to NaN, column by column."""
+    assert len(a) == len(b)
+    for name in ("cell", "task", *FIELDS, *METRICS):
+        left, right = (np.stack(f[name]) if name in LAYERED else f[name].to_numpy() for f in (a, b))
+        np.testing.assert_array_equal(left, right, err_msg=name)
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A finished sweep of 12 cells, two of which diverge, with both packed axes; and its space."""
+    folder = tmp_path_factory.mktemp("sweep")
+    space = write_space(
+        folder / "space.py", ["seed", "lr"],
+        **BASE, lr="tune.grid_search([0.1, 0.5, 1.7e308])", sigma="tune.grid_search([0.1, 0.4])",
+        seed="tune.grid_search([1, 5])",
+    )  # fmt: skip
+    result = sweep(space, folder / "out")
+    assert result.returncode == 0, result.stderr
+    assert "12 cells, 0 of them finished already; 12 to compute in 2 packs" in result.stderr
+    assert "packs of 6 cells (by the search space), a report every 4 tasks (by cost)" in result.stderr
+    assert "12.0/12 cells" in result.stderr
+    assert result.stdout.count("\n") == 1
+    assert "8 of 12 cells finished, 4 diverged, 0 missing; 12 computed now" in result.stdout
+    return space, folder / "out"
+
+
+def test_a_sweep_ends_with_a_complete_store(swept: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    space, out = swept
+    folders = {"tasks", "cells", "running", "states", "driver", "maintenance", "tune"}
+    assert {path.name for path in out.iterdir()} == {"sweep.json", *folders}
+    cells = Store(out).read_cells().to_pandas()
+    assert set(cells["cell"]) == {cell.id for cell in load_space(space).cells}
+    assert set(cells.loc[cells["lr"] > 1, "status"]) == {"diverged"}
+    assert set(cells.loc[cells["lr"] < 1, "status"]) == {"finished"}
+    assert len(rows_of(out)) == 12 * 4
+    expected = {"cells": 12, "finished": 8, "diverged": 4, "running": 0, "failed": 0, "missing": 0, "others": 0}
+    found = status(out, capsys)
+    assert {name: found[name] for name in expected} == expected
+    described = json.loads((out / "sweep.json").read_text())
+    assert described["axes"] == {"seed": [1, 5], "lr": [0.1, 0.5, 1.7e308], "sigma": [0.1, 0.4]}
+    assert described["driver"]["numpy_version"] == np.__version__
+    sizes = described["sizes"]
+    assert (sizes["packs"], sizes["cells_a_pack"], sizes["packs_by"]) == (2, [6, 6], "the search space")
+    assert (sizes["tasks_per_report"], sizes["reports_by"]) == ([4, 4], "cost")
+
+
+def test_workers_use_the_kernels_that_run_uses(swept: tuple[Path, Path]) -> None:
+    from lop_sweep.runtime import describe_numerics
+
+    cells = Store(swept[1]).read_cells().to_pandas()
+    assert set(cells["blas"]) == {describe_numerics()["blas"]}
+
+
+def test_rows_do_not_depend_on_the_packing(swept: tuple[Path, Path], tmp_path: Path) -> None:
+    space, out = swept
+    text = space.read_text().replace("pack = ['seed', 'lr']", "pack = []")
+    (tmp_path / "unpacked.py").write_text(text)
+    result = sweep(tmp_path / "unpacked.py", tmp_path / "out", "--tasks-per-report", "3", "--cpus", "1")
+    assert result.returncode == 0, result.stderr
+    assert len(list((tmp_path / "out" / "tasks").glob("*.parquet"))) == 12
+    assert_rows_identical(rows_of(tmp_path / "out"), rows_of(out))
+
+
+def test_run_and_sweep_give_the_same_bits(
+    swept: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = rows_of(swept[1])
+    config = CellConfig(**BASE, lr=0.5, sigma=0.4, seed=5)
+    flags = [part for f in FIELDS for part in (f"--{FIELDS[f].flag}", repr(getattr(config, f)))]
+    assert main(["run", *flags, "--out", str(tmp_path), "--no-progress"]) == 0
+    ours = pd.read_csv(tmp_path / "lop_fixed_regime_results.csv", dtype=str).astype(float)
+    swept_rows = rows[rows["cell"] == config.id]
+    for name, script in (
+        ("min_ce", "min_CE"),
+        ("final_ce", "final_CE"),
+        ("saturation", "sat"),
+        ("grad_norm", "grad_norm"),
+    ):
+        np.testing.assert_array_equal(ours[script], swept_rows[name])
+    for name, script in (("effective_rank", "eff_rank"), ("duplicate_fraction", "dup_frac")):
+        np.testing.assert_array_equal(ours[[f"{script}_L0", f"{script}_L1"]], np.stack(swept_rows[name]))
+    fresh = Store(swept[1]).read_cells().to_pandas().set_index("cell").loc[config.id, "fresh_mean_ce"]
+    assert json.loads(capsys.readouterr().out)["fresh_mean_final_CE_on_late"] == fresh
+
+
+def test_a_complete_sweep_starts_no_ray_and_extending_computes_the_difference(
+    swept: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    space, out = swept
+    files = {path: path.stat().st_mtime_ns for path in (out / "tasks").iterdir()}
+    again = sweep(space, out)
+    assert again.returncode == 0
+    assert "8 of 12 cells finished, 4 diverged, 0 missing; 0 computed now" in again.stdout
+    assert "0 to compute in 0 packs" in again.stderr
+
+    wider = tmp_path / "wider.py"
+    wider.write_text(space.read_text().replace("[1, 5]", "[1, 2, 5]").replace(", 1.7e308", ""))
+    result = sweep(wider, out)
+    assert result.returncode == 0, result.stderr
+    assert "12 cells, 8 of them finished already; 4 to compute in 2 packs" in result.stderr
+    assert {path: path.stat().st_mtime_ns for path in files} == files
+    assert len(rows_of(out)) == 16 * 4
+    after = status(out, capsys)
+    assert (after["cells"], after["finished"], after["others"]) == (12, 12, 4)
+    assert sweep(space, out).returncode == 0  # leave the fixture as it was asked for
+
+
+def test_more_tasks_compute_only_the_difference_and_equal_a_sweep_that_asked_for_them_at_once(
+    swept: tuple[Path, Path], tmp_path: Path
+) -> None:
+    space, out = swept
+    shutil.copytree(out, tmp_path / "out")
+    longer = tmp_path / "longer.py"
+    longer.write_text(space.read_text().replace("'tasks': 4", "'tasks': 9"))
+    result = sweep(longer, tmp_path / "out")
+    assert result.returncode == 0, result.stderr
+    assert "12 cells, 0 of them finished already; 12 to compute in 2 packs" in result.stderr
+    store = Store(tmp_path / "out")
+    ids = {cell.id for cell in load_space(longer).cells}
+    rows = rows_of(store.root)
+    at_once = compute_here(load_space(longer).cells, tmp_path / "at_once", pack=("seed", "lr"))
+    assert_rows_identical(rows[rows["cell"].isin(ids)].reset_index(drop=True), rows_of(at_once.root))
+    cells, expected = (s.read_cells().to_pandas().set_index("cell") for s in (store, at_once))
+    ours, theirs = (np.stack(list(frame.loc[expected.index, "fresh_ce"])) for frame in (cells, expected))
+    np.testing.assert_array_equal(ours, theirs)
+    assert {s.tasks_done for s in map(PackState.load, store.checkpoints.states.iterdir())} == {4, 9}
+
+
+def test_a_damaged_sweep_json_is_written_anew_and_loses_nothing(
+    swept: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    space, out = swept
+    copy = tmp_path / "copy"
+    shutil.copytree(out, copy)
+    for damage in ("", '{"schema_version": 1}', '{"schema_version": 1, "rows": 3'):
+        (copy / "sweep.json").write_text(damage)
+        assert main(["status", str(copy)]) == 2
+        assert capsys.readouterr().err.count("\n") == 1
+        (copy / "tasks" / "0123456789abcdef.parquet").write_bytes(b"left by a worker that died")
+        caplog.clear()
+        assert main(["sweep", str(space), "--out", str(copy)]) == 0
+        assert "0 computed now" in capsys.readouterr().out
+        assert "it is written anew" in caplog.text
+        assert "left by a worker that is gone" in caplog.text
+        assert status(copy, capsys)["finished"] == 8
+        assert_rows_identical(rows_of(copy), rows_of(out))
+    (copy / "sweep.json").unlink()
+    refused = sweep(space, copy, "--dtype", "float32")
+    assert refused.returncode == 2
+    assert "holds a sweep in float64" in refused.stderr
+
+
+def test_another_dtype_in_the_same_directory_is_refused(swept: tuple[Path, Path]) -> None:
+    result = sweep(*swept, "--dtype", "float32")
+    assert result.returncode == 2
+    assert result.stderr.count("\n") == 1
+    assert "holds a sweep in float64, and float32 was asked for; use another directory" in result.stderr
+
+
+def test_packs_that_fail_are_shown_written_down_and_tried_again_on_request(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One cell is impossible, one is kept from being saved, one is sound; failures do not stop the others."""
+    impossible = 2**31 - 1  # units: the weights of one layer would take 16 exabytes
+    space = write_space(tmp_path / "space.py", [], **{**BASE, "width": f"tune.grid_search([{impossible}, 8, 9])"})
+    store = Store(tmp_path / "out")
+    packs = {cell.width: Pack((cell,)).id for cell in load_space(space).cells}
+    blocked = store.checkpoints.states / f"{packs[8]}.state"
+    blocked.mkdir(parents=True)
+    result = sweep(space, store.root, "--no-progress", "--max-failures", "1", "--keep-state")
+    assert result.returncode == 1
+    assert result.stderr.count("tried again from its checkpoint (1 of 1)") == 2
+    assert "1 of 3 cells finished, 0 diverged, 2 failed, 0 missing" in result.stdout
+    assert result.stderr.count(" failed: ") == 2
+    assert "Traceback" not in result.stderr
+    assert "run the same command again to compute what is missing or failed" in result.stderr
+    assert status(store.root, capsys)["failed"] == 2
+    failures = {failure.pack: failure for failure in store.failures.read()}
+    assert set(failures) == {packs[impossible], packs[8]}
+    assert "is a directory" in failures[packs[8]].reason
+    assert failures[packs[8]].traceback.count("Failure # ") == 2
+    assert "in setup" in failures[packs[8]].traceback
+    assert "\x1b" not in failures[packs[8]].traceback
+    assert failures[packs[8]].attempts == 2
+
+    blocked.rmdir()
+    for folder in ("tasks", "cells"):
+        store.file(folder, packs[9]).unlink()
+    again = sweep(space, store.root, "--no-progress", "--max-failures", "0", "--retry-failed")
+    assert again.returncode == 1
+    assert "2 to compute in 2 packs" in again.stderr
+    after = status(store.root, capsys)
+    assert (after["finished"], after["failed"], after["missing"]) == (1, 1, 1)
+    assert [failure.pack for failure in store.failures.read()] == [packs[impossible]]
+
+
+@pytest.mark.long  # the README's cluster commands are run every day
+def test_a_sweep_runs_on_a_cluster_that_is_there(swept: tuple[Path, Path], tmp_path: Path) -> None:
+    space, out = swept
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    try:
+        cluster.add_node(num_cpus=1)
+        cluster.add_node(num_cpus=1)
+        result = sweep(space, tmp_path / "out", "--address", cluster.address)
+        assert result.returncode == 0, result.stderr
+    finally:
+        cluster.shutdown()
+    theirs = rows_of(out)
+    assert_rows_identical(rows_of(tmp_path / "out"), theirs[theirs["cell"].isin(rows_of(tmp_path / "out")["cell"])])

@@ -1,0 +1,79 @@
+"""The head node of a cluster ends: after seconds one is told what happened, what is saved, and what to run."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from ray.cluster_utils import Cluster
+from sweeping import assert_same_results, run_cli, start_sweep, sweep, wait_until
+
+from lop_sweep.storage.maintenance.audit import audit
+from lop_sweep.storage.store import Store
+
+RAY_GIVES_UP_SECONDS = 60.0
+"""After which Ray itself ends its processes."""
+
+
+@pytest.mark.long
+def test_a_head_node_that_ends_is_reported_in_seconds(
+    undisturbed: tuple[Path, Path], tmp_path: Path, cluster: Cluster
+) -> None:
+    space, expected = undisturbed
+    out = tmp_path / "out"
+    cluster.add_node(num_cpus=1)
+    process = start_sweep(space, out, "--address", cluster.address, "--no-progress")
+    try:
+        wait_until(lambda: Store(out).committed() if out.exists() else [], process)
+        for name in ("gcs_server", "raylet"):
+            os.kill(cluster.head_node.all_processes[name][0].process.pid, signal.SIGKILL)
+        killed = time.monotonic()
+        stdout, stderr = process.communicate(timeout=RAY_GIVES_UP_SECONDS)
+        took = time.monotonic() - killed
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+    print(f"reported after {took:.1f} s")
+    assert process.returncode == 1, stderr
+    assert took < RAY_GIVES_UP_SECONDS / 2
+    assert "of 16 cells finished" in stdout
+    assert f"gave up: Ray is gone: the Ray cluster at {cluster.address} does not answer any more" in stderr
+    assert "run the same command again to compute what is missing" in stderr
+    assert "Traceback" not in stderr + stdout
+    assert "nobody is at work" in run_cli("status", out).stdout
+    again = sweep(space, out, "--no-progress")
+    assert again.returncode == 0, again.stderr
+    assert_same_results(out, expected)
+    assert [str(finding) for finding in audit(Store(out)).findings] == []
+
+
+@pytest.mark.long
+def test_a_local_ray_that_ends_is_reported_too(undisturbed: tuple[Path, Path], tmp_path: Path) -> None:
+    """Its processes are killed one after the other, as when memory runs out."""
+    import psutil
+
+    space, expected = undisturbed
+    out = tmp_path / "out"
+    process = start_sweep(space, out, "--no-progress")
+    try:
+        wait_until(lambda: Store(out).committed() if out.exists() else [], process)
+        for child in psutil.Process(process.pid).children(recursive=True):
+            if child.name() in ("gcs_server", "raylet"):
+                child.kill()
+        stdout, stderr = process.communicate(timeout=RAY_GIVES_UP_SECONDS)
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+    assert process.returncode == 1, stderr
+    assert "of 16 cells finished" in stdout
+    assert "gave up: Ray is gone: the local Ray does not answer any more" in stderr
+    assert "run the same command again" in stderr
+    assert "nobody is at work" in run_cli("status", out).stdout
+    again = sweep(space, out, "--no-progress")
+    assert again.returncode == 0, again.stderr
+    assert_same_results(out, expected)
