@@ -35,7 +35,7 @@ class WorkItem:
 
     def to_config(self) -> dict[str, Any]:
         """As the configuration of a trial."""
-        resume_from = {"starts": [list(start) for start in self.resume_from]} if self.resume_from else {}
+        resume_from = {"resume_from": [list(start) for start in self.resume_from]} if self.resume_from else {}
         return {**self.pack.to_config(), "tasks_per_report": self.tasks_per_report, **resume_from}
 
 

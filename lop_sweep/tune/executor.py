@@ -25,7 +25,7 @@ from lop_sweep.tune.trainable import LopTrainable
 
 PAUSE_SECONDS = 5.0
 """Between two rounds."""
-_BESIDE_CELLS = ("starts", "tasks_per_report")
+_BESIDE_CELLS = ("resume_from", "tasks_per_report")
 """What an assignment's configuration holds beside its pack's."""
 
 _log = logging.getLogger(__name__)

@@ -31,7 +31,7 @@ from lop_sweep.tune.sigterm import Sigterm  # noqa: E402
 from lop_sweep.tune.worker import PackRun  # noqa: E402
 
 _STATE_FILE = "pack.state"
-_RUN_OPTIONS = ("dtype", "device", "checkpoint_every", "keep_state", "starts")
+_RUN_OPTIONS = ("dtype", "device", "checkpoint_every", "keep_state", "resume_from")
 
 
 class LopTrainable(tune.Trainable):

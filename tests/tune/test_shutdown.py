@@ -305,7 +305,7 @@ class Tuner:
         type(self).rounds += 1
         packs = self._space["pack"]["grid_search"]  # type: ignore[index]
         if type(self).work:
-            config = {key: value for key, value in packs[0].items() if key not in ("starts", "tasks_per_report")}
+            config = {key: value for key, value in packs[0].items() if key not in ("resume_from", "tasks_per_report")}
             run = PackRun(Pack(expand(config)), store=Store(str(self._space["store"])))
             run.run_tasks(1000)
             run.finish()
