@@ -1,0 +1,63 @@
+"""A sweep directory that an early build of 0.1.0 wrote stays readable, extendable, mergeable and auditable."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from golden_sets import GOLDEN
+from sweeping import raw, run_cli, sweep
+
+OLD = GOLDEN / "sweep_directory"
+SPACE = """from ray import tune
+param_space = {
+    "depth": 2, "width": 8, "samples": 12, "steps": 5, "fresh_baseline": 2,
+    "lr": tune.grid_search([0.05, 0.1]), "seed": tune.grid_search([0, 1, 2]), "tasks": tune.grid_search([4, 7]),
+}
+"""
+"""The old directory holds seeds 0 and 1 at 4 tasks: this adds a seed, and three tasks."""
+
+
+@pytest.fixture(scope="module")
+def extended(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The old directory after an extension, and the same cells computed from scratch."""
+    folder = tmp_path_factory.mktemp("old")
+    (folder / "space.py").write_text(SPACE)
+    shutil.copytree(OLD, folder / "extended")
+    for name in ("extended", "scratch"):
+        result = sweep(folder / "space.py", folder / name, "--no-progress")
+        assert result.returncode == 0, result.stderr
+        expected = "12 to compute" if name == "scratch" else "4 of them finished already; 8 to compute"
+        assert expected in result.stderr
+    return folder / "extended", folder / "scratch"
+
+
+def test_an_extended_directory_equals_one_from_scratch(extended: tuple[Path, Path]) -> None:
+    """To the bit where the same BLAS kernels computed both, else to 1e-9: the configuration is stable."""
+    ours, scratch = (raw(path, "cells") for path in extended)
+    assert ours["cell"].tolist() == scratch["cell"].tolist()
+    same_kernels = set(ours["blas"]) == set(scratch["blas"])
+    rtol = 0 if same_kernels else 1e-9
+    for folder in ("tasks", "cells"):
+        frames = [pd.read_parquet(path / folder) for path in extended]
+        keys = [key for key in ("cell", "task") if key in frames[0]]
+        old, new = (frame.sort_values(keys, ignore_index=True) for frame in frames)
+        assert list(old.columns) == list(new.columns)
+        for name in ("min_ce", "final_ce", "saturation", "grad_norm", "fresh_mean_ce"):
+            if name in old:
+                np.testing.assert_allclose(old[name], new[name], rtol=rtol, atol=0, err_msg=name)
+        for name in ("effective_rank", "duplicate_fraction", "fresh_ce"):
+            if name in old:
+                np.testing.assert_allclose(np.stack(old[name]), np.stack(new[name]), rtol=rtol, atol=0, err_msg=name)
+
+
+def test_an_extended_directory_is_audited_and_merged(extended: tuple[Path, Path], tmp_path: Path) -> None:
+    shutil.copytree(extended[0], tmp_path / "out")
+    before = raw(tmp_path / "out", "tasks")
+    for command in ("audit", "compact", "audit"):
+        result = run_cli(command, tmp_path / "out")
+        assert result.returncode == 0, result.stdout + result.stderr
+    pd.testing.assert_frame_equal(raw(tmp_path / "out", "tasks"), before, check_exact=True)
