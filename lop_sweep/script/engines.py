@@ -8,7 +8,7 @@ import numpy as np
 
 from lop_sweep.config import CellConfig
 from lop_sweep.errors import ConfigError, comma_list
-from lop_sweep.metrics import TaskMetrics
+from lop_sweep.metrics import TaskRow
 
 ENGINES: tuple[str, ...] = ("fast", "reference")
 
@@ -21,7 +21,7 @@ class CellExperiment(Protocol):
         """What the numbers are computed on."""
         ...
 
-    def run_task(self) -> TaskMetrics:
+    def run_task(self) -> TaskRow:
         """Train on the next task and measure."""
         ...
 

@@ -10,13 +10,13 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from lop_sweep.metrics import TaskMetrics, stack_metrics
+from lop_sweep.metrics import TaskRow, stack_metrics
 
 _SCALARS = {"min_CE": "min_ce", "final_CE": "final_ce", "sat": "saturation", "grad_norm": "grad_norm"}
 _LAYERED = {"eff_rank": "effective_rank", "dup_frac": "duplicate_fraction"}
 
 
-def results_frame(rows: list[TaskMetrics]) -> pd.DataFrame:
+def results_frame(rows: list[TaskRow]) -> pd.DataFrame:
     """The results of a single cell, as `script_frame`."""
     return script_frame({name: values[:, 0] for name, values in stack_metrics(rows).items()})
 
