@@ -16,7 +16,7 @@ from typing import Protocol
 import numpy as np
 
 from lop_sweep.array_api import Array, array_namespace
-from lop_sweep.config import CellConfig
+from lop_sweep.config import FIRST_RELEASE, CellConfig
 from lop_sweep.registry import components, register
 
 SATURATION_THRESHOLD = 2.0
@@ -55,6 +55,7 @@ class Metric(Protocol):
         per_layer: whether there is one value per hidden layer.
         logarithmic: whether curves have a logarithmic axis.
         late_statistic: "mean" or "median", by which scores summarise late tasks.
+        since: the release that added it. Results of earlier releases do not have it.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Metric(Protocol):
     per_layer: bool
     logarithmic: bool
     late_statistic: str
+    since: str
 
     @property
     def axis_label(self) -> str:
@@ -87,6 +89,7 @@ class TaskMetric:
     per_layer = False
     logarithmic = False
     late_statistic = "mean"
+    since = FIRST_RELEASE
 
     @property
     def axis_label(self) -> str:
