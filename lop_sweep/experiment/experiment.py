@@ -42,7 +42,7 @@ class Experiment:
     Args:
         configs: the cells; they may differ only in the fields that `PACKABLE` names.
         dtype: one of `DTYPES`.
-        device: one of `lop_sweep.experiment.backends.DEVICES`.
+        device: one of `lop_sweep.experiment.DEVICES`.
 
     Attributes:
         configs: the cells, in the order of the leading axis of all results.
