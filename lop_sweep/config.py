@@ -85,9 +85,9 @@ def declare(
     choices: tuple[str, ...] = (),
     **rules: Any,
 ) -> Any:
-    """Declare a field: its attributes in `FieldInfo`, and pydantic's rules for numbers (`ge`, `le`, `multiple_of`, ...).
+    """Declare a field by its attributes in `FieldInfo`. An empty `label` or `flag` stands for the field's name.
 
-    An empty `label` or `flag` stands for the field's name.
+    `rules` are pydantic's rules for numbers (`ge`, `le`, `multiple_of`, ...).
     """
     known: dict[str, Any] = {
         "label": label,
@@ -292,7 +292,10 @@ def check_keys(keys: Any) -> None:
 
 
 def digest(content: Any) -> str:
-    """Return 16 hexadecimal digits of the SHA-256 of `content` as canonical JSON (sorted keys, shortest exact floats)."""
+    """Return 16 hexadecimal digits: the start of the SHA-256 of `content` as canonical JSON.
+
+    Canonical JSON has sorted keys, no spaces, and the shortest exact form of each float.
+    """
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
@@ -322,11 +325,7 @@ def _explain(detail: Any) -> str:
         return f"{_unknown(name)}; valid keys: {comma_list(FIELDS)}"
     value, rule = detail["input"], str(detail["msg"]).removeprefix("Value error, ")
     rule = rule.replace("Input should be", "must be")
-    way_out = (
-        f"{name}: {FIELDS[name].description}"
-        if name in FIELDS
-        else f"valid keys: {comma_list(FIELDS)}"
-    )
+    way_out = f"{name}: {FIELDS[name].description}" if name in FIELDS else f"valid keys: {comma_list(FIELDS)}"
     if isinstance(value, (list, tuple)):
         way_out += "; for several values write tune.grid_search([...])"
     return f"{name} = {safe_repr(value)}: {rule} ({way_out})"

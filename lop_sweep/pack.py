@@ -23,7 +23,7 @@ class Pack:
         return digest([cell.id for cell in self.cells])
 
     def to_config(self) -> dict[str, Any]:
-        """Return the pack as a trial's configuration: the fields that all cells share, and in `cells` those that differ."""
+        """Return the pack as a trial's configuration: the fields that all cells share, and in `cells` the others."""
         common, rows = factor(self.cells)
         return {**common, "cells": rows}
 

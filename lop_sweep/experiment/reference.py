@@ -132,6 +132,10 @@ def _finite(*tensors: torch.Tensor) -> bool:
     return all(bool(torch.isfinite(tensor).all()) for tensor in tensors)
 
 
+def _saturation(z: torch.Tensor) -> float:
+    return float((z.abs() > SATURATION_THRESHOLD).double().mean())
+
+
 def _effective_rank(z: torch.Tensor) -> float:
     z = z / z.abs().max().clamp(min=1e-300)  # the rank does not depend on the scale, but squares could overflow
     centred = z - z.mean(dim=0)
@@ -151,7 +155,7 @@ def _duplicate_fraction(a: torch.Tensor, threshold: float) -> float:
 _PLAIN: dict[str, Callable[[Observation], float | list[float]]] = {
     "min_ce": lambda task: float(task.losses.min()),
     "final_ce": lambda task: float(task.losses[-1]),
-    "saturation": lambda task: float((task.pre.abs() > SATURATION_THRESHOLD).double().mean()),
+    "saturation": lambda task: float(np.mean([_saturation(z) for z in task.pre[0]])),
     "grad_norm": lambda task: float(task.grad_norm),
     "effective_rank": lambda task: [_effective_rank(z) for z in task.pre[0]],
     "duplicate_fraction": lambda task: [_duplicate_fraction(a, float(task.corr_thresh)) for a in task.post[0]],

@@ -1,4 +1,4 @@
-"""The single-file script's names for metrics: columns, files of plots and keys of the summary, in the script's order."""
+"""The single-file script's names for metrics: columns, plot files and summary keys, in the script's order."""
 
 from __future__ import annotations
 

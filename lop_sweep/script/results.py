@@ -47,7 +47,9 @@ def summarise(results: pd.DataFrame, fresh_ce: np.ndarray) -> dict[str, float | 
             for column in columns
         ]
         if one.metric.per_layer:
-            by_layer = [{**before, **now} for before, now in zip(by_layer or [{}] * len(columns), by_column, strict=True)]
+            by_layer = [
+                {**before, **now} for before, now in zip(by_layer or [{}] * len(columns), by_column, strict=True)
+            ]
         else:
             summary |= by_column[0]
     summary["fresh_mean_final_CE_on_late"] = float(np.mean(fresh_ce)) if fresh_ce.size else np.nan

@@ -41,9 +41,7 @@ def run(configs: list[CellConfig], device: str, dtype: str = "float64") -> tuple
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-9), ("float32", 2e-3)])
-def test_a_batch_on_torch_equals_cells_on_numpy(
-    stable: list[CellConfig], dtype: str, tolerance: float
-) -> None:
+def test_a_batch_on_torch_equals_cells_on_numpy(stable: list[CellConfig], dtype: str, tolerance: float) -> None:
     ours, fresh = run(stable, "torch", dtype)
     expected, expected_fresh = run(stable, "cpu", dtype)
     for name in METRICS:
@@ -246,9 +244,7 @@ def test_a_whole_experiment_on_graphs(small: CellConfig, graphed: TorchDevice, m
     assert FakeGraph.replays == calm.tasks + calm.fresh_baseline
 
 
-def test_missing_devices_are_refused(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_missing_devices_are_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ConfigError, match="device = 'tpu': must be one of cpu, cuda, torch"):
         check_device("tpu")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)

@@ -186,9 +186,9 @@ def test_a_stream_draws_from_the_rng_alone(chosen: Components) -> None:
         state = chosen.stream.init(CONFIG, rng)
         return [chosen.stream.draw(CONFIG, state, rng) for _ in range(3)]
 
-    np.random.seed(0)  # noqa: NPY002
+    np.random.seed(0)
     first = draw()
-    np.random.seed(1)  # noqa: NPY002
+    np.random.seed(1)
     for task, again in zip(first, draw(), strict=True):
         assert task.points.shape == (CONFIG.samples, CONFIG.input_dim)
         assert task.labels.shape == (CONFIG.samples, 1)
@@ -248,7 +248,9 @@ def test_a_state_is_a_copy(chosen: Components) -> None:
 @every_component
 @pytest.mark.parametrize("device", ["cpu", "torch"])
 def test_a_cell_does_not_depend_on_its_pack(chosen: Components, device: str) -> None:
-    configs = [CONFIG.replace(seed=seed, lr=lr, tasks=2, steps=3, fresh_baseline=0) for seed, lr in ((1, 0.05), (2, 0.1))]
+    configs = [
+        CONFIG.replace(seed=seed, lr=lr, tasks=2, steps=3, fresh_baseline=0) for seed, lr in ((1, 0.05), (2, 0.1))
+    ]
     together = Experiment(configs, device=device)
     rows = stack_metrics([together.run_task() for _ in range(2)])
     for index, config in enumerate(configs):

@@ -51,9 +51,7 @@ def test_a_cell_does_not_depend_on_its_pack(pack: list[CellConfig], dtype: str) 
 
 
 @pytest.mark.parametrize("saved_at", [0, 1, 3, 4])
-def test_resumed_run_equals_uninterrupted(
-    pack: list[CellConfig], saved_at: int, tmp_path: Path
-) -> None:
+def test_resumed_run_equals_uninterrupted(pack: list[CellConfig], saved_at: int, tmp_path: Path) -> None:
     uninterrupted = finish(Experiment(pack))
     first = Experiment(pack)
     before = [first.run_task() for _ in range(saved_at)]
@@ -193,9 +191,7 @@ def test_reference_and_engine_agree_on_divergence(small: CellConfig, lr: float, 
         {"corr_thresh": 0.0}, {"corr_thresh": 1.0}, {"relabel": 1.0}, {"input_dim": 2}, {"fresh_steps": 1},
     ],
 )  # fmt: skip
-def test_engine_equals_reference_at_the_edges_of_the_fields(
-    small: CellConfig, changes: dict[str, float]
-) -> None:
+def test_engine_equals_reference_at_the_edges_of_the_fields(small: CellConfig, changes: dict[str, float]) -> None:
     config = small.replace(lr=0.02, **changes)
     experiment, reference = Experiment([config]), ReferenceExperiment(config)
     for _ in range(config.tasks):

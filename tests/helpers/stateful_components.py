@@ -1,4 +1,4 @@
-"""Components with everything that a component may have: an optimizer and a stream with state, an activation that reads z.
+"""Components that use all of the interfaces: an optimizer and a stream with state, and an activation that reads z.
 
 Importing this module registers them. They are small on purpose: what they test is the interfaces.
 """

@@ -10,7 +10,7 @@ import numpy as np
 from lop_sweep.config import CellConfig
 
 StreamState = dict[str, Any]
-"""What a stream remembers between two tasks, as NumPy arrays and JSON values. Empty for streams of independent tasks."""
+"""What a stream remembers between two tasks, as NumPy arrays and JSON values. Empty if tasks are independent."""
 
 
 @dataclass(frozen=True)
