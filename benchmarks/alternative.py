@@ -30,14 +30,14 @@ def train_cell(config: dict[str, float]) -> None:
         row = experiment.run_task()
         metrics = {
             "task": task,
-            "min_CE": float(row.min_ce[0]),
-            "final_CE": float(row.final_ce[0]),
-            "sat": float(row.saturation[0]),
-            "grad_norm": float(row.grad_norm[0]),
+            "min_CE": float(row["min_ce"][0]),
+            "final_CE": float(row["final_ce"][0]),
+            "sat": float(row["saturation"][0]),
+            "grad_norm": float(row["grad_norm"][0]),
         }
         for layer in range(cell.depth):
-            metrics[f"eff_rank_L{layer}"] = float(row.effective_rank[0, layer])
-            metrics[f"dup_frac_L{layer}"] = float(row.duplicate_fraction[0, layer])
+            metrics[f"eff_rank_L{layer}"] = float(row["effective_rank"][0, layer])
+            metrics[f"dup_frac_L{layer}"] = float(row["duplicate_fraction"][0, layer])
         if task == cell.tasks:
             metrics["fresh_mean_CE"] = float(experiment.run_fresh_baseline().mean())
         tune.report(metrics)

@@ -24,9 +24,9 @@ from harness import LOP_SWEEP, ONE_THREAD, Section, child, median, run, spread
 SCRIPT = "default_cell.py"
 PARTS = {
     "train": "gradient steps",
-    "_measure": "measuring",
+    "_compute_metrics": "metrics",
     "initial_weights": "drawing networks",
-    "draw_task": "drawing tasks",
+    "draw": "drawing tasks",
 }
 
 
@@ -69,8 +69,9 @@ def profile(dtype: str) -> dict[str, float]:
 
     runtime.prepare_process()
     from lop_sweep.config import CellConfig
-    from lop_sweep.experiment import batch, engine
-    from lop_sweep.experiment.experiment import Experiment
+    from lop_sweep.experiment import Experiment, batch
+    from lop_sweep.experiment.engine import Engine
+    from lop_sweep.experiment.streams import GaussianMixture
 
     runtime.limit_threads()
     spent: dict[str, float] = defaultdict(float)
@@ -85,10 +86,10 @@ def profile(dtype: str) -> dict[str, float]:
         return wrapper
 
     for owner, name in (
-        (engine, "train"),
-        (batch.CellBatch, "_measure"),
+        (Engine, "train"),
+        (batch.CellBatch, "_compute_metrics"),
         (batch, "initial_weights"),
-        (batch, "draw_task"),
+        (GaussianMixture, "draw"),
     ):
         setattr(owner, name, timed(name, getattr(owner, name)))
     Experiment([CellConfig(tasks=1, fresh_baseline=1)], dtype).run_task()  # first calls are slow

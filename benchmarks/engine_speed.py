@@ -36,32 +36,35 @@ def metric(who: str, dtype: str, depth: int, width: int, seconds: float) -> dict
     import numpy as np
 
     from lop_sweep.config import CellConfig
-    from lop_sweep.experiment.streams.gaussian_mixture import draw_task
+    from lop_sweep.experiment import Components
 
     runtime.limit_threads()
     config = CellConfig(depth=depth, width=width, lr=0.01)
-    task = draw_task(config, np.random.default_rng(0))
+    components = Components.of(config)
+    task = components.stream.draw(config, {}, np.random.default_rng(0))
     if who == "engine":
-        from lop_sweep.experiment import engine
+        from lop_sweep.experiment.engine import Engine, Parameters, TaskArrays
         from lop_sweep.experiment.network import TorchRng, initial_weights
 
         layers = initial_weights(config, TorchRng(config.seed))
-        parameters = engine.Parameters(
+        parameters = Parameters(
             [weight[None].astype(dtype) for weight, _ in layers], [bias[None].astype(dtype) for _, bias in layers]
         )
         x, y = (array[None].astype(dtype) for array in (task.points, task.labels))
         lr = np.full((1, 1, 1), config.lr, dtype=dtype)
+        engine = Engine.of(components)
+        state, arrays = engine.init(parameters), TaskArrays(x, y, {"lr": lr})
 
         def train() -> float:
-            return float(engine.train(parameters, x, y, lr, 50).losses[-1][0])
+            return float(engine.train(state, arrays, 50).losses[-1][0])
     else:
-        from lop_sweep.experiment.network import TorchRng, build_network
-        from lop_sweep.experiment.reference import _train
+        from lop_sweep.experiment import ReferenceTrainer
+        from lop_sweep.experiment.network import TorchRng
 
-        network = build_network(config, TorchRng(config.seed))
+        trainer = ReferenceTrainer(config, TorchRng(config.seed))
 
         def train() -> float:
-            return _train(network, task, config.lr, 50)[0][-1]
+            return trainer.train(task, 50)[0][-1]
 
     loss = train()
     result = {"loss_after_50_steps": loss, "steps_per_second": 50 * _rate(train, seconds)}

@@ -41,9 +41,8 @@ def metric(dtype: str, depth: int, width: int) -> list[tuple[str, int, float]]:
     import numpy as np
 
     from lop_sweep.config import CellConfig
-    from lop_sweep.experiment import engine
+    from lop_sweep.experiment import Components, engine
     from lop_sweep.experiment.network import TorchRng, initial_weights
-    from lop_sweep.experiment.streams.gaussian_mixture import draw_task
 
     runtime.limit_threads()
     config = CellConfig(depth=depth, width=width, lr=0.01)
@@ -65,9 +64,12 @@ def metric(dtype: str, depth: int, width: int) -> list[tuple[str, int, float]]:
     layers = initial_weights(config, TorchRng(0))
     weights, biases = ([array[None].astype(dtype) for array in kind] for kind in zip(*layers, strict=True))
     parameters = engine.Parameters(weights, biases)
-    task = draw_task(config, rng)
+    components = Components.of(config)
+    trainer, loss = engine.Engine.of(components), components.loss
+    task = components.stream.draw(config, {}, rng)
     x, labels = (array[None].astype(dtype) for array in (task.points, task.labels))
-    whole = best(lambda: engine.sgd_step(parameters, x, labels, lr))
+    state, arrays = trainer.init(parameters), engine.TaskArrays(x, labels, {"lr": lr})
+    whole = best(lambda: trainer.step(state, arrays))
     first = layers[0][0].astype(dtype)
     inner = depth - 1
     parts: list[tuple[str, int, Callable[[], object]]] = [
@@ -80,7 +82,7 @@ def metric(dtype: str, depth: int, width: int) -> list[tuple[str, int, float]]:
         ("biases' gradient", depth, lambda: ones @ e),
         ("update of weights", inner, update),
         ("first layer's products", 1, lambda: (x @ first, x.mT @ e)),
-        ("output layer, its error, and the way back", 1, lambda: (engine.output_error(a @ column, y), s * column.mT)),
+        ("output layer, its error, and the way back", 1, lambda: (loss.error(a @ column, y), s * column.mT)),
     ]
     measured = [(name, count, best(work)) for name, count, work in parts]
     return [*measured, ("a whole step", 1, whole)]

@@ -1,7 +1,7 @@
-"""The array API namespace of an array: one source for NumPy, PyTorch and whatever else follows the standard.
+"""The array API namespace of an array: one source for NumPy, PyTorch and other libraries that follow the standard.
 
 `array_api_compat` brings NumPy's and PyTorch's functions in line with the standard. Its look-up takes longer than many
-an operation on small arrays; here it is made once for each type.
+operations on small arrays, so it is made once per type.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _namespaces: dict[type, ModuleType] = {}
 
 
 def array_namespace(array: Array) -> Any:
-    """The functions that go with `array`, as the array API standard names them."""
+    """Return the module with the functions for `array`, under the names of the array API standard."""
     kind = type(array)
     if kind not in _namespaces:
         _namespaces[kind] = array_api_compat.array_namespace(array)
@@ -26,5 +26,5 @@ def array_namespace(array: Array) -> Any:
 
 
 def is_numpy(array: Array) -> bool:
-    """Whether `array` is one of NumPy's."""
+    """Return whether `array` is a NumPy array."""
     return array_api_compat.is_numpy_array(array)

@@ -1,8 +1,8 @@
-"""The configuration of one cell: defaults, ranges, JSON both ways, and its id.
+"""The configuration of one cell: fields with defaults and ranges, conversion to and from JSON, and the cell's id.
 
 A *cell* is one full configuration, including its seed. `CellConfig` is frozen and validates once, on construction, so
-code that holds one need not check it again. Each field is declared once, in `CellConfig`, with everything that is known
-of it; `FIELDS` has that information by name, and whatever depends on fields derives from it.
+code that holds one need not check it again. Each field is declared once, in `CellConfig`. `FIELDS` has everything that
+is known of a field by its name, and all lists of fields derive from it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from lop_sweep.errors import ConfigError, comma_list, safe_repr, single_line
 
 _MAX_COUNT = 2**31 - 1
-_FIRST_RELEASE = "0.1"
+FIRST_RELEASE = "0.1"
+"""`FieldInfo.since` of the fields that always count towards a cell's id."""
 
 
 @dataclass(frozen=True)
@@ -27,18 +28,20 @@ class FieldInfo:
     """Everything that is known of one configuration field.
 
     Attributes:
-        name: as in the configuration, the results and `--where`.
+        name: name in the configuration, the results and `--where`.
         type: `int`, `float`, `str` or `bool`. Strings and booleans are categories on maps and in tables.
-        default: its default; None for that of `fresh_steps`, which is resolved to `steps`.
+        default: its default. That of `fresh_steps` is None, which is resolved to `steps`.
         description: one phrase for `--help` and the docs.
-        label: what an axis says.
+        label: axis label without the unit.
         unit: of its values; empty if it has none.
         packable: whether the cells of one pack may differ in it. Other fields set shapes or the length of the work.
-        trajectory: whether it changes the tasks' rows. Other fields only say how long a sequence is and what
-            follows it.
+        trajectory: whether it changes the tasks' rows. Other fields only set the length of a sequence and what follows
+            it.
         flag: its flag in the single-file script.
-        since: the release that added it. A field that is newer than 0.1 counts towards a cell's id only where it
-            differs from its default, so that ids of earlier results stay valid.
+        since: the release that added it. A field newer than `FIRST_RELEASE` counts towards a cell's id and trajectory
+            only if it differs from its default. So ids of earlier results stay valid.
+        choices: the valid values of a string; empty if any string is valid.
+        limits: the range of a number for the docs, for example ">= 1"; empty if there is none.
     """
 
     name: str
@@ -51,6 +54,8 @@ class FieldInfo:
     trajectory: bool
     flag: str
     since: str
+    choices: tuple[str, ...]
+    limits: str
 
     @property
     def axis_label(self) -> str:
@@ -62,8 +67,12 @@ class FieldInfo:
         """Whether its values have no order or distance."""
         return self.type in (str, bool)
 
+    def counts(self, value: Any) -> bool:
+        """Return whether a value of this field is part of a cell's id and trajectory."""
+        return self.since == FIRST_RELEASE or bool(value != self.default)
 
-def _declare(
+
+def declare(
     default: Any,
     description: str,
     *,
@@ -72,10 +81,14 @@ def _declare(
     packable: bool = False,
     trajectory: bool = True,
     flag: str = "",
-    since: str = _FIRST_RELEASE,
+    since: str = FIRST_RELEASE,
+    choices: tuple[str, ...] = (),
     **rules: Any,
 ) -> Any:
-    """Declare a field. `rules` are pydantic's (`ge`, `le`, `multiple_of`, ...); the others are those of `FieldInfo`."""
+    """Declare a field by its attributes in `FieldInfo`. An empty `label` or `flag` stands for the field's name.
+
+    `rules` are pydantic's rules for numbers (`ge`, `le`, `multiple_of`, ...).
+    """
     known: dict[str, Any] = {
         "label": label,
         "unit": unit,
@@ -83,33 +96,42 @@ def _declare(
         "trajectory": trajectory,
         "flag": flag,
         "since": since,
+        "choices": choices,
+        "limits": _limits(rules),
     }
     return Field(default, description=description, json_schema_extra=known, **rules)
+
+
+def _limits(rules: Mapping[str, Any]) -> str:
+    """Return a number's range in words, without upper limits that only keep numbers within the columns' types."""
+    signs = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
+    limits = [f"{sign} {rules[rule]:g}" for rule, sign in signs.items() if rules.get(rule, _MAX_COUNT) < _MAX_COUNT]
+    limits += [f"multiple of {rules['multiple_of']}"] if "multiple_of" in rules else []
+    return ", ".join(limits)
 
 
 class CellConfig(BaseModel):
     """One cell: every parameter of the protocol, with the protocol's defaults.
 
-    Numbers may be NumPy scalars, and integers may be integral floats, which Tune's quantised samplers return. A number
-    given as a string or a boolean is refused. `fresh_steps` becomes `steps` if it is None, so both spellings are the
+    Values may be NumPy scalars, and integers may be integral floats, which Tune's quantised samplers return. A number
+    given as a string or a boolean is refused. If `fresh_steps` is None it becomes `steps`, so both spellings are the
     same cell.
 
     Raises:
-        ConfigError: a key is unknown, or a value has the wrong type or is out of range. One line names all that is
-            wrong.
+        ConfigError: a key is unknown, or a value has the wrong type or is out of range. One line lists all problems.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=False)
 
-    seed: int = _declare(7, "seed of the task stream and the network stream", packable=True, ge=0, le=2**63 - 1)
-    input_dim: int = _declare(4, "input dimension", flag="d", ge=2, le=_MAX_COUNT)
-    width: int = _declare(
+    seed: int = declare(7, "seed of the task stream and the network stream", packable=True, ge=0, le=2**63 - 1)
+    input_dim: int = declare(4, "input dimension", flag="d", ge=2, le=_MAX_COUNT)
+    width: int = declare(
         100, "units in each hidden layer", label="width", unit="units per layer", flag="h", ge=1, le=_MAX_COUNT
     )
-    depth: int = _declare(
+    depth: int = declare(
         5, "number of hidden layers", label="depth", unit="hidden layers", flag="L", ge=1, le=_MAX_COUNT
     )
-    samples: int = _declare(
+    samples: int = declare(
         96,
         "points per task, half of each class; all of them are the batch of every step",
         flag="n",
@@ -117,40 +139,40 @@ class CellConfig(BaseModel):
         le=_MAX_COUNT,
         multiple_of=2,
     )
-    components: int = _declare(4, "Gaussian bumps per class", packable=True, flag="k", ge=1, le=_MAX_COUNT)
-    lr: float = _declare(
+    components: int = declare(4, "Gaussian bumps per class", packable=True, flag="k", ge=1, le=_MAX_COUNT)
+    lr: float = declare(
         0.6, "learning rate of gradient descent without momentum", label="learning rate", packable=True, gt=0
     )
-    steps: int = _declare(40, "gradient steps per task", label="steps", unit="per task", ge=1, le=_MAX_COUNT)
-    fresh_steps: int = _declare(
+    steps: int = declare(40, "gradient steps per task", label="steps", unit="per task", ge=1, le=_MAX_COUNT)
+    fresh_steps: int = declare(
         None, "gradient steps of each fresh-baseline network; None: as `steps`", trajectory=False, ge=1, le=_MAX_COUNT
     )
-    tasks: int = _declare(100, "length of the task sequence", trajectory=False, ge=1, le=_MAX_COUNT)
-    delta: float = _declare(
+    tasks: int = declare(100, "length of the task sequence", trajectory=False, ge=1, le=_MAX_COUNT)
+    delta: float = declare(
         2.8,
         "half-distance between the two class anchors",
         label="delta (half-distance of the classes)",
         packable=True,
     )
-    spread: float = _declare(
+    spread: float = declare(
         0.7,
         "standard deviation of the bump centres around their class anchor",
         label="spread (of the bumps)",
         packable=True,
         ge=0,
     )
-    sigma: float = _declare(
+    sigma: float = declare(
         0.22,
         "standard deviation of the points around their bump centre",
         label="sigma (noise)",
         packable=True,
         ge=0,
     )
-    relabel: float = _declare(0.0, "probability that a label is flipped", packable=True, ge=0, le=1)
-    corr_thresh: float = _declare(
+    relabel: float = declare(0.0, "probability that a label is flipped", packable=True, ge=0, le=1)
+    corr_thresh: float = declare(
         0.95, "|correlation| above which a feature counts as a duplicate", packable=True, ge=0, le=1
     )
-    fresh_baseline: int = _declare(
+    fresh_baseline: int = declare(
         20,
         "fresh networks trained after the sequence; 0 turns the baseline off",
         trajectory=False,
@@ -163,7 +185,7 @@ class CellConfig(BaseModel):
             super().__init__(**fields)
         except ValidationError as error:
             details = error.errors()
-            if fields.get("fresh_steps") is None:  # then it only repeats what is wrong with `steps`
+            if fields.get("fresh_steps") is None:  # then it repeats what is wrong with `steps`
                 details = [detail for detail in details if detail["loc"] != ("fresh_steps",)]
             raise ConfigError("; ".join(_explain(detail) for detail in details)) from None
 
@@ -180,12 +202,16 @@ class CellConfig(BaseModel):
     def _check_type(cls, value: Any, info: ValidationInfo) -> Any:
         if getattr(value, "shape", None) == () and hasattr(value, "item"):
             value = value.item()
-        kind: Any = cls.model_fields[str(info.field_name)].annotation
+        field = cls.model_fields[str(info.field_name)]
+        kind: Any = field.annotation
         if kind in (str, bool):
             if type(value) is not kind:
-                raise ValueError(f"must be a {'string' if kind is str else 'boolean'}")
+                raise ValueError(f"must be {'a string' if kind is str else 'True or False'}")
         elif isinstance(value, bool) or not isinstance(value, (int, float)):
             raise ValueError("must be a number")
+        known: Any = field.json_schema_extra or {}
+        if known.get("choices") and value not in known["choices"]:
+            raise ValueError(f"must be one of {comma_list(known['choices'])}")
         return value
 
     @field_validator("*", mode="after")
@@ -195,61 +221,59 @@ class CellConfig(BaseModel):
 
     @property
     def id(self) -> str:
-        """16 hexadecimal digits that name this cell: equal configurations have equal ids, on every machine."""
+        """16 hexadecimal digits that identify this cell: equal configurations have equal ids, on every machine."""
         return digest(self._identity())
 
     @property
     def trajectory(self) -> str:
-        """16 hexadecimal digits that name what the main network goes through, task by task.
+        """16 hexadecimal digits that identify the rows of the main network, task by task.
 
         Cells that differ only in fields without `FieldInfo.trajectory` share it: the rows of the shorter sequence are
-        the first rows of the longer one. Their fresh baselines differ, because its random streams continue those of the
-        tasks; so do their ids.
+        the first rows of the longer one. Their ids differ, as do their fresh baselines, because the baseline's random
+        streams continue those of the tasks.
         """
         return digest({name: value for name, value in self._identity().items() if FIELDS[name].trajectory})
 
     def _identity(self) -> dict[str, Any]:
-        """Return the fields that count: all of the first release, and newer ones that differ from their defaults."""
-        return {
-            name: value
-            for name, value in self.model_dump().items()
-            if FIELDS[name].since == _FIRST_RELEASE or value != FIELDS[name].default
-        }
+        return {name: value for name, value in self.model_dump().items() if FIELDS[name].counts(value)}
 
     def to_json(self) -> str:
-        """All fields as a JSON object; `from_json` gives an equal configuration back."""
+        """Return all fields as a JSON object, of which `from_json` makes an equal configuration."""
         return self.model_dump_json()
 
     @classmethod
     def from_json(cls, text: str | bytes) -> CellConfig:
-        """The configuration that a JSON object describes; fields that are left out take their defaults.
+        """Return the configuration that a JSON object describes. Missing fields take their defaults.
 
         Raises:
-            ConfigError: `text` is no JSON object, or its content is not a valid configuration.
+            ConfigError: `text` is not a JSON object, or its content is not a valid configuration.
         """
         try:
             fields = json.loads(text)
         except (ValueError, RecursionError) as error:
             raise ConfigError(f"a cell's configuration must be a JSON object: {single_line(error)}") from None
         if not isinstance(fields, dict):
-            raise ConfigError(f"a cell's configuration must be a JSON object, not {safe_repr(text)}")
+            raise ConfigError(f"a cell's configuration must be a JSON object, got {safe_repr(text)}")
         check_keys(fields)
         return cls(**fields)
 
     def replace(self, /, **changes: Any) -> CellConfig:
-        """A copy with `changes`, validated like any other. `fresh_steps` stays what it was resolved to."""
+        """Return a copy with `changes`, validated like any other. `fresh_steps` keeps its resolved value."""
         return CellConfig(**{**self.model_dump(), **changes})
 
 
-def _describe(name: str) -> FieldInfo:
-    field = CellConfig.model_fields[name]
-    known: Any = dict(field.json_schema_extra)  # type: ignore[arg-type]
-    known["label"], known["flag"] = known["label"] or name, known["flag"] or name
-    annotation: Any = field.annotation
-    return FieldInfo(name, annotation, field.default, str(field.description), **known)
+def fields_of(model: type[CellConfig]) -> dict[str, FieldInfo]:
+    """Return what a configuration class declares, by field."""
+    found = {}
+    for name, field in model.model_fields.items():
+        known: Any = dict(field.json_schema_extra)  # type: ignore[arg-type]
+        known["label"], known["flag"] = known["label"] or name, known["flag"] or name
+        annotation: Any = field.annotation
+        found[name] = FieldInfo(name, annotation, field.default, str(field.description), **known)
+    return found
 
 
-FIELDS: Mapping[str, FieldInfo] = {name: _describe(name) for name in CellConfig.model_fields}
+FIELDS: Mapping[str, FieldInfo] = fields_of(CellConfig)
 """Every configuration field by name, in the order of the protocol page."""
 
 PACKABLE: tuple[str, ...] = tuple(name for name, info in FIELDS.items() if info.packable)
@@ -260,7 +284,7 @@ def check_keys(keys: Any) -> None:
     """Refuse names that are not configuration fields.
 
     Raises:
-        ConfigError: names the unknown keys, the nearest valid one, and all valid ones.
+        ConfigError: a key is unknown. The message names it, the nearest valid one, and all valid ones.
     """
     unknown = [key for key in keys if key not in FIELDS]
     if unknown:
@@ -268,9 +292,26 @@ def check_keys(keys: Any) -> None:
 
 
 def digest(content: Any) -> str:
-    """16 hexadecimal digits of the SHA-256 of `content` as canonical JSON (sorted keys, shortest exact floats)."""
+    """Return 16 hexadecimal digits: the start of the SHA-256 of `content` as canonical JSON.
+
+    Canonical JSON has sorted keys, no spaces, and the shortest exact form of each float.
+    """
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def field_table() -> str:
+    """Return the docs' table of all fields, in Markdown, one row per field."""
+    head = ("field", "type", "default", "valid", "in a pack", "description")
+    rows = [head, ("---",) * len(head), *(_table_row(info) for info in FIELDS.values())]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
+
+
+def _table_row(info: FieldInfo) -> tuple[str, ...]:
+    default = "as `steps`" if info.default is None else f"`{info.default}`"
+    valid = comma_list(f"`{choice}`" for choice in info.choices) or info.limits
+    description = info.description.replace("|", "\\|")
+    return f"`{info.name}`", info.type.__name__, default, valid, "yes" if info.packable else "", description
 
 
 def _unknown(key: object) -> str:
@@ -284,11 +325,7 @@ def _explain(detail: Any) -> str:
         return f"{_unknown(name)}; valid keys: {comma_list(FIELDS)}"
     value, rule = detail["input"], str(detail["msg"]).removeprefix("Value error, ")
     rule = rule.replace("Input should be", "must be")
-    way_out = (
-        f"{name}: {CellConfig.model_fields[name].description}"
-        if name in FIELDS
-        else f"valid keys: {comma_list(FIELDS)}"
-    )
+    way_out = f"{name}: {FIELDS[name].description}" if name in FIELDS else f"valid keys: {comma_list(FIELDS)}"
     if isinstance(value, (list, tuple)):
         way_out += "; for several values write tune.grid_search([...])"
     return f"{name} = {safe_repr(value)}: {rule} ({way_out})"

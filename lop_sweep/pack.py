@@ -1,4 +1,4 @@
-"""A pack: cells of one network shape that one trial runs together, and the compact form in which it travels."""
+"""A pack: cells of one network shape that one trial runs together, and its compact form in a trial's configuration."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from lop_sweep.errors import ConfigError, SpaceError, comma_list, safe_repr
 
 @dataclass(frozen=True)
 class Pack:
-    """Cells that run together. Which cells those are is a matter of speed only (on a GPU: and of rounding)."""
+    """Cells that run together. Which cells share a pack matters for speed only (on a GPU: also for rounding)."""
 
     cells: tuple[CellConfig, ...]
 
     @cached_property
     def id(self) -> str:
-        """16 hexadecimal digits, from the ids of the cells."""
+        """16 hexadecimal digits that identify the pack, from the ids of its cells."""
         return digest([cell.id for cell in self.cells])
 
     def to_config(self) -> dict[str, Any]:
-        """The pack as a trial's configuration: the fields that all cells share, and in `cells` what each adds."""
+        """Return the pack as a trial's configuration: the fields that all cells share, and in `cells` the others."""
         common, rows = factor(self.cells)
         return {**common, "cells": rows}
 
 
 def factor(cells: Sequence[CellConfig]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Split cells into the fields on which all agree and, for each cell, the remaining ones."""
+    """Split cells into the fields in which all agree and, for each cell, the remaining ones."""
     dumps = [cell.model_dump() for cell in cells]
     varying = [field for field in FIELDS if len({dump[field] for dump in dumps}) > 1]
     common = {field: value for field, value in dumps[0].items() if field not in varying}
@@ -37,25 +37,25 @@ def factor(cells: Sequence[CellConfig]) -> tuple[dict[str, Any], list[dict[str, 
 
 
 def expand(config: dict[str, Any]) -> tuple[CellConfig, ...]:
-    """The cells that a trial's configuration describes: the inverse of `Pack.to_config`.
+    """Return the cells that a trial's configuration describes: the inverse of `Pack.to_config`.
 
-    `cells` may be left out; then the fields are those of one cell.
+    Without `cells`, the fields are those of one cell.
 
     Raises:
-        ConfigError: a field is unknown or out of range, or `cells` is no list of dictionaries.
+        ConfigError: a field is unknown or out of range, or `cells` is not a list of dictionaries.
     """
     common = {key: value for key, value in config.items() if key != "cells"}
     rows = config.get("cells", [{}])
     if not isinstance(rows, (list, tuple)) or not all(isinstance(row, dict) for row in rows):
         raise ConfigError(
-            f"cells = {safe_repr(rows)}: must be a list of dictionaries, one a cell, with the fields that differ"
+            f"cells = {safe_repr(rows)}: must be a list of dictionaries, one per cell, with the fields that differ"
         )
     check_keys([*common, *dict.fromkeys(key for row in rows for key in row)])
     return tuple(CellConfig(**{**common, **row}) for row in rows)
 
 
 def check_pack_axes(axes: Any) -> tuple[str, ...]:
-    """The names in a search space's `pack`, checked.
+    """Check a search space's `pack` and return its names.
 
     Raises:
         SpaceError: it is not a list of names, or a name is not one in which the cells of a pack may differ.
@@ -75,7 +75,7 @@ def check_pack_axes(axes: Any) -> tuple[str, ...]:
 def make_packs(
     cells: Iterable[CellConfig], axes: Sequence[str], group_key: Callable[[CellConfig], Hashable] = lambda cell: None
 ) -> list[Pack]:
-    """Group cells that differ in `axes` only and have the same `apart`, in order of first appearance."""
+    """Group cells that differ in `axes` only and have the same `group_key`, in order of first appearance."""
     groups: dict[tuple[Any, ...], list[CellConfig]] = {}
     for cell in cells:
         key = (group_key(cell), *(getattr(cell, field) for field in FIELDS if field not in axes))

@@ -1,4 +1,4 @@
-"""Components by kind and name: activations, optimizers, metrics, and whatever else a configuration chooses by name.
+"""Components by kind and name: activations, optimizers, metrics, and everything else that is chosen by name.
 
     @register("activation", "tanh")
     class Tanh:
@@ -6,7 +6,7 @@
 
     component("activation", "tanh")  # the instance of Tanh
 
-A component is found by its name, never by an `if` ladder. Registering one is all that it takes to make it available.
+A component is found by its name, never by an `if` ladder. It is available as soon as it is registered.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ _registered: dict[str, dict[str, Any]] = {}
 
 
 def register(kind: str, name: str) -> Callable[[Component], Component]:
-    """Make a class decorator that registers an instance of the class.
+    """Return a class decorator that registers an instance of the class.
 
     Args:
-        kind: what the component is: "activation", "metric", ...
-        name: what a configuration calls it. It becomes the instance's attribute `name`.
+        kind: of the component, for example "activation" or "metric".
+        name: how configurations and results refer to it. It becomes the instance's attribute `name`.
 
     Raises:
         ValueError: another class is registered under this kind and name.
@@ -54,7 +54,7 @@ def component(kind: str, name: str) -> Any:
     """Return the component of this kind and name.
 
     Raises:
-        ConfigError: there is none. The message lists those that there are.
+        ConfigError: the name is unknown. The message lists the valid ones.
     """
     known = components(kind)
     if name not in known:

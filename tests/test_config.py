@@ -1,17 +1,32 @@
-"""`CellConfig`: the protocol's defaults and ranges, refusals, JSON and ids."""
+"""`CellConfig`: defaults and ranges, refusals, JSON and ids; and the declarations of its fields."""
 
 from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lop_sweep.config import FIELDS, PACKABLE, CellConfig
+from lop_sweep.config import (
+    FIELDS,
+    FIRST_RELEASE,
+    PACKABLE,
+    CellConfig,
+    FieldInfo,
+    declare,
+    field_table,
+    fields_of,
+)
 from lop_sweep.errors import ConfigError, LopSweepError
+from lop_sweep.pack import Pack, expand, make_packs
+
+IDS = json.loads((Path(__file__).parent / "golden" / "ids.json").read_text())
+DOCS = Path(__file__).parents[1] / "docs" / "configuration.md"
 
 valid_fields = st.fixed_dictionaries(
     {},
@@ -82,13 +97,13 @@ def test_unknown_keys_are_refused_with_the_valid_ones() -> None:
         CellConfig(dept=3)
 
 
-def test_all_that_is_wrong_is_said_at_once() -> None:
+def test_all_problems_are_reported_at_once() -> None:
     with pytest.raises(ConfigError, match=r"depth = 0: .*; lr = -1: "):
         CellConfig(depth=0, lr=-1)
 
 
 @pytest.mark.parametrize("text", ["", "[1]", "3", "{", '{"self": 1}', '{"depth": "5"}', '{"lr": NaN}'])
-def test_json_that_is_no_configuration_is_refused(text: str) -> None:
+def test_json_that_is_not_a_configuration_is_refused(text: str) -> None:
     with pytest.raises(ConfigError):
         CellConfig.from_json(text)
 
@@ -114,12 +129,28 @@ def test_ids_are_stable_across_versions_and_processes() -> None:
     assert CellConfig(delta=-0.0).id == CellConfig(delta=0.0).id
 
 
+@pytest.mark.parametrize(("fields", "cell", "trajectory"), IDS)
+def test_ids_of_earlier_results_stay_valid(fields: dict[str, Any], cell: str, trajectory: str) -> None:
+    config = CellConfig(**fields)
+    assert config.id == cell
+    assert config.trajectory == trajectory
+
+
+def other_value(info: FieldInfo, value: Any) -> Any:
+    """A valid value that differs."""
+    if info.type is bool:
+        return not value
+    if info.type is str:
+        return next((choice for choice in info.choices if choice != value), f"{value}x")
+    return value + 2 if info.type is int else value / 2 + 0.1
+
+
 @pytest.mark.parametrize("field", FIELDS)
 def test_every_field_is_part_of_the_id(field: str) -> None:
     config = CellConfig()
-    value = getattr(config, field)
-    changed = config.replace(**{field: value + 2 if isinstance(value, int) else value / 2 + 0.1})
+    changed = config.replace(**{field: other_value(FIELDS[field], getattr(config, field))})
     assert changed.id != config.id
+    assert (changed.trajectory != config.trajectory) == FIELDS[field].trajectory
 
 
 def test_packable_fields_exist_and_set_no_shapes() -> None:
@@ -129,3 +160,123 @@ def test_packable_fields_exist_and_set_no_shapes() -> None:
 
 def test_json_holds_all_fields() -> None:
     assert tuple(json.loads(CellConfig().to_json())) == tuple(FIELDS)
+
+
+class Newer(CellConfig):
+    """A configuration with a newer field of each type."""
+
+    schedule: str = declare("constant", "how lr changes", since="0.2", choices=("constant", "linear"))
+    note: str = declare("", "any text", since="0.2", trajectory=False)
+    centred: bool = declare(False, "whether inputs are centred", since="0.2", packable=True)
+    decay: float = declare(0.0, "weight decay", since="0.2", ge=0)
+
+
+@pytest.fixture
+def newer(monkeypatch: pytest.MonkeyPatch) -> type[CellConfig]:
+    """`Newer`, with its fields in `FIELDS` and the names that depend on it."""
+    for name, info in fields_of(Newer).items():
+        monkeypatch.setitem(FIELDS, name, info)  # type: ignore[arg-type]
+    monkeypatch.setattr("lop_sweep.pack.CellConfig", Newer)
+    return Newer
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "rule"),
+    [
+        ("schedule", 1, "schedule = 1: must be a string"),
+        ("schedule", True, "schedule = True: must be a string"),
+        ("schedule", None, "schedule = None: must be a string"),
+        ("schedule", "cosine", "schedule = 'cosine': must be one of constant, linear"),
+        ("schedule", "Linear", "schedule = 'Linear': must be one of constant, linear"),
+        ("note", 0.5, "note = 0.5: must be a string"),
+        ("centred", 1, "centred = 1: must be True or False"),
+        ("centred", "True", "centred = 'True': must be True or False"),
+        ("centred", None, "centred = None: must be True or False"),
+        ("decay", "0.1", "decay = '0.1': must be a number"),
+        ("decay", False, "decay = False: must be a number"),
+        ("decay", -1, "decay = -1: must be greater than or equal to 0"),
+    ],
+)
+def test_values_of_another_type_are_refused(newer: type[CellConfig], field: str, value: object, rule: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        newer(**{field: value})
+    assert str(caught.value).startswith(rule)
+    assert FIELDS[field].description in str(caught.value)
+
+
+def test_numpy_strings_and_booleans_are_values(newer: type[CellConfig]) -> None:
+    config: Any = newer(schedule=np.str_("linear"), centred=np.bool_(True))
+    assert type(config.schedule) is str
+    assert type(config.centred) is bool
+    assert config == newer(schedule="linear", centred=True)
+    assert newer.from_json(config.to_json()) == config
+
+
+def test_a_newer_field_counts_only_if_not_the_default(newer: type[CellConfig]) -> None:
+    old = CellConfig(seed=3)
+    same = newer(seed=3, schedule="constant", note="", centred=False, decay=0.0)
+    assert (same.id, same.trajectory) == (old.id, old.trajectory)
+    assert newer(seed=3, decay=-0.0).id == old.id
+    cells = [
+        newer(seed=3, **changes)
+        for changes in ({"schedule": "linear"}, {"note": "x"}, {"centred": True}, {"decay": 0.5}, {"decay": 1})
+    ]
+    assert len({cell.id for cell in cells} | {old.id}) == 6
+    assert [cell.trajectory == old.trajectory for cell in cells] == [False, True, False, False, False]
+
+
+@pytest.mark.parametrize(("fields", "cell", "trajectory"), IDS)
+def test_a_newer_field_leaves_earlier_ids_alone(
+    newer: type[CellConfig], fields: dict[str, Any], cell: str, trajectory: str
+) -> None:
+    assert (newer(**fields).id, newer(**fields).trajectory) == (cell, trajectory)
+
+
+def test_fields_of_the_first_release_always_count() -> None:
+    assert {info.since for info in FIELDS.values()} == {FIRST_RELEASE}
+    assert FIELDS["relabel"].counts(FIELDS["relabel"].default)
+
+
+def test_packs_hold_strings_and_booleans(newer: type[CellConfig]) -> None:
+    cells = tuple(
+        newer(seed=seed, schedule=schedule, centred=centred)
+        for schedule in ("constant", "linear")
+        for centred in (False, True)
+        for seed in (1, 2)
+    )
+    packs = make_packs(cells, ["seed", "centred"])
+    assert [len(pack.cells) for pack in packs] == [4, 4]
+    for pack in packs:
+        assert expand(json.loads(json.dumps(pack.to_config()))) == pack.cells
+    assert expand(Pack(cells).to_config()) == cells
+
+
+def test_the_docs_table_is_up_to_date() -> None:
+    """`lop_sweep.config.field_table()` prints what belongs between the markers."""
+    before, _, rest = DOCS.read_text().partition("<!-- fields -->\n")
+    table, _, after = rest.partition("<!-- /fields -->\n")
+    assert before
+    assert after
+    assert table == field_table()
+
+
+def test_the_table_describes_every_field(newer: type[CellConfig]) -> None:
+    rows = field_table().splitlines()
+    assert len(rows) == 2 + len(FIELDS)
+    assert rows[2 + list(FIELDS).index("schedule")] == (
+        "| `schedule` | str | `constant` | `constant`, `linear` |  | how lr changes |"
+    )
+    assert rows[2 + list(FIELDS).index("samples")].startswith("| `samples` | int | `96` | >= 2, multiple of 2 |  | ")
+    assert "\\|correlation\\|" in field_table()
+    assert all(row.replace("\\|", "").count("|") == 7 for row in rows)
+
+
+def test_every_field_is_described() -> None:
+    for name, info in FIELDS.items():
+        assert info.name == name
+        assert info.description
+        assert info.label
+        assert info.flag
+        assert info.axis_label == (f"{info.label} ({info.unit})" if info.unit else info.label)
+        assert info.is_category == (info.type in (str, bool))
+    assert len({info.flag for info in FIELDS.values()}) == len(FIELDS)

@@ -1,7 +1,7 @@
 """Where a pack is computed: NumPy on a CPU, one cell after the other, or PyTorch on a GPU, all cells at once.
 
 Both run the same engine and the same metrics. On a CPU a batch of networks is no faster than one after the other, and a
-cell's bits cannot depend on its neighbours; on a GPU the pack axis is what fills the device.
+cell's bits must not depend on its neighbours. On a GPU the leading axis is what fills the device.
 """
 
 from __future__ import annotations
@@ -15,37 +15,37 @@ import torch
 
 from lop_sweep.array_api import Array
 from lop_sweep.errors import ConfigError, comma_list
-from lop_sweep.experiment import engine
 from lop_sweep.experiment.cuda_graph import GraphedTraining
+from lop_sweep.experiment.engine import Engine, TaskArrays, TrainingState, TrainingTrace
 
 DEVICES: tuple[str, ...] = ("cpu", "cuda", "torch")
 """`cpu`: NumPy; `cuda`: PyTorch on a GPU; `torch`: the code of `cuda` on the CPU, which is slower than `cpu`."""
 
-GRAPH_STEPS = 1000
-"""Steps in one CUDA graph, at most: some hundred operations each, all of which the graph holds."""
-_GRAPHS_KEPT = 4
-"""A task's and a fresh network's, with a rest of steps each."""
+MAX_STEPS_PER_GRAPH = 1000
+"""Steps in one CUDA graph. A graph holds all operations of its steps, a few hundred per step."""
+_MAX_GRAPHS = 4
+"""A task's and a fresh network's, each with one for the remaining steps."""
 
 
 class Device(Protocol):
-    """Takes a pack's arrays and trains its networks.
+    """A place that holds a batch's arrays and trains its networks.
 
     Attributes:
-        label: for the results: what the numbers were computed on.
-        cells_at_once: how many networks it trains as one batch; None for as many as there are.
+        label: what the numbers were computed on, for the results.
+        cells_at_once: how many networks it trains as one batch; None for all of a pack.
     """
 
     label: str
     cells_at_once: int | None
 
     def put(self, array: np.ndarray) -> Array:
-        """`array` on the device; it may share its memory."""
+        """Return `array` on the device. The result may share its memory."""
 
     def take(self, array: Array) -> np.ndarray:
-        """An array of the device as NumPy's; it may share its memory."""
+        """Return an array of the device as NumPy's. The result may share its memory."""
 
-    def train(self, parameters: engine.Parameters, x: Array, y: Array, lr: Array, steps: int) -> engine.TrainingTrace:
-        """As `engine.train`."""
+    def train(self, engine: Engine, state: TrainingState, task: TaskArrays, steps: int) -> TrainingTrace:
+        """Do what `engine.train` does."""
 
 
 class NumpyDevice:
@@ -55,26 +55,26 @@ class NumpyDevice:
     cells_at_once: int | None = 1
 
     def put(self, array: np.ndarray) -> Array:
-        """`array` itself."""
+        """Return `array` itself."""
         return array
 
     def take(self, array: Array) -> np.ndarray:
-        """`array` itself."""
+        """Return `array` itself."""
         return np.asarray(array)
 
-    def train(self, parameters: engine.Parameters, x: Array, y: Array, lr: Array, steps: int) -> engine.TrainingTrace:
-        """`engine.train`."""
-        return engine.train(parameters, x, y, lr, steps)
+    def train(self, engine: Engine, state: TrainingState, task: TaskArrays, steps: int) -> TrainingTrace:
+        """Call `engine.train`."""
+        return engine.train(state, task, steps)
 
 
 class TorchDevice:
     """Torch tensors, on a GPU or on the CPU.
 
-    On a GPU all steps of a task are one CUDA graph, or several of `GRAPH_STEPS`, captured when shapes first occur:
-    launching the operations of small networks one by one would take longer than computing them.
+    On a GPU all steps of a task are one CUDA graph, or several of `MAX_STEPS_PER_GRAPH`, captured when shapes first
+    occur: launching the operations of small networks one by one would take longer than computing them.
 
     Args:
-        device: where the tensors live.
+        device: where the tensors are.
     """
 
     cells_at_once: int | None = None
@@ -87,43 +87,44 @@ class TorchDevice:
             self.label = f"cuda {torch.version.cuda}, {torch.cuda.get_device_name(device)}"
 
     def put(self, array: np.ndarray) -> Array:
-        """A tensor on the device."""
+        """Return a tensor on the device."""
         return torch.from_numpy(np.ascontiguousarray(array)).to(self._device)
 
     def take(self, array: Array) -> np.ndarray:
-        """The tensor's values."""
+        """Return the tensor's values."""
         values: np.ndarray = array.cpu().numpy()
         return values
 
-    def train(self, parameters: engine.Parameters, x: Array, y: Array, lr: Array, steps: int) -> engine.TrainingTrace:
-        """`engine.train`; on a GPU by replaying graphs."""
+    def train(self, engine: Engine, state: TrainingState, task: TaskArrays, steps: int) -> TrainingTrace:
+        """Call `engine.train`; on a GPU, replay graphs of it."""
         if self._device.type != "cuda":
-            return engine.train(parameters, x, y, lr, steps)
-        blocks = [min(GRAPH_STEPS, steps - start) for start in range(0, steps, GRAPH_STEPS)]
-        traces = [self._graph(parameters, x, y, lr, block)(parameters, x, y, lr) for block in blocks]
-        return engine.TrainingTrace(torch.cat([trace.losses for trace in traces]), traces[0].grad_norm)
+            return engine.train(state, task, steps)
+        blocks = [min(MAX_STEPS_PER_GRAPH, steps - start) for start in range(0, steps, MAX_STEPS_PER_GRAPH)]
+        traces = [self._graph(engine, state, task, block)(state, task) for block in blocks]
+        return TrainingTrace(torch.cat([trace.losses for trace in traces]), traces[0].grad_norm)
 
-    def _graph(self, parameters: engine.Parameters, x: Array, y: Array, lr: Array, steps: int) -> GraphedTraining:
-        key = (steps, x.dtype, x.shape, *(weight.shape for weight in parameters.weights))
+    def _graph(self, engine: Engine, state: TrainingState, task: TaskArrays, steps: int) -> GraphedTraining:
+        shapes = tuple((array.dtype, array.shape) for array in (*state.arrays(), *task.arrays()))
+        key = (steps, engine, shapes)
         if key not in self._graphs:
-            while len(self._graphs) >= _GRAPHS_KEPT:
+            while len(self._graphs) >= _MAX_GRAPHS:
                 del self._graphs[next(iter(self._graphs))]
-            self._graphs[key] = GraphedTraining(parameters, x, y, lr, steps)
+            self._graphs[key] = GraphedTraining(engine, state, task, steps)
         return self._graphs[key]
 
 
 @functools.cache
 def make_device(name: str) -> Device:
-    """The device of this name, on this machine; one for the whole process, so that packs of one shape share graphs.
+    """Return the device of this name. A process has one of each, so that packs of one shape share graphs.
 
     Raises:
-        ConfigError: there is no such device, or it is not here.
+        ConfigError: the name is unknown, or this machine does not have the device.
     """
     check_device(name)
     if name == "cuda" and not torch.cuda.is_available():
         raise ConfigError(
             f"device = 'cuda': PyTorch {torch.__version__} finds no GPU on this machine; "
-            "use cpu, or install a CUDA build of PyTorch where there is one"
+            "use cpu, or install a CUDA build of PyTorch on a machine with a GPU"
         )
     makers: dict[str, Callable[[], Device]] = {
         "cpu": NumpyDevice,
@@ -134,10 +135,10 @@ def make_device(name: str) -> Device:
 
 
 def check_device(name: str) -> None:
-    """Refuse a name that is no device's.
+    """Refuse an unknown device.
 
     Raises:
-        ConfigError: it is not one of `DEVICES`.
+        ConfigError: the name is not one of `DEVICES`.
     """
     if name not in DEVICES:
         raise ConfigError(f"device = {name!r}: must be one of {comma_list(DEVICES)}")

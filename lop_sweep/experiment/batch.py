@@ -1,21 +1,21 @@
-"""Cells that a device computes at once: their streams, their networks, and one task's training and measuring."""
+"""Cells that a device computes at once: their random streams, their networks, and one task's training and metrics."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 import numpy as np
 
-from lop_sweep import metrics
 from lop_sweep.array_api import Array, array_namespace
 from lop_sweep.config import CellConfig
-from lop_sweep.experiment import engine
 from lop_sweep.experiment.backends import Device
+from lop_sweep.experiment.components import Components
+from lop_sweep.experiment.engine import Engine, Parameters, TaskArrays, TrainingState, TrainingTrace
 from lop_sweep.experiment.network import TorchRng, initial_weights
-from lop_sweep.experiment.streams import Task, draw_task
-from lop_sweep.metrics import TaskMetrics
+from lop_sweep.experiment.streams import Task
+from lop_sweep.metrics import METRICS, Observation, TaskRow, undefined_row
 
 _Result = TypeVar("_Result")
 
@@ -24,123 +24,146 @@ class CellBatch:
     """k cells of one pack that are trained as one batch. On a CPU k is 1.
 
     Args:
-        configs: the cells.
+        configs: the cells. They share their components.
         dtype: precision of the networks.
         device: where they are trained.
 
     Attributes:
         configs: the cells.
-        task_streams, network_streams: one a cell.
-        parameters: of the main networks, on the device, with a leading axis of length k.
+        task_rngs: the random stream of each cell's tasks.
+        network_rngs: the random stream of each cell's initial weights.
+        stream_states: the state of each cell's task stream.
+        training: parameters and optimizer of the main networks, on the device, with a leading axis of length k.
         diverged_at: (k,) the task, from 1, at which each cell diverged; 0 for those that have not.
-        seconds: (k,) time that each cell has taken so far; what the group takes is shared out evenly.
+        seconds: (k,) compute time of each cell. The batch's time is divided evenly.
     """
 
     def __init__(self, configs: Sequence[CellConfig], dtype: np.dtype, device: Device) -> None:
         self.configs = tuple(configs)
         self._dtype, self._device = dtype, device
+        components = Components.of(configs[0])
+        self._stream = components.stream
+        self._engine = Engine.of(components)
         self.task_rngs = [np.random.default_rng(config.seed) for config in configs]
         self.network_rngs = [TorchRng(config.seed) for config in configs]
-        self.parameters = self._fresh_parameters()
+        cells = zip(configs, self.task_rngs, strict=True)
+        self.stream_states = [self._stream.init(config, rng) for config, rng in cells]
+        self.training = self._new_networks()
         self.diverged_at = np.zeros(len(configs), dtype=int)
         self.seconds = np.zeros(len(configs))
 
-    def run_task(self, number: int) -> TaskMetrics:
-        """Train every cell on its next task, the sequence's `number`th, and measure; rows of diverged cells are NaN."""
+    def run_task(self, number: int) -> TaskRow:
+        """Train every cell on the sequence's `number`th task and compute its metrics, NaN for diverged cells."""
         return self._timed(lambda: self._run_task(number))
 
     def run_fresh_network(self) -> np.ndarray:
-        """Train each cell's next fresh network; its loss after the last update, in nats, (k,), NaN if not finite."""
+        """Train each cell's next fresh network.
+
+        Returns:
+            (k,) loss after the last update, in nats; NaN where it is not finite.
+        """
         return self._timed(self._run_fresh_network)
 
-    def host_parameters(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """Weights and biases of the main networks as NumPy arrays, which may share their memory."""
-        weights, biases = self.parameters.weights, self.parameters.biases
-        return [self._device.take(array) for array in weights], [self._device.take(array) for array in biases]
+    def host_arrays(self) -> dict[str, list[np.ndarray]]:
+        """Return weights, biases and optimizer memory of the main networks. They may share the networks' memory.
 
-    def set_parameters(self, weights: Sequence[np.ndarray], biases: Sequence[np.ndarray]) -> None:
-        """Replace the main networks."""
-        self.parameters = engine.Parameters(
-            [self._device.put(np.array(array)) for array in weights],
-            [self._device.put(np.array(array)) for array in biases],
-        )
+        The key "optimizer" is left out if the optimizer has no memory.
+        """
+        parameters, memory = self.training.parameters, self.training.memory_arrays()
+        arrays = {"weights": parameters.weights, "biases": parameters.biases, "optimizer": memory}
+        return {kind: [self._device.take(array) for array in content] for kind, content in arrays.items() if content}
+
+    def set_arrays(self, arrays: Mapping[str, Sequence[np.ndarray]]) -> None:
+        """Replace the main networks by those that `host_arrays` returned.
+
+        Raises:
+            KeyError: a kind of arrays is missing.
+            ValueError: the optimizer's memory has another number of arrays.
+        """
+        layers = ([self._device.put(np.array(array)) for array in arrays[kind]] for kind in ("weights", "biases"))
+        training = self._engine.init(Parameters(*layers))
+        slots = [(state, name) for layer in training.memory for state in layer for name in sorted(state)]
+        if slots:
+            for (state, name), array in zip(slots, arrays["optimizer"], strict=True):
+                state[name] = self._device.put(np.array(array))
+        self.training = training
 
     def _timed(self, work: Callable[[], _Result]) -> _Result:
         start = time.perf_counter()
-        # Numbers that overflow are noticed and recorded below; NumPy need not warn of them.
+        # Overflow is detected and recorded as divergence, so NumPy need not warn of it.
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             result = work()
         self.seconds += (time.perf_counter() - start) / len(self.configs)
         return result
 
-    def _run_task(self, number: int) -> TaskMetrics:
+    def _run_task(self, number: int) -> TaskRow:
         tasks = self._draw_tasks()
         if self.diverged_at.all():
-            return TaskMetrics.undefined(len(self.configs), self.configs[0].depth)
-        x, y = self._put_tasks(tasks)
-        trace = self._device.train(self.parameters, x, y, self._rates(), self.configs[0].steps)
-        row = self._measure(x, trace)
+            return undefined_row(len(self.configs), self.configs[0].depth)
+        arrays = self._put_tasks(tasks)
+        trace = self._device.train(self._engine, self.training, arrays, self.configs[0].steps)
+        row = self._compute_metrics(arrays.x, trace)
         finite = np.all([np.isfinite(v).reshape(len(self.configs), -1).all(axis=1) for v in row.values()], axis=0)
         self.diverged_at[~finite & (self.diverged_at == 0)] = number
         for values in row.values():
             values[self.diverged_at > 0] = np.nan
-        return TaskMetrics(**row)
+        return row
 
     def _run_fresh_network(self) -> np.ndarray:
         tasks = self._draw_tasks()
-        parameters = self._fresh_parameters()
-        x, y = self._put_tasks(tasks)
-        self._device.train(parameters, x, y, self._rates(), self.configs[0].fresh_steps)
-        losses = self._device.take(engine.cross_entropy(engine.forward(parameters, x).logits, y)).astype(np.float64)
+        training = self._new_networks()
+        arrays = self._put_tasks(tasks)
+        self._device.train(self._engine, training, arrays, self.configs[0].fresh_steps)
+        logits = self._engine.forward(training.parameters, arrays.x).logits
+        losses = self._device.take(self._engine.loss.value(logits, arrays.y)).astype(np.float64)
         return np.where(np.isfinite(losses), losses, np.nan)
 
-    def _measure(self, x: Array, trace: engine.TrainingTrace) -> dict[str, np.ndarray]:
-        """The row of a task that the cells were just trained on; all NaN where something is not finite."""
-        layers: list[Array] = []
-        activity = engine.forward(self.parameters, x, layers)
+    def _compute_metrics(self, x: Array, trace: TrainingTrace) -> TaskRow:
+        """Return the row of the task that was just trained on, all NaN for cells where something is not finite."""
+        parameters = self.training.parameters
+        passed = self._engine.forward(parameters, x, keep_pre=True)
         xp = array_namespace(x)
-        pre, post = xp.stack(layers, axis=1), xp.stack(activity.inputs[1:], axis=1)
+        pre, post = xp.stack(passed.pre, axis=1), xp.stack(passed.inputs[1:], axis=1)
         on_device = xp.isfinite(trace.grad_norm) & xp.all(xp.isfinite(trace.losses), axis=0)
-        for array in (*self.parameters.weights, *self.parameters.biases, pre):
+        for array in (*parameters.weights, *parameters.biases, pre):
             on_device = on_device & xp.all(xp.isfinite(array), axis=tuple(range(1, array.ndim)))
         finite = self._device.take(on_device)
-        if not finite.all():  # the measures are for finite numbers only
+        if not finite.all():  # metrics are defined for finite numbers only
             sane = on_device[:, None, None, None]
             pre, post = (xp.where(sane, array, xp.zeros_like(array)) for array in (pre, post))
         threshold = self._device.put(np.array([[config.corr_thresh] for config in self.configs]))
+        task = Observation(trace.losses, trace.grad_norm, pre, post, threshold)
         row = {
-            "min_ce": xp.min(trace.losses, axis=0),
-            "final_ce": trace.losses[-1, :],
-            "saturation": metrics.saturation(pre),
-            "grad_norm": trace.grad_norm,
-            "effective_rank": metrics.effective_rank(pre),
-            "duplicate_fraction": metrics.duplicate_fraction(post, threshold),
+            name: np.array(self._device.take(metric.compute(task)), dtype=np.float64)
+            for name, metric in METRICS.items()
         }
-        host = {name: np.array(self._device.take(values), dtype=np.float64) for name, values in row.items()}
-        for values in host.values():
+        for values in row.values():
             values[~finite] = np.nan
-        return host
+        return row
 
     def _draw_tasks(self) -> list[Task]:
-        return [draw_task(config, stream) for config, stream in zip(self.configs, self.task_rngs, strict=True)]
+        cells = zip(self.configs, self.stream_states, self.task_rngs, strict=True)
+        return [self._stream.draw(config, state, rng) for config, state, rng in cells]
 
-    def _put_tasks(self, tasks: Sequence[Task]) -> tuple[Array, Array]:
-        points = np.stack([task.points for task in tasks])
-        labels = np.stack([task.labels for task in tasks])
-        return self._device.put(points.astype(self._dtype)), self._device.put(labels.astype(self._dtype))
-
-    def _rates(self) -> Array:
-        return self._device.put(np.array([config.lr for config in self.configs], dtype=self._dtype)[:, None, None])
-
-    def _fresh_parameters(self) -> engine.Parameters:
-        cells = zip(self.configs, self.network_rngs, strict=True)
-        networks = [initial_weights(config, stream) for config, stream in cells]
-
-        def put(arrays: Sequence[np.ndarray]) -> Array:
-            return self._device.put(np.stack(arrays).astype(self._dtype))
-
-        layers = list(zip(*networks, strict=True))
-        return engine.Parameters(
-            weights=[put([weight for weight, _ in layer]) for layer in layers],
-            biases=[put([bias for _, bias in layer]) for layer in layers],
+    def _put_tasks(self, tasks: Sequence[Task]) -> TaskArrays:
+        hyper = {
+            name: np.array([getattr(config, name) for config in self.configs])[:, None, None]
+            for name in self._engine.optimizer.hyper
+        }
+        return TaskArrays(
+            x=self._put(np.stack([task.points for task in tasks])),
+            y=self._put(np.stack([task.labels for task in tasks])),
+            hyper={name: self._put(values) for name, values in hyper.items()},
         )
+
+    def _put(self, array: np.ndarray) -> Array:
+        return self._device.put(array.astype(self._dtype))
+
+    def _new_networks(self) -> TrainingState:
+        cells = zip(self.configs, self.network_rngs, strict=True)
+        layers = list(zip(*(initial_weights(config, rng) for config, rng in cells), strict=True))
+        parameters = Parameters(
+            weights=[self._put(np.stack([weight for weight, _ in layer])) for layer in layers],
+            biases=[self._put(np.stack([bias for _, bias in layer])) for layer in layers],
+        )
+        return self._engine.init(parameters)

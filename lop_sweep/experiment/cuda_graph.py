@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from lop_sweep.array_api import Array
-from lop_sweep.experiment import engine
+from lop_sweep.experiment.engine import Engine, Parameters, TaskArrays, TrainingState, TrainingTrace
 
 _WARM_UP_STEPS = 2
 
@@ -13,38 +12,46 @@ _WARM_UP_STEPS = 2
 class GraphedTraining:
     """`engine.train` for fixed shapes and a fixed number of steps, on the current CUDA device.
 
-    A graph reads and writes the same memory at every replay: inputs are copied into tensors of its own, and the trained
-    parameters and the trace out of them.
+    A graph reads and writes the same memory at every replay. So inputs are copied into tensors that the graph owns, and
+    the trained state and the trace out of them.
 
     Args:
-        parameters, x, y, lr: tensors of the shapes to record for; they are not changed.
-        steps: of a task.
+        engine: what is recorded.
+        state: tensors of the shapes to record for; not changed.
+        task: as `state`.
+        steps: number of steps to record.
     """
 
-    def __init__(self, parameters: engine.Parameters, x: Array, y: Array, lr: Array, steps: int) -> None:
-        self._parameters = _clone(parameters)
-        self._x, self._y, self._lr = (tensor.clone() for tensor in (x, y, lr))
+    def __init__(self, engine: Engine, state: TrainingState, task: TaskArrays, steps: int) -> None:
+        self._state = _clone_state(state)
+        self._task = TaskArrays(task.x.clone(), task.y.clone(), {name: t.clone() for name, t in task.hyper.items()})
         # cuBLAS sets itself up at its first call, which cannot be part of a graph.
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
-            engine.train(_clone(parameters), self._x, self._y, self._lr, _WARM_UP_STEPS)
+            engine.train(_clone_state(state), self._task, _WARM_UP_STEPS)
         torch.cuda.current_stream().wait_stream(side)
         self._graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self._graph):
-            self._trace = engine.train(self._parameters, self._x, self._y, self._lr, steps)
+            self._trace = engine.train(self._state, self._task, steps)
 
-    def __call__(self, parameters: engine.Parameters, x: Array, y: Array, lr: Array) -> engine.TrainingTrace:
-        """Train `parameters` in place."""
-        outside = [*parameters.weights, *parameters.biases]
-        inside = [*self._parameters.weights, *self._parameters.biases]
-        for own, given in zip((*inside, self._x, self._y, self._lr), (*outside, x, y, lr), strict=True):
+    def __call__(self, state: TrainingState, task: TaskArrays) -> TrainingTrace:
+        """Train `state` in place."""
+        inside, outside = self._state.arrays(), state.arrays()
+        for own, given in zip((*inside, *self._task.arrays()), (*outside, *task.arrays()), strict=True):
             own.copy_(given)
         self._graph.replay()
         for given, own in zip(outside, inside, strict=True):
             given.copy_(own)
-        return engine.TrainingTrace(self._trace.losses.clone(), self._trace.grad_norm.clone())
+        return TrainingTrace(self._trace.losses.clone(), self._trace.grad_norm.clone())
 
 
-def _clone(parameters: engine.Parameters) -> engine.Parameters:
-    return engine.Parameters([w.clone() for w in parameters.weights], [b.clone() for b in parameters.biases])
+def _clone_state(state: TrainingState) -> TrainingState:
+    parameters = Parameters(
+        [weight.clone() for weight in state.parameters.weights], [bias.clone() for bias in state.parameters.biases]
+    )
+    memory = [
+        ({name: t.clone() for name, t in weight.items()}, {name: t.clone() for name, t in bias.items()})
+        for weight, bias in state.memory
+    ]
+    return TrainingState(parameters, memory)

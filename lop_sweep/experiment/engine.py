@@ -1,57 +1,108 @@
-"""The fast engine: forward pass, hand-derived backward pass and gradient descent for a pack of networks.
+"""The fast engine: forward pass, hand-derived backward pass and updates for a batch of networks.
 
-Written against the array API standard: the functions take the namespace from the arrays that they are given. They know
-neither where the data comes from nor what is done with the numbers, and draw nothing at random.
+Written against the array API standard: all functions take the namespace from the arrays that they are given. They do
+not know where the data comes from or what happens to the results, and draw nothing at random.
 
-Symbols and shapes; P is the pack axis, always the leading one:
+Symbols and shapes. P is the axis of networks, always the leading one:
 
-    P, n, d, h    networks in the pack, points of a task, input dimension, units a hidden layer
+    P, n, d, h    networks in the batch, points of a task, input dimension, units per hidden layer
     x             (P, n, d)            points
     y             (P, n, 1)            labels, 0 or 1
     W_l, b_l      (P, fan_in, fan_out), (P, 1, fan_out)    layer l; the last layer has fan_out = 1
-    z_l, a_l      (P, n, h)            pre-activation, and activation a_l = tanh(z_l), of hidden layer l
+    z_l, a_l      (P, n, h)            pre-activation, and activation a_l = f(z_l), of hidden layer l
     s             (P, n, 1)            logits
-    lr            (P, 1, 1)            learning rates
+    hyper         (P, 1, 1) each       hyperparameters of the optimizer, for example learning rates
 
-The networks of a pack never mix: every operation is elementwise or a batched matrix product along P.
+Networks never mix: every operation is elementwise or a batched matrix product along P.
 
-What is done for speed: losses are computed from the logits of many steps at once, and arrays that nobody else sees are
-changed in place. Where exp overflows, infinity leads to the right limit; NumPy would warn of it.
+For speed, losses are computed from the logits of many steps at once, each layer is updated during the backward pass,
+and temporary arrays are changed in place. Where exp overflows, infinity leads to the right limit; NumPy would warn.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from lop_sweep.array_api import Array, array_namespace, is_numpy
+from lop_sweep.experiment.activations import Activation
+from lop_sweep.experiment.components import Components
+from lop_sweep.experiment.losses import Loss
+from lop_sweep.experiment.optimizers import Optimizer, ParameterState
 
-_LOSSES_AT_ONCE = 200
+_MAX_STEPS_PER_LOSS = 200
 """Steps whose logits are kept until their losses are computed."""
-_SMALL_PRODUCT = 10**6
-"""Multiplications up to which OpenBLAS takes its kernels for small matrices. They want rows: copying the transposed
-weights takes less time than they lose on columns."""
+_MAX_SMALL_PRODUCT = 10**6
+"""Multiplications up to which OpenBLAS takes its kernels for small matrices. They are fast on rows only: copying the
+transposed weights costs less than reading columns."""
 
 
 @dataclass(frozen=True)
 class Parameters:
-    """Weights and biases of a pack, hidden layers first, the output layer last. `sgd_step` updates them in place."""
+    """Weights and biases of a batch, hidden layers first, the output layer last."""
 
     weights: list[Array]
     biases: list[Array]
 
 
 @dataclass(frozen=True)
+class TrainingState:
+    """Everything that training changes, in place.
+
+    Attributes:
+        parameters: of the networks.
+        memory: of the optimizer: for each layer, the state of its weights and that of its biases.
+    """
+
+    parameters: Parameters
+    memory: list[tuple[ParameterState, ParameterState]]
+
+    def arrays(self) -> list[Array]:
+        """Return all arrays in a fixed order: weights, biases, the optimizer's memory."""
+        return [*self.parameters.weights, *self.parameters.biases, *self.memory_arrays()]
+
+    def memory_arrays(self) -> list[Array]:
+        """Return the arrays of the optimizer's memory in a fixed order. Empty for optimizers without memory."""
+        return [state[name] for layer in self.memory for state in layer for name in sorted(state)]
+
+
+@dataclass(frozen=True)
+class TaskArrays:
+    """What each network of a batch trains on, and how: x, y and hyper of the glossary."""
+
+    x: Array
+    y: Array
+    hyper: Mapping[str, Array]
+
+    @cached_property
+    def ones(self) -> Array:
+        """Ones (1, 1, n), by which a product sums over points."""
+        return array_namespace(self.y).ones((1, 1, self.y.shape[-2]), dtype=self.y.dtype, device=self.y.device)
+
+    def arrays(self) -> list[Array]:
+        """Return all arrays in a fixed order."""
+        return [self.x, self.y, *self.hyper.values()]
+
+
+@dataclass(frozen=True)
 class ForwardPass:
-    """What one forward pass leaves behind: `inputs` of each layer, x, a_1 ... a_L, and `logits`, s."""
+    """The result of one forward pass.
+
+    Attributes:
+        inputs: of each layer: x, a_1 ... a_L.
+        pre: z_1 ... z_L, or None for each that was not kept.
+        logits: s.
+    """
 
     inputs: list[Array]
+    pre: list[Array | None]
     logits: Array
 
 
 @dataclass(frozen=True)
 class TrainingTrace:
-    """What training on one task leaves behind.
+    """What training on one task records.
 
     Attributes:
         losses: shape (steps, P), the loss before each update.
@@ -62,99 +113,105 @@ class TrainingTrace:
     grad_norm: Array
 
 
-def forward(parameters: Parameters, x: Array, pre: list[Array] | None = None) -> ForwardPass:
-    """Forward pass: z_l = a_(l-1) W_l + b_l, a_l = tanh(z_l), s = a_L W_out + b_out.
+@dataclass(frozen=True)
+class Engine:
+    """Training of a batch whose networks share an activation, a loss and an optimizer. It has no state of its own."""
 
-    Args:
-        parameters, x: as in the glossary.
-        pre: if given, each hidden layer's z_l is appended.
-    """
-    xp = array_namespace(x)
-    inputs = [x]
-    output = len(parameters.weights) - 1
-    for layer in range(output):
-        z = _affine(parameters, layer, inputs[-1])
-        if pre is not None:
-            pre.append(z)
-        inputs.append(xp.tanh(z))
-    return ForwardPass(inputs, _affine(parameters, output, inputs[-1]))
+    activation: Activation
+    loss: Loss
+    optimizer: Optimizer
 
+    @classmethod
+    def of(cls, components: Components) -> Engine:
+        """Return the engine with a cell's components."""
+        return cls(components.activation, components.loss, components.optimizer)
 
-def cross_entropy(logits: Array, y: Array) -> Array:
-    """Mean binary cross-entropy of each network, in nats: (P,) for logits (P, n, 1), (steps, P) for (steps, P, n, 1).
+    def init(self, parameters: Parameters) -> TrainingState:
+        """Return the state before the first update. It shares the memory of `parameters`."""
+        layers = zip(parameters.weights, parameters.biases, strict=True)
+        return TrainingState(
+            parameters, [(self.optimizer.init(weight), self.optimizer.init(bias)) for weight, bias in layers]
+        )
 
-    Formula: mean of max(s, 0) - s y + log(1 + exp(-|s|)), which is -y log p - (1-y) log(1-p) for p = sigmoid(s),
-    without overflow.
-    """
-    xp = array_namespace(logits)
-    losses = xp.where(logits > 0, logits, xp.zeros_like(logits)) - logits * y + xp.log1p(xp.exp(-xp.abs(logits)))
-    return xp.mean(losses, axis=(-2, -1))
+    def forward(self, parameters: Parameters, x: Array, keep_pre: bool = False) -> ForwardPass:
+        """Compute z_l = a_(l-1) W_l + b_l, a_l = f(z_l), s = a_L W_out + b_out.
 
+        Args:
+            parameters: W and b of the glossary.
+            x: as in the glossary.
+            keep_pre: whether to keep z_l even if the activation's `backward` does not need it.
+        """
+        value = self.activation.value
+        keep_pre = keep_pre or self.activation.keeps_z
+        inputs: list[Array] = [x]
+        pre: list[Array | None] = []
+        output = len(parameters.weights) - 1
+        for layer in range(output):
+            z = _affine(parameters, layer, inputs[-1])
+            pre.append(z if keep_pre else None)
+            inputs.append(value(z))
+        return ForwardPass(inputs, pre, _affine(parameters, output, inputs[-1]))
 
-def output_error(logits: Array, y: Array) -> Array:
-    """Derivative of `cross_entropy` by the logits: (sigmoid(s) - y) / n, shape (P, n, 1)."""
-    xp = array_namespace(logits)
-    return (1 / (1 + xp.exp(-logits)) - y) / y.shape[-2]
+    def backward(
+        self, parameters: Parameters, task: TaskArrays, passed: ForwardPass
+    ) -> Iterator[tuple[int, Array, Array]]:
+        """Compute the loss's gradients layer by layer, from the output layer down.
 
+        Formula, with e_l the derivative by layer l's pre-activation, e_out that by the logits:
+            e_l = (e_(l+1) W_(l+1)^T) * f'(z_l),  dW_l = a_(l-1)^T e_l,  db_l = sum over points of e_l.
 
-def backward(parameters: Parameters, inputs: list[Array], error: Array) -> Iterator[tuple[int, Array, Array]]:
-    """Gradients layer by layer, from the output layer down.
+        Args:
+            parameters: W and b of the glossary.
+            task: x and y of the glossary.
+            passed: from `forward`.
 
-    Formula, with e_l the derivative by layer l's pre-activation, e_out being `error`:
-        e_l = (e_(l+1) W_(l+1)^T) * (1 - a_l^2),  dW_l = a_(l-1)^T e_l,  db_l = sum over points of e_l.
+        Yields:
+            The layer's index, dW_l and db_l, in the shapes of W_l and b_l. The error of the layer below is computed
+            before a layer is yielded, so the caller may update that layer at once.
+        """
+        through, weights, ones = self.activation.backward, parameters.weights, task.ones
+        inputs, pre = passed.inputs, passed.pre
+        error = self.loss.error(passed.logits, task.y)
+        for layer in range(len(weights) - 1, -1, -1):
+            grad_weight = inputs[layer].mT @ error
+            grad_bias = ones @ error  # the sum over points; as a product it takes half of the time
+            if layer > 0:
+                error = through(_below(error, weights[layer]), pre[layer - 1], inputs[layer])
+            yield layer, grad_weight, grad_bias
 
-    Args:
-        parameters: as in the glossary.
-        inputs: from `forward`.
-        error: derivative by the logits of what is differentiated, shape (P, n, 1); from `output_error`.
+    def step(self, state: TrainingState, task: TaskArrays, squares: list[Array] | None = None) -> Array:
+        """Update every network once, in place.
 
-    Yields:
-        The layer's index, dW_l and db_l, in the shapes of W_l and b_l. The error of the layer below is computed before
-        a layer is yielded, so the caller may update that layer at once.
-    """
-    xp = array_namespace(error)
-    ones = xp.ones((1, 1, error.shape[-2]), dtype=error.dtype, device=error.device)
-    for layer in range(len(parameters.weights) - 1, -1, -1):
-        grad_weight = inputs[layer].mT @ error
-        grad_bias = ones @ error  # the sum over points; as a product it takes half of the time
-        if layer > 0:
-            error = _below(error, parameters.weights[layer])
-            flat = inputs[layer] * inputs[layer]
-            flat *= error
-            error -= flat
-        yield layer, grad_weight, grad_bias
+        Args:
+            state: of the networks.
+            task: what they train on.
+            squares: if given, the sums of squares of the hidden layers' gradients are appended, each of shape (P,).
 
+        Returns:
+            The logits before the update, shape (P, n, 1).
+        """
+        parameters, memory = state.parameters, state.memory
+        update, hyper = self.optimizer.update, task.hyper
+        passed = self.forward(parameters, task.x)
+        output = len(parameters.weights) - 1
+        for layer, grad_weight, grad_bias in self.backward(parameters, task, passed):
+            if squares is not None and layer != output:
+                squares += [_sum_of_squares(grad_weight), _sum_of_squares(grad_bias)]
+            weight_state, bias_state = memory[layer]
+            update(parameters.weights[layer], grad_weight, weight_state, hyper)
+            update(parameters.biases[layer], grad_bias, bias_state, hyper)
+        return passed.logits
 
-def sgd_step(parameters: Parameters, x: Array, y: Array, lr: Array, squares: list[Array] | None = None) -> Array:
-    """One update W <- W - lr dW of every network, in place; returns the logits before it, shape (P, n, 1).
-
-    Args:
-        parameters, x, y, lr: as in the glossary.
-        squares: if given, the sums of squares of the hidden layers' gradients are appended, each of shape (P,).
-    """
-    activity = forward(parameters, x)
-    error = output_error(activity.logits, y)
-    output = len(parameters.weights) - 1
-    for layer, grad_weight, grad_bias in backward(parameters, activity.inputs, error):
-        if squares is not None and layer != output:
-            squares += [_sum_of_squares(grad_weight), _sum_of_squares(grad_bias)]
-        grad_weight *= lr
-        parameters.weights[layer] -= grad_weight
-        grad_bias *= lr
-        parameters.biases[layer] -= grad_bias
-    return activity.logits
-
-
-def train(parameters: Parameters, x: Array, y: Array, lr: Array, steps: int) -> TrainingTrace:
-    """`steps` full-batch updates of every network on its own task, in place; `steps` is at least 1."""
-    xp = array_namespace(x)
-    squares: list[Array] = []
-    losses = []
-    for start in range(0, steps, _LOSSES_AT_ONCE):
-        block = range(start, min(start + _LOSSES_AT_ONCE, steps))
-        logits = [sgd_step(parameters, x, y, lr, None if step else squares) for step in block]
-        losses.append(cross_entropy(xp.stack(logits), y))
-    return TrainingTrace(xp.concat(losses), xp.sqrt(xp.sum(xp.stack(squares), axis=0)))
+    def train(self, state: TrainingState, task: TaskArrays, steps: int) -> TrainingTrace:
+        """Update every network `steps` times on all points of its own task, in place. `steps` is at least 1."""
+        xp = array_namespace(task.x)
+        squares: list[Array] = []
+        losses = []
+        for start in range(0, steps, _MAX_STEPS_PER_LOSS):
+            block = range(start, min(start + _MAX_STEPS_PER_LOSS, steps))
+            logits = [self.step(state, task, None if step else squares) for step in block]
+            losses.append(self.loss.value(xp.stack(logits), task.y))
+        return TrainingTrace(xp.concat(losses), xp.sqrt(xp.sum(xp.stack(squares), axis=0)))
 
 
 def _sum_of_squares(array: Array) -> Array:
@@ -168,10 +225,10 @@ def _affine(parameters: Parameters, layer: int, below: Array) -> Array:
 
 
 def _below(error: Array, weight: Array) -> Array:
-    """error W^T, (P, n, fan_in)."""
+    """Return error W^T as a new array, (P, n, fan_in)."""
     if weight.shape[-1] == 1:
-        return error * weight.mT  # an outer product; no BLAS is fast at that
+        return error * weight.mT  # an outer product, which BLAS does not speed up
     transposed = weight.mT
-    if is_numpy(weight) and error.shape[-2] * weight.shape[-2] * weight.shape[-1] <= _SMALL_PRODUCT:
+    if is_numpy(weight) and error.shape[-2] * weight.shape[-2] * weight.shape[-1] <= _MAX_SMALL_PRODUCT:
         transposed = transposed.reshape(-1).reshape(transposed.shape)
     return error @ transposed

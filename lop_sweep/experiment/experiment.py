@@ -2,57 +2,57 @@
 
     experiment = Experiment([CellConfig(seed=0), CellConfig(seed=1)])
     while experiment.tasks_done < experiment.tasks:
-        measures = experiment.run_task()
+        row = experiment.run_task()
     fresh_ce = experiment.run_fresh_baseline()  # or network by network, with run_fresh_network()
 
-`state_dict` captures everything between two of these calls; a run that is saved and loaded there continues bit for bit.
+`state_dict` captures everything between two of these calls. A run that is saved and loaded there continues bit for bit.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
-from lop_sweep import metrics
 from lop_sweep.config import FIELDS, PACKABLE, CellConfig
 from lop_sweep.errors import ConfigError, StateError, comma_list, single_line
 from lop_sweep.experiment.backends import make_device
 from lop_sweep.experiment.batch import CellBatch
-from lop_sweep.metrics import TaskMetrics
+from lop_sweep.metrics import METRICS, TaskRow
 
 DTYPES: tuple[str, ...] = ("float64", "float32")
-"""Precisions the engine trains in, losses and gradients included. Tasks are drawn, and saturation, ranks and duplicates
-computed, in float64 in both cases."""
+"""Precisions of training, losses and gradients included. Tasks are always drawn in float64, and saturation, ranks and
+duplicates always computed in float64."""
 
 STATE_VERSION = 2
 
-_BASELINE_ORDER = "the fresh baseline runs once, after the last task: its streams continue those of the tasks"
+_BASELINE_ORDER = "the fresh baseline runs once, after the last task: its random streams continue those of the tasks"
 
 
 class Experiment:
     """The sequences of one pack's cells, advanced together.
 
     A cell's numbers depend on its configuration and `dtype` alone, not on the other cells of the pack. On a CPU the
-    cells run one after the other, each as a batch of one, which is also the fastest way there; on a GPU all run as one
+    cells run one after the other, each as a batch of one, which is also the fastest way there. On a GPU all run as one
     batch, and rounding may depend on its size.
 
     Args:
         configs: the cells; they may differ only in the fields that `PACKABLE` names.
         dtype: one of `DTYPES`.
-        device: one of `lop_sweep.experiment.backends.DEVICES`.
+        device: one of `lop_sweep.experiment.DEVICES`.
 
     Attributes:
         configs: the cells, in the order of the leading axis of all results.
         tasks: length of the sequence.
         tasks_done: how many tasks have been run.
-        fresh_ce: (P, k) final losses, in nats, of the k fresh networks that have been trained so far.
+        fresh_ce: (P, k) final losses, in nats, of the k fresh networks trained until now.
 
     Raises:
-        ConfigError: there are no cells, they do not fit together, `dtype` or `device` is unknown, or there is no such
-            device here.
+        ConfigError: there are no cells, they do not fit together, `dtype` or `device` is unknown, or this machine does
+            not have the device.
     """
 
     def __init__(self, configs: Sequence[CellConfig], dtype: str = "float64", device: str = "cpu") -> None:
@@ -65,38 +65,41 @@ class Experiment:
         self.fresh_ce = np.empty((len(configs), 0))
         self._dtype = np.dtype(dtype)
         self._device = make_device(device)
-        self._groups = self._first_groups()
+        self._batches = self._new_batches()
 
     @property
     def dtype(self) -> str:
-        """The precision that the networks are trained in, one of `DTYPES`."""
+        """Precision of the networks, one of `DTYPES`."""
         return self._dtype.name
 
     @property
     def device(self) -> str:
-        """What the numbers are computed on, for the results."""
+        """Description of the device, for the results."""
         return self._device.label
 
     @property
     def diverged_at(self) -> np.ndarray:
         """(P,) the task, from 1, at which each cell diverged; 0 for those that have not."""
-        return np.concatenate([group.diverged_at for group in self._groups])
+        return np.concatenate([batch.diverged_at for batch in self._batches])
 
     @property
     def seconds(self) -> np.ndarray:
-        """(P,) time that each cell has taken so far, over all resumptions, in seconds."""
-        return np.concatenate([group.seconds for group in self._groups])
+        """(P,) compute time of each cell, over all resumptions, in seconds."""
+        return np.concatenate([batch.seconds for batch in self._batches])
 
     @property
     def fresh_remaining(self) -> int:
-        """How many fresh networks of each cell have not been trained yet."""
+        """Number of fresh networks of each cell that have not been trained yet."""
         return self.configs[0].fresh_baseline - self.fresh_ce.shape[1]
 
-    def run_task(self) -> TaskMetrics:
-        """Train every cell on its next task and measure.
+    def run_task(self) -> TaskRow:
+        """Train every cell on its next task and compute its metrics.
 
-        A cell diverges at the first task where a loss, a weight or a measure is not finite. From that task on its row
-        is NaN; its tasks are still drawn, so that its fresh baseline is unaffected.
+        A cell diverges at the first task where a loss, a weight or a metric is not finite. From that task on its row
+        is NaN. Its tasks are still drawn, so that its fresh baseline is unaffected.
+
+        Returns:
+            Each metric, (P,) or (P, depth).
 
         Raises:
             StateError: the sequence is complete.
@@ -104,21 +107,21 @@ class Experiment:
         if self.tasks_done >= self.tasks:
             raise StateError(f"the sequence is complete after {self.tasks} tasks; there is no task left to run")
         self.tasks_done += 1
-        rows = [group.run_task(self.tasks_done) for group in self._groups]
-        return TaskMetrics(**{name: np.concatenate([getattr(row, name) for row in rows]) for name in metrics.METRICS})
+        rows = [batch.run_task(self.tasks_done) for batch in self._batches]
+        return {name: np.concatenate([row[name] for row in rows]) for name in METRICS}
 
     def run_fresh_network(self) -> np.ndarray:
         """Train the next fresh network of every cell on a task of its own.
 
         Returns:
-            (P,) loss of each after its last update, in nats; NaN where that is not finite.
+            (P,) loss of each after its last update, in nats; NaN where it is not finite.
 
         Raises:
             StateError: the task sequence is not complete yet, or the baseline is complete.
         """
         if self.tasks_done < self.tasks or not self.fresh_remaining:
             raise StateError(_BASELINE_ORDER)
-        losses = np.concatenate([group.run_fresh_network() for group in self._groups])
+        losses = np.concatenate([batch.run_fresh_network() for batch in self._batches])
         self.fresh_ce = np.concatenate([self.fresh_ce, losses[:, None]], axis=1)
         return losses
 
@@ -126,7 +129,7 @@ class Experiment:
         """Train all fresh networks that remain, each on a task of its own.
 
         Returns:
-            (P, fresh_baseline) loss of each after its last update, in nats; NaN where that is not finite.
+            (P, fresh_baseline) loss of each after its last update, in nats; NaN where it is not finite.
 
         Raises:
             StateError: the task sequence is not complete yet, or all of them are trained.
@@ -138,11 +141,14 @@ class Experiment:
         return self.fresh_ce
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that the continuation depends on, as NumPy arrays and JSON values. Arrays are copies."""
-        parameters = [group.host_parameters() for group in self._groups]
-        task_rngs = [stream for group in self._groups for stream in group.task_rngs]
-        network_rngs = [stream for group in self._groups for stream in group.network_rngs]
-        return {
+        """Return everything that the continuation depends on, as NumPy arrays and JSON values. Arrays are copies.
+
+        The keys "optimizer" and "streams" are present only if the optimizer or the task stream has a state.
+        """
+        task_rngs = [rng for batch in self._batches for rng in batch.task_rngs]
+        network_rngs = [rng for batch in self._batches for rng in batch.network_rngs]
+        streams = [copy.deepcopy(state) for batch in self._batches for state in batch.stream_states]
+        state: dict[str, Any] = {
             "version": STATE_VERSION,
             "dtype": self.dtype,
             "trajectories": [config.trajectory for config in self.configs],
@@ -151,20 +157,22 @@ class Experiment:
             "fresh_ce": self.fresh_ce.copy(),
             "diverged_at": self.diverged_at.tolist(),
             "seconds": self.seconds.tolist(),
-            "task_streams": [stream.bit_generator.state for stream in task_rngs],
-            "network_streams": np.stack([stream.state.numpy() for stream in network_rngs]),
-            "weights": [np.concatenate(layer) for layer in zip(*(weights for weights, _ in parameters), strict=True)],
-            "biases": [np.concatenate(layer) for layer in zip(*(biases for _, biases in parameters), strict=True)],
+            "task_streams": [rng.bit_generator.state for rng in task_rngs],
+            "network_streams": np.stack([rng.state.numpy() for rng in network_rngs]),
         }
+        parts = [batch.host_arrays() for batch in self._batches]
+        for kind in parts[0]:
+            state[kind] = [np.concatenate(arrays) for arrays in zip(*(part[kind] for part in parts), strict=True)]
+        return state | ({"streams": streams} if any(streams) else {})
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from a `state_dict` of the same cells and dtype, in the same order.
 
-        The state may also come from cells of the same trajectory, such as shorter ones, as long as it was
-        taken before their fresh baseline began and is not past the end of this sequence.
+        The state may also come from other cells of the same trajectories, such as shorter ones. Then it must have been
+        taken before their fresh baseline began, and not after more tasks than this sequence has.
 
         Raises:
-            StateError: the state is of another version, other cells or another dtype, or incomplete; nothing has been
+            StateError: the state is of another version, other cells or another dtype, or incomplete. Nothing has been
                 changed.
         """
         here = {
@@ -182,31 +190,33 @@ class Experiment:
                 raise StateError(f"the state's {key} is {state.get(key)!r}, this experiment's is {value!r}")
         try:
             tasks_done, fresh_ce = int(state["tasks_done"]), np.array(state["fresh_ce"]).reshape(len(self.configs), -1)
-            groups = self._groups_from(state)
+            batches = self._batches_from(state)
         except (KeyError, ValueError, IndexError, TypeError, AttributeError, RuntimeError) as error:
             raise StateError(f"the state is not that of an experiment: {single_line(error)}") from error
         if tasks_done > self.tasks:
-            raise StateError(f"the state is {tasks_done} tasks far, this sequence has {self.tasks}")
-        self.tasks_done, self.fresh_ce, self._groups = tasks_done, fresh_ce, groups
+            raise StateError(f"the state is after {tasks_done} tasks, this sequence has {self.tasks}")
+        self.tasks_done, self.fresh_ce, self._batches = tasks_done, fresh_ce, batches
 
-    def _first_groups(self) -> list[CellBatch]:
+    def _new_batches(self) -> list[CellBatch]:
         size = self._device.cells_at_once or len(self.configs)
-        resume_from = range(0, len(self.configs), size)
-        return [CellBatch(self.configs[start : start + size], self._dtype, self._device) for start in resume_from]
+        starts = range(0, len(self.configs), size)
+        return [CellBatch(self.configs[start : start + size], self._dtype, self._device) for start in starts]
 
-    def _groups_from(self, state: Mapping[str, Any]) -> list[CellBatch]:
-        groups, start = self._first_groups(), 0
-        for group in groups:
-            cells = slice(start, start + len(group.configs))
+    def _batches_from(self, state: Mapping[str, Any]) -> list[CellBatch]:
+        batches, start = self._new_batches(), 0
+        for batch in batches:
+            cells = slice(start, start + len(batch.configs))
             start = cells.stop
-            for place, stream in enumerate(group.task_rngs, cells.start):
-                stream.bit_generator.state = state["task_streams"][place]
-            for place, network_stream in enumerate(group.network_rngs, cells.start):
-                network_stream.state = torch.from_numpy(np.array(state["network_streams"][place]))
-            group.diverged_at[:] = state["diverged_at"][cells]
-            group.seconds[:] = state["seconds"][cells]
-            group.set_parameters(*([layer[cells] for layer in state[kind]] for kind in ("weights", "biases")))
-        return groups
+            for index, rng in enumerate(batch.task_rngs, cells.start):
+                rng.bit_generator.state = state["task_streams"][index]
+            for index, network_rng in enumerate(batch.network_rngs, cells.start):
+                network_rng.state = torch.from_numpy(np.array(state["network_streams"][index]))
+            if "streams" in state:
+                batch.stream_states = copy.deepcopy(list(state["streams"][cells]))
+            batch.diverged_at[:] = state["diverged_at"][cells]
+            batch.seconds[:] = state["seconds"][cells]
+            batch.set_arrays({kind: [array[cells] for array in state[kind]] for kind in batch.host_arrays()})
+        return batches
 
 
 def check_pack(configs: Sequence[CellConfig]) -> None:

@@ -1,4 +1,4 @@
-"""The PyTorch MLP of the protocol, its initial weights, and the stream that they are drawn from."""
+"""The PyTorch MLP of the protocol, its initial weights, and the random stream that they are drawn from."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ import torch
 from torch import nn
 
 from lop_sweep.config import CellConfig
+from lop_sweep.experiment.components import Components
 
 
 class TorchRng:
     """A cell's own copy of PyTorch's CPU random stream.
 
     PyTorch's layer constructors draw from the process-wide generator. `active` puts this stream there for the length
-    of a `with` block and puts back what was there before, so cells never disturb each other or their surroundings.
+    of a `with` block and restores the previous one afterwards. So cells never disturb each other or their surroundings.
 
     Args:
         seed: as for `torch.manual_seed`.
@@ -28,7 +29,7 @@ class TorchRng:
 
     @contextmanager
     def active(self) -> Iterator[None]:
-        """Make this stream PyTorch's CPU generator; keep how far it got."""
+        """Make this stream PyTorch's CPU generator, and keep its position at the end of the block."""
         outer = torch.get_rng_state()
         torch.set_rng_state(self.state)
         try:
@@ -39,54 +40,54 @@ class TorchRng:
 
 
 class MLP(nn.Module):
-    """`depth` hidden tanh layers of `width` units and one linear output unit, in float64.
+    """`depth` hidden layers of `width` units and one linear output unit, in float64.
 
-    The layers are made by their ordinary constructors, hidden ones first, and then initialised in a second pass
-    (Xavier-normal weights, zero biases), in float32; then the network is cast. The order matters: each of these draws
-    from PyTorch's CPU generator.
+    The layers are made by their ordinary constructors, hidden ones first. A second pass in the same order initialises
+    them, in float32. Then the network is cast. The order matters: each of these draws from PyTorch's CPU generator.
     """
 
     def __init__(self, config: CellConfig) -> None:
         super().__init__()
+        components = Components.of(config)
         sizes = [config.input_dim] + [config.width] * config.depth
         self.hidden = nn.ModuleList(nn.Linear(fan_in, fan_out) for fan_in, fan_out in itertools.pairwise(sizes))
         self.output = nn.Linear(config.width, 1)
         for layer in self.layers():
-            nn.init.xavier_normal_(layer.weight)
-            nn.init.zeros_(layer.bias)
+            components.init.apply(layer)
         self.to(torch.float64)
+        self._activation = components.activation.torch()
 
     def layers(self) -> list[nn.Linear]:
-        """The hidden layers in order, then the output layer."""
+        """Return the hidden layers in order, then the output layer."""
         return [*self.hidden, self.output]
 
     def forward(self, points: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor], list[torch.Tensor]]:
-        """Logits of shape (samples, 1), and each hidden layer's pre-activations and activations, (samples, width)."""
+        """Return logits (samples, 1), and each hidden layer's pre-activations and activations, (samples, width)."""
         pre_activations: list[torch.Tensor] = []
         activations: list[torch.Tensor] = [points]
         for layer in self.hidden:
             pre_activations.append(layer(activations[-1]))
-            activations.append(torch.tanh(pre_activations[-1]))
+            activations.append(self._activation(pre_activations[-1]))
         return self.output(activations[-1]), pre_activations, activations[1:]
 
 
-def build_network(config: CellConfig, stream: TorchRng) -> MLP:
-    """The next network of a cell, drawn from `stream`."""
-    with stream.active():
+def build_network(config: CellConfig, rng: TorchRng) -> MLP:
+    """Return the next network of a cell, drawn from `rng`, which is advanced."""
+    with rng.active():
         return MLP(config)
 
 
-def initial_weights(config: CellConfig, stream: TorchRng) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The initial values of the next network of a cell, in float64.
+def initial_weights(config: CellConfig, rng: TorchRng) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return the initial values of the next network of a cell, in float64.
 
     Args:
-        config: uses `input_dim`, `width` and `depth`.
-        stream: the cell's network stream; advanced.
+        config: uses `input_dim`, `width`, `depth` and the initializer.
+        rng: the cell's network stream; advanced.
 
     Returns:
         For each layer, hidden ones first: weights of shape (fan_in, fan_out), and biases of shape (1, fan_out).
     """
-    network = build_network(config, stream)
+    network = build_network(config, rng)
     return [
         (np.ascontiguousarray(layer.weight.detach().numpy().T), layer.bias.detach().numpy()[None, :].copy())
         for layer in network.layers()

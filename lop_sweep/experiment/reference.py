@@ -1,97 +1,139 @@
 """The protocol in plain PyTorch with autograd, for one cell: short, obvious and slow.
 
-It is the oracle that the engine is tested against, and the place to read what an experiment does. It keeps no state
-that could be saved; use `lop_sweep.experiment.experiment.Experiment` for anything that must resume.
+It is the oracle that the engine is tested against, and the place to read what an experiment does. It has no state that
+could be saved. Use `lop_sweep.experiment.Experiment` for everything that must resume.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
-from torch.nn.functional import binary_cross_entropy_with_logits
 
 from lop_sweep.config import CellConfig
+from lop_sweep.experiment.components import Components
 from lop_sweep.experiment.network import MLP, TorchRng, build_network
-from lop_sweep.experiment.streams import Task, draw_task
-from lop_sweep.metrics import METRICS, SATURATION_THRESHOLD, TaskMetrics
+from lop_sweep.experiment.streams import Task
+from lop_sweep.metrics import METRICS, SATURATION_THRESHOLD, Observation, TaskRow, undefined_row
 
 
 class ReferenceExperiment:
-    """One cell's task sequence. `run_task` `config.tasks` times, then `run_fresh_baseline` once."""
+    """One cell's task sequence. Call `run_task` `config.tasks` times, then `run_fresh_baseline` once.
+
+    Attributes:
+        config: the cell.
+        diverged: whether a loss, a weight or a metric was not finite.
+        task_rng: the random stream of the tasks.
+        network_rng: the random stream of the initial weights.
+    """
 
     device = "cpu"
 
     def __init__(self, config: CellConfig) -> None:
         self.config = config
         self.diverged = False
-        self._tasks = np.random.default_rng(config.seed)
-        self._networks = TorchRng(config.seed)
-        self._network = build_network(config, self._networks)
+        self._stream = Components.of(config).stream
+        self.task_rng = np.random.default_rng(config.seed)
+        self.network_rng = TorchRng(config.seed)
+        self._stream_state = self._stream.init(config, self.task_rng)
+        self._trainer = ReferenceTrainer(config, self.network_rng)
 
-    def run_task(self) -> TaskMetrics:
-        """Train on the next task and measure; every array has a leading axis of length 1. All NaN once diverged."""
-        task = draw_task(self.config, self._tasks)
+    def run_task(self) -> TaskRow:
+        """Train on the next task.
+
+        Returns:
+            Each metric, (1,) or (1, depth). All NaN once the cell has diverged.
+        """
+        task = self._draw_task()
         if not self.diverged:
-            losses, grad_norm = _train(self._network, task, self.config.lr, self.config.steps)
-            row = _measure(self._network, task, losses, grad_norm, self.config.corr_thresh)
+            losses, grad_norm = self._trainer.train(task, self.config.steps)
+            row = self._compute_metrics(task, losses, grad_norm)
             if row is not None:
                 return row
             self.diverged = True
-        return TaskMetrics.undefined(1, self.config.depth)
+        return undefined_row(1, self.config.depth)
 
     def run_fresh_baseline(self) -> np.ndarray:
-        """Final losses of the fresh networks, each on a task of its own; shape (1, fresh_baseline)."""
+        """Return the final losses of the fresh networks, each trained on a task of its own, (1, fresh_baseline)."""
         losses = []
         for _ in range(self.config.fresh_baseline):
-            task = draw_task(self.config, self._tasks)
-            network = build_network(self.config, self._networks)
-            _train(network, task, self.config.lr, self.config.fresh_steps)
+            task = self._draw_task()
+            fresh = ReferenceTrainer(self.config, self.network_rng)
+            fresh.train(task, self.config.fresh_steps)
             with torch.no_grad():
-                loss = float(_loss(network, task))
+                loss = float(fresh.loss(task))
             losses.append(loss if np.isfinite(loss) else np.nan)
         return np.array([losses])
 
+    def _draw_task(self) -> Task:
+        return self._stream.draw(self.config, self._stream_state, self.task_rng)
 
-def _loss(network: MLP, task: Task) -> torch.Tensor:
-    logits, _, _ = network(torch.from_numpy(task.points))
-    return binary_cross_entropy_with_logits(logits, torch.from_numpy(task.labels))
+    @torch.no_grad()
+    def _compute_metrics(self, task: Task, losses: list[float], grad_norm: float) -> TaskRow | None:
+        """Return the task's row, or None if a loss, a weight or a metric is not finite."""
+        network = self._trainer.network
+        _, pre, post = network(torch.from_numpy(task.points))
+        if not np.isfinite([*losses, grad_norm]).all() or not _finite(*network.parameters(), *pre):
+            return None
+        observation = Observation(
+            losses=torch.tensor(losses, dtype=torch.float64)[:, None],
+            grad_norm=torch.tensor([grad_norm], dtype=torch.float64),
+            pre=torch.stack(pre)[None],
+            post=torch.stack(post)[None],
+            corr_thresh=torch.tensor([[self.config.corr_thresh]], dtype=torch.float64),
+        )
+        row = {}
+        for name, metric in METRICS.items():
+            plain = _PLAIN.get(name)
+            row[name] = np.array([plain(observation)]) if plain else np.array(metric.compute(observation))
+        return row if all(np.isfinite(values).all() for values in row.values()) else None
 
 
-def _train(network: MLP, task: Task, lr: float, steps: int) -> tuple[list[float], float]:
-    """Full-batch gradient descent: the loss before each update, and the hidden gradient's norm at the first step."""
-    optimizer = torch.optim.SGD(network.parameters(), lr=lr)
-    losses = []
-    for step in range(steps):
-        optimizer.zero_grad()
-        loss = _loss(network, task)
-        loss.backward()
-        if step == 0:
-            hidden = [p.grad.flatten() for p in network.hidden.parameters() if p.grad is not None]
-            grad_norm = float(torch.linalg.vector_norm(torch.cat(hidden)))
-        optimizer.step()
-        losses.append(loss.item())
-    return losses, grad_norm
+class ReferenceTrainer:
+    """A network of a cell with its optimizer.
+
+    Args:
+        config: the cell.
+        rng: the cell's network stream, from which the network is drawn.
+    """
+
+    def __init__(self, config: CellConfig, rng: TorchRng) -> None:
+        components = Components.of(config)
+        self.network: MLP = build_network(config, rng)
+        self._optimizer = components.optimizer.torch(self.network.parameters(), config)
+        self._loss = components.loss.torch()
+
+    def loss(self, task: Task) -> torch.Tensor:
+        """Return the network's loss on all points of a task, a scalar."""
+        logits, _, _ = self.network(torch.from_numpy(task.points))
+        return self._loss(logits, torch.from_numpy(task.labels))
+
+    def train(self, task: Task, steps: int) -> tuple[list[float], float]:
+        """Update the network `steps` times on all points of a task.
+
+        Returns:
+            The loss before each update, and the 2-norm of the hidden layers' gradient at the first step.
+        """
+        losses = []
+        for step in range(steps):
+            self._optimizer.zero_grad()
+            loss = self.loss(task)
+            loss.backward()
+            if step == 0:
+                hidden = [p.grad.flatten() for p in self.network.hidden.parameters() if p.grad is not None]
+                grad_norm = float(torch.linalg.vector_norm(torch.cat(hidden)))
+            self._optimizer.step()
+            losses.append(loss.item())
+        return losses, grad_norm
 
 
 def _finite(*tensors: torch.Tensor) -> bool:
     return all(bool(torch.isfinite(tensor).all()) for tensor in tensors)
 
 
-@torch.no_grad()
-def _measure(network: MLP, task: Task, losses: list[float], grad_norm: float, corr_thresh: float) -> TaskMetrics | None:
-    """The task's row, or None where a loss, a weight or a measure is not finite."""
-    _, pre, post = network(torch.from_numpy(task.points))
-    if not np.isfinite([*losses, grad_norm]).all() or not _finite(*network.parameters(), *pre):
-        return None
-    row = TaskMetrics(
-        min_ce=np.array([min(losses)]),
-        final_ce=np.array([losses[-1]]),
-        saturation=np.array([np.mean([float((z.abs() > SATURATION_THRESHOLD).double().mean()) for z in pre])]),
-        grad_norm=np.array([grad_norm]),
-        effective_rank=np.array([[_effective_rank(z) for z in pre]]),
-        duplicate_fraction=np.array([[_duplicate_fraction(a, corr_thresh) for a in post]]),
-    )
-    return row if all(np.isfinite(getattr(row, name)).all() for name in METRICS) else None
+def _saturation(z: torch.Tensor) -> float:
+    return float((z.abs() > SATURATION_THRESHOLD).double().mean())
 
 
 def _effective_rank(z: torch.Tensor) -> float:
@@ -105,6 +147,17 @@ def _effective_rank(z: torch.Tensor) -> float:
     return float(torch.exp(-(p * p.log()).sum()))
 
 
-def _duplicate_fraction(a: torch.Tensor, corr_thresh: float) -> float:
+def _duplicate_fraction(a: torch.Tensor, threshold: float) -> float:
     correlation = torch.corrcoef(a.T).reshape(a.shape[1], a.shape[1]).nan_to_num(nan=0.0).abs()
-    return float((correlation > corr_thresh).triu(diagonal=1).any(dim=0).double().mean())
+    return float((correlation > threshold).triu(diagonal=1).any(dim=0).double().mean())
+
+
+_PLAIN: dict[str, Callable[[Observation], float | list[float]]] = {
+    "min_ce": lambda task: float(task.losses.min()),
+    "final_ce": lambda task: float(task.losses[-1]),
+    "saturation": lambda task: float(np.mean([_saturation(z) for z in task.pre[0]])),
+    "grad_norm": lambda task: float(task.grad_norm),
+    "effective_rank": lambda task: [_effective_rank(z) for z in task.pre[0]],
+    "duplicate_fraction": lambda task: [_duplicate_fraction(a, float(task.corr_thresh)) for a in task.post[0]],
+}
+"""Metrics that have an implementation of their own here. The others are computed by `Metric.compute` on tensors."""

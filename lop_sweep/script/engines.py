@@ -1,4 +1,4 @@
-"""The two engines that can compute one cell: the fast one and the reference."""
+"""The two implementations that can compute one cell: the fast engine and the reference."""
 
 from __future__ import annotations
 
@@ -8,43 +8,43 @@ import numpy as np
 
 from lop_sweep.config import CellConfig
 from lop_sweep.errors import ConfigError, comma_list
-from lop_sweep.metrics import TaskMetrics
+from lop_sweep.metrics import TaskRow
 
 ENGINES: tuple[str, ...] = ("fast", "reference")
 
 
 class CellExperiment(Protocol):
-    """What both engines offer for one cell."""
+    """Interface of both implementations for one cell."""
 
     @property
     def device(self) -> str:
-        """What the numbers are computed on."""
+        """Description of the device, for the results."""
         ...
 
-    def run_task(self) -> TaskMetrics:
-        """Train on the next task and measure."""
+    def run_task(self) -> TaskRow:
+        """Train on the next task and compute its metrics."""
         ...
 
     def run_fresh_baseline(self) -> np.ndarray:
-        """Final losses of the fresh networks, shape (1, fresh_baseline)."""
+        """Return the final losses of the fresh networks, (1, fresh_baseline), in nats."""
         ...
 
 
 def make_experiment(config: CellConfig, engine: str, dtype: str, device: str = "cpu") -> CellExperiment:
-    """One cell's experiment.
+    """Return one cell's experiment.
 
     Args:
         config: the cell.
-        engine: "fast" or "reference"; the latter knows float64 only.
+        engine: "fast" or "reference"; the reference computes in float64 only.
         dtype: "float64" or "float32".
-        device: one of `lop_sweep.experiment.backends.DEVICES`; the reference knows the CPU only.
+        device: one of `lop_sweep.experiment.DEVICES`; the reference computes on the CPU only.
 
     Raises:
-        ConfigError: the engine is unknown, or does not know `dtype` or `device`; or there is no such device here.
+        ConfigError: the engine is unknown or cannot use `dtype` or `device`, or this machine does not have the device.
     """
     if engine not in ENGINES:
         raise ConfigError(f"engine = {engine!r}: must be one of {comma_list(ENGINES)}")
-    # PyTorch takes seconds to import, and `--help` does not need it.
+    # Imported late: PyTorch takes seconds to import, and `--help` does not need it.
     from lop_sweep.experiment import Experiment, ReferenceExperiment
 
     if engine == "fast":

@@ -7,41 +7,27 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-_SCALARS = {
-    "lop_minCE.png": ("min_CE", "smallest cross-entropy of the task (nats)"),
-    "lop_finalCE.png": ("final_CE", "cross-entropy at the end of the task (nats)"),
-    "lop_sat.png": ("sat", "saturation (share of |z| > 2)"),
-    "lop_grad.png": ("grad_norm", "hidden gradient norm at the task's first step"),
-}
-_LAYERED = {
-    "lop_effrank.png": ("eff_rank_L", "effective rank of the pre-activations"),
-    "lop_dup_frac.png": ("dup_frac_L", "duplicate features (share)"),
-}
+from lop_sweep.script.columns import SCRIPT_METRICS, ScriptMetric
 
 
 def save_script_plots(results: pd.DataFrame, folder: Path) -> list[Path]:
     """Draw the six plots of a run.
 
     Args:
-        results: one row a task, with the script's columns.
+        results: one row per task, with the script's columns.
         folder: an existing directory; files there are overwritten.
 
     Returns:
-        The paths written.
+        The paths of the plots.
     """
-    paths = []
-    for name, (column, label) in _SCALARS.items():
-        paths.append(_plot(results, [column], label, folder / name))
-    for name, (prefix, label) in _LAYERED.items():
-        columns = [column for column in results.columns if column.startswith(prefix)]
-        paths.append(_plot(results, columns, label, folder / name))
-    return paths
+    return [_save_plot(results, one, folder / one.plot) for one in SCRIPT_METRICS]
 
 
-def _plot(results: pd.DataFrame, columns: list[str], label: str, path: Path) -> Path:
+def _save_plot(results: pd.DataFrame, one: ScriptMetric, path: Path) -> Path:
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.add_subplot()
     marker = "o" if len(results) == 1 else None
+    columns = one.columns_in(results.columns)
     for column in columns:
         axes.plot(results["task"], results[column], lw=1.2, marker=marker, label=column.rpartition("_")[2])
     if results[columns].isna().all(axis=None):
@@ -50,7 +36,7 @@ def _plot(results: pd.DataFrame, columns: list[str], label: str, path: Path) -> 
         axes.legend(
             title="layer", fontsize="small", ncols=1 + len(columns) // 8, loc="center left", bbox_to_anchor=(1, 0.5)
         )
-    axes.set(xlabel="task", ylabel=label)
+    axes.set(xlabel="task", ylabel=one.metric.axis_label)
     axes.grid(alpha=0.3)
     figure.savefig(path, dpi=120)
     return path

@@ -133,7 +133,7 @@ class LopTrainable(tune.Trainable):
         # A state that was taken after the last task has no task left, but a last row to report again.
         rows = run.run_tasks(self._tasks_per_report) or run.history[-1:]
         result: dict[str, Any] = {
-            **{name: _mean(np.stack([getattr(row, name) for row in rows])) for name in METRICS},
+            **{name: _mean(np.stack([row[name] for row in rows])) for name in METRICS},
             "tasks_done": experiment.tasks_done,
             "cells": len(run.pack.cells),
             "diverged": int(np.count_nonzero(experiment.diverged_at)),

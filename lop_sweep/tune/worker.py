@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from lop_sweep import runtime
 from lop_sweep.errors import StateError, StoreError
 from lop_sweep.experiment import Experiment
-from lop_sweep.metrics import TaskMetrics, stack_metrics, unstack_metrics
+from lop_sweep.metrics import TaskRow, stack_metrics, unstack_metrics
 from lop_sweep.pack import Pack
 from lop_sweep.storage import STATE, PackResult, PackState, Store, assemble, fault_point, merge_numerics
 from lop_sweep.storage.maintenance import withdraw
@@ -60,7 +60,7 @@ class PackRun:
     ) -> None:
         self.pack = pack
         self.experiment = Experiment(pack.cells, dtype, device)
-        self.history: list[TaskMetrics] = []
+        self.history: list[TaskRow] = []
         self.note = ""
         self._store, self._checkpoint_every, self._keep_state = store, checkpoint_every, keep_state
         self._numerics = {
@@ -79,9 +79,9 @@ class PackRun:
         """Tasks that remain to be run."""
         return self.experiment.tasks - self.experiment.tasks_done
 
-    def run_tasks(self, count: int) -> list[TaskMetrics]:
+    def run_tasks(self, count: int) -> list[TaskRow]:
         """Run up to `count` of the tasks that remain, with checkpoints on the way; returns their rows."""
-        rows: list[TaskMetrics] = []
+        rows: list[TaskRow] = []
         while self.tasks_left and len(rows) < count:
             rows.append(self.experiment.run_task())
             self.history.append(rows[-1])
@@ -120,7 +120,7 @@ class PackRun:
             StateError: it is not such a state; nothing has been changed.
         """
         self.experiment.load_state_dict(state.experiment)
-        self.history = unstack_metrics(dict(state.history)) if state.history else []
+        self.history = unstack_metrics(state.history) if state.history else []
         self._numerics = merge_numerics(state.numerics, self._numerics)
         self._saved = state.progress
 

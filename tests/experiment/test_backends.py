@@ -8,21 +8,23 @@ from typing import Any
 
 import numpy as np
 import pytest
+import stateful_components  # noqa: F401
 import torch
 
-from lop_sweep import metrics
 from lop_sweep.cli import main
 from lop_sweep.config import CellConfig
 from lop_sweep.errors import ConfigError
-from lop_sweep.experiment import cuda_graph, engine
+from lop_sweep.experiment import DEFAULTS, Components, Experiment
 from lop_sweep.experiment.backends import TorchDevice, check_device, make_device
-from lop_sweep.experiment.experiment import Experiment
+from lop_sweep.experiment.cuda_graph import GraphedTraining
+from lop_sweep.experiment.engine import Engine, Parameters, TaskArrays, TrainingState, TrainingTrace
 from lop_sweep.experiment.network import TorchRng, initial_weights
+from lop_sweep.metrics import METRICS, stack_metrics
 
 
 @pytest.fixture
 def stable(small: CellConfig) -> list[CellConfig]:
-    """Cells that differ in all that cells of a pack may differ in, where rounding does not grow."""
+    """Cells that differ in several packable fields, in a regime where rounding errors do not grow."""
     calm = small.replace(lr=0.02, width=14, samples=12)
     return [
         calm.replace(seed=1),
@@ -35,29 +37,27 @@ def stable(small: CellConfig) -> list[CellConfig]:
 def run(configs: list[CellConfig], device: str, dtype: str = "float64") -> tuple[dict[str, np.ndarray], np.ndarray]:
     experiment = Experiment(configs, dtype, device)
     rows = [experiment.run_task() for _ in range(experiment.tasks)]
-    return metrics.stack_metrics(rows), experiment.run_fresh_baseline()
+    return stack_metrics(rows), experiment.run_fresh_baseline()
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-9), ("float32", 2e-3)])
-def test_a_batch_on_torch_gives_what_numpy_gives_cell_by_cell(
-    stable: list[CellConfig], dtype: str, tolerance: float
-) -> None:
+def test_a_batch_on_torch_equals_cells_on_numpy(stable: list[CellConfig], dtype: str, tolerance: float) -> None:
     ours, fresh = run(stable, "torch", dtype)
     expected, expected_fresh = run(stable, "cpu", dtype)
-    for name in metrics.METRICS:
+    for name in METRICS:
         if dtype == "float64" or name != "duplicate_fraction":  # a correlation near the threshold may go either way
             np.testing.assert_allclose(ours[name], expected[name], rtol=tolerance, err_msg=name)
     np.testing.assert_allclose(fresh, expected_fresh, rtol=tolerance)
 
 
-def test_a_cell_that_diverges_leaves_the_rest_of_its_batch_alone(small: CellConfig) -> None:
+def test_divergence_stays_in_its_cell_of_a_batch(small: CellConfig) -> None:
     calm = small.replace(lr=0.02)
     wild = calm.replace(lr=1.7e308)
     experiment = Experiment([calm, wild, calm.replace(seed=5)], device="torch")
-    rows = metrics.stack_metrics([experiment.run_task() for _ in range(experiment.tasks)])
+    rows = stack_metrics([experiment.run_task() for _ in range(experiment.tasks)])
     expected, expected_fresh = run([calm, calm.replace(seed=5)], "torch")
     alone, alone_fresh = run([wild], "cpu")
-    for name in metrics.METRICS:
+    for name in METRICS:
         np.testing.assert_allclose(rows[name][:, [0, 2]], expected[name], rtol=1e-9)
         np.testing.assert_array_equal(np.isnan(rows[name][:, 1]), np.isnan(alone[name][:, 0]))
     assert experiment.diverged_at.tolist()[::2] == [0, 0]
@@ -68,7 +68,7 @@ def test_a_cell_that_diverges_leaves_the_rest_of_its_batch_alone(small: CellConf
 
 
 @pytest.mark.parametrize(("first", "second"), [("cpu", "torch"), ("torch", "cpu"), ("torch", "torch")])
-def test_a_state_goes_on_on_another_device(stable: list[CellConfig], first: str, second: str) -> None:
+def test_a_state_resumes_on_another_device(stable: list[CellConfig], first: str, second: str) -> None:
     expected, expected_fresh = run(stable, "cpu")
     before = Experiment(stable, device=first)
     rows = [before.run_task(), before.run_task()]
@@ -76,7 +76,7 @@ def test_a_state_goes_on_on_another_device(stable: list[CellConfig], first: str,
     after.run_task()  # loading must undo everything
     after.load_state_dict(before.state_dict())
     rows += [after.run_task() for _ in range(after.tasks - 2)]
-    for name, values in metrics.stack_metrics(rows).items():
+    for name, values in stack_metrics(rows).items():
         np.testing.assert_allclose(values, expected[name], rtol=1e-9)
     np.testing.assert_allclose(after.run_fresh_baseline(), expected_fresh, rtol=1e-9)
 
@@ -90,9 +90,10 @@ def test_a_state_taken_from_a_batch_is_a_copy(stable: list[CellConfig]) -> None:
 
 
 class FakeGraph:
-    """A CUDA graph as far as copying in and out goes: replaying trains its own tensors again, into the same trace."""
+    """A CUDA graph reduced to copying in and out: replaying trains its own tensors again, into the same trace."""
 
     replays = 0
+    recorded_graphs = 0
 
     def __init__(self) -> None:
         self.recorded: tuple[Any, ...] = ()
@@ -105,7 +106,7 @@ class FakeGraph:
         FakeGraph.replays += 1
 
 
-engine_train = engine.train
+engine_train = Engine.train
 
 
 @pytest.fixture
@@ -123,61 +124,75 @@ def fake_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
     @contextlib.contextmanager
     def graph(one: FakeGraph) -> Iterator[None]:
         recording.append(one)
+        FakeGraph.recorded_graphs += 1
         yield
         recording.clear()
 
-    def train(*arguments: Any) -> engine.TrainingTrace:
+    def train(*arguments: Any) -> TrainingTrace:
         trace = engine_train(*arguments)
         for one in recording:
             one.recorded = (*arguments, trace)
         return trace
 
     monkeypatch.setattr(FakeGraph, "replays", 0)
+    monkeypatch.setattr(FakeGraph, "recorded_graphs", 0)
     monkeypatch.setattr(torch.cuda, "Stream", Stream)
     monkeypatch.setattr(torch.cuda, "current_stream", Stream)
     monkeypatch.setattr(torch.cuda, "stream", stream)
     monkeypatch.setattr(torch.cuda, "CUDAGraph", FakeGraph)
     monkeypatch.setattr(torch.cuda, "graph", graph)
-    monkeypatch.setattr(cuda_graph.engine, "train", train)
+    monkeypatch.setattr(Engine, "train", train)
 
 
-def tensors(config: CellConfig, seed: int) -> tuple[engine.Parameters, torch.Tensor, torch.Tensor, torch.Tensor]:
+def engine_of(config: CellConfig) -> Engine:
+    return Engine.of(Components.of(config))
+
+
+def tensors(config: CellConfig, seed: int) -> tuple[TrainingState, TaskArrays]:
     layers = initial_weights(config, TorchRng(seed))
     rng = torch.Generator().manual_seed(seed)
     x = torch.randn(1, config.samples, config.input_dim, generator=rng, dtype=torch.float64)
     y = (x[..., :1] > 0).double()
-    parameters = engine.Parameters(
+    parameters = Parameters(
         [torch.from_numpy(weight[None].copy()) for weight, _ in layers],
         [torch.from_numpy(bias[None].copy()) for _, bias in layers],
     )
-    return parameters, x, y, torch.full((1, 1, 1), 0.05, dtype=torch.float64)
+    lr = torch.full((1, 1, 1), 0.05, dtype=torch.float64)
+    return engine_of(config).init(parameters), TaskArrays(x, y, {"lr": lr})
+
+
+def assert_equal_states(ours: TrainingState, expected: TrainingState) -> None:
+    assert all(torch.equal(a, b) for a, b in zip(ours.arrays(), expected.arrays(), strict=True))
 
 
 @pytest.mark.usefixtures("fake_cuda")
-def test_a_graph_is_recorded_without_training_and_replayed_on_what_it_is_given(small: CellConfig) -> None:
-    first, *given = tensors(small, 1)
-    untouched = [weight.clone() for weight in first.weights]
-    graph = cuda_graph.GraphedTraining(first, *given, steps=4)
-    assert all(torch.equal(a, b) for a, b in zip(first.weights, untouched, strict=True))
+@pytest.mark.parametrize("optimizer", ["sgd", "test_momentum"])
+def test_a_graph_trains_the_state_that_it_is_given(
+    optimizer: str, small: CellConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Recording trains nothing; a replay trains the given state, the optimizer's memory included."""
+    monkeypatch.setitem(DEFAULTS, "optimizer", optimizer)
+    engine = engine_of(small)
+    (first, task), (untouched, _) = tensors(small, 1), tensors(small, 1)
+    graph = GraphedTraining(engine, first, task, steps=4)
+    assert_equal_states(first, untouched)
     assert FakeGraph.replays == 0
     for seed in (1, 2, 3):
-        ours, *inputs = tensors(small, seed)
-        expected, *_ = tensors(small, seed)
-        trace = graph(ours, *inputs)
-        wanted = engine_train(expected, *inputs, 4)
-        assert torch.equal(trace.losses, wanted.losses)
-        assert torch.equal(trace.grad_norm, wanted.grad_norm)
-        assert all(torch.equal(a, b) for a, b in zip(ours.weights, expected.weights, strict=True))
-        assert all(torch.equal(a, b) for a, b in zip(ours.biases, expected.biases, strict=True))
-    assert FakeGraph.replays == 3
+        (ours, task), (expected, _) = tensors(small, seed), tensors(small, seed)
+        for _ in range(2):
+            trace, wanted = graph(ours, task), engine_train(engine, expected, task, 4)
+            assert torch.equal(trace.losses, wanted.losses)
+            assert torch.equal(trace.grad_norm, wanted.grad_norm)
+            assert_equal_states(ours, expected)
+    assert FakeGraph.replays == 6
 
 
 @pytest.fixture
 def graphed(fake_cuda: None, monkeypatch: pytest.MonkeyPatch) -> TorchDevice:
-    """A torch device on the CPU that takes itself for a GPU where it trains."""
+    """A torch device on the CPU that acts as a GPU while it trains."""
     device = TorchDevice(torch.device("cpu"))
 
-    def train(*arguments: Any) -> engine.TrainingTrace:
+    def train(*arguments: Any) -> TrainingTrace:
         monkeypatch.setattr(device, "_device", torch.device("cuda"))
         try:
             return TorchDevice.train(device, *arguments)
@@ -188,26 +203,32 @@ def graphed(fake_cuda: None, monkeypatch: pytest.MonkeyPatch) -> TorchDevice:
     return device
 
 
-def test_one_graph_serves_all_tasks_of_a_shape_and_long_ones_are_split(
+def test_graphs_are_shared_by_shape_and_split_by_length(
     small: CellConfig, graphed: TorchDevice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lop_sweep.experiment.backends.GRAPH_STEPS", 4)
+    monkeypatch.setattr("lop_sweep.experiment.backends.MAX_STEPS_PER_GRAPH", 4)
+    engine = engine_of(small)
     for steps, seed in ((4, 1), (4, 2), (11, 3), (3, 4), (11, 5)):
-        ours, *inputs = tensors(small, seed)
-        expected, *_ = tensors(small, seed)
-        trace, wanted = graphed.train(ours, *inputs, steps), engine_train(expected, *inputs, steps)
+        (ours, task), (expected, _) = tensors(small, seed), tensors(small, seed)
+        trace, wanted = graphed.train(engine, ours, task, steps), engine_train(engine, expected, task, steps)
         torch.testing.assert_close(trace.losses, wanted.losses, rtol=1e-12, atol=0)
         assert torch.equal(trace.grad_norm, wanted.grad_norm)
-        assert all(torch.equal(a, b) for a, b in zip(ours.weights, expected.weights, strict=True))
-    assert len(graphed._graphs) == 2
+        assert_equal_states(ours, expected)
     assert FakeGraph.replays == 2 + 3 + 1 + 3
+    assert FakeGraph.recorded_graphs == 2
 
 
-def test_graphs_of_shapes_that_are_gone_are_given_up(small: CellConfig, graphed: TorchDevice) -> None:
-    for steps in range(1, 8):
-        parameters, *inputs = tensors(small, steps)
-        graphed.train(parameters, *inputs, steps)
-    assert sorted(key[0] for key in graphed._graphs) == [4, 5, 6, 7]
+def test_the_oldest_graph_is_dropped_beyond_four(small: CellConfig, graphed: TorchDevice) -> None:
+    engine = engine_of(small)
+
+    def train(steps: int) -> int:
+        state, task = tensors(small, steps)
+        graphed.train(engine, state, task, steps)
+        return FakeGraph.recorded_graphs
+
+    assert [train(steps) for steps in range(1, 8)] == list(range(1, 8))
+    assert [train(steps) for steps in range(4, 8)] == [7] * 4
+    assert train(3) == 8
 
 
 def test_a_whole_experiment_on_graphs(small: CellConfig, graphed: TorchDevice, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -217,15 +238,13 @@ def test_a_whole_experiment_on_graphs(small: CellConfig, graphed: TorchDevice, m
     expected, expected_fresh = run(pack, "torch")
     monkeypatch.setattr("lop_sweep.experiment.experiment.make_device", lambda name: graphed)
     ours, fresh = run(pack, "torch")
-    for name in metrics.METRICS:
+    for name in METRICS:
         np.testing.assert_allclose(ours[name], expected[name], rtol=1e-9)
     np.testing.assert_allclose(fresh, expected_fresh, rtol=1e-9)
     assert FakeGraph.replays == calm.tasks + calm.fresh_baseline
 
 
-def test_devices_that_are_not_there_are_refused(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_missing_devices_are_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ConfigError, match="device = 'tpu': must be one of cpu, cuda, torch"):
         check_device("tpu")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
@@ -239,15 +258,15 @@ def test_devices_that_are_not_there_are_refused(
     assert "the reference computes on the CPU only" in errors
 
 
-def test_results_say_where_they_were_computed(small: CellConfig) -> None:
+def test_results_name_their_device(small: CellConfig) -> None:
     assert Experiment([small]).device == "cpu"
     assert Experiment([small], device="torch").device == "torch on cpu"
 
 
 @pytest.mark.gpu
-def test_a_gpu_gives_what_the_cpu_gives(stable: list[CellConfig]) -> None:
+def test_a_gpu_equals_the_cpu(stable: list[CellConfig]) -> None:
     ours, fresh = run(stable, "cuda")
     expected, expected_fresh = run(stable, "cpu")
-    for name in metrics.METRICS:
+    for name in METRICS:
         np.testing.assert_allclose(ours[name], expected[name], rtol=1e-9, err_msg=name)
     np.testing.assert_allclose(fresh, expected_fresh, rtol=1e-9)

@@ -19,7 +19,7 @@ def assert_equal_to_the_bit(cells: list[CellConfig], dtype: str = "float64") -> 
     for _ in range(cells[0].tasks):
         row, expected = ours.run_task(), frozen.run_task()
         for name in METRICS:
-            assert getattr(row, name).tobytes() == getattr(expected, name).tobytes(), name
+            assert row[name].tobytes() == getattr(expected, name).tobytes(), name
     assert ours.run_fresh_baseline().tobytes() == frozen.run_fresh_baseline().tobytes()
     np.testing.assert_array_equal(ours.diverged_at, frozen.diverged_at)
     weights, expected_weights = ours.state_dict()["weights"], frozen.state_dict()["weights"]

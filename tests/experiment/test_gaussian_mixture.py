@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 
 from lop_sweep.config import CellConfig
-from lop_sweep.experiment.streams.gaussian_mixture import draw_task
+from lop_sweep.experiment.streams import GaussianMixture, Task
+
+
+def draw_task(config: CellConfig, rng: np.random.Generator) -> Task:
+    stream = GaussianMixture()
+    return stream.draw(config, stream.init(config, rng), rng)
 
 
 def test_shapes_classes_and_precision() -> None:
@@ -18,7 +23,7 @@ def test_shapes_classes_and_precision() -> None:
     assert task.labels.sum() == 15
 
 
-def test_points_lie_on_their_bumps_around_anchors_two_delta_apart() -> None:
+def test_anchors_of_the_classes_are_two_delta_apart() -> None:
     """With no spread and no noise all points of a class are its anchor: shift -+ delta u."""
     config = CellConfig(spread=0, sigma=0, delta=1.7, input_dim=2)
     task = draw_task(config, np.random.default_rng(3))
@@ -70,7 +75,7 @@ def test_relabel_flips_the_share_asked_for() -> None:
     assert flipped / 20 == pytest.approx(0.25, abs=0.013)
 
 
-def test_same_stream_same_task_and_the_stream_advances() -> None:
+def test_tasks_depend_on_the_generator_alone() -> None:
     config = CellConfig()
     rng = np.random.default_rng(9)
     first, second = draw_task(config, rng), draw_task(config, rng)

@@ -25,9 +25,9 @@ def test_draw_order_is_constructors_first_then_a_second_pass() -> None:
         assert not bias.any()
 
 
-def test_networks_of_one_stream_continue_it() -> None:
-    stream = TorchRng(3)
-    first, second = initial_weights(CONFIG, stream), initial_weights(CONFIG, stream)
+def test_networks_of_one_rng_continue_it() -> None:
+    rng = TorchRng(3)
+    first, second = initial_weights(CONFIG, rng), initial_weights(CONFIG, rng)
     torch.manual_seed(3)
     for expected in (first, second):
         net = [torch.nn.Linear(a, b) for a, b in ((5, 7), (7, 7), (7, 7), (7, 1))]

@@ -1,8 +1,11 @@
 """Task streams: what a network is trained on, task after task."""
 
-from lop_sweep.experiment.streams.gaussian_mixture import Task, draw_task
+from lop_sweep.experiment.streams.gaussian_mixture import GaussianMixture
+from lop_sweep.experiment.streams.task import StreamState, Task, TaskStream
 
 __all__ = [
+    "GaussianMixture",
+    "StreamState",
     "Task",
-    "draw_task",
+    "TaskStream",
 ]

@@ -1,0 +1,54 @@
+"""Losses of a task: value and derivative for the engine, and the function of the reference."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+
+from lop_sweep.array_api import Array, array_namespace
+from lop_sweep.registry import register
+
+
+class Loss(Protocol):
+    """A mean over the points of a task. P networks, n points."""
+
+    name: str
+
+    def value(self, logits: Array, y: Array) -> Array:
+        """Return each network's loss, (P,) for logits (P, n, 1) and (steps, P) for logits (steps, P, n, 1)."""
+        ...
+
+    def error(self, logits: Array, y: Array) -> Array:
+        """Return the derivative of `value` by the logits, (P, n, 1)."""
+        ...
+
+    def torch(self) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+        """Return the loss of one network for the reference: logits and labels (n, 1) to a scalar tensor."""
+        ...
+
+
+@register("loss", "binary")
+class BinaryCrossEntropy:
+    """Mean binary cross-entropy of the logits, in nats."""
+
+    name: str
+
+    def value(self, logits: Array, y: Array) -> Array:
+        """Return the mean over points of -y log p - (1-y) log(1-p), with p = sigmoid(s).
+
+        Formula: mean of max(s, 0) - s y + log(1 + exp(-|s|)), which is the same without overflow.
+        """
+        xp = array_namespace(logits)
+        losses = xp.where(logits > 0, logits, xp.zeros_like(logits)) - logits * y + xp.log1p(xp.exp(-xp.abs(logits)))
+        return xp.mean(losses, axis=(-2, -1))
+
+    def error(self, logits: Array, y: Array) -> Array:
+        """Return (sigmoid(s) - y) / n."""
+        xp = array_namespace(logits)
+        return (1 / (1 + xp.exp(-logits)) - y) / y.shape[-2]
+
+    def torch(self) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+        """Return PyTorch's own implementation."""
+        return torch.nn.functional.binary_cross_entropy_with_logits

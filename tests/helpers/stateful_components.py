@@ -1,0 +1,72 @@
+"""Components that use all of the interfaces: an optimizer and a stream with state, and an activation that reads z.
+
+Importing this module registers them. They are small on purpose: what they test is the interfaces.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from lop_sweep.array_api import Array, array_namespace
+from lop_sweep.config import CellConfig
+from lop_sweep.experiment.streams import Task
+from lop_sweep.registry import register
+
+
+@register("optimizer", "test_momentum")
+class Momentum:
+    """v <- 0.9 v + dW; W <- W - lr v. Its state is v."""
+
+    name: str
+    hyper = ("lr",)
+
+    def init(self, parameter: Array) -> dict[str, Array]:
+        return {"velocity": array_namespace(parameter).zeros_like(parameter)}
+
+    def update(self, parameter: Array, gradient: Array, state: dict[str, Array], hyper: Mapping[str, Array]) -> None:
+        velocity = state["velocity"]
+        velocity *= 0.9
+        velocity += gradient
+        parameter -= hyper["lr"] * velocity
+
+    def torch(self, parameters: Iterable[torch.nn.Parameter], config: CellConfig) -> torch.optim.Optimizer:
+        return torch.optim.SGD(parameters, lr=config.lr, momentum=0.9)
+
+
+@register("activation", "test_silu")
+class SiLU:
+    """z sigmoid(z), whose derivative needs z."""
+
+    name: str
+    keeps_z = True
+
+    def value(self, z: Array) -> Array:
+        return z / (1 + array_namespace(z).exp(-z))
+
+    def backward(self, error: Array, z: Array | None, a: Array) -> Array:
+        assert z is not None
+        p = 1 / (1 + array_namespace(z).exp(-z))
+        return error * (p + a * (1 - p))
+
+    def torch(self) -> Callable[[torch.Tensor], torch.Tensor]:
+        return torch.nn.functional.silu
+
+
+@register("stream", "test_drift")
+class Drift:
+    """One task whose points drift. Its state is where they are and how many tasks were drawn."""
+
+    name: str
+
+    def init(self, config: CellConfig, rng: np.random.Generator) -> dict[str, Any]:
+        return {"points": rng.normal(size=(config.samples, config.input_dim)), "drawn": 0}
+
+    def draw(self, config: CellConfig, state: dict[str, Any], rng: np.random.Generator) -> Task:
+        state["points"] += 0.1 * rng.normal(size=(config.samples, config.input_dim))
+        state["drawn"] += 1
+        labels = np.repeat([0.0, 1.0], config.samples // 2)[:, None]
+        return Task(state["points"].copy(), labels)
