@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from lop_sweep.metrics import (
     LAYERED,
     METRICS,
-    TaskRow,
     duplicate_fraction,
     effective_rank,
     saturation,
@@ -133,26 +132,6 @@ def test_stacking_and_unstacking_are_inverse() -> None:
     again = unstack_metrics(history)
     assert [list(row) for row in again] == [list(METRICS)] * 6
     assert all(np.array_equal(a[name], b[name]) for a, b in zip(rows, again, strict=True) for name in METRICS)
-
-
-def test_a_metric_that_a_history_lacks_is_undefined() -> None:
-    """States of a version without the metric can be continued."""
-    rows = [{name: values + task for name, values in zero_row(3, 5).items()} for task in range(6)]
-    history = stack_metrics(rows)
-    del history["saturation"], history["effective_rank"]
-    again = unstack_metrics(history)
-    assert [list(row) for row in again] == [list(METRICS)] * 6
-    for task, row in enumerate(again):
-        assert row["saturation"].shape == (3,)
-        assert row["effective_rank"].shape == (3, 5)
-        assert np.isnan(row["saturation"]).all()
-        assert np.isnan(row["effective_rank"]).all()
-        assert (row["final_ce"] == task).all()
-        assert (row["duplicate_fraction"] == task).all()
-
-
-def zero_row(cells: int, depth: int) -> TaskRow:
-    return {name: np.zeros_like(values) for name, values in undefined_row(cells, depth).items()}
 
 
 def test_every_metric_is_described() -> None:
