@@ -94,7 +94,7 @@ def test_each_network_of_a_pack_has_its_own_threshold() -> None:
     assert high == 0.0
 
 
-def test_saturation_counts_entries_beyond_two_and_averages_layers() -> None:
+def test_saturation_averages_entries_beyond_two_over_layers() -> None:
     first = np.array([[[2.0, 2.1], [-2.1, 0.0]]])
     second = np.array([[[0.0, 0.0], [0.0, 0.0]]])
     np.testing.assert_allclose(saturation(np.stack([first, second], axis=1)), [0.25])
@@ -114,7 +114,7 @@ def test_metrics_keep_to_the_array_api_standard(library: Any) -> None:
         np.testing.assert_allclose(np.asarray(ours), expected, rtol=1e-12)
 
 
-def test_layers_can_be_measured_together() -> None:
+def test_layers_can_be_computed_together() -> None:
     z = np.random.default_rng(0).normal(size=(2, 3, 9, 4))
     threshold = np.array([0.3, 0.6])
     for layer in range(3):
