@@ -198,13 +198,8 @@ def stack_metrics(rows: Sequence[TaskRow]) -> dict[str, np.ndarray]:
 
 
 def unstack_metrics(history: Mapping[str, np.ndarray]) -> list[TaskRow]:
-    """Invert `stack_metrics`. A metric that `history` lacks, because it is newer, becomes NaN."""
-    shapes = {METRICS[name].per_layer: values.shape for name, values in history.items()}
-    complete = {
-        name: history[name] if name in history else np.full(shapes[metric.per_layer], np.nan)
-        for name, metric in METRICS.items()
-    }
-    return [dict(zip(complete, values, strict=True)) for values in zip(*complete.values(), strict=True)]
+    """Return one row per task: the inverse of `stack_metrics`."""
+    return [{name: history[name][task] for name in METRICS} for task in range(len(history["min_ce"]))]
 
 
 def saturation(pre: Array) -> Array:

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from lop_sweep.metrics import (
     LAYERED,
     METRICS,
-    TaskRow,
     duplicate_fraction,
     effective_rank,
     saturation,
@@ -95,7 +94,7 @@ def test_each_network_of_a_pack_has_its_own_threshold() -> None:
     assert high == 0.0
 
 
-def test_saturation_counts_entries_beyond_two_and_averages_layers() -> None:
+def test_saturation_averages_entries_beyond_two_over_layers() -> None:
     first = np.array([[[2.0, 2.1], [-2.1, 0.0]]])
     second = np.array([[[0.0, 0.0], [0.0, 0.0]]])
     np.testing.assert_allclose(saturation(np.stack([first, second], axis=1)), [0.25])
@@ -115,7 +114,7 @@ def test_metrics_keep_to_the_array_api_standard(library: Any) -> None:
         np.testing.assert_allclose(np.asarray(ours), expected, rtol=1e-12)
 
 
-def test_layers_can_be_measured_together() -> None:
+def test_layers_can_be_computed_together() -> None:
     z = np.random.default_rng(0).normal(size=(2, 3, 9, 4))
     threshold = np.array([0.3, 0.6])
     for layer in range(3):
@@ -133,26 +132,6 @@ def test_stacking_and_unstacking_are_inverse() -> None:
     again = unstack_metrics(history)
     assert [list(row) for row in again] == [list(METRICS)] * 6
     assert all(np.array_equal(a[name], b[name]) for a, b in zip(rows, again, strict=True) for name in METRICS)
-
-
-def test_a_metric_that_a_history_lacks_is_undefined() -> None:
-    """States of a version without the metric can be continued."""
-    rows = [{name: values + task for name, values in zero_row(3, 5).items()} for task in range(6)]
-    history = stack_metrics(rows)
-    del history["saturation"], history["effective_rank"]
-    again = unstack_metrics(history)
-    assert [list(row) for row in again] == [list(METRICS)] * 6
-    for task, row in enumerate(again):
-        assert row["saturation"].shape == (3,)
-        assert row["effective_rank"].shape == (3, 5)
-        assert np.isnan(row["saturation"]).all()
-        assert np.isnan(row["effective_rank"]).all()
-        assert (row["final_ce"] == task).all()
-        assert (row["duplicate_fraction"] == task).all()
-
-
-def zero_row(cells: int, depth: int) -> TaskRow:
-    return {name: np.zeros_like(values) for name, values in undefined_row(cells, depth).items()}
 
 
 def test_every_metric_is_described() -> None:
