@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -213,9 +213,9 @@ def _opened(path: Path, texts: Sequence[str] = ()) -> Iterator[tuple[pq.ParquetF
     Columns in `texts` are read as dictionaries: a text that is repeated a million times is in memory once.
     """
     with reading(path), filesystem_of(path).open_file(path) as raw:
-        size = raw.seek(0, os.SEEK_END)
-        raw.seek(0)
-        with pq.ParquetFile(raw, page_checksum_verification=True, read_dictionary=list(texts)) as file:
+        size = raw.seek(0, io.SEEK_END)
+        present = sorted(set(texts) & set(pq.ParquetFile(raw).schema_arrow.names))  # PyArrow refuses other names
+        with pq.ParquetFile(raw, page_checksum_verification=True, read_dictionary=present) as file:
             _check_version(file.metadata.metadata or {}, path)
             _check_size(_decoded_bytes(file.metadata), size)
             yield file, size
