@@ -214,8 +214,9 @@ def _opened(path: Path, texts: Sequence[str] = ()) -> Iterator[tuple[pq.ParquetF
     """
     with reading(path), filesystem_of(path).open_file(path) as raw:
         size = raw.seek(0, io.SEEK_END)
-        present = sorted(set(texts) & set(pq.ParquetFile(raw).schema_arrow.names))  # PyArrow refuses other names
-        with pq.ParquetFile(raw, page_checksum_verification=True, read_dictionary=present) as file:
+        footer = pq.read_metadata(raw)
+        present = sorted(set(texts) & set(footer.schema.names))  # PyArrow refuses names of columns that are missing
+        with pq.ParquetFile(raw, metadata=footer, page_checksum_verification=True, read_dictionary=present) as file:
             _check_version(file.metadata.metadata or {}, path)
             _check_size(_decoded_bytes(file.metadata), size)
             yield file, size
