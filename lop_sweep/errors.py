@@ -33,6 +33,10 @@ class MissingFileError(StoreError):
     """A file of a sweep directory is not there, or not there any more."""
 
 
+class InaccessibleFileError(StoreError):
+    """The system refuses to read a file or folder of a sweep directory, which may be sound."""
+
+
 class SchemaVersionError(StoreError):
     """A file was written by another version of lop-sweep; it is neither read nor touched."""
 
@@ -43,6 +47,14 @@ class SpecialFileError(StoreError):
 
 class StateError(LopSweepError):
     """A saved state does not belong to the experiment that should load it."""
+
+
+class MissingStateError(StateError):
+    """A saved state does not exist, or has just been removed."""
+
+
+class InaccessibleStateError(StateError):
+    """A saved state cannot be read now, or is not a regular file; it may be sound."""
 
 
 class SweepError(LopSweepError):

@@ -1,4 +1,4 @@
-"""Working ahead: results in order, of which the next few are already being made."""
+"""Prefetch: results in order, while the next ones are computed in threads."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def prefetch(work: Callable[[Item], Result], items: Iterable[Item], most: int) -> Iterator[Result]:
-    """What `work` makes of each item, in their order, in threads.
+def prefetch(work: Callable[[Item], Result], items: Iterable[Item], max_pending: int) -> Iterator[Result]:
+    """Yield the result of `work` for each item, in their order, computing the next ones in threads.
 
     Args:
-        work: called once an item.
-        items: taken one by one, as there is room.
-        most: so many are begun and not yet taken, at most.
+        work: called once per item.
+        items: taken one by one.
+        max_pending: maximum number of results computed ahead of the consumer.
     """
-    begun: deque[Future[Result]] = deque()
-    with ThreadPoolExecutor(most) as pool:
+    pending: deque[Future[Result]] = deque()
+    with ThreadPoolExecutor(max_pending) as pool:
         for item in items:
-            begun.append(pool.submit(work, item))
-            if len(begun) >= most:
-                yield begun.popleft().result()
-        while begun:
-            yield begun.popleft().result()
+            pending.append(pool.submit(work, item))
+            if len(pending) >= max_pending:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()

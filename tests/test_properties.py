@@ -37,8 +37,8 @@ from lop_sweep.errors import (
 )
 from lop_sweep.pack import check_pack_axes, expand, make_packs
 from lop_sweep.planning.space import SearchSpace, expand_space, load_space
-from lop_sweep.storage.filesystem import read_json, write_json
 from lop_sweep.storage.manifest import describe_space, requested_cells
+from lop_sweep.storage.records import read_json, write_json
 from lop_sweep.storage.serialization import load_header, load_state, save_state
 
 LARGEST = sys.float_info.max

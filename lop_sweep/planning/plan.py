@@ -65,7 +65,7 @@ def missing_packs(
     missing = [cell for cell in space.cells if cell.id not in done and (only is None or cell.id in only)]
     if not missing:
         return []
-    best = _start_points(missing, store, sizing.dtype)
+    best = store.checkpoints.furthest(missing, sizing.dtype)
     held = _held_packs(missing, store)
     taken = {cell.id for pack in held for cell in pack.cells}
     free = [cell for cell in missing if cell.id not in taken]
@@ -103,7 +103,7 @@ def still_missing(items: Iterable[WorkItem], done: Collection[str], store: Store
     """
     packs = [Pack(tuple(cell for cell in a.pack.cells if cell.id not in done)) for a in items]
     cells = [cell for pack in packs for cell in pack.cells]
-    best = _start_points(cells, store, sizing.dtype)
+    best = store.checkpoints.furthest(cells, sizing.dtype)
     held = {pack.id for pack in _held_packs(cells, store)}
 
     def parts_of(pack: Pack) -> list[Pack]:
@@ -111,12 +111,6 @@ def still_missing(items: Iterable[WorkItem], done: Collection[str], store: Store
 
     parts = [parts_of(pack) for pack in packs]
     return _assign([part for pack in parts for part in pack], best, store, sizing)
-
-
-def _start_points(cells: Iterable[CellConfig], store: Store, dtype: str) -> dict[str, StartPoint | None]:
-    """For each cell, by its id, the saved state that is farthest; None where there is none."""
-    points = store.checkpoints.start_points()
-    return {cell.id: _best([p for p in points.get(cell.trajectory, ()) if p.can_resume(cell, dtype)]) for cell in cells}
 
 
 def _assign(
@@ -150,8 +144,4 @@ def describe_sizes(items: Sequence[WorkItem], space: SearchSpace, sizing: Sizing
 
 
 def _how_far(point: StartPoint | None) -> tuple[int, int]:
-    return (point.tasks_done, point.fresh_done) if point else (0, 0)
-
-
-def _best(points: list[StartPoint]) -> StartPoint | None:
-    return max(points, key=lambda point: (point.tasks_done, point.fresh_done), default=None)
+    return point.progress if point else (0, 0)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lop_sweep.config import FIELDS, CellConfig
-from lop_sweep.storage import DIVERGED, Failure, LockState, Store, is_held, read_lease, requested_cells
+from lop_sweep.storage import DIVERGED, Failure, LockState, Store, is_held, read_lock, requested_cells
 
 STATES: tuple[str, ...] = ("finished", "diverged", "running", "failed", "missing")
 """What a cell can be: its whole sequence has finite numbers; its sequence is complete but has NaN from some task on; a
@@ -110,7 +110,7 @@ def count_states(store: Store, cells: Iterable[CellConfig], axes: Iterable[str] 
     table = store.read_cells(["cell", "status"])
     done = dict(zip(table["cell"].to_pylist(), table["status"].to_pylist(), strict=True))
     failures = tuple(f for f in store.failures.read() if not done.keys() >= set(f.cells))
-    lock = read_lease(store.driver)
+    lock = read_lock(store.driver)
     at_work = lock is None or is_held(lock, store.driver)
     signs = store.checkpoints.heartbeats() if at_work else []  # workers end with their driver
     running = {cell for sign in signs if sign.alive() for cell in sign.cells}

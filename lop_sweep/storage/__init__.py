@@ -1,11 +1,10 @@
 """What a sweep directory holds, and the only code that touches its files."""
 
-from lop_sweep.storage.checkpoints import STATE
+from lop_sweep.storage.checkpoints import ResumePoints
 from lop_sweep.storage.failures import Failure
 from lop_sweep.storage.filesystem import (
     check_writable,
     fault_point,
-    is_out_of_reach,
     is_text,
     local_path,
     names_in,
@@ -15,9 +14,9 @@ from lop_sweep.storage.filesystem import (
     writing,
 )
 from lop_sweep.storage.lock import Lock, hold_lock
-from lop_sweep.storage.lock_file import LockState, is_held, read_lease, stop_file
+from lop_sweep.storage.lock_file import LockState, is_held, read_lock, stop_file
 from lop_sweep.storage.manifest import describe_space, requested_cells
-from lop_sweep.storage.pack_state import PackState, StartPoint, assemble, merge_numerics, state_bytes
+from lop_sweep.storage.pack_state import PackState, StartPoint, merge_numerics, state_bytes
 from lop_sweep.storage.process import host_name
 from lop_sweep.storage.reader import iter_tasks
 from lop_sweep.storage.schema import DIVERGED, TASKS, PackResult, cells_table, tasks_table
@@ -25,16 +24,15 @@ from lop_sweep.storage.store import Store
 
 __all__ = [
     "DIVERGED",
-    "STATE",
     "TASKS",
     "Failure",
     "Lock",
     "LockState",
     "PackResult",
     "PackState",
+    "ResumePoints",
     "StartPoint",
     "Store",
-    "assemble",
     "cells_table",
     "check_writable",
     "describe_space",
@@ -42,14 +40,13 @@ __all__ = [
     "hold_lock",
     "host_name",
     "is_held",
-    "is_out_of_reach",
     "is_text",
     "iter_tasks",
     "local_path",
     "merge_numerics",
     "names_in",
     "quarantine",
-    "read_lease",
+    "read_lock",
     "requested_cells",
     "state_bytes",
     "stop_file",

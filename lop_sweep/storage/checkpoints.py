@@ -1,38 +1,51 @@
-"""What the workers of unfinished packs leave in the sweep directory: checkpoints and signs of life.
+"""The saved states of packs and the heartbeats of their workers; `docs/resuming.md` shows how they are used.
 
-running/<pack>.state    the newest checkpoint: state and rows so far, committed by one rename
-running/<pack>.json     a sign of life: who works on the pack and how far it is; for status, and against tidying up
+running/<pack>.state    the newest checkpoint of an unfinished pack: its state and the rows of its tasks, in one file
+running/<pack>.json     the heartbeat of the worker that computes the pack
 states/<pack>.state     the state after a pack's last task, kept for longer sequences
 """
 
 from __future__ import annotations
 
 import logging
-import os
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lop_sweep.errors import SpecialFileError, StateError, StoreError
+from lop_sweep.config import CellConfig
+from lop_sweep.errors import InaccessibleStateError, MissingStateError, SpecialFileError, StateError, StoreError
 from lop_sweep.pack import Pack
-from lop_sweep.storage.filesystem import names_in, quarantine, read_records, reading, timestamp, write_json, writing
-from lop_sweep.storage.pack_state import PackState, StartPoint, start_points
+from lop_sweep.storage.filesystem import filesystem_of, names_in, quarantine, reading, writing
+from lop_sweep.storage.pack_state import PackState, StartPoint, assemble, start_points
 from lop_sweep.storage.process import ProcessMark
+from lop_sweep.storage.records import read_records, timestamp, write_json
 from lop_sweep.storage.serialization import load_header
 
 STATE = ".state"
 HEARTBEAT_TIMEOUT_SECONDS = 600.0
-"""After so long without a sign of life, a worker on a machine that cannot be looked into is taken for dead."""
+"""Age from which a heartbeat is stale, for workers on other hosts."""
+
+ResumePoints = Sequence[tuple[str, int]]
+"""For each cell of a pack, a saved state, as a path within the sweep directory, and the cell's place in it."""
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Heartbeat:
-    """What a worker last said about its pack."""
+    """What a worker last reported about its pack.
+
+    Attributes:
+        pack: id of the pack.
+        cells: ids of its cells.
+        tasks_done: number of tasks that are finished.
+        tasks: number of all tasks.
+        process: the worker.
+        time: of the report, in seconds since 1970.
+    """
 
     pack: str
     cells: tuple[str, ...]
@@ -42,91 +55,80 @@ class Heartbeat:
     time: float
 
     def alive(self) -> bool:
-        """Whether the worker still runs, as far as can be told from here."""
+        """Return whether the worker still runs; on another host, whether the heartbeat is not stale."""
         known = self.process.alive()
         return time.time() - self.time < HEARTBEAT_TIMEOUT_SECONDS if known is None else known
 
     def may_be_alive(self) -> bool:
-        """Return whether the worker could still write its pack: unless it is known to be gone. Needs no clock."""
+        """Return whether the worker could still write its pack: unless it is known to have ended. Needs no clock."""
         return self.process.alive() is not False
 
 
 class Checkpoints:
-    """The unfinished packs of a sweep directory.
+    """The saved states and heartbeats of a sweep directory.
 
     Args:
         root: the sweep directory.
+
+    Attributes:
+        running, states: two of its folders.
     """
 
     def __init__(self, root: Path) -> None:
-        self._root = root
+        self._root, self._files = root, filesystem_of(root)
         self.running, self.states = root / "running", root / "states"
 
     def save(self, state: PackState) -> None:
-        """Write a pack's checkpoint in place of the one before.
+        """Write a pack's checkpoint in place of its last one.
 
         Raises:
-            SchemaVersionError: another version of lop-sweep wrote the one before.
+            SchemaVersionError: another version of lop-sweep wrote the last one.
+            SpecialFileError: the last one is not a regular file.
             StoreError: it cannot be written.
         """
-        _save(state, self.running)
+        self._save(state, self.running)
 
     def keep(self, state: PackState) -> None:
-        """Keep the state that a pack has after its last task.
+        """Keep the state that a pack has after its last task; errors as `save`."""
+        self._save(state, self.states)
 
-        Raises:
-            SchemaVersionError: another version of lop-sweep wrote the one that is there.
-            StoreError: it cannot be written.
-        """
-        _save(state, self.states)
+    def find_start(self, pack: Pack, planned: ResumePoints = ()) -> tuple[PackState | None, list[str]]:
+        """Find the saved state from which a pack resumes.
 
-    def load(self, pack: Pack) -> tuple[PackState | None, str]:
-        """A pack's checkpoint.
+        Of the pack's own checkpoint and the planned states, the one with more progress is taken. If neither can be
+        used, it is the state that was kept after an earlier last task of this pack.
+
+        Args:
+            pack: the pack.
+            planned: where `furthest` found its cells when the pack was planned; empty for nowhere.
 
         Returns:
-            The checkpoint, and nothing to say; or None, and what was wrong with the file that was there and is now set
-            aside; or None, and nothing to say where there was none.
+            The state, or None to start from the beginning, and what was wrong with states that are not used.
 
         Raises:
-            SchemaVersionError: another version of lop-sweep wrote it; it stays where it is.
-            StoreError: a damaged file cannot be set aside.
+            SchemaVersionError: another version of lop-sweep wrote one of the states.
+            StoreError: a state cannot be read now or is not a regular file, or a damaged one cannot be moved.
         """
-        path = self.running / f"{pack.id}{STATE}"
-        if not os.path.lexists(path):
-            return None, ""
-        try:
-            state = PackState.load(path)
-            if state.pack.id != pack.id:
-                raise StateError(f"{path}: belongs to pack {state.pack.id}")
-        except StateError as error:
-            if isinstance(error.__cause__, FileNotFoundError):  # a twin has finished the pack just now
-                return None, ""
-            return None, self.quarantine(path, error)
-        return state, ""
-
-    def quarantine(self, path: Path, error: StateError) -> str:
-        """Set a saved state aside that cannot be used; returns what there is to say about it.
-
-        Raises:
-            StoreError: it is not the content that is wrong with it, but that it cannot be read just now, or is not a
-                regular file; or it cannot be moved.
-        """
-        if isinstance(error.__cause__, (OSError, SpecialFileError)):
-            raise StoreError(str(error)) from error
-        return f"{error}; set aside as {quarantine(self._root, path)}, not used"
+        notes: list[str] = []
+        own = self._load(self.running, pack, notes)
+        own_path = str(_path(self.running, pack.id).relative_to(self._root))
+        elsewhere = any(path != own_path for path, _ in planned)
+        found = [own, self._assemble(pack, planned, notes) if elsewhere else None]
+        best = max((state for state in found if state), key=lambda state: state.progress, default=None)
+        return best or self._load(self.states, pack, notes), notes
 
     def remove(self, pack: str) -> None:
-        """Forget the checkpoint and the sign of life of a pack that is finished.
+        """Remove the checkpoint and the heartbeat of a pack that is finished.
 
         Raises:
             StoreError: they cannot be removed.
         """
         with writing(self.running):
-            for ending in (STATE, ".json"):
-                (self.running / f"{pack}{ending}").unlink(missing_ok=True)
+            for path in (_path(self.running, pack), self._heartbeat(pack)):
+                self._files.delete(path)
 
     def discard_finished(self, done: Collection[str]) -> None:
-        """Remove checkpoints and signs of life of packs whose cells are all finished, and of workers that are gone.
+        """Remove checkpoints and heartbeats of packs whose cells are all finished, and heartbeats of ended workers.
 
         Args:
             done: ids of finished cells.
@@ -138,13 +140,13 @@ class Checkpoints:
         for points in self._points_in(self.running):
             if {point.cell for point in points.values()} <= finished:
                 self.remove(next(iter(points.values())).path.name.removesuffix(STATE))
-        for sign in self.heartbeats():
-            if finished >= set(sign.cells) or not sign.may_be_alive():
+        for heartbeat in self.heartbeats():
+            if finished >= set(heartbeat.cells) or not heartbeat.may_be_alive():
                 with writing(self.running):
-                    (self.running / f"{sign.pack}.json").unlink(missing_ok=True)
+                    self._files.delete(self._heartbeat(heartbeat.pack))
 
     def in_progress(self) -> list[str]:
-        """Ids of the packs that have a checkpoint.
+        """Return the ids of the packs that have a checkpoint.
 
         Raises:
             StoreError: the folder cannot be read.
@@ -152,7 +154,7 @@ class Checkpoints:
         return names_in(self.running, STATE)
 
     def kept(self) -> list[str]:
-        """Ids of the packs whose last state is kept.
+        """Return the ids of the packs whose last state is kept.
 
         Raises:
             StoreError: the folder cannot be read.
@@ -160,7 +162,7 @@ class Checkpoints:
         return names_in(self.states, STATE)
 
     def kept_bytes(self) -> int:
-        """What the kept states take on the disk.
+        """Return the total size of the kept states.
 
         Raises:
             StoreError: the folder cannot be read.
@@ -169,13 +171,13 @@ class Checkpoints:
         with reading(self.states):
             for pack in self.kept():
                 with suppress(FileNotFoundError):
-                    total += (self.states / f"{pack}{STATE}").stat().st_size
+                    total += self._files.size(_path(self.states, pack))
         return total
 
     def so_far(self) -> list[PackState]:
-        """The checkpoints of all unfinished packs that have rows, those that are furthest first.
+        """Read the checkpoints of all unfinished packs that have rows, those with most tasks first.
 
-        Those that cannot be read are left out and reported.
+        Damaged ones are reported in the log and left out.
 
         Raises:
             SchemaVersionError: another version of lop-sweep wrote one of them.
@@ -184,17 +186,18 @@ class Checkpoints:
         states = []
         for pack in self.in_progress():
             try:
-                state = PackState.load(self.running / f"{pack}{STATE}")
+                state = PackState.load(_path(self.running, pack))
+            except MissingStateError:  # finished since the folder was listed
+                continue
             except StateError as error:
-                if not isinstance(error.__cause__, FileNotFoundError):  # else finished since the folder was listed
-                    _log.warning("%s; not used", error)
+                _log.warning("%s; not used", error)
                 continue
             if state.tasks_done:
                 states.append(state)
         return sorted(states, key=lambda state: -state.tasks_done)
 
     def start_points(self) -> dict[str, list[StartPoint]]:
-        """Every place from which a sequence can go on, by trajectory; files that cannot be read are left out.
+        """Read every place from which a sequence can resume, by trajectory. Files that cannot be read are left out.
 
         Raises:
             SchemaVersionError: another version of lop-sweep wrote one of them.
@@ -207,8 +210,28 @@ class Checkpoints:
                     found.setdefault(trajectory, []).append(point)
         return found
 
+    def furthest(self, cells: Iterable[CellConfig], dtype: str) -> dict[str, StartPoint | None]:
+        """Find, for each cell, the start point with most progress; errors as `start_points`.
+
+        Args:
+            cells: the cells.
+            dtype: the precision in which they are to be computed.
+
+        Returns:
+            Cell id to start point; None for a cell that starts from the beginning.
+        """
+        points = self.start_points()
+        return {
+            cell.id: max(
+                (point for point in points.get(cell.trajectory, ()) if point.can_resume(cell, dtype)),
+                key=lambda point: point.progress,
+                default=None,
+            )
+            for cell in cells
+        }
+
     def beat(self, pack: Pack, tasks_done: int) -> None:
-        """Say that this process works on a pack and how far it is.
+        """Write the heartbeat of this process, which computes a pack.
 
         Raises:
             StoreError: it cannot be written.
@@ -222,37 +245,87 @@ class Checkpoints:
             "time": time.time(),
         }
         with writing(self.running):
-            write_json(self.running / f"{pack.id}.json", content)
+            write_json(self._heartbeat(pack.id), content)
 
     def heartbeats(self) -> Sequence[Heartbeat]:
-        """What the workers of all unfinished packs last said, whether they still live or not.
+        """Read the heartbeats of all unfinished packs, stale ones included. Damaged ones are reported and left out.
 
         Raises:
-            StoreError: the folder cannot be read. A damaged sign is left out and reported.
+            StoreError: the folder cannot be read.
         """
-        return read_records(self.running, _sign)
+        return read_records(self.running, _to_heartbeat)
+
+    def _heartbeat(self, pack: str) -> Path:
+        return self.running / f"{pack}.json"
+
+    def _load(self, folder: Path, pack: Pack, notes: list[str]) -> PackState | None:
+        """Read a pack's state in `folder`; None if there is none, or, with a note, if it cannot be used."""
+        path = _path(folder, pack.id)
+        state = self._read(path, notes)
+        if state is not None and state.pack.id != pack.id:
+            notes.append(self._quarantine(path, f"{path}: belongs to pack {state.pack.id}"))
+            return None
+        return state
+
+    def _assemble(self, pack: Pack, planned: ResumePoints, notes: list[str]) -> PackState | None:
+        """Make a pack's state from those of its cells elsewhere; None, with a note, if one of them cannot be used."""
+        states: dict[str, PackState] = {}
+        for name in dict.fromkeys(name for name, _ in planned):
+            before = len(notes)
+            state = self._read(self._root / name, notes)
+            if state is None:
+                if len(notes) == before:  # a worker of the pack that it belonged to has just finished that
+                    notes.append(f"{self._root / name}: does not exist any more, not used")
+                return None
+            states[name] = state
+        try:
+            return assemble(pack, [(states[name], index) for name, index in planned])
+        except StateError as error:
+            notes.append(f"{error}; not used")
+            return None
+
+    def _read(self, path: Path, notes: list[str]) -> PackState | None:
+        """Read a state; None if there is none. A damaged one is quarantined, which is a note."""
+        try:
+            return PackState.load(path)
+        except MissingStateError:
+            return None
+        except InaccessibleStateError as error:
+            raise StoreError(str(error)) from error
+        except StateError as error:
+            notes.append(self._quarantine(path, str(error)))
+            return None
+
+    def _quarantine(self, path: Path, reason: str) -> str:
+        return f"{reason}; set aside as {quarantine(self._root, path)}, not used"
+
+    def _save(self, state: PackState, folder: Path) -> None:
+        path = _path(folder, state.pack.id)
+        with writing(folder):
+            kind = self._files.kind(path)
+        if kind:
+            raise SpecialFileError(f"{path}: is {kind}; only regular files are replaced, move it away")
+        with suppress(StateError):  # missing or damaged: to be replaced
+            load_header(path)
+        with writing(folder):
+            state.save(path)
 
     @staticmethod
     def _points_in(folder: Path) -> Iterator[dict[str, StartPoint]]:
-        for name in names_in(folder, STATE):
+        for pack in names_in(folder, STATE):
             try:
-                yield start_points(folder / f"{name}{STATE}")
+                yield start_points(_path(folder, pack))
+            except MissingStateError:  # finished since the folder was listed
+                continue
             except StateError as error:
                 _log.warning("%s; not used", error)
 
 
-def _save(state: PackState, folder: Path) -> None:
-    path = folder / f"{state.pack.id}{STATE}"
-    try:
-        load_header(path)
-    except StateError as error:  # there is none, or it is damaged: to be replaced
-        if isinstance(error.__cause__, SpecialFileError):
-            raise error.__cause__ from None
-    with writing(folder):
-        state.save(path)
+def _path(folder: Path, pack: str) -> Path:
+    return folder / f"{pack}{STATE}"
 
 
-def _sign(pack: str, content: dict[str, Any]) -> Heartbeat:
+def _to_heartbeat(pack: str, content: dict[str, Any]) -> Heartbeat:
     return Heartbeat(
         pack=pack,
         cells=tuple(map(str, content["cells"])),

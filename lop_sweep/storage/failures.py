@@ -1,4 +1,4 @@
-"""Records of packs that kept failing: `failed/<pack>.json`, with the traceback, until their cells are finished."""
+"""Failure records, `failed/<pack>.json`: packs that kept failing, until their cells are finished."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ from pathlib import Path
 from typing import Any
 
 from lop_sweep.pack import Pack
-from lop_sweep.storage.filesystem import read_records, timestamp, write_json, writing
+from lop_sweep.storage.filesystem import filesystem_of, writing
+from lop_sweep.storage.records import read_records, timestamp, write_json
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A pack that failed for good.
+    """A pack that failed in its last attempt.
 
     Attributes:
         pack: its id.
-        cells: the ids of its cells.
-        reason: what went wrong, in one line.
-        traceback: all of it.
-        attempts: how often it was tried.
+        cells: ids of its cells.
+        reason: the error, in one line.
+        traceback: the whole traceback.
+        attempts: number of attempts.
         time: of the last failure, in seconds since 1970.
     """
 
@@ -44,7 +45,7 @@ class FailureLog:
         self.folder = root / "failed"
 
     def record(self, pack: Pack, reason: str, traceback: str, attempts: int) -> None:
-        """Write down that a pack failed.
+        """Write the record of a pack that failed, in place of an earlier one.
 
         Raises:
             StoreError: it cannot be written.
@@ -52,11 +53,11 @@ class FailureLog:
         cells = tuple(cell.id for cell in pack.cells)
         failure = Failure(pack.id, cells, reason, traceback, attempts, time.time())
         with writing(self.folder):
-            self.folder.mkdir(exist_ok=True)
+            filesystem_of(self.folder).make_folder(self.folder)
             write_json(self.folder / f"{pack.id}.json", asdict(failure), indent=1)
 
     def read(self) -> list[Failure]:
-        """All records, newest first. Damaged ones are left out and reported.
+        """Read all records, newest first. Damaged ones are reported in the log and left out.
 
         Raises:
             StoreError: the folder cannot be read.
@@ -64,7 +65,7 @@ class FailureLog:
         return sorted(read_records(self.folder, _failure), key=lambda failure: -failure.time)
 
     def discard_finished(self, done: Collection[str]) -> None:
-        """Remove the records whose cells are all finished by now, or have failed again in other packs.
+        """Remove the records whose cells have all been finished, or have failed again in other packs.
 
         Args:
             done: ids of finished cells.
@@ -76,7 +77,7 @@ class FailureLog:
             accounted = set(done)
             for failure in self.read():  # the newest first
                 if set(failure.cells) <= accounted:
-                    (self.folder / f"{failure.pack}.json").unlink(missing_ok=True)
+                    filesystem_of(self.folder).delete(self.folder / f"{failure.pack}.json")
                 accounted |= set(failure.cells)
 
 

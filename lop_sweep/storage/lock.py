@@ -1,74 +1,79 @@
-"""A sweep directory has one driver at a time: leases that are taken, renewed, lost and taken over.
+"""Locks: a sweep directory has one driver at a time.
 
-    driver/<number>.json    the lease; the highest number holds, see `lop_sweep.storage.lock_file`
+    driver/<fencing token>.json    the lock; the file with the highest fencing token counts, see `lock_file`
 
-Whoever wants to drive makes the file with the next number, which only one can (a hard link to a name that is taken
-fails), so two that see the same dead lease cannot both take it over. The holder renews its file every few seconds,
-under the same name. On the holder's own machine the process table says whether it lives; from elsewhere, a lease that
-does not change while it is being watched is dead, whatever the clocks say. A holder that finds a higher number, or its
-own file gone, has lost the lease and must stop.
+Taking a lock creates the file with the next fencing token. The file system lets only one process do so, so two that
+find the same abandoned lock cannot both take it over. The holder renews its file every few seconds, under the same
+name.
+
+On the holder's own machine, the process table says whether it runs. From elsewhere, a lock that does not change while
+it is being watched is abandoned, whatever the clocks say. A holder that finds a higher fencing token, or its own file
+missing, has lost the lock and must stop.
 """
 
 from __future__ import annotations
 
-import errno
 import logging
-import os
 import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lop_sweep.errors import SpecialFileError, StoreError, SweepError
-from lop_sweep.storage.filesystem import is_out_of_reach, write_json, writing
-from lop_sweep.storage.lock_file import LockState, inode_of, lease_numbers, lease_path, newest, stop_file
+from lop_sweep.errors import InaccessibleFileError, SpecialFileError, StoreError, SweepError
+from lop_sweep.storage.filesystem import filesystem_of, names_in, writing
+from lop_sweep.storage.lock_file import LockState, fencing_tokens, lock_path, newest, stop_file
 from lop_sweep.storage.process import ProcessMark
+from lop_sweep.storage.records import create_json, write_json
 
 BEAT_SECONDS = 5.0
+"""Time between two renewals."""
 WATCH_SECONDS = 30.0
-"""A lease on another machine that does not change for so long is dead."""
-
-_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
-"""What file systems without hard links answer."""
+"""How long a lock of another machine is watched; it is abandoned if it does not change."""
+_MAX_POLL_SECONDS = 1.0
 
 _log = logging.getLogger(__name__)
 
 
 class Lock:
-    """A lease that this process holds.
+    """A lock that this process holds.
 
     Args:
-        folder: where the leases are.
-        state: what it was taken with.
-        activity: called at each renewal, for `LeaseState.activity`.
-        on_loss: called once, from another thread, with the reason, when the lease is lost.
+        folder: where the lock is.
+        state: its content when it was taken.
+        activity: called at each renewal, for `LockState.activity`.
+        on_loss: called once, from another thread, with the reason, if the lock is lost.
+
+    Attributes:
+        fencing_token, token: as in `LockState`.
     """
 
     def __init__(
         self, folder: Path, state: LockState, activity: Callable[[], dict[str, Any]], on_loss: Callable[[str], None]
     ) -> None:
-        self.number, self.token = state.number, state.token
+        self.fencing_token, self.token = state.fencing_token, state.token
         self._folder, self._state, self._activity, self._on_loss = folder, state, activity, on_loss
+        self._files = filesystem_of(folder)
         self._beat = 0
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
+        self._thread = threading.Thread(target=self._keep, name="lock", daemon=True)
         self._thread.start()
 
     def release(self) -> None:
-        """End it: the next one need not wait."""
+        """Release the lock, so that the next process need not wait."""
         self._ended.set()
         self._thread.join()
         if self._lost() is None:
-            with suppress(StoreError):  # a directory that is full or gone needs no release
+            with suppress(StoreError):  # a directory that is full or has vanished needs no release
                 self._write(released=True)
         with suppress(OSError):
-            stop_file(self._folder, self.token).unlink(missing_ok=True)
+            self._files.delete(stop_file(self._folder, self.token))
 
     def check(self) -> None:
-        """See that the lease is still held.
+        """Check that the lock is still held.
 
         Raises:
             SweepError: it is lost.
@@ -78,9 +83,9 @@ class Lock:
             raise SweepError(reason)
 
     def request_stop(self) -> None:
-        """Tell the workers to save what they have and return."""
-        with suppress(OSError):  # in a directory that is full or gone there is nothing to save to
-            stop_file(self._folder, self.token).touch()
+        """Ask the workers to save their packs and return."""
+        with suppress(OSError):  # a directory that is full or has vanished takes no checkpoints either
+            self._files.write(stop_file(self._folder, self.token), b"")
 
     def _keep(self) -> None:
         while not self._ended.wait(BEAT_SECONDS):
@@ -91,25 +96,25 @@ class Lock:
             try:
                 self._write()
             except StoreError as error:
-                _log.warning("the lease cannot be renewed: %s", error)
+                _log.warning("the lock cannot be renewed: %s", error)
 
     def _lost(self) -> str | None:
         try:
-            numbers = lease_numbers(self._folder)
+            tokens = fencing_tokens(self._folder)
         except StoreError as error:
-            _log.warning("the lease cannot be looked after: %s", error)
+            _log.warning("the lock cannot be checked: %s", error)
             return None
-        if numbers and numbers[-1] > self.number:
+        if tokens and tokens[-1] > self.fencing_token:
             return f"{self._folder.parent}: another lop-sweep has taken over, because this one was silent too long"
-        if self.number not in numbers:
+        if self.fencing_token not in tokens:
             return f"{self._folder.parent}: is no longer there, or no longer ours"
         return None
 
     def _write(self, released: bool = False) -> None:
         self._beat += 1
-        _write(
-            self._folder, self._state, time=time.time(), beat=self._beat, released=released, activity=self._activity()
-        )
+        now = replace(self._state, time=time.time(), beat=self._beat, released=released, activity=self._activity())
+        with writing(self._folder):
+            write_json(lock_path(self._folder, self.fencing_token), now.to_json())
 
 
 @contextmanager
@@ -119,20 +124,20 @@ def hold_lock(
     on_loss: Callable[[str], None] = lambda reason: None,
     patience: float = 0.0,
 ) -> Iterator[Lock]:
-    """Be the only one at work on a sweep directory for the length of a `with` block.
+    """Hold the lock of a sweep directory for the length of a `with` block.
 
     Args:
-        folder: where the leases are; made if need be.
-        activity: called at each renewal; says what this process is doing, in JSON values.
-        on_loss: called from another thread when the lease is lost; the block should then end soon.
-        patience: seconds to wait for another process to end its work.
+        folder: where the lock is; made if it does not exist.
+        activity: called at each renewal; returns what this process is doing, as JSON values.
+        on_loss: called from another thread with the reason if the lock is lost. The block should then end soon.
+        patience: seconds to wait for another process to release the lock.
 
     Raises:
-        SweepError: another process is at work; the message says what it is doing.
+        SweepError: another process holds it; the message says what that is doing.
         StoreError: the folder cannot be read or written.
     """
     with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+        filesystem_of(folder).make_folder(folder)
     lock = Lock(folder, _take_patiently(folder, activity(), patience), activity, on_loss)
     try:
         yield lock
@@ -148,42 +153,50 @@ def _take_patiently(folder: Path, activity: dict[str, Any], patience: float) -> 
         except SweepError:
             if time.monotonic() >= deadline:
                 raise
-        time.sleep(min(1.0, patience / 10))
+        time.sleep(min(_MAX_POLL_SECONDS, patience / 10))
 
 
 def _take(folder: Path, activity: dict[str, Any]) -> LockState:
+    files = filesystem_of(folder)
     while True:
-        numbers = lease_numbers(folder)
-        holder = _readable_lease(folder)
+        tokens = fencing_tokens(folder)
+        holder = _readable_lock(folder)
         if holder is not None and not holder.released:
             _refuse_if_alive(folder, holder)
             _log.warning("%s is no longer at work on %s; taking over", holder.process, folder.parent)
-        now = time.time()
-        mine = LockState(
-            number=numbers[-1] + 1 if numbers else 1,
-            token=secrets.token_hex(8),
-            process=ProcessMark.current(),
-            started=now,
-            time=now,
-            beat=0,
-            released=False,
-            activity=activity,
-            inode=inode_of(folder),
-        )
-        if not _create(folder, mine):
+        mine = _new_state(folder, tokens[-1] + 1 if tokens else 1, activity)
+        with writing(folder):
+            created = create_json(lock_path(folder, mine.fencing_token), mine.to_json())
+        if not created:
             continue
-        if lease_numbers(folder)[-1:] != [mine.number]:  # others came and went, and freed one below theirs
+        if fencing_tokens(folder)[-1:] != [mine.fencing_token]:  # a later lock has removed the files below its own
             with writing(folder):
-                lease_path(folder, mine.number).unlink(missing_ok=True)
-        else:
-            for path in [*(lease_path(folder, number) for number in numbers), *folder.glob("*.stop")]:
-                with suppress(OSError):  # a lower number holds nothing, whether its file is there or not
-                    path.unlink(missing_ok=True)
-            return mine
+                files.delete(lock_path(folder, mine.fencing_token))
+            continue
+        stops = [folder / f"{name}.stop" for name in names_in(folder, ".stop")]
+        for path in [*(lock_path(folder, token) for token in tokens), *stops]:
+            with suppress(OSError):  # a lower fencing token does not count, whether its file exists or not
+                files.delete(path)
+        return mine
 
 
-def _readable_lease(folder: Path) -> LockState | None:
-    """The newest lease; one that stays damaged for as long as it is watched is dead.
+def _new_state(folder: Path, fencing_token: int, activity: dict[str, Any]) -> LockState:
+    now = time.time()
+    return LockState(
+        fencing_token=fencing_token,
+        token=secrets.token_hex(8),
+        process=ProcessMark.current(),
+        started=now,
+        time=now,
+        beat=0,
+        released=False,
+        activity=activity,
+        inode=filesystem_of(folder).identity(folder),
+    )
+
+
+def _readable_lock(folder: Path) -> LockState | None:
+    """Read the newest lock; None if it stays damaged for as long as it is watched.
 
     Raises:
         StoreError: it may be sound, but cannot be read from here.
@@ -192,77 +205,47 @@ def _readable_lease(folder: Path) -> LockState | None:
     while True:
         try:
             return newest(folder)
-        except SpecialFileError:  # no holder writes such, so there is nothing to wait for
+        except SpecialFileError:  # no holder writes one, so waiting is useless
             raise
         except StoreError as error:
-            if time.monotonic() > deadline and is_out_of_reach(error):
+            if time.monotonic() <= deadline:
+                time.sleep(_poll_seconds())
+            elif isinstance(error, InaccessibleFileError):
                 raise
-            if time.monotonic() > deadline:
-                _log.warning("%s; taken for dead", error)
+            else:
+                _log.warning("%s; taken to be abandoned", error)
                 return None
-            time.sleep(min(1.0, WATCH_SECONDS / 10))
 
 
 def _refuse_if_alive(folder: Path, holder: LockState) -> None:
     alive = holder.holder_alive(folder)
     if alive is None:
-        _log.info("%s was at work on %s; seeing whether it still is", holder.process, folder.parent)
+        _log.info("%s was at work on %s; waiting to see whether it still is", holder.process, folder.parent)
         alive = _changes(folder, holder)
     if alive:
         doing = ", ".join(f"{key}: {value}" for key, value in holder.activity.items())
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(holder.started))
         raise SweepError(
             f"{folder.parent}: {holder.process} has been at work here since {since} ({doing}); "
-            "wait for it or stop it, then run the same command again; lop-sweep status shows how far it is"
+            "wait for it or stop it, then run the same command again; lop-sweep status shows its progress"
         )
 
 
 def _changes(folder: Path, holder: LockState) -> bool:
+    """Watch a lock and return whether it is renewed or taken over meanwhile."""
     deadline = time.monotonic() + WATCH_SECONDS
     while time.monotonic() < deadline:
-        time.sleep(min(1.0, WATCH_SECONDS / 10))
+        time.sleep(_poll_seconds())
         try:
             now = newest(folder)
-        except StoreError:  # not readable for the moment: the time goes on
+        except StoreError:  # unreadable for the moment: keep watching
             continue
         if now is None or now.released:
             return False
-        if (now.number, now.beat) != (holder.number, holder.beat):
+        if (now.fencing_token, now.beat) != (holder.fencing_token, holder.beat):
             return True
     return False
 
 
-def _create(folder: Path, state: LockState) -> bool:
-    """Make the file of a new lease, whole from the start; False if somebody else has just made it."""
-    draft = folder / f"draft-{state.token}"
-    with writing(folder):
-        write_json(draft, _content(state))
-        try:
-            os.link(draft, lease_path(folder, state.number))
-        except FileExistsError:
-            return False
-        except OSError as error:
-            if error.errno not in _NO_LINKS:
-                raise
-            return _create_without_links(lease_path(folder, state.number), draft.read_bytes())
-        finally:
-            draft.unlink(missing_ok=True)
-    return True
-
-
-def _create_without_links(path: Path, content: bytes) -> bool:
-    try:
-        with path.open("xb") as file:
-            file.write(content)
-    except FileExistsError:
-        return False
-    return True
-
-
-def _write(folder: Path, state: LockState, **changes: Any) -> None:
-    with writing(folder):
-        write_json(lease_path(folder, state.number), {**_content(state), **changes})
-
-
-def _content(state: LockState) -> dict[str, Any]:
-    return {**vars(state), "process": state.process.to_json()}
+def _poll_seconds() -> float:
+    return min(_MAX_POLL_SECONDS, WATCH_SECONDS / 10)

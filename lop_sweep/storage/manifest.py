@@ -1,7 +1,7 @@
-"""`sweep.json`: what a sweep asked for, how and when, and where the results in its directory come from.
+"""`sweep.json`: the cells that a sweep asked for, how and when, and the origin of the directory.
 
-Its `origin`, 16 random digits, is made when it is first written, and kept. Result files carry the origin of the sweep
-that computed them.
+The origin, 16 random digits, is made when the file is first written, and kept. Result files carry the origin of the
+sweep that computed them.
 """
 
 from __future__ import annotations
@@ -24,12 +24,14 @@ from lop_sweep.errors import (
     single_line,
 )
 from lop_sweep.pack import expand, factor
-from lop_sweep.storage.filesystem import checked_json, load_json, write_json, writing
-from lop_sweep.storage.schema import SCHEMA_VERSION
+from lop_sweep.storage.filesystem import writing
+from lop_sweep.storage.records import checked_json, load_json, write_json
+from lop_sweep.storage.schema import SCHEMA_VERSION, refuse_newer
 from lop_sweep.version import __version__
 
 _KEYS = ("space", "dtype", "created", "common", "fields", "rows")
-"""What the file holds at least."""
+"""Required keys."""
+_WRITER = "lop_sweep_version"
 _ORIGIN = re.compile("[0-9a-f]{16}")
 
 
@@ -37,14 +39,14 @@ class SweepFile:
     """A sweep directory's `sweep.json`.
 
     Args:
-        path: where it is.
+        path: the file.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def check_schema(self) -> None:
-        """Refuse a file that must not be written anew; other damage is left to whoever needs the content.
+        """Refuse a file that must not be overwritten. Damage is not an error here.
 
         Raises:
             SchemaVersionError: another version of the schema wrote it.
@@ -76,22 +78,22 @@ class SweepFile:
         return content
 
     def write(self, description: Mapping[str, Any], adopt: Callable[[], str | None]) -> None:
-        """Write the file, with the origin that it has had, and all versions of lop-sweep that have written it.
+        """Write the file. It keeps its origin and the list of all versions of lop-sweep that have written it.
 
         Args:
             description: the content, with all of `_KEYS`.
-            adopt: called where no origin can be read; the one to take, or None for a new one.
+            adopt: called if the file has no readable origin. It returns the origin to take, or None for a new one.
 
         Raises:
-            SchemaVersionError: another version of the schema wrote the file that is there.
-            SpecialFileError: what is there is not a regular file.
+            SchemaVersionError: another version of the schema wrote the present file.
+            SpecialFileError: the present file is not a regular one.
             StoreError: it cannot be written.
         """
         self.check_schema()
         earlier = self._readable()
         content = {
             "schema_version": SCHEMA_VERSION,
-            "lop_sweep_version": __version__,
+            _WRITER: __version__,
             "lop_sweep_versions": sorted({*versions_in(earlier), __version__}),
             "origin": origin_in(earlier) or adopt() or secrets.token_hex(8),
         }
@@ -99,7 +101,7 @@ class SweepFile:
             write_json(self._path, {**content, **description}, indent=1)
 
     def origin(self) -> str | None:
-        """Return the origin; None where the file is missing, damaged or without one: results are not lost over it.
+        """Return the origin; None where the file is missing, damaged or without one. Results do not depend on it.
 
         Raises:
             SchemaVersionError: another version of the schema wrote it.
@@ -107,7 +109,7 @@ class SweepFile:
         return origin_in(self._readable())
 
     def _readable(self) -> dict[str, Any]:
-        """The content; empty where it cannot be read."""
+        """Return the content; empty where it cannot be read."""
         try:
             return self.read() or {}
         except SchemaVersionError:
@@ -116,11 +118,11 @@ class SweepFile:
             return {}
 
     def _load(self) -> Any:
-        """The content, its checksum not yet checked: another version may compute that differently."""
+        """Read the content without checking its checksum, which another version may compute differently."""
         content = load_json(self._path)
         found = content.get("schema_version", SCHEMA_VERSION) if isinstance(content, dict) else SCHEMA_VERSION
         if found != SCHEMA_VERSION:
-            raise another_version(self._path, found, SCHEMA_VERSION, content.get("lop_sweep_version"))
+            raise another_version(self._path, found, SCHEMA_VERSION, content.get(_WRITER))
         return content
 
 
@@ -131,27 +133,27 @@ def origin_in(description: Mapping[str, Any]) -> str | None:
 
 
 def versions_in(description: Mapping[str, Any]) -> set[str]:
-    """Return the versions of lop-sweep that wrote a `sweep.json`; earlier builds name the last one only."""
+    """Return the versions of lop-sweep that wrote a `sweep.json`; earlier builds list only the last one."""
     driver, listed = description.get("driver"), description.get("lop_sweep_versions")
-    found = [*(listed if isinstance(listed, list) else []), description.get("lop_sweep_version")]
-    found.append(driver.get("lop_sweep_version") if isinstance(driver, dict) else None)
+    found = [*(listed if isinstance(listed, list) else []), description.get(_WRITER)]
+    found.append(driver.get(_WRITER) if isinstance(driver, dict) else None)
     return {version for version in found if isinstance(version, str)}
 
 
 class Request(Protocol):
-    """What a sweep asks for: a `lop_sweep.SearchSpace`, as far as it is written down."""
+    """The part of a `lop_sweep.SearchSpace` that `sweep.json` holds."""
 
     @property
     def name(self) -> str:
-        """For people."""
+        """Its name, for messages."""
 
     @property
     def cells(self) -> tuple[CellConfig, ...]:
-        """The cells."""
+        """Its cells."""
 
     @property
     def pack(self) -> tuple[str, ...] | None:
-        """The fields whose values one trial runs together."""
+        """The fields in which cells of one pack may differ; None if packs are made by cost."""
 
     @property
     def axes(self) -> dict[str, list[Any]]:
@@ -159,7 +161,7 @@ class Request(Protocol):
 
 
 def describe_space(space: Request) -> dict[str, Any]:
-    """A search space as JSON values, compactly: what all cells share once, the rest as a table."""
+    """Return a search space as compact JSON values: the fields that all cells share, and a table of the others."""
     common, rows = factor(space.cells)
     return {
         "space": space.name,
@@ -172,12 +174,14 @@ def describe_space(space: Request) -> dict[str, Any]:
 
 
 def requested_cells(description: dict[str, Any]) -> tuple[CellConfig, ...]:
-    """The cells that `describe_space` described.
+    """Return the cells that `describe_space` described. Fields that are newer than the description have their defaults.
 
     Raises:
+        SchemaVersionError: it has fields that this lop-sweep does not know, because another version wrote it.
         StoreError: the description is damaged.
     """
     try:
+        refuse_newer("sweep.json", [*description["common"], *description["fields"]], description.get(_WRITER))
         rows = [dict(zip(description["fields"], row, strict=True)) for row in description["rows"]]
         return expand({**description["common"], "cells": rows})
     except (KeyError, TypeError, ValueError, ConfigError) as error:

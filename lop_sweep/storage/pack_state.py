@@ -1,14 +1,14 @@
-"""How far a pack has come: its cells, the experiment's state and its rows so far, in one piece and in one file.
+"""The state of a pack between two tasks, in one file: its cells, the experiment's state and the rows of its tasks.
 
 The same form serves for the checkpoint of an unfinished pack, for Tune's own checkpoints, and for the state that is
-kept after a pack's last task, from which cells with longer sequences go on.
+kept after a pack's last task, from which longer sequences resume. `docs/resuming.md` has the whole picture.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 
 from lop_sweep.config import CellConfig
-from lop_sweep.errors import StateError, single_line
-from lop_sweep.metrics import LAYERED, METRICS
+from lop_sweep.errors import SchemaVersionError, StateError, single_line
+from lop_sweep.metrics import METRICS
 from lop_sweep.pack import Pack, expand
-from lop_sweep.storage.filesystem import timestamp
-from lop_sweep.storage.schema import NUMERICS, PackResult
+from lop_sweep.storage.records import timestamp
+from lop_sweep.storage.schema import NUMERICS, PackResult, refuse_newer, unmeasured
 from lop_sweep.storage.serialization import WRITER, load_header, load_state, save_state
 from lop_sweep.version import __version__
 
@@ -30,7 +30,7 @@ _LAYERS = ("weights", "biases")
 _ALIKE = ("version", "dtype", "tasks_done")
 
 _STREAM_BYTES = 6_000
-"""What both random streams of a cell take in a file, and its share of the structure around them."""
+"""File size of both random streams of a cell, with its share of the structure around them."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,10 @@ class PackState:
     Attributes:
         pack: the pack.
         experiment: from `Experiment.state_dict`.
-        history: measure name to (tasks done, P), or (tasks done, P, depth) for the layered ones.
-        numerics: how the tasks so far were computed: a value for each of `lop_sweep.storage.schema.NUMERICS`.
-        written: when, in seconds since 1970.
+        history: metric name to (tasks done, P), or (tasks done, P, depth) for metrics per layer; empty before the first
+            task.
+        numerics: how the tasks were computed: a value for each of `lop_sweep.storage.schema.NUMERICS`.
+        written: when it was written, in seconds since 1970.
     """
 
     pack: Pack
@@ -53,16 +54,16 @@ class PackState:
 
     @property
     def tasks_done(self) -> int:
-        """Tasks that each cell has behind it."""
+        """Number of tasks that each cell has finished."""
         return int(self.experiment["tasks_done"])
 
     @property
     def progress(self) -> tuple[int, int]:
-        """Tasks and fresh networks that each cell has behind it."""
+        """Numbers of tasks and of fresh networks that each cell has finished."""
         return self.tasks_done, int(np.shape(self.experiment["fresh_ce"])[1])
 
     def result(self) -> PackResult:
-        """What it has to show so far."""
+        """Return the rows of the tasks done, as those of an unfinished pack."""
         cells = len(self.pack.cells)
         return PackResult(
             pack=self.pack.id,
@@ -76,7 +77,7 @@ class PackState:
         )
 
     def save(self, path: Path) -> None:
-        """Write to a file, atomically.
+        """Write the state to a file, atomically.
 
         Raises:
             OSError: it cannot be written.
@@ -102,39 +103,55 @@ class PackState:
 
     @classmethod
     def load(cls, path: Path) -> PackState:
-        """Read from a file.
+        """Read a state from a file. Rows of a metric that was not measured are NaN.
 
         Raises:
-            StateError: it cannot be read, is not whole, or does not fit together.
+            MissingStateError: there is no such file.
+            InaccessibleStateError: the file cannot be read now, or is not a regular file.
+            StateError: the file is damaged, or its parts do not fit together.
             SchemaVersionError: another version of lop-sweep wrote it.
         """
         content = load_state(path)
         try:
+            pack, history, numerics = content["pack"], content["history"], content["numerics"]
+            cells = pack.get("cells", [])
+            names = dict.fromkeys([*pack, *(name for cell in cells for name in cell), *history])
+            refuse_newer(path, names.keys() - {"cells"}, numerics.get(WRITER))
             state = cls(
-                pack=Pack(expand(content["pack"])),
+                pack=Pack(expand(pack)),
                 experiment=content["experiment"],
-                history=content["history"],
-                numerics=content["numerics"],
+                history=history,
+                numerics=numerics,
                 written=timestamp(content["written"]),
             )
             consistent = state._is_consistent()
-        except Exception as error:  # a sealed file with another content, from whatever program
+            if consistent and state.tasks_done:
+                state = replace(state, history={**state._unmeasured(), **history})
+        except SchemaVersionError:
+            raise
+        except Exception as error:  # a file with a checksum that fits, and any content
             raise StateError(f"{path}: is not the state of a pack: {single_line(error)}") from error
         if not consistent:
             raise StateError(f"{path}: is not the state of a pack: its parts do not fit together")
         return state
 
+    def _unmeasured(self) -> dict[str, np.ndarray]:
+        """Return the rows of the tasks done, all NaN; the state must be consistent."""
+        return unmeasured(self.tasks_done, len(self.pack.cells), self.pack.cells[0].depth)
+
     def _is_consistent(self) -> bool:
-        """Whether the parts fit each other, as far as `result` and `progress` depend on it."""
+        """Return whether the parts fit each other, in everything that `result` and `progress` depend on."""
         experiment, cells, done = self.experiment, self.pack.cells, self.experiment["tasks_done"]
-        expected: dict[str, tuple[int, ...]] = {name: (done, len(cells)) for name in METRICS}
-        expected |= {name: (done, len(cells), cells[0].depth) for name in LAYERED}
+        scalar, layered = (done, len(cells)), (done, len(cells), cells[0].depth)
+        expected = {name: layered if metric.per_layer else scalar for name, metric in METRICS.items()}
         shapes = {name: rows.shape for name, rows in self.history.items()}
         return (
             experiment["cells"] == [cell.id for cell in cells]
             and type(done) is int
             and 0 <= done <= cells[0].tasks
-            and shapes == (expected if done else {})
+            and shapes.items() <= expected.items()
+            and bool(shapes) == bool(done)
+            and len(experiment["weights"]) > cells[0].depth
             and all(rows.dtype == np.float64 for rows in self.history.values())
             and len(np.shape(experiment["fresh_ce"])) == 2
             and len(experiment["diverged_at"]) == len(experiment["seconds"]) == len(cells)
@@ -146,15 +163,15 @@ class PackState:
 
 @dataclass(frozen=True)
 class StartPoint:
-    """One cell's place in a saved state, from which a sequence can go on.
+    """A cell's place in a saved state, from which its sequence can resume.
 
     Attributes:
         path: the file.
         index: the cell's place in it.
         cell: its id.
-        dtype: the precision it was trained in.
-        tasks_done: how far it is.
-        fresh_done: how many of its fresh networks are trained.
+        dtype: the precision that it was trained in.
+        tasks_done: number of its tasks that are finished.
+        fresh_done: number of its fresh networks that are finished.
     """
 
     path: Path
@@ -164,15 +181,24 @@ class StartPoint:
     tasks_done: int
     fresh_done: int
 
+    @property
+    def progress(self) -> tuple[int, int]:
+        """Numbers of tasks and of fresh networks that are finished, as `PackState.progress`."""
+        return self.tasks_done, self.fresh_done
+
     def can_resume(self, config: CellConfig, dtype: str) -> bool:
-        """Whether `config`, which has the same trajectory, can go on from here."""
+        """Return whether `config`, which has the same trajectory, can resume from here.
+
+        Another cell of the trajectory can only before its fresh baseline: that continues the random streams of the
+        tasks, so it depends on their number.
+        """
         if self.dtype != dtype or self.tasks_done > config.tasks:
             return False
         return self.cell == config.id or self.fresh_done == 0
 
 
 def start_points(path: Path) -> dict[str, StartPoint]:
-    """The start points in one file, by trajectory.
+    """Read the start points in one file, by trajectory.
 
     Raises:
         StateError: its header cannot be read.
@@ -194,43 +220,45 @@ def start_points(path: Path) -> dict[str, StartPoint]:
 def _count(value: Any) -> int:
     count = int(value)
     if not 0 <= count < 2**31:
-        raise ValueError("it counts tasks or networks that no sequence has")
+        raise ValueError("its number of tasks or networks is out of range")
     return count
 
 
-def assemble(pack: Pack, parts: Sequence[tuple[PackState, int]]) -> PackState:
-    """The state of a pack from those of its cells in other packs.
+def assemble(pack: Pack, places: Sequence[tuple[PackState, int]]) -> PackState:
+    """Make the state of a pack from those of its cells in other packs.
 
     Args:
-        pack: the pack to make it for.
-        parts: for each of its cells, a state and the cell's place in it; all equally far.
+        pack: the pack.
+        places: for each of its cells, a state and the cell's place in it. All have the same number of tasks.
 
     Raises:
-        StateError: they are not equally far, or not of one dtype.
+        StateError: they differ in the number of tasks, the dtype or the version, or a place is not in its state.
     """
+    if any(index >= len(state.pack.cells) for state, index in places):
+        raise StateError("the states to resume from have other cells than their headers say")
     for name in _ALIKE:
-        if len({state.experiment[name] for state, _ in parts}) != 1:
-            raise StateError(f"the states to start from differ in {name}")
-    experiment: dict[str, Any] = {name: parts[0][0].experiment[name] for name in _ALIKE}
+        if len({state.experiment[name] for state, _ in places}) != 1:
+            raise StateError(f"the states to resume from differ in {name}")
+    first = places[0][0]
+    experiment: dict[str, Any] = {name: first.experiment[name] for name in _ALIKE}
     for name in _LISTS:
-        experiment[name] = [state.experiment[name][index] for state, index in parts]
+        experiment[name] = [state.experiment[name][index] for state, index in places]
     for name in _ARRAYS:
-        experiment[name] = np.stack([state.experiment[name][index] for state, index in parts])
+        experiment[name] = np.stack([state.experiment[name][index] for state, index in places])
     for name in _LAYERS:
-        layers = range(len(parts[0][0].experiment[name]))
-        experiment[name] = [np.stack([state.experiment[name][k][index] for state, index in parts]) for k in layers]
+        layers = range(len(first.experiment[name]))
+        experiment[name] = [np.stack([state.experiment[name][k][index] for state, index in places]) for k in layers]
     history = {
-        name: np.stack([state.history[name][:, index] for state, index in parts], axis=1)
-        for name in parts[0][0].history
+        name: np.stack([state.history[name][:, index] for state, index in places], axis=1) for name in first.history
     }
-    numerics = dict(parts[0][0].numerics)
-    for state, _ in parts[1:]:
+    numerics = dict(first.numerics)
+    for state, _ in places[1:]:
         numerics = merge_numerics(numerics, state.numerics)
     return PackState(pack, experiment, history, numerics)
 
 
 def merge_numerics(earlier: Mapping[str, str], now: Mapping[str, str]) -> dict[str, str]:
-    """How a sequence was computed that was begun one way and goes on another: "node1 + node2" where they differ."""
+    """Return how a resumed sequence was computed: "node1 + node2" where the earlier and the later part differ."""
     merged = {}
     for name, value in now.items():
         before = earlier.get(name, value)
@@ -239,8 +267,9 @@ def merge_numerics(earlier: Mapping[str, str], now: Mapping[str, str]) -> dict[s
 
 
 def state_bytes(config: CellConfig, dtype: str) -> int:
-    """About what one cell's state after its last task takes in a file, in bytes."""
+    """Return about how much of a file one cell's state after its last task takes, in bytes."""
     units = [config.input_dim, *[config.width] * config.depth, 1]
     parameters = sum((below + 1) * above for below, above in pairwise(units))
-    rows = config.tasks * (4 + 2 * config.depth) * 8
+    values = sum(config.depth if metric.per_layer else 1 for metric in METRICS.values())
+    rows = config.tasks * values * 8
     return parameters * np.dtype(dtype).itemsize + rows + _STREAM_BYTES

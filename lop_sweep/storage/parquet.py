@@ -1,19 +1,22 @@
-"""Parquet files that know what they are: schema version, checksum over every byte, packs, origin, and who wrote them.
+"""Parquet files with a schema version, a checksum over every byte, their packs, their origin and their writer.
 
 The checksum is the SHA-256 of the whole file with the checksum's own 64 digits taken as zeros. It stands in the file's
 footer among the key-value metadata, where other readers ignore it.
 
-A file of a few kilobytes can claim to hold gigabytes. One whose content would take more than `PLAUSIBLE_BYTES` in
-memory, and more than `MAX_EXPANSION` times its own size, is refused by its metadata, before any of it is decoded. A
-table that compresses so well is written without compression, so no file that `write_table` writes is refused.
+A file of a few kilobytes can claim to hold gigabytes. A file is refused by its metadata, before any of it is decoded,
+if its content would take more than `PLAUSIBLE_BYTES` in memory and more than `MAX_EXPANSION` times its own size. A
+table that compresses better than that is written without compression, so no file that `write_table` writes is refused.
+
+The schema is additive: see `lop_sweep.storage.schema` for what a column that a file lacks reads as. Columns that the
+schema does not know are ignored by readers; `unknown_columns` names them for whoever would write the rows anew.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -25,43 +28,54 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from lop_sweep.errors import SchemaVersionError, StoreError
-from lop_sweep.storage.filesystem import open_regular, read_regular, reading, write_bytes
-from lop_sweep.storage.schema import SCHEMA_VERSION, VERSION_KEY, WRITER_KEY, check_version
+from lop_sweep.storage.filesystem import filesystem_of, reading, write_bytes
+from lop_sweep.storage.schema import (
+    SCHEMA_VERSION,
+    VERSION_KEY,
+    WRITER_KEY,
+    check_version,
+    columns_for,
+    filled_bytes,
+    has_default,
+    missing_column,
+)
 from lop_sweep.version import __version__
 
 PLAUSIBLE_BYTES = 2**30
-"""A file may hold so much, however small it is."""
+"""What any file may take in memory, however small it is."""
 MAX_EXPANSION = 1000
-"""Beyond `PLAUSIBLE_BYTES`, a file may hold so many times its own size. The rows of diverged cells alone reach this."""
+"""What a larger file may take in memory, in multiples of its size. The rows of diverged cells alone come close."""
 
 _CHECKSUM, _PACKS, _ORIGIN = "lop_sweep_sha256", "lop_sweep_packs", b"lop_sweep_origin"
 _ARROW_SCHEMA = b"ARROW:schema"
 _BLANK = "0" * 64
 _READERS = 8
-"""Files read at once: decoding leaves Python's lock, and a network's files come with delays."""
+"""Threads that read files: decoding releases Python's global lock, and network file systems have latency."""
 _WIDTHS = {"BOOLEAN": 1, "INT32": 4, "FLOAT": 4, "INT64": 8, "DOUBLE": 8, "INT96": 12}
 _SMALL_BYTES = 2**20
 _OFFSET_BYTES = 4
-"""What a text or a list takes in memory besides its content."""
+"""Memory that each text or list takes besides its content."""
 
 
 @dataclass(frozen=True)
 class FileInfo:
-    """What a file says of itself.
+    """The metadata of a file.
 
     Attributes:
-        packs: ids of the packs whose rows it holds; None where it does not say.
-        origin: of the sweep that computed it, see `lop_sweep.storage.store`; None where it does not say.
-        rows: how many rows it has.
+        packs: ids of the packs whose rows it holds; None if it does not name them.
+        origin: of the sweep that computed it, see `lop_sweep.storage.store`; None if it does not name one.
+        rows: number of rows.
+        columns: names of its columns.
     """
 
     packs: tuple[str, ...] | None
     origin: str | None
     rows: int
+    columns: tuple[str, ...]
 
 
 def with_origin(table: pa.Table, origin: str | None) -> pa.Table:
-    """Return the table with an origin that `write_table` writes along, or as it is where there is none."""
+    """Return the table with an origin in its metadata, for `write_table`; unchanged where `origin` is None."""
     if origin is None:
         return table
     return table.replace_schema_metadata({**(table.schema.metadata or {}), _ORIGIN: origin.encode()})
@@ -79,7 +93,7 @@ def write_table(path: Path, table: pa.Table, packs: Sequence[str]) -> None:
         OSError: it cannot be written.
     """
     content = _encoded(table, packs, "zstd")
-    if not _plausible(2 * table.nbytes, len(content)):  # twice, for what the pages' levels take
+    if not _plausible(2 * table.nbytes, len(content)):  # twice, because the pages' levels take memory too
         content = _encoded(table, packs, "none")
     start, end = _checksum_at(content)
     content[start:end] = hashlib.sha256(content).hexdigest().encode()
@@ -87,14 +101,15 @@ def write_table(path: Path, table: pa.Table, packs: Sequence[str]) -> None:
 
 
 def verify_checksum(path: Path) -> None:
-    """See that a file is what `write_table` wrote, to the last bit.
+    """Check that a file is what `write_table` wrote, to the last bit.
 
     Raises:
+        MissingFileError: there is no such file.
         SpecialFileError: it is not a regular file.
-        StoreError: it is not, or it cannot be read.
+        StoreError: it is damaged, or it cannot be read.
     """
     with reading(path):
-        content = bytearray(read_regular(path))
+        content = bytearray(filesystem_of(path).read(path))
         start, end = _checksum_at(content)
         checksum = bytes(content[start:end])
         content[start:end] = _BLANK.encode()
@@ -103,7 +118,7 @@ def verify_checksum(path: Path) -> None:
 
 
 def file_info(path: Path) -> FileInfo:
-    """Read what a file says of itself.
+    """Read a file's metadata.
 
     Raises:
         MissingFileError: there is no such file.
@@ -116,19 +131,28 @@ def file_info(path: Path) -> FileInfo:
         if packs is not None and not (isinstance(packs, list) and all(isinstance(pack, str) for pack in packs)):
             raise ValueError("it does not say which packs it holds")
         origin = metadata[_ORIGIN].decode() if _ORIGIN in metadata else None
-        return FileInfo(None if packs is None else tuple(packs), origin, file.metadata.num_rows)
+        columns = tuple(file.schema_arrow.names)
+        return FileInfo(None if packs is None else tuple(packs), origin, file.metadata.num_rows, columns)
 
 
 def packs_of(path: Path) -> tuple[str, ...]:
-    """Ids of the packs whose rows a file holds; errors as `file_info`."""
+    """Read the ids of the packs whose rows a file holds; errors as `file_info`."""
     packs = file_info(path).packs
     if packs is None:
         raise StoreError(f"{path}: cannot be read: it does not say which packs it holds")
     return packs
 
 
+def unknown_columns(path: Path, schema: pa.Schema) -> list[str]:
+    """Read the names of a file's columns that `schema` does not have; errors as `file_info`.
+
+    Such a file was written by a newer lop-sweep. Its rows must not be written anew: that would drop these columns.
+    """
+    return [name for name in file_info(path).columns if name not in schema.names]
+
+
 def refuse_other_versions(paths: Iterable[Path]) -> None:
-    """See that none of these files, which are to be replaced or removed, is of another version of the schema.
+    """Check that none of these files, which are to be replaced or removed, has another version of the schema.
 
     Raises:
         SchemaVersionError: one is.
@@ -138,16 +162,16 @@ def refuse_other_versions(paths: Iterable[Path]) -> None:
             file_info(path)
         except SchemaVersionError:
             raise
-        except StoreError:  # not there, or damaged
+        except StoreError:  # missing or damaged
             continue
 
 
 def read_table(path: Path, schema: pa.Schema, columns: Sequence[str] | None = None) -> pa.Table:
-    """One file's rows.
+    """Read a file's rows.
 
     Args:
         path: the file.
-        schema: the schema that it must have.
+        schema: `TASKS` or `CELLS`. Columns that the file lacks are filled, see `lop_sweep.storage.schema`.
         columns: which columns; None for all.
 
     Raises:
@@ -156,32 +180,43 @@ def read_table(path: Path, schema: pa.Schema, columns: Sequence[str] | None = No
         SpecialFileError: it is not a regular file.
         StoreError: it is damaged, or would take implausibly much memory.
     """
-    wanted = schema if columns is None else pa.schema([schema.field(name) for name in columns], schema.metadata)
-    texts = [field.name for field in wanted if field.type == pa.string()]
+    wanted = _chosen(schema, columns)
+    texts = [field.name for field in schema if field.type == pa.string()]
     with _opened(path, texts) as (file, size):
-        _check_types(file.schema_arrow, wanted)
-        table = file.read(columns=wanted.names, use_threads=False)
-        _check_size(sum(_text_bytes(table[name]) for name in texts), size)
-        return table.cast(wanted)
+        missing = [name for name in wanted.names if has_default(name) and name not in file.schema_arrow.names]
+        needed = dict.fromkeys([name for name in wanted.names if name not in missing] + columns_for(missing))
+        stored = pa.schema([schema.field(name) for name in needed])
+        _check_types(file.schema_arrow, stored)
+        table = file.read(columns=stored.names, use_threads=False)
+        _check_size(sum(_text_bytes(table[name]) for name in texts if name in needed), size)
+        _check_size(filled_bytes(missing, table), size)
+        for name in missing:
+            table = table.append_column(schema.field(name), missing_column(name, table))
+        return table.select(wanted.names).cast(wanted)
 
 
 def read_tables(paths: Iterable[Path], schema: pa.Schema, columns: Sequence[str] | None = None) -> pa.Table:
-    """The rows of several files of one schema; an empty table where there are no files. Errors as `read_table`."""
-    wanted = schema if columns is None else pa.schema([schema.field(name) for name in columns], schema.metadata)
+    """Read the rows of several files; an empty table where there are no files. Errors as `read_table`."""
     with ThreadPoolExecutor(_READERS) as pool:
         tables = pool.map(lambda path: read_table(path, schema, columns), paths)
-        return pa.concat_tables([wanted.empty_table(), *tables])
+        return pa.concat_tables([_chosen(schema, columns).empty_table(), *tables])
+
+
+def _chosen(schema: pa.Schema, columns: Sequence[str] | None) -> pa.Schema:
+    return schema if columns is None else pa.schema([schema.field(name) for name in columns], schema.metadata)
 
 
 @contextmanager
 def _opened(path: Path, texts: Sequence[str] = ()) -> Iterator[tuple[pq.ParquetFile, int]]:
-    """A file that this version can read and whose size is plausible, and its size in bytes.
+    """Open a file that this version can read and whose size is plausible; also yields its size in bytes.
 
-    Columns in `texts` come as dictionaries: a text that is repeated a million times is in memory once.
+    Columns in `texts` are read as dictionaries: a text that is repeated a million times is in memory once.
     """
-    with reading(path), open_regular(path) as raw:
-        size = os.fstat(raw.fileno()).st_size
-        with pq.ParquetFile(raw, page_checksum_verification=True, read_dictionary=list(texts)) as file:
+    with reading(path), filesystem_of(path).open_file(path) as raw:
+        size = raw.seek(0, io.SEEK_END)
+        footer = pq.read_metadata(raw)
+        present = sorted(set(texts) & set(footer.schema.names))  # PyArrow refuses names of columns that are missing
+        with pq.ParquetFile(raw, metadata=footer, page_checksum_verification=True, read_dictionary=present) as file:
             _check_version(file.metadata.metadata or {}, path)
             _check_size(_decoded_bytes(file.metadata), size)
             yield file, size
@@ -190,7 +225,7 @@ def _opened(path: Path, texts: Sequence[str] = ()) -> Iterator[tuple[pq.ParquetF
 def _check_version(metadata: Mapping[bytes, bytes], path: Path) -> None:
     """Refuse other versions of the schema.
 
-    A writer names its version twice. Where the two differ and the checksum does not fit either, the file is damaged.
+    A writer names its version twice. Where the two differ and the checksum does not fit, the file is damaged.
     """
     found, own = metadata.get(VERSION_KEY), str(SCHEMA_VERSION).encode()
     if found not in (None, own) and _ARROW_SCHEMA in metadata:
@@ -201,7 +236,7 @@ def _check_version(metadata: Mapping[bytes, bytes], path: Path) -> None:
 
 
 def _decoded_bytes(metadata: pq.FileMetaData) -> int:
-    """What a file takes in memory, by its footer: the values of all columns, or their pages where those are larger."""
+    """Return the bytes that a file takes in memory, by its footer: each column's values, or its pages if larger."""
     total = 0
     for group in map(metadata.row_group, range(metadata.num_row_groups)):
         rows = group.num_rows
@@ -215,11 +250,11 @@ def _decoded_bytes(metadata: pq.FileMetaData) -> int:
 
 
 def _text_bytes(column: pa.ChunkedArray) -> int:
-    """What a column of texts, read as dictionaries, takes at most once each text is written out."""
+    """Return an upper limit of the bytes that a column of texts, read as dictionaries, takes when written out."""
     total = 0
     for chunk in column.chunks:
         bound = chunk.dictionary.nbytes * len(chunk)
-        if bound < _SMALL_BYTES:  # as in the file of most packs; the rest would take longer than reading
+        if bound < _SMALL_BYTES:  # as in most files; the exact number would take longer than reading them
             total += bound
             continue
         lengths = pc.binary_length(chunk.dictionary)
@@ -228,7 +263,7 @@ def _text_bytes(column: pa.ChunkedArray) -> int:
 
 
 def _check_types(found: pa.Schema, wanted: pa.Schema) -> None:
-    """Refuse other kinds of columns than the wanted ones: only of these is it known what they take in memory."""
+    """Refuse columns of other kinds than the wanted ones: their size in memory is not known."""
     for field in wanted:
         index = found.get_field_index(field.name)
         if index < 0:
@@ -254,7 +289,7 @@ def _plausible(decoded: int, size: int) -> bool:
 
 
 def _encoded(table: pa.Table, packs: Sequence[str], compression: str) -> bytearray:
-    """The bytes of a file, its checksum left blank."""
+    """Return the bytes of a file, with its checksum left blank."""
     about = {_PACKS: json.dumps(list(packs)), WRITER_KEY.decode(): __version__, _CHECKSUM: _BLANK}
     buffer = pa.BufferOutputStream()
     with pq.ParquetWriter(
@@ -270,7 +305,7 @@ def _encoded(table: pa.Table, packs: Sequence[str], compression: str) -> bytearr
 
 
 def _checksum_at(content: bytes | bytearray) -> tuple[int, int]:
-    """Where the seal's digits are: after its key and Thrift's framing of a text of 64 bytes."""
+    """Return where the checksum's digits are: after its key and Thrift's framing of a text of 64 bytes."""
     framed = _CHECKSUM.encode() + b"\x18\x40"
     key = content.rfind(framed)
     if key < 0:

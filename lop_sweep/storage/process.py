@@ -1,4 +1,4 @@
-"""Which process something was written by, and whether that process still lives."""
+"""Identify a process uniquely, and find out whether it still runs."""
 
 from __future__ import annotations
 
@@ -15,14 +15,13 @@ from lop_sweep.config import digest
 
 @dataclass(frozen=True)
 class ProcessMark:
-    """A process, told apart from all others, later ones with the same number included.
+    """A unique identification of a process, even if its PID is reused.
 
     Attributes:
-        host: name of its machine, for people.
-        machine: the boot of that machine and the process-number namespace in it; equal for those that can see each
-            other's processes.
-        pid: its number there.
-        started: when it was started, in the machine's own ticks; empty where that cannot be read.
+        host: name of its machine, for messages.
+        machine: the boot of that machine and its PID namespace. Processes with the same value can see each other.
+        pid: its PID in that namespace.
+        started: start time, in the machine's clock ticks; empty where that cannot be read.
     """
 
     host: str
@@ -32,24 +31,24 @@ class ProcessMark:
 
     @classmethod
     def current(cls) -> ProcessMark:
-        """This process."""
+        """Return the mark of this process."""
         return cls(host_name(), _machine(), os.getpid(), _state_and_start(os.getpid())[1])
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> ProcessMark:
-        """The inverse of `to_json`.
+        """Return the mark that `to_json` described.
 
         Raises:
             KeyError, TypeError, ValueError, OverflowError: `content` does not describe a process.
         """
         pid = int(content["pid"])
         if not 0 < pid < 2**31:
-            raise ValueError("pid: no process has such a number")
+            raise ValueError(f"pid must be between 1 and {2**31 - 1}")
         return cls(str(content["host"]), str(content["machine"]), pid, str(content["started"]))
 
     @staticmethod
     def exists(pid: int) -> bool:
-        """Whether this machine has a process of this number that has not ended."""
+        """Return whether this machine runs a process with this PID."""
         try:
             os.kill(pid, 0)
         except ProcessLookupError:
@@ -59,11 +58,11 @@ class ProcessMark:
         return _state_and_start(pid)[0] not in ("Z", "X")
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON values."""
+        """Return the mark as JSON values."""
         return asdict(self)
 
     def alive(self) -> bool | None:
-        """Whether the process still runs; None if it is on a machine whose processes cannot be seen from here."""
+        """Return whether the process still runs; None if its machine's processes cannot be seen from here."""
         if self.machine != _machine():
             return None
         started = _state_and_start(self.pid)[1]
@@ -75,13 +74,13 @@ class ProcessMark:
 
 @cache
 def host_name() -> str:
-    """This machine's name, with nothing in it that a file's name could not hold."""
+    """Return this machine's name, without characters that file names cannot hold."""
     return platform.node().replace("/", "_").replace("~", "_") or "unknown"
 
 
 @cache
 def machine_name() -> str:
-    """The host's name and what tells its boots and process-number namespaces apart, fit for a file's name."""
+    """Return a name, fit for a file's name, that is unique per host, boot and PID namespace."""
     return f"{host_name()}-{digest(_machine())[:8]}"
 
 
@@ -94,7 +93,7 @@ def _machine() -> str:
 
 
 def _state_and_start(pid: int) -> tuple[str, str]:
-    """A process's state as a letter, and when it was started, in ticks; both empty where they cannot be seen."""
+    """Return a process's state as a letter and its start time in ticks; both empty where they cannot be read."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

@@ -1,7 +1,7 @@
-"""The task rows of a sweep file by file, so that a store need not fit into memory.
+"""Read the task rows of a sweep file by file, so that a store need not fit into memory.
 
-At most `_AHEAD` files are read before the first of them is used. A merged file holds about `compaction.ROWS`
-rows, others those of one pack: what is in memory at a time is bounded by that, not by the store.
+At most `MAX_PENDING` files are read ahead. A merged file holds about `compaction.ROWS` rows, other files hold those of
+one pack. That bounds the memory in use, however large the store is.
 """
 
 from __future__ import annotations
@@ -14,45 +14,67 @@ import pyarrow.compute as pc
 from lop_sweep.errors import MissingFileError
 from lop_sweep.prefetch import prefetch
 from lop_sweep.storage.parquet import read_table
+from lop_sweep.storage.retry import read_consistently
 from lop_sweep.storage.schema import TASKS
 from lop_sweep.storage.store import Segment, Store
 
-_AHEAD = 4
-_ATTEMPTS = 20
+MAX_PENDING = 4
 
 
 def iter_tasks(store: Store, columns: Sequence[str], packs: Collection[str]) -> Iterator[pa.Table]:
-    """The rows of finished packs, one table a file, each cell once.
+    """Yield the rows of finished packs, one table per file, each cell once.
 
-    Files may be merged while this goes on: those that have disappeared are then looked for in merged ones.
+    Files may be merged meanwhile. Packs whose files have disappeared are then read from the merged ones.
 
     Args:
         store: the sweep directory.
         columns: which columns; "cell" must be among them.
-        packs: which packs; files that hold none of these are not opened, others are given whole.
+        packs: ids of the packs. Files that hold none of these are not opened; others are read whole.
 
     Raises:
         StoreError: a file is damaged or was written by another version of the schema.
     """
-    wanted = set(packs)
-    seen: set[str] = set()
-    for attempt in range(_ATTEMPTS):
-        parts = [part for part in store.segments() if wanted & set(part.packs)]
-        try:
-            for part, table in _read(store, parts, columns):
-                cells = set(pc.unique(table["cell"]).to_pylist())
-                again = pa.array(cells & seen, pa.string())
-                yield table.filter(pc.invert(pc.is_in(table["cell"], value_set=again))) if len(again) else table
-                seen |= cells
-                wanted -= set(part.packs)
+    remaining = _Remaining(store, columns, packs)
+    while True:
+        table = read_consistently(remaining.next)
+        if table is None:
             return
+        yield table
+
+
+class _Remaining:
+    """The rows of packs that have not been read yet."""
+
+    def __init__(self, store: Store, columns: Sequence[str], packs: Collection[str]) -> None:
+        self._store, self._columns = store, columns
+        self._packs = set(packs)
+        self._seen: set[str] = set()
+        self._tables: Iterator[tuple[Segment, pa.Table]] | None = None
+
+    def next(self) -> pa.Table | None:
+        """Return the rows of the next file; None if all packs have been read.
+
+        Raises:
+            MissingFileError: the file has been merged or removed. The next call lists the files anew.
+        """
+        if self._tables is None:
+            self._tables = self._open()
+        try:
+            segment, table = next(self._tables)
+        except StopIteration:
+            return None
         except MissingFileError:
-            if attempt == _ATTEMPTS - 1:
-                raise
+            self._tables = None
+            raise
+        self._packs -= set(segment.packs)
+        cells = set(pc.unique(table["cell"]).to_pylist())
+        again = pa.array(cells & self._seen, pa.string())
+        self._seen |= cells
+        return table.filter(pc.invert(pc.is_in(table["cell"], value_set=again))) if len(again) else table
 
+    def _open(self) -> Iterator[tuple[Segment, pa.Table]]:
+        segments = [segment for segment in self._store.segments() if self._packs & set(segment.packs)]
+        return zip(segments, prefetch(self._read, segments, MAX_PENDING), strict=True)
 
-def _read(store: Store, parts: Sequence[Segment], columns: Sequence[str]) -> Iterator[tuple[Segment, pa.Table]]:
-    def read(part: Segment) -> pa.Table:
-        return read_table(store.file("tasks", part.name), TASKS, columns)
-
-    return zip(parts, prefetch(read, parts, _AHEAD), strict=True)
+    def _read(self, segment: Segment) -> pa.Table:
+        return read_table(self._store.file("tasks", segment.name), TASKS, self._columns)

@@ -1,43 +1,53 @@
-"""The columns of the store's two tables, and how a finished pack becomes one of each.
+"""The columns of the store's two tables, and the rows of a finished pack.
 
-    tasks    one row per cell and task: `cell`, `task` (from 1), the measures, and every configuration field
+    tasks    one row per cell and task: `cell`, `task` (from 1), the metrics, and every configuration field
     cells    one row per cell: `cell`, every configuration field, `status`, the fresh baseline, how it was computed
 
-The schema's version travels in the Parquet metadata of every file, under `VERSION_KEY`, and beside it the version of
-lop-sweep that wrote the file, under `WRITER_KEY`.
+The schema's version is in the Parquet metadata of every file, under `VERSION_KEY`. The version of lop-sweep that wrote
+the file is beside it, under `WRITER_KEY`.
+
+The schema is additive: a new field or metric does not change its version. A column that a file lacks reads as
+
+    a configuration field that is newer than the first release    its default
+    a metric                                                      NaN: it was not measured (a list of NaN per layer)
+
+All other columns are in every file, so a file without one is damaged.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 
-from lop_sweep.config import FIELDS, CellConfig
-from lop_sweep.errors import StoreError, another_version
+from lop_sweep.config import FIELDS, FIRST_RELEASE, CellConfig
+from lop_sweep.errors import SchemaVersionError, StoreError, another_version, comma_list, safe_repr
 from lop_sweep.metrics import METRICS
+from lop_sweep.version import __version__
 
 SCHEMA_VERSION = 1
 VERSION_KEY = b"lop_sweep_schema"
 WRITER_KEY = b"lop_sweep_version"
 
 FINISHED, DIVERGED = "finished", "diverged"
-"""The two values of `status`: the whole sequence has finite numbers, or NaN from task `diverged_at` on."""
+"""The two values of `status`: all numbers of the sequence are finite, or they are NaN from task `diverged_at` on."""
 
 UNFINISHED = "unfinished"
-"""The status of cells whose rows so far were read from a checkpoint; no file holds it."""
+"""The status of cells whose rows were read from a checkpoint; no file holds it."""
 
 NUMERICS: tuple[str, ...] = (
     "engine", "dtype", "device", "blas", "host", "machine",
     "python_version", "numpy_version", "torch_version", "lop_sweep_version",
 )  # fmt: skip
-"""How a cell was computed: string columns of the cells table."""
+"""String columns of the cells table that say how a cell was computed."""
 
 _LAYERS = pa.list_(pa.float64())
 _ARROW_TYPES = {int: pa.int64(), float: pa.float64(), str: pa.string(), bool: pa.bool_()}
 _CONFIG_FIELDS = [pa.field(name, _ARROW_TYPES[info.type], nullable=False) for name, info in FIELDS.items()]
+_VALUE_BYTES = 8
+_MAX_NAMES = 5
 _METADATA = {VERSION_KEY: str(SCHEMA_VERSION).encode()}
 
 TASKS = pa.schema(
@@ -73,15 +83,15 @@ CELLS = pa.schema(
 
 @dataclass(frozen=True)
 class PackResult:
-    """Everything that a pack of P cells leaves behind, or has to show so far.
+    """The results of a pack of P cells, finished or not.
 
     Attributes:
         pack: the pack's id.
         cells: the P configurations.
-        history: measure name to (tasks, P), or (tasks, P, depth) for the layered ones; all tasks of the sequence, if it
-            is finished.
+        history: metric name to (tasks, P), or (tasks, P, depth) for metrics per layer. If the pack is finished, these
+            are all tasks of the sequence.
         fresh_ce: (P, fresh_baseline), nats; (P, 0) if it is not finished.
-        diverged_at: (P,) the task, from 1, at which each cell diverged; 0 for those that have not.
+        diverged_at: (P,) the task, from 1, at which each cell diverged; 0 for cells that have not.
         seconds: (P,) time that each cell took.
         numerics: a value for each of `NUMERICS`.
         finished: whether the sequence and the baseline are complete.
@@ -98,7 +108,7 @@ class PackResult:
 
 
 def tasks_table(result: PackResult) -> pa.Table:
-    """The pack's rows of `TASKS`: all tasks of the first cell, then of the second, and so on."""
+    """Return the pack's rows of `TASKS`: all tasks of the first cell, then of the second, and so on."""
     tasks, cells = result.history["min_ce"].shape
     columns: dict[str, object] = {
         "cell": np.repeat([cell.id for cell in result.cells], tasks),
@@ -113,24 +123,83 @@ def tasks_table(result: PackResult) -> pa.Table:
 
 
 def cells_table(result: PackResult) -> pa.Table:
-    """The pack's rows of `CELLS`, in the order of its cells."""
+    """Return the pack's rows of `CELLS`, in the order of its cells."""
     cells = len(result.cells)
     columns: dict[str, object] = {"cell": [cell.id for cell in result.cells]}
     for name in FIELDS:
         columns[name] = [getattr(cell, name) for cell in result.cells]
-    nothing = np.full(cells, np.nan)
+    undefined = np.full(cells, np.nan)
     columns |= {
         "status": [_status(result.finished, task) for task in result.diverged_at],
         "tasks_done": np.full(cells, len(result.history["min_ce"])),
         "diverged_at": [int(task) or None for task in result.diverged_at],
         "fresh_ce": _lists(result.fresh_ce),
-        "fresh_mean_ce": result.fresh_ce.mean(axis=1) if result.fresh_ce.size else nothing,
-        "fresh_median_ce": np.median(result.fresh_ce, axis=1) if result.fresh_ce.size else nothing,
+        "fresh_mean_ce": result.fresh_ce.mean(axis=1) if result.fresh_ce.size else undefined,
+        "fresh_median_ce": np.median(result.fresh_ce, axis=1) if result.fresh_ce.size else undefined,
         "pack": [result.pack] * cells,
         "seconds": result.seconds,
     }
     columns |= {name: [result.numerics[name]] * cells for name in NUMERICS}
     return _table(columns, CELLS)
+
+
+def unmeasured(rows: int, cells: int, depth: int) -> dict[str, np.ndarray]:
+    """Return the history of a pack in which no metric was measured: metric name to NaN, shaped as in `PackResult`.
+
+    Args:
+        rows: number of tasks.
+        cells: number of cells.
+        depth: number of hidden layers.
+    """
+    return {
+        name: np.full((rows, cells, depth) if metric.per_layer else (rows, cells), np.nan)
+        for name, metric in METRICS.items()
+    }
+
+
+def has_default(column: str) -> bool:
+    """Return whether a file may lack a column: a metric, or a field that is newer than the first release."""
+    return column in METRICS or (column in FIELDS and FIELDS[column].since != FIRST_RELEASE)
+
+
+def columns_for(missing: Sequence[str]) -> list[str]:
+    """Return the columns that `missing_column` needs for these columns; none if none is missing."""
+    return ["cell", "depth"] if missing else []
+
+
+def filled_bytes(missing: Sequence[str], rows: pa.Table) -> int:
+    """Return about what `missing_column` takes in memory for these columns, in bytes.
+
+    Args:
+        missing: names of columns.
+        rows: with `columns_for(missing)`.
+
+    Raises:
+        ValueError: a depth is negative.
+    """
+    if not missing:
+        return 0
+    depths = rows["depth"].to_numpy()
+    if (depths < 0).any():
+        raise ValueError("its column depth has negative numbers")
+    lists = sum(name in METRICS and METRICS[name].per_layer for name in missing)
+    return _VALUE_BYTES * (lists * int(depths.sum(dtype=object) or 0) + len(missing) * len(rows))
+
+
+def missing_column(name: str, rows: pa.Table) -> pa.Array:
+    """Return the values of a column that a file lacks.
+
+    Args:
+        name: of the column; `has_default` holds for it.
+        rows: the file's rows, with `columns_for([name])`.
+    """
+    if name in FIELDS:
+        return pa.repeat(pa.scalar(FIELDS[name].default, _ARROW_TYPES[FIELDS[name].type]), len(rows))
+    if not METRICS[name].per_layer:
+        return pa.array(np.full(len(rows), np.nan))
+    depths = rows["depth"].to_numpy()
+    offsets = pa.array(np.concatenate([[0], np.cumsum(depths)]), type=pa.int32())
+    return pa.ListArray.from_arrays(offsets, pa.array(np.full(int(depths.sum()), np.nan)))
 
 
 def _status(finished: bool, diverged_at: int) -> str:
@@ -158,12 +227,32 @@ def check_version(metadata: Mapping[bytes, bytes], where: object) -> None:
         raise another_version(where, int(number) if number.isdecimal() else number, SCHEMA_VERSION, writer)
 
 
+def refuse_newer(where: object, names: Iterable[str], writer: object) -> None:
+    """Refuse fields and metrics that this lop-sweep does not know, if another version wrote them.
+
+    Args:
+        where: the file that has them, for the message.
+        names: of fields and metrics.
+        writer: the version of lop-sweep that wrote the file; not a string if the file does not name it.
+
+    Raises:
+        SchemaVersionError: a name is unknown, and the writer is another version.
+    """
+    unknown = [name for name in names if name not in FIELDS and name not in METRICS]
+    if unknown and isinstance(writer, str) and writer != __version__:
+        shown = comma_list(safe_repr(name)[:40] for name in unknown[:_MAX_NAMES])
+        raise SchemaVersionError(
+            f"{where}: has fields or metrics that this lop-sweep, {__version__}, does not know: {shown}; "
+            f"use lop-sweep {safe_repr(writer)[:40]}, or move the file out of the directory"
+        )
+
+
 def _table(columns: Mapping[str, object], schema: pa.Schema) -> pa.Table:
     return pa.table([pa.array(columns[field.name], type=field.type) for field in schema], schema=schema)
 
 
 def _lists(rows: np.ndarray) -> pa.Array:
-    """An array of (rows, k) as a list column, one list of k values a row."""
+    """Return an array of (rows, k) as a list column, with one list of k values per row."""
     count, length = rows.shape
     offsets = pa.array(np.arange(count + 1) * length, type=pa.int32())
     return pa.ListArray.from_arrays(offsets, pa.array(np.ascontiguousarray(rows).reshape(-1), type=pa.float64()))

@@ -1,10 +1,14 @@
 """Saved states as files: nested dictionaries and lists of NumPy arrays and JSON values, exactly, and without pickle.
 
-The file has three parts: a line `lop-sweep state 1 <SHA-256 of the rest>`; a line of JSON that says what it is, for
-those who need not know more; and a NumPy `.npz` archive, the arrays under numbers, the structure around them as JSON
-under `structure`. Reading it executes nothing. Floats in the structure survive exactly (shortest exact decimals), and
-so do integers of any size. A file that is not whole, down to the last bit, is refused. So is one of another format,
-with an error of its own, because it may be sound; and one whose archive is compressed, which could expand to any size.
+The file has three parts:
+
+    a line `lop-sweep state 1 <SHA-256 of the rest>`
+    a line of JSON, the header, which can be read without the rest
+    a NumPy `.npz` archive: the arrays under numbers, the structure around them as JSON under `structure`
+
+Reading it executes nothing. Floats in the structure survive exactly (shortest exact decimals), and so do integers of
+any size. A file that is damaged by a single bit is refused. A file of another format is refused with an error of its
+own, because it may be sound. A compressed archive is refused because it could expand to any size.
 """
 
 from __future__ import annotations
@@ -20,12 +24,20 @@ from typing import Any
 
 import numpy as np
 
-from lop_sweep.errors import SchemaVersionError, SpecialFileError, StateError, another_version, single_line
-from lop_sweep.storage.filesystem import open_regular, read_regular, write_bytes
+from lop_sweep.errors import (
+    InaccessibleStateError,
+    MissingStateError,
+    SchemaVersionError,
+    SpecialFileError,
+    StateError,
+    another_version,
+    single_line,
+)
+from lop_sweep.storage.filesystem import filesystem_of, write_bytes
 
 FORMAT = 1
 WRITER = "lop_sweep_version"
-"""Where a header may name the version of lop-sweep that wrote the file, for those that cannot read it."""
+"""Key of the header for the version of lop-sweep that wrote the file."""
 
 _MAGIC = b"lop-sweep state "
 _FIRST_LINE_BYTES = 200
@@ -55,67 +67,76 @@ def save_state(path: Path, state: dict[str, Any], header: dict[str, Any] | None 
 
 
 def load_header(path: Path) -> dict[str, Any]:
-    """The header of a saved state. Whether the file is whole, only `load_state` tells.
+    """Read the header of a saved state. Only `load_state` checks the checksum.
 
     Raises:
-        StateError: the file cannot be read, or does not begin as a saved state.
+        MissingStateError: there is no such file.
+        InaccessibleStateError: the file cannot be read now, or is not a regular file.
+        StateError: the file does not begin as a saved state.
         SchemaVersionError: it is of another format.
     """
-    with _readable(path), open_regular(path) as file:
+    with _reading_state(path), filesystem_of(path).open_file(path) as file:
         first, second = file.readline(_FIRST_LINE_BYTES), file.readline()
         _checksum_in(path, first, second)
         header = json.loads(second)
     if not isinstance(header, dict):
-        raise StateError(f"{path}: is not a readable state: its header is no dictionary")
+        raise StateError(f"{path}: is not a readable state: its header is not a dictionary")
     return header
 
 
 def load_state(path: Path) -> dict[str, Any]:
-    """What `save_state` wrote to `path`.
+    """Read what `save_state` wrote to `path`.
 
     Raises:
-        StateError: the file cannot be read, is not such a state, or is not whole.
+        MissingStateError: there is no such file.
+        InaccessibleStateError: the file cannot be read now, or is not a regular file.
+        StateError: the file is not a saved state, or is damaged.
         SchemaVersionError: it is of another format.
     """
-    with _readable(path):
-        first, _, body = read_regular(path).partition(b"\n")
+    with _reading_state(path):
+        first, _, body = filesystem_of(path).read(path).partition(b"\n")
         header, _, archive = body.partition(b"\n")
         if _checksum_in(path, first, header) != hashlib.sha256(body).hexdigest().encode():
             raise ValueError("it is torn or damaged: its checksum does not fit its content")
         arrays = _arrays_in(archive)
         state = _put_back(json.loads(arrays[_STRUCTURE].tobytes()), arrays)
     if not isinstance(state, dict):
-        raise StateError(f"{path}: is not a readable state: its structure is no dictionary")
+        raise StateError(f"{path}: is not a readable state: its structure is not a dictionary")
     return state
 
 
 @contextmanager
-def _readable(path: Path) -> Iterator[None]:
+def _reading_state(path: Path) -> Iterator[None]:
     try:
         yield
     except SchemaVersionError:
         raise
     except SpecialFileError as error:
-        raise StateError(str(error)) from error
-    except Exception as error:  # NumPy and zipfile raise all kinds over a damaged archive
-        raise StateError(f"{path}: is not a readable state: {single_line(error)}") from error
+        raise InaccessibleStateError(str(error)) from error
+    except Exception as error:  # NumPy and zipfile raise many types for a damaged archive
+        message = f"{path}: is not a readable state: {single_line(error)}"
+        if isinstance(error, FileNotFoundError):
+            raise MissingStateError(message) from error
+        if isinstance(error, OSError) and error.errno is not None:
+            raise InaccessibleStateError(message) from error
+        raise StateError(message) from error
 
 
 def _checksum_in(path: Path, line: bytes, header: bytes) -> bytes:
-    """The checksum in a file's first line, once its format is known to be this one."""
+    """Return the checksum in a file's first line, after checking the format."""
     number, space, checksum = line.removeprefix(_MAGIC).partition(b" ")
     if not line.startswith(_MAGIC) or not space or not number.isdigit() or number.startswith(b"0"):
         raise ValueError("it does not begin as one")
     if number != b"%d" % FORMAT:
         writer = None
-        with suppress(ValueError, TypeError, KeyError, RecursionError):  # then the file does not say
+        with suppress(ValueError, TypeError, KeyError, RecursionError):  # the file does not name its writer
             writer = json.loads(header)[WRITER]
         raise another_version(path, int(number), FORMAT, writer, "state")
     return checksum.strip()
 
 
 def _arrays_in(content: bytes) -> dict[str, np.ndarray]:
-    """All arrays of an archive, each once; it takes no more memory than the file is long."""
+    """Return all arrays of an archive. They take no more memory than the file is long."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         members = archive.infolist()
     if any(member.compress_type != zipfile.ZIP_STORED for member in members):

@@ -19,7 +19,7 @@ from typing import Any
 
 from lop_sweep import runtime
 from lop_sweep.console.signals import is_abandoned_sweep_running
-from lop_sweep.errors import SchemaVersionError, StoreError, SweepError
+from lop_sweep.errors import InaccessibleFileError, SchemaVersionError, StoreError, SweepError
 from lop_sweep.experiment import make_device
 from lop_sweep.planning import (
     SearchSpace,
@@ -31,7 +31,7 @@ from lop_sweep.planning import (
     sizes_line,
     still_missing,
 )
-from lop_sweep.storage import Lock, Store, describe_space, hold_lock, is_out_of_reach, quarantine
+from lop_sweep.storage import Lock, Store, describe_space, hold_lock, quarantine
 from lop_sweep.storage.maintenance import check_checkpoints, clean, finished_cells
 from lop_sweep.tune.options import Outcome, SweepOptions
 from lop_sweep.tune.progress import Progress
@@ -272,11 +272,9 @@ class _Driver:
         store = self._store
         try:
             return dict(store.read_sweep() or {})
-        except SchemaVersionError:
+        except (SchemaVersionError, InaccessibleFileError):
             raise
         except StoreError as error:
-            if is_out_of_reach(error):
-                raise
             where = quarantine(store.root, store.root / "sweep.json")
             _log.warning("%s; set aside as %s; it is written anew", error, where)
             return {}

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lop_sweep.errors import SweepError, comma_list, single_line
-from lop_sweep.storage import host_name, read_lease
+from lop_sweep.storage import host_name, read_lock
 
 ANSWER_SECONDS = 60.0
 """How long a node may take to start a worker and look."""
@@ -21,7 +21,7 @@ def look(folder: str, token: str) -> str:
     """
     if not Path(folder).is_dir():
         return f"{host_name()} has no such directory"
-    lock = read_lease(Path(folder))
+    lock = read_lock(Path(folder))
     return "" if lock is not None and lock.token == token else f"{host_name()} has another directory there"
 
 

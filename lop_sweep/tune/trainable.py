@@ -24,7 +24,7 @@ from lop_sweep.storage import (  # noqa: E402
     PackState,
     Store,
     host_name,
-    read_lease,
+    read_lock,
     stop_file,
 )
 from lop_sweep.tune.sigterm import Sigterm  # noqa: E402
@@ -161,7 +161,7 @@ def _open_store(path: str | None, driver: str | None) -> Store | None:
 
 
 def _check_driver(store: Store, driver: str) -> None:
-    lock = read_lease(store.driver)
+    lock = read_lock(store.driver)
     if lock is None or lock.token != driver:
         raise StoreError(
             f"node {host_name()} does not see the sweep that this trial belongs to at {store.root}; "

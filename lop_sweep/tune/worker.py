@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from lop_sweep import runtime
 from lop_sweep.errors import StateError, StoreError
 from lop_sweep.experiment import Experiment
 from lop_sweep.metrics import TaskRow, stack_metrics, unstack_metrics
 from lop_sweep.pack import Pack
-from lop_sweep.storage import STATE, PackResult, PackState, Store, assemble, fault_point, merge_numerics
+from lop_sweep.storage import PackResult, PackState, ResumePoints, Store, fault_point, merge_numerics
 from lop_sweep.storage.maintenance import withdraw
 
 _SIGN_OF_LIFE_SECONDS = 5.0
-
-Starts = Sequence[tuple[str, int]]
-"""For each cell of a pack, a saved state (its path within the sweep directory) and the cell's place in it."""
 
 
 class PackRun:
@@ -53,7 +50,7 @@ class PackRun:
         store: Store | None = None,
         checkpoint_every: float = 60.0,
         keep_state: bool = False,
-        resume_from: Starts = (),
+        resume_from: ResumePoints = (),
         stopping: Callable[[], bool] = lambda: False,
         check_lock: Callable[[], None] = lambda: None,
         device: str = "cpu",
@@ -71,7 +68,7 @@ class PackRun:
         self._last_checkpoint = time.monotonic()
         self._saved: tuple[int, int] | None = (0, 0)
         if store is not None:
-            self._find_start(store, resume_from)
+            self._resume(store, resume_from)
             self._give_sign_of_life()
 
     @property
@@ -156,42 +153,15 @@ class PackRun:
             if withdraw(store, self.pack):
                 raise
 
-    def _find_start(self, store: Store, resume_from: Starts) -> None:
-        state, note = store.checkpoints.load(self.pack)
-        notes = [note] if note else []
-        own = str((store.checkpoints.running / f"{self.pack.id}{STATE}").relative_to(store.root))
-        if state is not None and any(name != own for name, _ in resume_from):
-            # Planned while the cells were in other packs, which may have come farther than this one.
-            try:
-                state = max(state, self._from_starts(store, resume_from), key=lambda one: one.progress)
-            except StateError as error:
-                notes.append(str(error))
-        kept = store.checkpoints.states / f"{self.pack.id}{STATE}"
-        alternatives = [resume_from] if resume_from else []
-        if kept.exists():
-            alternatives.append([(str(kept.relative_to(store.root)), index) for index in range(len(self.pack.cells))])
-        while state is None and alternatives:
-            try:
-                state = self._from_starts(store, alternatives.pop(0))
-            except StateError as error:
-                notes.append(str(error))
+    def _resume(self, store: Store, resume_from: ResumePoints) -> None:
+        """Load the state that the pack resumes from, if there is one. What cannot be used is reported in `note`."""
+        state, notes = store.checkpoints.find_start(self.pack, resume_from)
         if state is not None:
             try:
                 self.load(state)
             except StateError as error:
                 notes.append(f"{error}; not used")
         self.note = "; ".join(notes)
-
-    def _from_starts(self, store: Store, resume_from: Starts) -> PackState:
-        states = {}
-        for name in dict.fromkeys(name for name, _ in resume_from):
-            try:
-                states[name] = PackState.load(store.root / name)
-            except StateError as error:
-                if isinstance(error.__cause__, FileNotFoundError):
-                    raise
-                raise StateError(store.checkpoints.quarantine(store.root / name, error)) from error
-        return assemble(self.pack, [(states[name], index) for name, index in resume_from])
 
     def _between(self) -> bool:
         """Between two pieces of work: give a sign of life, save if it is time; returns whether to stop."""

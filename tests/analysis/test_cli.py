@@ -78,7 +78,7 @@ def test_the_rule_can_be_changed(store_dir: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        ("map nowhere --x lr --y depth", "is no directory"),
+        ("map nowhere --x lr --y depth", "is not a directory"),
         ("map {empty} --x lr --y depth", "there is no finished cell to draw"),
         ("curves {empty}", "there is no finished cell to draw"),
         ("map {store} --x lr", "the following arguments are required: --y"),
@@ -97,7 +97,7 @@ def test_the_rule_can_be_changed(store_dir: Path, tmp_path: Path) -> None:
         ("map {store} --x lr --y depth --width 1", "--width 1: must be from 2 to 60 inches"),
         ("map {store} --x lr --y depth --width nan", "--width nan: must be from 2 to 60 inches"),
         ("map {store} --x lr --y depth --value excess,loss", "value 'loss' is unknown"),
-        ("difference {store} nowhere --x lr --y depth", "nowhere: is no directory"),
+        ("difference {store} nowhere --x lr --y depth", "nowhere: is not a directory"),
         ("difference {store} {empty} --x lr --y depth", "there is no finished cell to draw"),
         ("difference {store} {store} --x lr --y depth --value phase", "'phase' is a category"),
         ("layers {store}", "12 configurations, at most 4 are drawn"),

@@ -22,8 +22,9 @@ from lop_sweep.console.terminal import PrintableFormatter
 from lop_sweep.errors import CommandError, LopSweepError, SpaceError, StoreError, printable, safe_repr, single_line
 from lop_sweep.pack import Pack
 from lop_sweep.planning.space import load_space
-from lop_sweep.storage.filesystem import local_path, read_json, write_json
+from lop_sweep.storage.filesystem import local_path
 from lop_sweep.storage.lock import hold_lock
+from lop_sweep.storage.records import read_json, write_json
 from lop_sweep.storage.store import Store
 
 ANALYSIS = [sys.executable, "-m", "analysis"]
@@ -188,7 +189,7 @@ def test_relative_paths_need_a_working_directory(tmp_path: Path, monkeypatch: py
     (tmp_path / "gone").mkdir()
     monkeypatch.chdir(tmp_path / "gone")
     (tmp_path / "gone").rmdir()
-    with pytest.raises(StoreError, match="out': the working directory is not there"):
+    with pytest.raises(StoreError, match="out': the working directory does not exist"):
         local_path("out")
     assert local_path(tmp_path) == tmp_path
 

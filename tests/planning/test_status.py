@@ -18,9 +18,9 @@ from lop_sweep.pack import Pack
 from lop_sweep.planning.space import SearchSpace
 from lop_sweep.planning.status import Driver, sweep_status
 from lop_sweep.planning.status_text import seconds_text, status_json, status_lines
-from lop_sweep.storage.filesystem import read_json, write_json
 from lop_sweep.storage.lock import hold_lock
 from lop_sweep.storage.manifest import describe_space
+from lop_sweep.storage.records import read_json, write_json
 from lop_sweep.storage.store import Store
 from lop_sweep.tune.worker import PackRun
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -33,12 +32,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Store:
     base = CellConfig(width=6, depth=2, samples=8, steps=3, tasks=5, fresh_baseline=2)
     cells = [base.replace(seed=seed, lr=lr) for lr in (0.1, 0.4, 1.7e308) for seed in range(3)]
     return compute_here(cells, tmp_path_factory.mktemp("whole") / "out")
-
-
-@pytest.fixture
-def copy(whole: Store, tmp_path: Path) -> Store:
-    shutil.copytree(whole.root, tmp_path / "out")
-    return Store(tmp_path / "out")
 
 
 def findings(store: Store) -> list[str]:
@@ -92,7 +85,7 @@ WRONG_ROWS: list[tuple[str, Callable[[pa.Table], pa.Table], str]] = [
     ("tasks", lambda t: put(t, "saturation", 2, 1.5), "saturation is out of range"),
     ("tasks", lambda t: put(t, "grad_norm", 2, float("nan")), "grad_norm is undefined where"),
     ("tasks", lambda t: put(t, "grad_norm", 2, float("inf")), "grad_norm is undefined where"),
-    ("tasks", lambda t: put(t, "effective_rank", 2, [1.0]), "effective_rank does not have one value a layer"),
+    ("tasks", lambda t: put(t, "effective_rank", 2, [1.0]), "effective_rank does not have one value per layer"),
     ("tasks", lambda t: put(t, "effective_rank", 2, [1.0, 7.5]), "effective_rank is out of range"),
     ("tasks", lambda t: put(t, "effective_rank", 2, [0.5, 1.5]), "effective_rank is out of range"),
     ("tasks", lambda t: put(t, "duplicate_fraction", 2, [0.0, 1.1]), "duplicate_fraction is out of range"),
@@ -143,7 +136,7 @@ def test_orphans_are_found_and_set_aside(copy: Store, whole: Store) -> None:
     os.utime(copy.cells / ".x~elsewhere~1", (0, 0))
     found = findings(copy)
     assert sum("belongs to no finished pack" in finding for finding in found) == 2
-    assert sum("readers of the folder would trip over it" in finding for finding in found) == 1
+    assert sum("readers of the folder would fail on it" in finding for finding in found) == 1
     assert sum("left by a writer that is gone" in finding for finding in found) == 1
     assert sum("6 of 9 cells are not there" in finding for finding in found) == 1
     assert len(load_cells(copy.root)) == 3

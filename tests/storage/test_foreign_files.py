@@ -10,6 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from four_cells import BASE, GRID, SPACE
 from sweeping import assert_same_results, compute_here
 
 import lop_sweep
@@ -20,34 +21,19 @@ from lop_sweep.config import CellConfig
 from lop_sweep.errors import LopSweepError, SchemaVersionError
 from lop_sweep.pack import Pack
 from lop_sweep.planning.space import SearchSpace
-from lop_sweep.storage.filesystem import read_json, write_json
 from lop_sweep.storage.maintenance.audit import audit, repair
 from lop_sweep.storage.maintenance.compaction import compact
 from lop_sweep.storage.manifest import describe_space, requested_cells
 from lop_sweep.storage.pack_state import PackState
 from lop_sweep.storage.parquet import file_info, packs_of, read_table, with_origin, write_table
+from lop_sweep.storage.records import read_json, write_json
 from lop_sweep.storage.schema import CELLS, TASKS, VERSION_KEY, WRITER_KEY
 from lop_sweep.storage.store import Store
 from lop_sweep.tune.driver import run_sweep
 from lop_sweep.tune.trainable import LopTrainable
 from lop_sweep.tune.worker import PackRun
 
-BASE = CellConfig(width=6, depth=2, samples=8, steps=3, tasks=5, fresh_baseline=2)
-GRID = tuple(BASE.replace(seed=seed, lr=lr) for lr in (0.1, 0.4) for seed in range(2))
-SPACE = SearchSpace("here", GRID, ("seed",))
 NAMED = "version 2, this lop-sweep reads version 1; it was written by lop-sweep 9.9, this is .*: use lop-sweep 9.9"
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """Four finished cells in two packs, whose last states are kept."""
-    return compute_here(GRID, tmp_path_factory.mktemp("whole") / "out")
-
-
-@pytest.fixture
-def copy(whole: Store, tmp_path: Path) -> Store:
-    shutil.copytree(whole.root, tmp_path / "out")
-    return Store(tmp_path / "out")
 
 
 def content_of(root: Path) -> dict[str, bytes]:
@@ -220,7 +206,7 @@ def test_a_newer_saved_state_is_named_and_stays_where_it_is(copy: Store) -> None
     state = PackState.load(sorted(unfinished.states.iterdir())[1])
     newer = PackState(pack, state.experiment, state.history, state.numerics)
     for use in (
-        lambda: unfinished.load(pack),
+        lambda: unfinished.find_start(pack),
         unfinished.start_points,
         unfinished.so_far,
         lambda: unfinished.discard_finished([]),

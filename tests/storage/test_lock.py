@@ -13,14 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from lop_sweep.errors import StoreError, SweepError
+from lop_sweep.errors import InaccessibleFileError, StoreError, SweepError
 from lop_sweep.storage import lock as lock_module
 from lop_sweep.storage import lock_file
 from lop_sweep.storage import process as process_module
-from lop_sweep.storage.filesystem import read_json, write_json
 from lop_sweep.storage.lock import hold_lock
-from lop_sweep.storage.lock_file import LockState, is_held, read_lease
+from lop_sweep.storage.lock_file import LockState, is_held, read_lock
 from lop_sweep.storage.process import ProcessMark
+from lop_sweep.storage.records import read_json, write_json
 
 
 @pytest.fixture(autouse=True)
@@ -43,20 +43,20 @@ def pretend(folder: Path, number: int, **process: object) -> None:
 
 def test_a_lease_is_held_by_one_and_says_by_whom(tmp_path: Path) -> None:
     with hold_lock(tmp_path / "driver", doing) as mine:
-        state = read_lease(tmp_path / "driver")
+        state = read_lock(tmp_path / "driver")
         assert state is not None
-        assert (state.token, state.number, state.released) == (mine.token, 1, False)
+        assert (state.token, state.fencing_token, state.released) == (mine.token, 1, False)
         with pytest.raises(SweepError, match=rf"process {os.getpid()} on .* has been at work .*sweep: demo, cells: 5"):
             hold_lock(tmp_path / "driver", doing).__enter__()
     with hold_lock(tmp_path / "driver", doing) as next_one:
-        assert next_one.number == 2
+        assert next_one.fencing_token == 2
     assert [path.name for path in (tmp_path / "driver").iterdir()] == ["000002.json"]
 
 
 def test_it_is_renewed(tmp_path: Path) -> None:
     with hold_lock(tmp_path / "driver", doing):
         time.sleep(0.3)
-        state = read_lease(tmp_path / "driver")
+        state = read_lock(tmp_path / "driver")
     assert state is not None
     assert state.beat >= 2
 
@@ -69,7 +69,7 @@ def test_the_dead_are_taken_over_at_once(tmp_path: Path, change: dict[str, objec
     pretend(tmp_path / "driver", 1, **change)
     start = time.monotonic()
     with hold_lock(tmp_path / "driver", doing) as mine:
-        assert mine.number == 2
+        assert mine.fencing_token == 2
     assert time.monotonic() - start < 0.4
 
 
@@ -78,7 +78,7 @@ def test_on_another_machine_silence_is_death_whatever_the_clock(tmp_path: Path) 
         pass
     pretend(tmp_path / "driver", 1, machine="another", host="elsewhere")
     with hold_lock(tmp_path / "driver", doing) as mine:
-        assert mine.number == 2
+        assert mine.fencing_token == 2
 
 
 def test_on_another_machine_a_beat_is_life(tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_who_loses_the_lease_is_told(tmp_path: Path) -> None:
             time.sleep(0.3)
             assert len(lost) == 1
             assert "another lop-sweep has taken over" in lost[0]
-            state = read_lease(tmp_path / "driver")
+            state = read_lock(tmp_path / "driver")
             assert state is not None
             assert state.token == other.token
 
@@ -128,7 +128,7 @@ def test_a_damaged_lease_is_dead(tmp_path: Path) -> None:
     (tmp_path / "driver").mkdir()
     (tmp_path / "driver" / "000007.json").write_text("{")
     with hold_lock(tmp_path / "driver", doing) as mine:
-        assert mine.number == 8
+        assert mine.fencing_token == 8
 
 
 @pytest.mark.parametrize("links", [True, False])
@@ -146,7 +146,7 @@ def test_of_many_that_start_at_once_one_holds(tmp_path: Path, links: bool, monke
         with ExitStack() as stack:
             barrier.wait()
             try:
-                holders.append(stack.enter_context(hold_lock(tmp_path / "driver", doing)).number)
+                holders.append(stack.enter_context(hold_lock(tmp_path / "driver", doing)).fencing_token)
             except SweepError:
                 return
             done.wait()
@@ -229,7 +229,7 @@ def test_a_number_that_has_become_free_below_the_holders_is_no_lease(
     with ExitStack() as stack:
         with pytest.raises(SweepError, match="has been at work here"):
             hold_lock(folder, doing).__enter__()
-        assert [path.stem for path in folder.iterdir()] == [f"{third[0].number:06}"]
+        assert [path.stem for path in folder.iterdir()] == [f"{third[0].fencing_token:06}"]
 
 
 def test_a_process_whose_details_are_hidden_is_alive(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -244,13 +244,13 @@ def test_a_lease_out_of_reach_is_not_taken_over(tmp_path: Path, monkeypatch: pyt
     """Another user's, who keeps his files to himself."""
 
     def refuse(path: Path) -> dict[str, object]:
-        raise StoreError(f"{path}: cannot be read: Permission denied") from PermissionError(13, "Permission denied")
+        raise InaccessibleFileError(f"{path}: cannot be read: Permission denied")
 
     with hold_lock(tmp_path / "driver", doing) as mine:
         monkeypatch.setattr(lock_file, "read_json", refuse)
         with pytest.raises(StoreError, match="Permission denied"):
             hold_lock(tmp_path / "driver", doing).__enter__()
-        assert [path.stem for path in (tmp_path / "driver").iterdir()] == [f"{mine.number:06}"]
+        assert [path.stem for path in (tmp_path / "driver").iterdir()] == [f"{mine.fencing_token:06}"]
 
 
 def test_odd_files_among_the_leases_do_no_harm(tmp_path: Path) -> None:
@@ -261,7 +261,7 @@ def test_odd_files_among_the_leases_do_no_harm(tmp_path: Path) -> None:
     (folder / "abc.stop").touch()
     write_json(folder / "000010.json", {"token": 1, "activity": 5})
     with hold_lock(folder, doing) as mine:
-        assert mine.number == 11
+        assert mine.fencing_token == 11
         assert not (folder / "abc.stop").exists()
 
 
@@ -269,12 +269,12 @@ def test_a_copy_of_a_directory_at_work_is_not_at_work(tmp_path: Path) -> None:
     """As `cp -a` makes it: the lease in it is another directory's, and does not change while it is watched."""
     with hold_lock(tmp_path / "driver", doing):
         shutil.copytree(tmp_path / "driver", tmp_path / "copy")
-        assert is_held(read_lease(tmp_path / "driver"), tmp_path / "driver")
-        copied = read_lease(tmp_path / "copy")
+        assert is_held(read_lock(tmp_path / "driver"), tmp_path / "driver")
+        copied = read_lock(tmp_path / "copy")
         assert copied is not None
         assert copied.holder_alive(tmp_path / "copy") is None
         with hold_lock(tmp_path / "copy", doing) as mine:
-            assert mine.number == 2
+            assert mine.fencing_token == 2
         (tmp_path / "driver").rename(tmp_path / "renamed")
         with pytest.raises(SweepError, match="has been at work here"):
             hold_lock(tmp_path / "renamed", doing).__enter__()
@@ -287,4 +287,4 @@ def test_a_lease_of_an_earlier_build_counts_wherever_it_is(tmp_path: Path) -> No
         content = read_json(path)
         del content["inode"]
         write_json(path, content)
-        assert is_held(read_lease(tmp_path / "driver"), tmp_path / "driver")
+        assert is_held(read_lock(tmp_path / "driver"), tmp_path / "driver")

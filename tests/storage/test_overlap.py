@@ -21,12 +21,12 @@ from lop_sweep.pack import Pack
 from lop_sweep.planning.packing import Sizing
 from lop_sweep.planning.plan import missing_packs
 from lop_sweep.planning.space import SearchSpace
-from lop_sweep.storage.filesystem import read_json, write_json
 from lop_sweep.storage.lock import hold_lock
 from lop_sweep.storage.maintenance import housekeeping
 from lop_sweep.storage.maintenance.audit import audit
 from lop_sweep.storage.maintenance.compaction import compact
 from lop_sweep.storage.maintenance.overlap import redundant_files
+from lop_sweep.storage.records import read_json, write_json
 from lop_sweep.storage.store import Store
 from lop_sweep.tune.driver import run_sweep
 from lop_sweep.tune.options import SweepOptions

@@ -30,13 +30,13 @@ from lop_sweep.planning.space import SearchSpace
 from lop_sweep.planning.status import Driver, sweep_status
 from lop_sweep.planning.status_text import status_json, status_lines
 from lop_sweep.storage import lock
-from lop_sweep.storage.filesystem import read_json, timestamp, write_json
 from lop_sweep.storage.lock import hold_lock
-from lop_sweep.storage.lock_file import read_lease
+from lop_sweep.storage.lock_file import read_lock
 from lop_sweep.storage.maintenance.audit import audit
 from lop_sweep.storage.pack_state import PackState, start_points
 from lop_sweep.storage.parquet import packs_of, read_table, write_table
 from lop_sweep.storage.process import ProcessMark
+from lop_sweep.storage.records import read_json, timestamp, write_json
 from lop_sweep.storage.schema import CELLS, TASKS
 from lop_sweep.storage.serialization import load_state, save_state
 from lop_sweep.storage.store import Store
@@ -111,7 +111,7 @@ def read_all(store: Store) -> None:
         assert all(len(str(finding).splitlines()) == 1 for finding in report.findings)
     for read in (store.checkpoints.heartbeats, store.failures.read, store.checkpoints.so_far):
         assert isinstance(read(), (list, tuple))
-    read_lease(store.driver)
+    read_lock(store.driver)
 
 
 def shared(*strategies: st.SearchStrategy[Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:

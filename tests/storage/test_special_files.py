@@ -11,15 +11,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from four_cells import GRID, SPACE
 from sweeping import assert_same_results, compute_here
 
 from analysis import load_cells, load_requested, load_tasks
 from lop_sweep.cli import main
-from lop_sweep.config import CellConfig
 from lop_sweep.errors import LopSweepError, SpecialFileError, StoreError
-from lop_sweep.planning.space import SearchSpace
 from lop_sweep.planning.status import sweep_status
-from lop_sweep.storage.filesystem import open_regular, read_regular, special_kind
+from lop_sweep.storage.filesystem import LocalFileSystem
 from lop_sweep.storage.lock import hold_lock
 from lop_sweep.storage.maintenance.audit import audit, repair
 from lop_sweep.storage.maintenance.compaction import compact
@@ -28,13 +27,7 @@ from lop_sweep.storage.store import Store
 from lop_sweep.tune.driver import run_sweep
 from lop_sweep.tune.worker import PackRun
 
-GRID = tuple(
-    CellConfig(width=6, depth=2, samples=8, steps=3, tasks=5, fresh_baseline=2, seed=seed, lr=lr)
-    for lr in (0.1, 0.4)
-    for seed in range(2)
-)
-SPACE = SearchSpace("here", GRID, ("seed",))
-
+FILES = LocalFileSystem()
 MAKERS: dict[str, Callable[[Path], object]] = {
     "a FIFO": os.mkfifo,
     "a directory": Path.mkdir,
@@ -56,17 +49,6 @@ def bind(path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(f"/proc/self/fd/{folder}/{path.name}")
     os.close(folder)
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    return compute_here(GRID, tmp_path_factory.mktemp("whole") / "out")
-
-
-@pytest.fixture
-def copy(whole: Store, tmp_path: Path) -> Store:
-    shutil.copytree(whole.root, tmp_path / "out")
-    return Store(tmp_path / "out")
 
 
 @pytest.fixture(autouse=True)
@@ -153,7 +135,7 @@ def test_a_sweep_json_that_is_no_file_is_not_written_over(
         assert f"sweep.json: is {kind}; only regular files are read" in capsys.readouterr().err
     with pytest.raises(SpecialFileError, match=rf"sweep\.json: is {kind}"):
         run_sweep(SPACE, copy.root)
-    assert special_kind(path) == kind
+    assert FILES.kind(path) == kind
     assert not copy.driver.exists()
 
 
@@ -171,15 +153,14 @@ def test_nobody_waits_for_a_lock_that_is_no_file(copy: Store, folder: str, kind:
 def test_a_pack_whose_state_is_no_file_is_refused(copy: Store, folder: str, kind: str) -> None:
     pack = PackState.load(next(copy.checkpoints.states.iterdir())).pack
     path = place(copy, f"{folder}/{pack.id}.state", kind)
-    dangling = kind in ("a dangling link", "a link to itself") and folder == "states"
-    if dangling:  # as if none were kept, but it is not replaced
-        run = PackRun(pack, store=copy, keep_state=True)
-        with pytest.raises(SpecialFileError, match=f"{path.name}: is {kind}"):
-            copy.checkpoints.keep(run.state())
-    else:
-        with pytest.raises(StoreError, match=f"{path.name}: is {kind}; only regular files are read"):
-            PackRun(pack, store=copy)
-    assert special_kind(path) == kind
+    with pytest.raises(StoreError, match=f"{path.name}: is {kind}; only regular files are read"):
+        PackRun(pack, store=copy)
+    state = PackRun(pack).state()
+    for save in (copy.checkpoints.save, copy.checkpoints.keep):
+        if path.parent == (copy.checkpoints.running if save == copy.checkpoints.save else copy.checkpoints.states):
+            with pytest.raises(SpecialFileError, match=f"{path.name}: is {kind}; only regular files are replaced"):
+                save(state)
+    assert FILES.kind(path) == kind
 
 
 def test_a_folder_that_is_a_dangling_link_is_not_an_empty_one(copy: Store) -> None:
@@ -205,7 +186,7 @@ def test_a_file_that_becomes_a_fifo_is_not_waited_for(tmp_path: Path, monkeypatc
     """Between the look at it and its opening."""
     path = tmp_path / "file"
     path.write_bytes(b"content")
-    assert read_regular(path) == b"content"
+    assert FILES.read(path) == b"content"
     opened = os.open
 
     def swapped(name: Path, flags: int) -> int:
@@ -216,5 +197,5 @@ def test_a_file_that_becomes_a_fifo_is_not_waited_for(tmp_path: Path, monkeypatc
     monkeypatch.setattr(os, "open", swapped)
     descriptors = len(os.listdir("/proc/self/fd"))
     with pytest.raises(SpecialFileError, match="is a FIFO"):
-        open_regular(path)
+        FILES.open_file(path)
     assert len(os.listdir("/proc/self/fd")) == descriptors

@@ -158,7 +158,7 @@ def dead_process() -> int:
 
 @pytest.mark.parametrize("root", ["", "s3://bucket/sweep"])
 def test_what_is_no_path_is_refused(root: str) -> None:
-    with pytest.raises(StoreError, match="is no directory on this machine's file systems; give a path"):
+    with pytest.raises(StoreError, match="is not a directory on this machine's file systems; give a path"):
         Store(root)
 
 
@@ -232,5 +232,5 @@ def test_unwritable_places_are_refused(tmp_path: Path) -> None:
 def test_directories_that_are_no_sweeps_are_refused(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"holds no sweep\.json; give the --out directory of a sweep"):
         Store(tmp_path).check()
-    with pytest.raises(StoreError, match="is no directory"):
+    with pytest.raises(StoreError, match="is not a directory"):
         Store(tmp_path / "nowhere").check()

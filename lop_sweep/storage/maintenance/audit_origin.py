@@ -1,4 +1,4 @@
-"""Whether result files belong to the sweep that `sweep.json` describes: pure functions on what the files say."""
+"""Decide whether result files belong to the sweep that `sweep.json` describes: pure functions on their metadata."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from lop_sweep.storage.manifest import origin_in, versions_in
 
 @dataclass(frozen=True)
 class Held:
-    """What a pair of files holds.
+    """The metadata of a segment.
 
     Attributes:
         cells: ids of its cells.
         dtypes: the precisions that they were computed in.
         versions: the versions of lop-sweep that computed them.
-        origin: of the sweep that they were computed for; None where the files do not say.
+        origin: of the sweep that they were computed for; None if the files do not name one.
     """
 
     cells: tuple[str, ...]
@@ -28,7 +28,7 @@ class Held:
 
     @classmethod
     def of(cls, rows: Collection[Mapping[str, Any]], origin: str | None) -> Held:
-        """Make one from the rows of a cells file."""
+        """Return the metadata in the rows of a cells file."""
         versions = {version for row in rows for version in row["lop_sweep_version"].split(" + ")}
         dtypes = {row["dtype"] for row in rows}
         return cls(tuple(row["cell"] for row in rows), frozenset(dtypes), frozenset(versions), origin)
@@ -36,12 +36,12 @@ class Held:
 
 @dataclass(frozen=True)
 class Asked:
-    """What `sweep.json` says of the sweep: the ids of its cells, its dtype, its origin, and who wrote it.
+    """What a sweep asked for, by its `sweep.json`.
 
     Attributes:
-        cells: ids of the cells that were asked for last; None where that cannot be read.
-        dtype, origin: None where it does not say.
-        versions: the versions of lop-sweep that have worked on the directory; empty where it does not say.
+        cells: ids of the cells that were asked for last; None if they cannot be read.
+        dtype, origin: None if the file does not name them.
+        versions: the versions of lop-sweep that have worked on the directory; empty if the file does not name them.
     """
 
     cells: frozenset[str] | None
@@ -51,27 +51,27 @@ class Asked:
 
     @classmethod
     def by(cls, description: Mapping[str, Any], cells: frozenset[str] | None) -> Asked:
-        """Make one from the content of `sweep.json`."""
+        """Return the request in the content of `sweep.json`."""
         dtype = description.get("dtype")
         versions = frozenset(versions_in(description))
         return cls(cells, dtype if isinstance(dtype, str) else None, origin_in(description), versions)
 
 
 def from_elsewhere(held: Held, asked: Asked) -> bool:
-    """Whether files carry another origin than the sweep."""
+    """Return whether a segment carries another origin than the sweep."""
     return None not in (held.origin, asked.origin) and held.origin != asked.origin
 
 
 def unasked(held: Held, asked: Asked) -> int:
-    """Return how many cells of a pair of files were not asked for last."""
+    """Return the number of cells of a segment that were not asked for last."""
     return 0 if asked.cells is None else len(set(held.cells) - asked.cells)
 
 
 def foreign(held: Held, asked: Asked) -> str:
-    """Return why a pair of files is not of this sweep; empty if nothing speaks against it.
+    """Return why a segment is not of this sweep; empty if there is no reason.
 
-    Cells that were not asked for last may be those of an earlier, larger request. They are not if their origin is
-    another, or, where one of the two origins is not known, if no version of lop-sweep that computed them has ever
+    Cells that were not asked for last may be those of an earlier, larger request. They are not if they have another
+    origin. If one of the two origins is unknown, they are not if no version of lop-sweep that computed them has ever
     worked on this directory.
     """
     if asked.dtype is not None and held.dtypes - {asked.dtype}:

@@ -1,16 +1,21 @@
-"""What must hold within a pair of files, a tasks table and its cells table: pure functions that name what does not."""
+"""Check the rows of a segment, a tasks table and its cells table: pure functions that name what is wrong.
+
+A metric is NaN from the task on at which its cell diverged. A metric that is newer than the first release may also be
+NaN in the first tasks of a cell: an earlier lop-sweep computed them and did not measure it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from lop_sweep.config import FIELDS, CellConfig
+from lop_sweep.config import FIELDS, FIRST_RELEASE, CellConfig
 from lop_sweep.errors import ConfigError
-from lop_sweep.metrics import LAYERED, METRICS
+from lop_sweep.metrics import METRICS
 from lop_sweep.pack import Pack
 from lop_sweep.storage.schema import DIVERGED, FINISHED
 
@@ -18,16 +23,16 @@ _ROUNDING = 1e-6
 
 
 def problems(tasks: pa.Table, cells: pa.Table, packs: tuple[str, ...]) -> Iterator[str]:
-    """What is wrong with the rows of a pair of files.
+    """Yield what is wrong with the rows of a segment.
 
     Args:
         tasks: in the schema `TASKS`.
         cells: in the schema `CELLS`.
-        packs: the packs that the files should hold.
+        packs: ids of the packs that the files should hold.
     """
     frame = cells.to_pandas()
     if frame["cell"].duplicated().any():
-        yield f"{_some(frame.loc[frame['cell'].duplicated(), 'cell'])} is there more than once"
+        yield f"{_first(frame.loc[frame['cell'].duplicated(), 'cell'])} is there more than once"
         return
     configs: dict[str, CellConfig] = {}
     for row in cells.select(["cell", *FIELDS]).to_pylist():
@@ -37,99 +42,115 @@ def problems(tasks: pa.Table, cells: pa.Table, packs: tuple[str, ...]) -> Iterat
         except ConfigError as error:
             yield f"cell {cell} has an impossible configuration: {error}"
             return
-    yield from _cell_problems(cells, configs, packs)
+    yield from _pack_problems(cells, configs, packs)
+    for row in cells.to_pylist():
+        yield from _cell_problems(row, configs[row["cell"]])
     yield from _task_problems(tasks, frame.set_index("cell"), configs)
 
 
-def _cell_problems(table: pa.Table, configs: dict[str, CellConfig], packs: tuple[str, ...]) -> Iterator[str]:
+def _pack_problems(cells: pa.Table, configs: dict[str, CellConfig], packs: tuple[str, ...]) -> Iterator[str]:
+    """Yield what is wrong with the ids of cells and packs."""
     wrong = [cell for cell, config in configs.items() if config.id != cell]
     if wrong:
-        yield f"the id of {_some(wrong)} does not fit its configuration"
-    rows = table.to_pylist()
+        yield f"the id of {_first(wrong)} does not fit its configuration"
     members: dict[str, list[CellConfig]] = {}
-    for row in rows:
+    for row in cells.select(["cell", "pack"]).to_pylist():
         members.setdefault(row["pack"], []).append(configs[row["cell"]])
-    for pack, cells in members.items():
-        if pack != Pack(tuple(cells)).id:
+    for pack, members_of in members.items():
+        if pack != Pack(tuple(members_of)).id:
             yield f"the cells of pack {pack} are not those that its id stands for"
     if set(members) != set(packs):
         yield "it does not hold the packs that it should"
-    for row in rows:
-        config = configs[row["cell"]]
-        fresh = np.array(row["fresh_ce"], dtype=float)
-        means = (float(fresh.mean()), float(np.median(fresh))) if fresh.size else (np.nan, np.nan)
-        at = row["diverged_at"]
-        checks = {
-            "tasks_done": row["tasks_done"] == config.tasks,
-            "diverged_at": at is None or 1 <= at <= config.tasks,
-            "status": row["status"] == (FINISHED if at is None else DIVERGED),
-            "fresh_ce": len(fresh) == config.fresh_baseline and not (fresh < 0).any() and not np.isinf(fresh).any(),
-            "fresh_mean_ce": _equal(row["fresh_mean_ce"], means[0]),
-            "fresh_median_ce": _equal(row["fresh_median_ce"], means[1]),
-            "seconds": row["seconds"] >= 0,
-        }
-        for name, holds in checks.items():
-            if not holds:
-                yield f"{name} of cell {row['cell']} cannot be right"
+
+
+def _cell_problems(row: dict[str, Any], config: CellConfig) -> Iterator[str]:
+    """Yield what is wrong with a row of the cells table."""
+    fresh = np.array(row["fresh_ce"], dtype=float)
+    mean, median = (float(fresh.mean()), float(np.median(fresh))) if fresh.size else (np.nan, np.nan)
+    at = row["diverged_at"]
+    checks = {
+        "tasks_done": row["tasks_done"] == config.tasks,
+        "diverged_at": at is None or 1 <= at <= config.tasks,
+        "status": row["status"] == (FINISHED if at is None else DIVERGED),
+        "fresh_ce": len(fresh) == config.fresh_baseline and not (fresh < 0).any() and not np.isinf(fresh).any(),
+        "fresh_mean_ce": _equal(row["fresh_mean_ce"], mean),
+        "fresh_median_ce": _equal(row["fresh_median_ce"], median),
+        "seconds": row["seconds"] >= 0,
+    }
+    for name, holds in checks.items():
+        if not holds:
+            yield f"{name} of cell {row['cell']} cannot be right"
 
 
 def _task_problems(table: pa.Table, cells: pd.DataFrame, configs: dict[str, CellConfig]) -> Iterator[str]:
-    names = table["cell"].to_pandas()
+    """Yield what is wrong with the rows of the tasks table."""
+    keys = pd.DataFrame({"cell": table["cell"].to_pandas(), "task": table["task"].to_numpy()})
+    names = keys["cell"]
     unknown = set(names) - set(configs)
     if unknown:
-        yield f"it has rows of {_some(unknown)}, which its cells file does not name"
+        yield f"it has rows of {_first(unknown)}, which its cells file does not name"
         return
-    tasks = table["task"].to_numpy()
-    lengths = {cell: config.tasks for cell, config in configs.items()}
-    counts = names.value_counts()
-    incomplete = [cell for cell, length in lengths.items() if counts.get(cell, 0) != length]
-    keys = pd.DataFrame({"cell": names, "task": tasks})
-    beyond = (tasks < 1) | (tasks > names.map(lengths).to_numpy())
-    if incomplete or keys.duplicated().any() or beyond.any():
-        which = incomplete or names[keys.duplicated().to_numpy() | beyond]
-        yield f"{_some(which)} does not have each of its tasks once"
+    wrong = _cells_without_each_task_once(keys, {cell: config.tasks for cell, config in configs.items()})
+    if wrong:
+        yield f"{_first(wrong)} does not have each of its tasks once"
         return
     for field in FIELDS:
         if not np.array_equal(table[field].to_numpy(), cells[field].reindex(names).to_numpy()):
             yield f"{field} differs from the cells file"
     diverged_at = cells["diverged_at"].reindex(names).to_numpy(dtype=float)
-    lost = tasks >= np.where(np.isnan(diverged_at), np.inf, diverged_at)
-    for name, (values, lowest, highest) in _measures(table, names, configs).items():
-        if values is None:
-            yield f"{name} does not have one value a layer in every row"
-            continue
-        finite, nan = np.isfinite(values), np.isnan(values)
-        layers = values.shape[1]
-        expected = np.repeat(lost[:, None], layers, axis=1)
-        if not (nan == expected).all() or not (finite | nan).all():
-            yield f"{name} is undefined where the cell has not diverged, or defined where it has"
-        if ((values < lowest - _ROUNDING) | (values > highest + _ROUNDING)).any():
-            yield f"{name} is out of range"
+    diverged = keys["task"].to_numpy() >= np.where(np.isnan(diverged_at), np.inf, diverged_at)
+    for name in METRICS:
+        yield from _metric_problems(name, table[name], keys, diverged, configs)
     if (table["min_ce"].to_numpy() > table["final_ce"].to_numpy()).any():
         yield "min_ce is larger than final_ce"
 
 
-def _measures(
-    table: pa.Table, names: pd.Series, configs: dict[str, CellConfig]
-) -> dict[str, tuple[np.ndarray | None, np.ndarray | float, np.ndarray | float]]:
-    """Every measure as (rows, layers), padded with its first layer, and its range; None where layers are missing."""
-    depths = names.map({cell: config.depth for cell, config in configs.items()}).to_numpy()
-    ranks = names.map({cell: min(config.samples - 1, config.width) for cell, config in configs.items()}).to_numpy()
-    highest: dict[str, float | np.ndarray] = {
-        "saturation": 1.0,
-        "duplicate_fraction": 1.0,
-        "effective_rank": np.fmax(ranks, 1)[:, None],
-    }
-    found: dict[str, tuple[np.ndarray | None, np.ndarray | float, np.ndarray | float]] = {}
-    for name in METRICS:
-        lowest = 1.0 if name == "effective_rank" else 0.0
-        values = _padded(table[name], depths) if name in LAYERED else table[name].to_numpy()[:, None]
-        found[name] = (values, lowest, highest.get(name, np.inf))
-    return found
+def _cells_without_each_task_once(keys: pd.DataFrame, lengths: dict[str, int]) -> list[str]:
+    counts = keys["cell"].value_counts()
+    incomplete = [cell for cell, length in lengths.items() if counts.get(cell, 0) != length]
+    beyond = (keys["task"] < 1) | (keys["task"] > keys["cell"].map(lengths))
+    return incomplete or list(keys["cell"][keys.duplicated() | beyond])
+
+
+def _metric_problems(
+    name: str, column: pa.ChunkedArray, keys: pd.DataFrame, diverged: np.ndarray, configs: dict[str, CellConfig]
+) -> Iterator[str]:
+    """Yield what is wrong with a metric.
+
+    Args:
+        name: of the metric.
+        column: its values, one per row or one list per row.
+        keys: `cell` and `task` of each row.
+        diverged: whether each row's cell has diverged by then.
+        configs: the configuration of each cell.
+    """
+    metric = METRICS[name]
+    depths = keys["cell"].map({cell: config.depth for cell, config in configs.items()}).to_numpy()
+    values = _padded(column, depths) if metric.per_layer else column.to_numpy()[:, None]
+    if values is None:
+        yield f"{name} does not have one value per layer in every row"
+        return
+    undefined = diverged
+    if metric.since != FIRST_RELEASE:
+        undefined = diverged | _before_first_measured(values, keys)
+    if np.isinf(values).any() or (np.isnan(values) != undefined[:, None]).any():
+        yield f"{name} is undefined where the cell has not diverged, or defined where it has"
+    bounds = {cell: metric.bounds(config) for cell, config in configs.items()}
+    lowest, highest = (keys["cell"].map({cell: both[end] for cell, both in bounds.items()}) for end in (0, 1))
+    low, high = lowest.to_numpy(dtype=float)[:, None], highest.to_numpy(dtype=float)[:, None]
+    if ((values < low - _ROUNDING) | (values > high + _ROUNDING)).any():
+        yield f"{name} is out of range"
+
+
+def _before_first_measured(values: np.ndarray, keys: pd.DataFrame) -> np.ndarray:
+    """Return which rows come before the first task of their cell in which a metric has a value: (rows,)."""
+    measured = keys["task"].where(~np.isnan(values).all(axis=1))
+    first = measured.groupby(keys["cell"]).transform("min")
+    return (keys["task"] < first.fillna(np.inf)).to_numpy()
 
 
 def _padded(column: pa.ChunkedArray, depths: np.ndarray) -> np.ndarray | None:
-    """Lists of different lengths as one array, each filled up with its first value; None if a length is wrong."""
+    """Return lists of different lengths as one array, each padded with its first value; None if a length is wrong."""
     lists = column.combine_chunks()
     offsets = np.asarray(lists.offsets)
     lengths = np.diff(offsets)
@@ -144,8 +165,8 @@ def _equal(a: float, b: float) -> bool:
     return bool(a == b or (np.isnan(a) and np.isnan(b)))
 
 
-def _some(cells: object) -> str:
-    """The first of some cells, and how many more there are."""
-    listed = list(dict.fromkeys(cells))  # type: ignore[call-overload]
+def _first(cells: Iterable[str]) -> str:
+    """Return the first of some cells, and how many more there are, for a message."""
+    listed = list(dict.fromkeys(cells))
     more = f" and {len(listed) - 1} more" if len(listed) > 1 else ""
     return f"cell {listed[0]}{more}"

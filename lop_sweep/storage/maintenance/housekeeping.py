@@ -1,4 +1,4 @@
-"""What a driver checks and cleans up in its sweep directory before it computes, and before it says that all is done."""
+"""Check and clean a sweep directory: for a driver, before it computes and before it reports that all is finished."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _log = logging.getLogger(__name__)
 
 
 def finished_cells(store: Store, dtype: str) -> tuple[set[str], bool]:
-    """Read which cells are finished.
+    """Read the ids of all finished cells.
 
     Returns:
-        Their ids, and whether some of them are in two files.
+        The ids, and whether some of them are in two files.
 
     Raises:
         SweepError: they are of another dtype.
@@ -25,7 +25,7 @@ def finished_cells(store: Store, dtype: str) -> tuple[set[str], bool]:
     """
     try:
         cells = store.read_cells(["cell", "dtype"])
-    except SchemaVersionError:  # sound, so there is nothing to repair
+    except SchemaVersionError:  # sound: nothing to repair
         raise
     except StoreError as error:
         raise StoreError(f"{error}; lop-sweep audit {store.root} --repair sets damaged files aside") from error
@@ -56,15 +56,15 @@ def check_checkpoints(store: Store, dtype: str) -> None:
 
 
 def clean(store: Store, dtype: str) -> set[str]:
-    """Remove what workers that are gone have left behind, and see that no finished cell is in two files.
+    """Remove leftovers of crashed workers, and make sure that no finished cell is in two files.
 
-    While a compaction or a repair is at work, leftovers stay; only doubled cells are waited for.
+    While a compaction or a repair is at work, leftovers stay. This waits for it only if cells are in two files.
 
     Returns:
         The ids of the cells that are finished now.
 
     Raises:
-        SweepError: cells are doubled, and a compaction or a repair does not end.
+        SweepError: cells are in two files, and a compaction or a repair does not end.
         StoreError: a file cannot be read, removed or moved.
     """
     done, doubled = finished_cells(store, dtype)

@@ -1,9 +1,8 @@
-"""Cells that are in two files: how that is found, and which file is removed.
+"""Find cells that are in two files, and remove one of the files.
 
 One driver at a time works on a sweep directory, and packs that a worker of an earlier driver may still hold are not cut
-anew. What is left is a worker that was frozen just before it wrote a pack whose cells have been computed in other packs
-meanwhile. It withdraws what it wrote (`withdraw`); if it is killed before it can, the next command does
-(`remove_overlaps`).
+anew. One case remains: a worker is suspended just before it writes a pack whose cells are then computed in other packs.
+It withdraws what it wrote (`withdraw`). If it is killed before it can, the next command does so (`remove_overlaps`).
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 
 from lop_sweep.pack import Pack
-from lop_sweep.storage.filesystem import quarantine
+from lop_sweep.storage.filesystem import filesystem_of, quarantine
 from lop_sweep.storage.lock import Lock, hold_lock
 from lop_sweep.storage.parquet import file_info, read_table
 from lop_sweep.storage.schema import CELLS
@@ -27,14 +26,13 @@ def redundant_files(
 ) -> list[str]:
     """Choose files to remove so that no cell is in two.
 
-    Files whose cells are all in others go first, and of these the foreign ones, then the largest, so that as few cells
-    as possible have to be computed again: none, unless two files overlap in part. A heuristic; the optimum would be an
-    exact cover.
+    Files whose cells are all in others go first, and of these the foreign ones, then the largest. So few cells have to
+    be computed again: none, unless two files overlap in part. A heuristic; the optimum would be an exact cover.
 
     Args:
         cells: name of each file to the ids of its cells.
         foreign: names of files that another sweep wrote.
-        partial: whether files may go that overlap with others in part only; if not, those cells stay doubled.
+        partial: whether files may be removed that only partly overlap with others. If not, those cells stay in two.
     """
     counts = Counter(cell for ids in cells.values() for cell in ids)
     left, chosen = dict(cells), []
@@ -60,17 +58,17 @@ def remove_overlaps(store: Store, lock: Lock, partial: bool = True) -> list[str]
 
     Args:
         store: the sweep directory.
-        lease: the caller's, in `maintenance`: a compaction at work doubles cells on purpose.
+        lock: the caller's, in `maintenance`: a compaction at work puts cells into two files on purpose.
         partial: as in `redundant_files`.
 
     Returns:
-        What was moved to `aside/`, as paths within the directory.
+        The files that were moved to `aside/`, as paths within the directory.
 
     Raises:
-        SweepError: the lease is lost.
+        SweepError: the lock is lost.
         StoreError: a file cannot be read or moved.
     """
-    cells = {part.name: _cells_in(store, part.name) for part in store.segments()}
+    cells = {segment.name: _cells_in(store, segment.name) for segment in store.segments()}
     counts = Counter(cell for ids in cells.values() for cell in ids)
     own = store.origin()
     involved = [name for name, ids in cells.items() if any(counts[cell] > 1 for cell in ids)]
@@ -83,17 +81,17 @@ def remove_overlaps(store: Store, lock: Lock, partial: bool = True) -> list[str]
 
 
 def withdraw(store: Store, pack: Pack) -> bool:
-    """Take back a pack that was just written if any of its cells is in another file; return whether it was taken back.
+    """Quarantine a pack that was just written if any of its cells is in another file; return whether it was.
 
-    To be called only by a worker whose driver has lost the directory: the cells that are in no other file are not
-    among those that the new driver was asked for, or it computes them itself.
+    Only for a worker whose driver has lost the directory. Cells that are in no other file are then not among those that
+    the new driver was asked for, or it computes them itself.
 
     Raises:
         SweepError: a compaction or a repair did not end.
         StoreError: a file cannot be read or moved.
     """
     with hold_lock(store.maintenance, lambda: {"maintenance": "withdrawing a pack"}, patience=BUSY_SECONDS):
-        others = [part.name for part in store.segments() if part.name != pack.id]
+        others = [segment.name for segment in store.segments() if segment.name != pack.id]
         elsewhere = {cell for name in others for cell in _cells_in(store, name)}
         if elsewhere.isdisjoint(cell.id for cell in pack.cells):
             return False
@@ -110,7 +108,7 @@ def _quarantine(store: Store, name: str) -> list[str]:
     moved = []
     for folder in ("cells", "tasks"):  # the commit first: a reader that misses one file then misses both
         path = store.file(folder, name)
-        if path.exists():
+        if filesystem_of(path).exists(path):
             quarantine(store.root, path)
             moved.append(str(path.relative_to(store.root)))
     return moved

@@ -59,7 +59,7 @@ def test_files_without_wanted_cells_are_not_opened(copy: Path) -> None:
 
 
 def test_files_that_are_merged_meanwhile_are_found_again(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reader, "_AHEAD", 1)
+    monkeypatch.setattr(reader, "MAX_PENDING", 1)
     store = open_store(copy)
     rows = iter_tasks(store, ["cell", "task"], load_cells(copy)["pack"].unique())
     tables = [next(rows)]
@@ -82,7 +82,7 @@ def test_at_most_a_few_files_are_read_ahead(store_dir: Path, monkeypatch: pytest
     packs = load_cells(store_dir)["pack"].unique()
     rows = iter_tasks(open_store(store_dir), ["cell"], packs)
     next(rows)
-    assert len(read) <= reader._AHEAD < len(packs)
+    assert len(read) <= reader.MAX_PENDING < len(packs)
     rows.close()
 
 
