@@ -1,4 +1,4 @@
-"""One pack on its way through its tasks: where it starts, when it saves, how it ends. Knows the store, but no Ray."""
+"""Run one pack: where it resumes, when it saves and how it is committed. Joins experiment and storage; no Ray."""
 
 from __future__ import annotations
 
@@ -13,33 +13,36 @@ from lop_sweep.pack import Pack
 from lop_sweep.storage import STATE, PackResult, PackState, Store, assemble, fault_point, merge_numerics
 from lop_sweep.storage.maintenance import withdraw
 
-_SIGN_OF_LIFE_SECONDS = 5.0
+_HEARTBEAT_SECONDS = 5.0
+"""Minimum time between two heartbeats of a pack."""
 
 Starts = Sequence[tuple[str, int]]
-"""For each cell of a pack, a saved state (its path within the sweep directory) and the cell's place in it."""
+"""For each cell of a pack, the path of a saved state within the sweep directory and the cell's index in it."""
 
 
 class PackRun:
-    """A pack's experiment together with its place in a sweep directory.
+    """A pack's experiment together with its files in a sweep directory.
 
-    It goes on from the pack's own checkpoint if there is one, else from `starts`, else from the beginning.
+    It resumes from the most advanced of the pack's own checkpoint and `resume_from`. If neither can be used, it resumes
+    from the pack's kept state, else it starts from the beginning.
 
     Args:
         pack: the pack.
         dtype: "float64" or "float32".
-        store: the sweep directory; None to keep nothing.
-        checkpoint_every: seconds between two checkpoints; they are taken between tasks, or between fresh networks.
+        store: the sweep directory; None to write nothing.
+        checkpoint_every: seconds between two checkpoints, which are taken between tasks or fresh networks.
         keep_state: whether to keep the state after the last task, for longer sequences.
-        starts: states of the same trajectories, from which the pack may go on.
-        stopping: asked between tasks; once it says True, the pack is saved and `run_tasks` or `finish` returns.
+        resume_from: saved states of the same trajectories, from which the pack may resume.
+        stopping: called between tasks; once it returns True, the pack is saved and `run_tasks` or `finish` returns.
         check_lock: called before and after a finished pack is written; raises StoreError if the sweep directory has
-            another driver by now.
-        device: one of `lop_sweep.experiment.backends.DEVICES`.
+            another driver by then.
+        device: one of `lop_sweep.runtime.DEVICES`.
 
     Attributes:
-        pack, experiment: what is run.
-        history: the rows so far.
-        note: what was wrong with a saved state that was there but not used; empty if nothing was.
+        pack: the pack.
+        experiment: its cells' sequences.
+        history: the rows of the tasks done.
+        note: why a saved state that was found could not be used; empty if none was.
 
     Raises:
         ConfigError: the cells do not fit together, `dtype` or `device` is unknown, or there is no such device here.
@@ -67,12 +70,12 @@ class PackRun:
             "engine": "fast", "dtype": dtype, "device": self.experiment.device, **runtime.describe_numerics(),
         }  # fmt: skip
         self._stopping, self._check_lock = stopping, check_lock
-        self._last_sign = float("-inf")
+        self._last_heartbeat = float("-inf")
         self._last_checkpoint = time.monotonic()
         self._saved: tuple[int, int] | None = (0, 0)
         if store is not None:
-            self._find_start(store, resume_from)
-            self._give_sign_of_life()
+            self._resume(store, resume_from)
+            self._beat()
 
     @property
     def tasks_left(self) -> int:
@@ -80,7 +83,7 @@ class PackRun:
         return self.experiment.tasks - self.experiment.tasks_done
 
     def run_tasks(self, count: int) -> list[TaskRow]:
-        """Run up to `count` of the tasks that remain, with checkpoints on the way; returns their rows."""
+        """Run up to `count` of the remaining tasks, with checkpoints between them, and return their rows."""
         rows: list[TaskRow] = []
         while self.tasks_left and len(rows) < count:
             rows.append(self.experiment.run_task())
@@ -90,10 +93,10 @@ class PackRun:
         return rows
 
     def finish(self) -> bool:
-        """After the last task: keep the state, train the fresh networks, write the pack to the store.
+        """Keep the state after the last task, train the fresh networks and write the pack to the store.
 
         Returns:
-            Whether that is done; False if `stopping` came in between.
+            True once that is done; False if `stopping` ended it early.
 
         Raises:
             StoreError: the store cannot be written, or `check_lock` raised it.
@@ -109,15 +112,15 @@ class PackRun:
         return True
 
     def state(self) -> PackState:
-        """Everything that the continuation needs."""
+        """Return everything that is needed to continue."""
         history = stack_metrics(self.history) if self.history else {}
         return PackState(self.pack, self.experiment.state_dict(), history, self._numerics)
 
     def load(self, state: PackState) -> None:
-        """Go on from a state of the same pack, or of cells with the same trajectories.
+        """Continue from a state of the same pack, or of cells with the same trajectories.
 
         Raises:
-            StateError: it is not such a state; nothing has been changed.
+            StateError: it is not such a state; nothing was changed.
         """
         self.experiment.load_state_dict(state.experiment)
         self.history = unstack_metrics(state.history) if state.history else []
@@ -125,7 +128,7 @@ class PackRun:
         self._saved = state.progress
 
     def checkpoint(self) -> None:
-        """Save now, unless there is nothing new, or nothing to save to, or the pack is finished.
+        """Save now, unless nothing is new, there is no store, or the pack is finished.
 
         Raises:
             StoreError: the checkpoint cannot be written.
@@ -137,9 +140,9 @@ class PackRun:
         self._last_checkpoint = time.monotonic()
 
     def _commit(self, store: Store) -> None:
-        """Write the finished pack, and take it back if another driver has had its cells computed meanwhile.
+        """Write the finished pack, and withdraw it if another driver has had its cells computed meanwhile.
 
-        A process may be frozen for any length of time between the first check and the write; hence the second check.
+        The process may be suspended for any time between the first check and the write; hence the second check.
         """
         self._check_lock()
         fault_point("commit.checked")
@@ -156,25 +159,19 @@ class PackRun:
             if withdraw(store, self.pack):
                 raise
 
-    def _find_start(self, store: Store, resume_from: Starts) -> None:
+    def _resume(self, store: Store, resume_from: Starts) -> None:
+        """Load the state that the pack resumes from, if there is one; what could not be used goes into `note`."""
         state, note = store.checkpoints.load(self.pack)
         notes = [note] if note else []
-        own = str((store.checkpoints.running / f"{self.pack.id}{STATE}").relative_to(store.root))
-        if state is not None and any(name != own for name, _ in resume_from):
-            # Planned while the cells were in other packs, which may have come farther than this one.
-            try:
-                state = max(state, self._from_starts(store, resume_from), key=lambda one: one.progress)
-            except StateError as error:
-                notes.append(str(error))
+        folder = store.checkpoints.running.relative_to(store.root)
+        if any(path != str(folder / f"{self.pack.id}{STATE}") for path, _ in resume_from):
+            # Planned while the cells were in other packs, which may be more advanced than this one.
+            planned = self._assemble(store, resume_from, notes)
+            state = max((one for one in (state, planned) if one), key=lambda one: one.progress, default=None)
         kept = store.checkpoints.states / f"{self.pack.id}{STATE}"
-        alternatives = [resume_from] if resume_from else []
-        if kept.exists():
-            alternatives.append([(str(kept.relative_to(store.root)), index) for index in range(len(self.pack.cells))])
-        while state is None and alternatives:
-            try:
-                state = self._from_starts(store, alternatives.pop(0))
-            except StateError as error:
-                notes.append(str(error))
+        if state is None and kept.exists():
+            path = str(kept.relative_to(store.root))
+            state = self._assemble(store, [(path, index) for index in range(len(self.pack.cells))], notes)
         if state is not None:
             try:
                 self.load(state)
@@ -182,28 +179,28 @@ class PackRun:
                 notes.append(f"{error}; not used")
         self.note = "; ".join(notes)
 
-    def _from_starts(self, store: Store, resume_from: Starts) -> PackState:
+    def _assemble(self, store: Store, starts: Starts, notes: list[str]) -> PackState | None:
+        """Put a pack's state together from saved ones; None, with a note, if one of them cannot be used."""
         states = {}
-        for name in dict.fromkeys(name for name, _ in resume_from):
-            try:
-                states[name] = PackState.load(store.root / name)
-            except StateError as error:
-                if isinstance(error.__cause__, FileNotFoundError):
-                    raise
-                raise StateError(store.checkpoints.quarantine(store.root / name, error)) from error
-        return assemble(self.pack, [(states[name], index) for name, index in resume_from])
+        try:
+            for path in dict.fromkeys(path for path, _ in starts):
+                states[path] = _read(store, path)
+            return assemble(self.pack, [(states[path], index) for path, index in starts])
+        except StateError as error:
+            notes.append(str(error))
+            return None
 
     def _between(self) -> bool:
-        """Between two pieces of work: give a sign of life, save if it is time; returns whether to stop."""
-        self._give_sign_of_life()
+        """Send a heartbeat and save if it is time, between two tasks or networks; return whether to stop."""
+        self._beat()
         stop = self._stopping()
         if stop or time.monotonic() - self._last_checkpoint >= self._checkpoint_every:
             self.checkpoint()
         return stop
 
-    def _give_sign_of_life(self) -> None:
-        if self._store is not None and time.monotonic() - self._last_sign > _SIGN_OF_LIFE_SECONDS:
-            self._last_sign = time.monotonic()
+    def _beat(self) -> None:
+        if self._store is not None and time.monotonic() - self._last_heartbeat > _HEARTBEAT_SECONDS:
+            self._last_heartbeat = time.monotonic()
             self._store.checkpoints.beat(self.pack, self.experiment.tasks_done)
 
     def _result(self) -> PackResult:
@@ -216,3 +213,18 @@ class PackRun:
             seconds=self.experiment.seconds,
             numerics=self._numerics,
         )
+
+
+def _read(store: Store, path: str) -> PackState:
+    """Read a saved state; a damaged one is quarantined.
+
+    Raises:
+        StateError: it does not exist, or was quarantined.
+        StoreError: it cannot be read just now, or cannot be quarantined.
+    """
+    try:
+        return PackState.load(store.root / path)
+    except StateError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            raise
+        raise StateError(store.checkpoints.quarantine(store.root / path, error)) from error

@@ -181,7 +181,7 @@ def test_a_working_directory_that_is_gone_is_named(swept: Store, tmp_path: Path,
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     result = subprocess.run(shell, capture_output=True, text=True, cwd=gone, env=environment, timeout=60)
     assert (result.returncode, result.stdout) == (2, "")
-    assert_one_line(result.stderr, "the working directory is not there any more")
+    assert_one_line(result.stderr, "the working directory no longer exists")
 
 
 def test_relative_paths_need_a_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ import pandas as pd
 
 from lop_sweep.config import CellConfig
 from lop_sweep.planning.packing import Sizing
-from lop_sweep.planning.plan import missing_packs
+from lop_sweep.planning.plan import make_plan
 from lop_sweep.planning.space import SearchSpace
 from lop_sweep.storage.filesystem import FAULTS
 from lop_sweep.storage.lock import hold_lock
@@ -111,12 +111,12 @@ def assert_same_results(out: Path, undisturbed: Path, same_packs: bool = True) -
 
 def compute_here(cells: Sequence[CellConfig], out: Path, pack: Sequence[str] = ("seed",), keep: bool = True) -> Store:
     """What a sweep leaves, computed in this process."""
-    store, space = Store(out), SearchSpace("here", tuple(cells), tuple(pack))
+    store, space = Store(out), SearchSpace(cells=cells, name="here", pack=tuple(pack))
     store.create()
     with hold_lock(store.driver, dict):
         store.write_sweep({"dtype": "float64", "created": "today", **describe_space(space)})
         done = set(store.read_cells(["cell"])["cell"].to_pylist())
-        for item in missing_packs(space, done, store, Sizing()):
+        for item in make_plan(space, done, store, Sizing()).items:
             run = PackRun(item.pack, store=store, keep_state=keep, resume_from=item.resume_from)
             run.run_tasks(item.pack.cells[0].tasks)
             run.finish()

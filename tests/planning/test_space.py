@@ -99,7 +99,7 @@ def test_bad_files_are_refused_with_one_line(content: str, message: str, tmp_pat
 
 def test_no_such_space_names_the_shipped_ones(tmp_path: Path) -> None:
     shipped = "delta_sigma, demo, depth_lr, depth_lr_delta, full_grid, script_example"
-    with pytest.raises(SpaceError, match=rf"'nope' is no file; .* {shipped}"):
+    with pytest.raises(SpaceError, match=rf"'nope' is not a file; .* {shipped}"):
         load_space("nope")
     with pytest.raises(SpaceError, match="is a directory"):
         load_space(tmp_path)

@@ -31,7 +31,7 @@ def mixed(small: CellConfig, tmp_path: Path) -> Store:
     grid = [small.replace(lr=lr, seed=seed) for lr in (0.1, 0.2, 0.3, 0.4, 1.7e308) for seed in (1, 2)]
     by_lr = {cell.lr: [c for c in grid if c.lr == cell.lr] for cell in grid}
     store = compute_here([*by_lr[0.1], *by_lr[1.7e308]], tmp_path / "out")
-    space = SearchSpace("mixed", tuple(grid), ("seed",))
+    space = SearchSpace(cells=grid, name="mixed", pack=("seed",))
     store.write_sweep({"dtype": "float64", "created": "today", **describe_space(space)})
     saved = PackRun(Pack((by_lr[0.2][0],)), store=store)
     saved.run_tasks(3)
@@ -106,7 +106,7 @@ def test_rate_and_time_left_come_from_the_drivers_own_clock(mixed: Store) -> Non
         assert driver is not None
         assert (driver.rate, driver.seconds_left) == (0.5, 150.0)
         text = "\n".join(status_lines(sweep_status(mixed)))
-    assert "30 cells a minute, 25.0 of 100 done; about 2 min left" in text
+    assert "30 cells per minute, 25.0 of 100 done; about 2 min left" in text
     assert math.isnan(Driver("p", True, False, 5, 0.0, 10.0).rate)
 
 
@@ -180,7 +180,7 @@ def test_workers_of_a_driver_that_has_ended_do_not_run(mixed: Store) -> None:
         assert sweep_status(mixed).running == 2
     status = sweep_status(mixed)
     assert (status.running, status.missing) == (0, 5)
-    assert any(line.startswith("nobody is at work: process") for line in status_lines(status))
+    assert any(line.startswith("not running: process") for line in status_lines(status))
 
 
 def test_of_two_checkpoints_of_a_cell_the_further_counts(mixed: Store, small: CellConfig) -> None:

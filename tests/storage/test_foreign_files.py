@@ -34,7 +34,7 @@ from lop_sweep.tune.worker import PackRun
 
 BASE = CellConfig(width=6, depth=2, samples=8, steps=3, tasks=5, fresh_baseline=2)
 GRID = tuple(BASE.replace(seed=seed, lr=lr) for lr in (0.1, 0.4) for seed in range(2))
-SPACE = SearchSpace("here", GRID, ("seed",))
+SPACE = SearchSpace(cells=GRID, name="here", pack=("seed",))
 NAMED = "version 2, this lop-sweep reads version 1; it was written by lop-sweep 9.9, this is .*: use lop-sweep 9.9"
 
 
@@ -65,7 +65,7 @@ def computed(cells: Sequence[CellConfig], out: Path, dtype: str = "float64") -> 
     """A sweep of its own, one pack, as a user's own Tuner leaves it, with a `sweep.json`."""
     store = Store(out)
     store.create()
-    store.write_sweep({"dtype": dtype, "created": "today", **describe_space(SearchSpace("s", tuple(cells), ("seed",)))})
+    store.write_sweep({"dtype": dtype, "created": "today", **describe_space(SearchSpace(cells=cells, pack=("seed",)))})
     run = PackRun(Pack(tuple(cells)), dtype, store=store)
     run.run_tasks(cells[0].tasks)
     run.finish()
@@ -118,7 +118,7 @@ COMMANDS: list[Callable[[Store, Path], object]] = [
     lambda store, out: analyse(["scores", str(store.root), "--out", str(out / "scores.csv")]),
     lambda store, out: store.create(),
     lambda store, out: store.write_sweep(store.read_sweep() or {}),
-    lambda store, out: LopTrainable({**BASE.model_dump(), "store": str(store.root)}),
+    lambda store, out: LopTrainable({**BASE.model_dump(), "run": {"store": str(store.root)}}),
 ]
 
 

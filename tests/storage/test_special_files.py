@@ -33,7 +33,7 @@ GRID = tuple(
     for lr in (0.1, 0.4)
     for seed in range(2)
 )
-SPACE = SearchSpace("here", GRID, ("seed",))
+SPACE = SearchSpace(cells=GRID, name="here", pack=("seed",))
 
 MAKERS: dict[str, Callable[[Path], object]] = {
     "a FIFO": os.mkfifo,

@@ -177,7 +177,7 @@ def test_a_damaged_sweep_json_is_written_anew_and_loses_nothing(
         caplog.clear()
         assert main(["sweep", str(space), "--out", str(copy)]) == 0
         assert "0 computed now" in capsys.readouterr().out
-        assert "it is written anew" in caplog.text
+        assert "and written anew" in caplog.text
         assert "left by a worker that is gone" in caplog.text
         assert status(copy, capsys)["finished"] == 8
         assert_rows_identical(rows_of(copy), rows_of(out))
@@ -206,7 +206,7 @@ def test_packs_that_fail_are_shown_written_down_and_tried_again_on_request(
     blocked.mkdir(parents=True)
     result = sweep(space, store.root, "--no-progress", "--max-failures", "1", "--keep-state")
     assert result.returncode == 1
-    assert result.stderr.count("tried again from its checkpoint (1 of 1)") == 2
+    assert result.stderr.count("retrying from its checkpoint (1 of 1)") == 2
     assert "1 of 3 cells finished, 0 diverged, 2 failed, 0 missing" in result.stdout
     assert result.stderr.count(" failed: ") == 2
     assert "Traceback" not in result.stderr

@@ -25,7 +25,7 @@ from scipy.stats import wilcoxon
 
 from lop_sweep.planning.space import SearchSpace, expand_space
 from lop_sweep.storage.store import Store
-from lop_sweep.tune.driver import SweepOptions, run_sweep
+from lop_sweep.tune.driver import run_sweep
 
 FAMILY_ERROR = 0.01
 SEEDS = range(16)
@@ -34,7 +34,7 @@ SEEDS = range(16)
 def sweep_seeds(out: Path, seeds: Sequence[int] = SEEDS, **changes: object) -> tuple[pd.DataFrame, pd.Series]:
     """The statistics of `default_seeds.csv` from a sweep of our own: one row a seed; and the fresh baseline."""
     cells = expand_space({"seed": {"grid_search": list(seeds)}, **changes})
-    outcome = run_sweep(SearchSpace("seeds", cells), out, SweepOptions(progress=False, tasks_per_report=10))
+    outcome = run_sweep(SearchSpace(cells=cells, name="seeds"), out, progress=False, tasks_per_report=10)
     assert outcome.status.complete
     tasks = pd.read_parquet(out / "tasks", filters=[("task", ">", 50)]).groupby("seed")
     scalars = {"min_CE": "min_ce", "final_CE": "final_ce", "sat": "saturation", "grad_norm": "grad_norm"}

@@ -15,7 +15,7 @@ from sweeping import sweep, wait_until
 from lop_sweep.errors import StoreError, SweepError
 from lop_sweep.storage.lock import hold_lock
 from lop_sweep.storage.store import Store
-from lop_sweep.tune.shared_path import check_shared, look
+from lop_sweep.tune.shared_path import check_shared, find_problem
 from lop_sweep.tune.trainable import LopTrainable
 
 
@@ -23,9 +23,9 @@ def test_what_a_node_sees(tmp_path: Path) -> None:
     store = Store(tmp_path / "out")
     store.create()
     with hold_lock(store.driver, dict) as lock:
-        assert look(str(store.driver), lock.token) == ""
-        assert "has another directory there" in look(str(store.driver), "another token")
-        assert "has no such directory" in look(str(tmp_path / "elsewhere"), lock.token)
+        assert find_problem(str(store.driver), lock.token) == ""
+        assert "has another directory there" in find_problem(str(store.driver), "another token")
+        assert "has no such directory" in find_problem(str(tmp_path / "elsewhere"), lock.token)
 
 
 def test_a_trial_on_a_node_that_sees_another_directory_is_refused(tmp_path: Path) -> None:
@@ -33,10 +33,10 @@ def test_a_trial_on_a_node_that_sees_another_directory_is_refused(tmp_path: Path
     store = Store(tmp_path / "out")
     store.create()
     with hold_lock(store.driver, dict) as lock:
-        LopTrainable({"tasks": 1, "store": str(store.root), "driver": lock.token})
+        LopTrainable({"tasks": 1, "run": {"store": str(store.root), "driver": lock.token}})
         for root, token in ((store.root, "another"), (tmp_path / "elsewhere", lock.token)):
             with pytest.raises(StoreError, match="does not see the sweep that this trial belongs to at"):
-                LopTrainable({"tasks": 1, "store": str(root), "driver": token})
+                LopTrainable({"tasks": 1, "run": {"store": str(root), "driver": token}})
     assert not (tmp_path / "elsewhere").exists()
 
 

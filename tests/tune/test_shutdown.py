@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sweeping import COMMAND, assert_same_results, run_cli, start_sweep, sweep, wait_until, write_space
@@ -20,14 +21,14 @@ from lop_sweep.console import signals
 from lop_sweep.errors import StoreError, SweepError
 from lop_sweep.pack import Pack, expand
 from lop_sweep.planning.packing import Sizing
-from lop_sweep.planning.plan import WorkItem, missing_packs
+from lop_sweep.planning.plan import make_plan
 from lop_sweep.planning.space import SearchSpace
 from lop_sweep.planning.status import sweep_status
 from lop_sweep.storage.lock import hold_lock
 from lop_sweep.storage.maintenance.audit import audit
 from lop_sweep.storage.store import Store
 from lop_sweep.tune import executor, shutdown
-from lop_sweep.tune.callbacks import TuneStopper, _newest, _reason
+from lop_sweep.tune.callbacks import TuneStopper, failure_reason, newest_failure
 from lop_sweep.tune.driver import run_sweep
 from lop_sweep.tune.options import SweepOptions
 from lop_sweep.tune.progress import Progress
@@ -59,13 +60,13 @@ def test_a_sweep_is_stopped_in_order_and_only_one_is_at_work(
     os.killpg(process.pid, signal.SIGINT)
     stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == 130, stderr
-    assert "stopping: trials save what they have; once more to stop at once" in stderr
+    assert "stopping: trials save their state; signal again to stop at once" in stderr
     assert "run the same command again to compute what is missing, from the checkpoints\n" in stderr
     assert "Traceback" not in stderr + stdout
     saved = [state.tasks_done for state in store.checkpoints.so_far()]
     assert len(saved) >= 1
     assert min(saved) > 0
-    assert "nobody is at work" in run_cli("status", out).stdout
+    assert "not running: process" in run_cli("status", out).stdout
     assert len(audit(store).findings) == 1  # cells that are missing
     wait_until(lambda: sweep_status(store).running == 0)  # the workers may outlive the command by a moment
     assert 1 <= sweep_status(store).finished < 16
@@ -139,7 +140,7 @@ def test_a_ray_that_is_gone_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -
         if signalled:
             stop.on_signal(signal.SIGTERM)
         start = time.monotonic()
-        with pytest.raises(AbandonedError, match="Ray is gone"):
+        with pytest.raises(AbandonedError, match="Ray is lost"):
             attended(lambda release=release: release.wait(30), stop, lambda: None)  # type: ignore[misc]
         assert (1.0 if signalled else 2.0) < time.monotonic() - start < 10
         release.set()
@@ -171,8 +172,8 @@ def test_before_there_is_anything_to_save_nothing_is_waited_for(monkeypatch: pyt
     with pytest.raises(AbandonedError):
         attended(work, stop, lambda: None)
     assert signals.is_abandoned_sweep_running()
-    with pytest.raises(SweepError, match="an earlier sweep in this process still waits within Ray"):
-        run_sweep(SearchSpace("s", (CellConfig(),)), "nowhere")
+    with pytest.raises(SweepError, match="an earlier sweep in this process is still blocked within Ray"):
+        run_sweep(SearchSpace(cells=(CellConfig(),)), "nowhere")
     release.set()
     wait_until(lambda: ended)
     wait_until(lambda: not signals.is_abandoned_sweep_running())
@@ -298,15 +299,15 @@ class Tuner:
     rounds = 0
     work = True
 
-    def __init__(self, trainable: object, param_space: dict[str, object], **options: object) -> None:
+    def __init__(self, trainable: object, param_space: dict[str, list[dict[str, Any]]], **options: object) -> None:
         self._space = param_space
 
     def fit(self) -> None:
         type(self).rounds += 1
-        packs = self._space["pack"]["grid_search"]  # type: ignore[index]
+        configs = self._space["grid_search"]
         if type(self).work:
-            config = {key: value for key, value in packs[0].items() if key not in ("resume_from", "tasks_per_report")}
-            run = PackRun(Pack(expand(config)), store=Store(str(self._space["store"])))
+            config = configs[0]
+            run = PackRun(Pack(expand(config["pack"])), store=Store(config["run"]["store"]))
             run.run_tasks(1000)
             run.finish()
         raise RuntimeError("Caught unexpected exception: 1 worker(s) were killed")
@@ -316,17 +317,16 @@ class Tuner:
 def three_packs(small: CellConfig, tmp_path: Path) -> tuple[Store, SearchSpace]:
     store = Store(tmp_path / "out")
     store.create()
-    return store, SearchSpace("s", tuple(small.replace(seed=seed) for seed in range(3)), ())
+    return store, SearchSpace(cells=[small.replace(seed=seed) for seed in range(3)], pack=())
 
 
 def compute(store: Store, space: SearchSpace) -> tuple[dict[str, str], str]:
-    def missing() -> list[WorkItem]:
-        return missing_packs(space, set(store.read_cells(["cell"])["cell"].to_pylist()), store, Sizing())
-
+    """Compute a space; return why packs failed, and why Tune gave up."""
+    plan = make_plan(space, set(), store, Sizing())
     with hold_lock(store.driver, dict) as lock:
-        return executor.compute(
-            missing(), missing, store, SweepOptions(), lock, Progress(False), Stop(), keep_state=False
-        )
+        computing = executor.Executor(store, SweepOptions(), lock, Progress(False), Stop())
+        computing.run(plan)
+    return computing.failed, computing.gave_up
 
 
 def test_when_tune_gives_up_the_next_round_computes_what_is_missing(
@@ -339,7 +339,7 @@ def test_when_tune_gives_up_the_next_round_computes_what_is_missing(
     assert compute(store, space) == ({}, "")
     assert len(store.committed()) == 3
     assert Tuner.rounds == 3
-    assert "1 worker(s) were killed; going round again over what is missing" in caplog.text
+    assert "1 worker(s) were killed; starting another round for what is missing" in caplog.text
 
 
 def test_rounds_without_progress_end(three_packs: tuple[Store, SearchSpace], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -357,16 +357,16 @@ def test_rounds_without_progress_end(three_packs: tuple[Store, SearchSpace], mon
 def test_progress_never_counts_down(three_packs: tuple[Store, SearchSpace]) -> None:
     """Not even when a pack is finished and its checkpoint goes: rounds that finish packs are no idle rounds."""
     store, space = three_packs
-    far = [executor._how_far(store)]
+    progress = [executor.total_progress(store)]
     for cell in space.cells:
         run = PackRun(Pack((cell,)), store=store, keep_state=True)
         for _ in range(cell.tasks):
             run.run_tasks(1)
             run.checkpoint()
-            far.append(executor._how_far(store))
+            progress.append(executor.total_progress(store))
         run.finish()
-        far.append(executor._how_far(store))
-    assert far == sorted(set(far))
+        progress.append(executor.total_progress(store))
+    assert progress == sorted(set(progress))
 
 
 def test_a_round_that_ends_because_the_directory_is_gone_says_so(
@@ -388,7 +388,7 @@ def test_the_reason_of_a_failure_is_its_exception() -> None:
     first = "Failure # 1 (occurred at 2026-01-01_00-00-00)\nTraceback (most recent call last):\n  x\nValueError: old"
     second = "Failure # 2 (occurred at 2026-01-01_00-00-09)\n1 worker(s) were killed\nsee https://x\nError text: 7"
     third = "Failure # 3 (occurred at 2026-01-01_00-00-09)\nTraceback:\nlop_sweep.errors.StoreError: /x: full\n"
-    assert _reason(f"{first}\n{second}") == "1 worker(s) were killed"
-    assert _reason(f"{first}\n{second}\n{third}") == "lop_sweep.errors.StoreError: /x: full"
-    assert "ValueError" not in _newest(f"{first}\n{second}")
-    assert len(_reason("ValueError: " + "long " * 1000)) < 250
+    assert failure_reason(f"{first}\n{second}") == "1 worker(s) were killed"
+    assert failure_reason(f"{first}\n{second}\n{third}") == "lop_sweep.errors.StoreError: /x: full"
+    assert "ValueError" not in newest_failure(f"{first}\n{second}")
+    assert len(failure_reason("ValueError: " + "long " * 1000)) < 250

@@ -15,13 +15,12 @@ from lop_sweep.config import CellConfig
 from lop_sweep.errors import StoreError, SweepError
 from lop_sweep.pack import Pack
 from lop_sweep.planning.packing import Sizing
-from lop_sweep.planning.plan import missing_packs
+from lop_sweep.planning.plan import make_plan
 from lop_sweep.planning.space import SearchSpace
 from lop_sweep.storage.lock import hold_lock
 from lop_sweep.storage.pack_state import PackState, merge_numerics, state_bytes
 from lop_sweep.storage.store import Store
 from lop_sweep.tune.driver import run_sweep
-from lop_sweep.tune.options import SweepOptions
 from lop_sweep.tune.trainable import LopTrainable
 from lop_sweep.tune.worker import PackRun
 
@@ -223,9 +222,9 @@ def test_more_tasks_go_on_from_kept_states_and_equal_a_run_that_was_asked_for_at
     store, cells = next(stores), [cell.replace(tasks=7, fresh_baseline=3) for cell in pack.cells]
     for part in (pack.cells[2:], pack.cells[:1]):
         finished(store, Pack(part), keep_state=True)
-    space = SearchSpace("longer", tuple(cells), ("seed", "lr"))
+    space = SearchSpace(cells=cells, name="longer", pack=("seed", "lr"))
     done = set(store.read_cells(["cell"])["cell"].to_pylist())
-    resumed, new = missing_packs(space, done, store, Sizing())
+    resumed, new = make_plan(space, done, store, Sizing()).items
     assert [len(resumed.pack.cells), len(new.pack.cells)] == [2, 1]
     assert len({name for name, _ in resumed.resume_from}) == 2
     assert new.resume_from == ()
@@ -240,11 +239,11 @@ def test_more_tasks_go_on_from_kept_states_and_equal_a_run_that_was_asked_for_at
 
 def test_fewer_tasks_start_anew_and_another_baseline_does_not(stores: Iterator[Store], pack: Pack) -> None:
     store = finished(next(stores), pack, keep_state=True)
-    shorter = SearchSpace("s", tuple(cell.replace(tasks=3) for cell in pack.cells), ("seed", "lr"))
-    (item,) = missing_packs(shorter, set(), store, Sizing())
+    shorter = SearchSpace(cells=[cell.replace(tasks=3) for cell in pack.cells], pack=("seed", "lr"))
+    (item,) = make_plan(shorter, set(), store, Sizing()).items
     assert item.resume_from == ()
     other = Pack(tuple(cell.replace(fresh_baseline=5, fresh_steps=9) for cell in pack.cells))
-    (item,) = missing_packs(SearchSpace("b", other.cells, ("seed", "lr")), set(), store, Sizing())
+    (item,) = make_plan(SearchSpace(cells=other.cells, name="b", pack=("seed", "lr")), set(), store, Sizing()).items
     run = PackRun(other, store=store, resume_from=item.resume_from)
     assert run.tasks_left == 0
     complete(run)
@@ -257,15 +256,15 @@ def test_an_interrupted_pack_serves_a_longer_or_larger_one(stores: Iterator[Stor
     run = PackRun(pack, store=store)
     run.run_tasks(2)
     run.checkpoint()
-    more = SearchSpace("m", (*pack.cells, pack.cells[0].replace(seed=99)), ("seed", "lr"))
-    packs = missing_packs(more, set(), store, Sizing())
+    more = SearchSpace(cells=(*pack.cells, pack.cells[0].replace(seed=99)), name="m", pack=("seed", "lr"))
+    packs = make_plan(more, set(), store, Sizing()).items
     assert packs[0].pack.id == pack.id
     assert len(packs) == 2
-    longer = SearchSpace("l", tuple(cell.replace(tasks=6) for cell in pack.cells), ("seed", "lr"))
-    (item,) = missing_packs(longer, set(), store, Sizing())
+    longer = SearchSpace(cells=[cell.replace(tasks=6) for cell in pack.cells], name="l", pack=("seed", "lr"))
+    (item,) = make_plan(longer, set(), store, Sizing()).items
     run = PackRun(item.pack, store=store, resume_from=item.resume_from)
     assert run.experiment.tasks_done == 2
-    (item,) = missing_packs(longer, set(), store, Sizing(dtype="float32"))
+    (item,) = make_plan(longer, set(), store, Sizing(dtype="float32")).items
     assert item.resume_from == ()
 
 
@@ -404,7 +403,7 @@ def test_a_pack_whose_driver_was_taken_over_is_not_committed(stores: Iterator[St
     """Its cells may be computed elsewhere by now, in other packs: then they would be there twice."""
     store = next(stores)
     with hold_lock(store.driver, dict) as lock:
-        trial = LopTrainable({**small.model_dump(), "store": str(store.root), "driver": lock.token})
+        trial = LopTrainable({**small.model_dump(), "run": {"store": str(store.root), "driver": lock.token}})
         for _ in range(3):
             trial.train()
     with hold_lock(store.driver, dict), pytest.raises(StoreError, match="does not see the sweep"):
@@ -419,7 +418,7 @@ def test_checkpoints_of_another_dtype_are_not_overwritten(stores: Iterator[Store
     run = PackRun(pack, store=store)
     run.run_tasks(2)
     run.checkpoint()
-    space = SearchSpace("s", pack.cells, ("seed", "lr"))
+    space = SearchSpace(cells=pack.cells, pack=("seed", "lr"))
     with pytest.raises(SweepError, match="holds checkpoints in float64, and float32 was asked for"):
-        run_sweep(space, store.root, SweepOptions(dtype="float32"))
+        run_sweep(space, store.root, dtype="float32")
     assert PackState.load(checkpoint_of(store, pack)).tasks_done == 2
