@@ -22,7 +22,7 @@ def test_avx512_kernels_only_with_all_the_flags_they_need() -> None:
     assert runtime.blas_environment(frozenset(), {}) == THREADS
 
 
-def test_the_users_own_setting_stands() -> None:
+def test_the_users_setting_takes_precedence() -> None:
     assert "OPENBLAS_CORETYPE" not in runtime.blas_environment(AVX512, {"OPENBLAS_CORETYPE": "Haswell"})
     assert runtime.blas_environment(AVX512, {"OMP_NUM_THREADS": "4"})["OPENBLAS_NUM_THREADS"] == "1"
 
@@ -55,7 +55,7 @@ def test_numpy_uses_what_was_chosen() -> None:
         assert "Haswell" in kernels(OPENBLAS_CORETYPE="Haswell")
 
 
-def test_threads_are_limited_whatever_the_environment_said() -> None:
+def test_threads_are_limited_in_any_environment() -> None:
     import threadpoolctl
     import torch
 
@@ -69,5 +69,5 @@ def test_threads_are_limited_whatever_the_environment_said() -> None:
 @pytest.mark.parametrize(
     "key", ["host", "blas", "python_version", "numpy_version", "torch_version", "lop_sweep_version"]
 )
-def test_what_computed_is_described(key: str) -> None:
+def test_numerics_are_described(key: str) -> None:
     assert runtime.describe_numerics()[key]

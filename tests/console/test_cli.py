@@ -21,7 +21,7 @@ def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=120)
 
 
-def test_run_writes_the_scripts_files_and_prints_only_the_summary(tmp_path: Path) -> None:
+def test_run_writes_the_scripts_files_and_prints_the_summary(tmp_path: Path) -> None:
     result = run("run", *TINY, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     out = tmp_path / "out"
@@ -60,7 +60,7 @@ def test_old_and_new_flags_are_the_same(tmp_path: Path, capsys: pytest.CaptureFi
     assert summary_of(capsys, tmp_path, *TINY, *old.split()) != summary_of(capsys, tmp_path, *TINY)
 
 
-def test_what_is_undefined_is_null(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_undefined_values_are_null(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     summary = json.loads(summary_of(capsys, tmp_path, *TINY, "--fresh_baseline", "0"))
     assert summary["fresh_mean_final_CE_on_late"] is None
     assert summary["mean_min_CE"] > 0
@@ -115,9 +115,10 @@ def test_float32_is_close_to_float64(tmp_path: Path, capsys: pytest.CaptureFixtu
         ("dance", "invalid choice: 'dance'"),
     ],
 )
-def test_bad_input_gets_one_line_and_status_2_and_writes_nothing(
+def test_bad_input_gives_one_line_and_status_2(
     arguments: str, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """It also writes nothing."""
     monkeypatch.chdir(tmp_path)
     Path("file").write_text("")
     Path("bad.py").write_text("param_space = {")

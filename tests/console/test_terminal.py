@@ -83,7 +83,7 @@ def assert_clean(text: str) -> None:
         ([*ANALYSIS, "map", "--help"], ">/dev/full", "[Errno 28] No space left on device"),
     ],
 )
-def test_output_that_cannot_be_written_gives_one_line(
+def test_unwritable_output_gives_one_line(
     swept: Store, tmp_path: Path, command: list[str], redirect: str, reason: str
 ) -> None:
     result = run([word.format(out=swept.root) for word in command], redirect, tmp_path)
@@ -92,13 +92,13 @@ def test_output_that_cannot_be_written_gives_one_line(
     assert list(tmp_path.iterdir()) == [], "what takes long is not begun"
 
 
-def test_unbuffered_output_that_cannot_be_written_gives_one_line(swept: Store) -> None:
+def test_unwritable_unbuffered_output_gives_one_line(swept: Store) -> None:
     result = run([*COMMAND, "status", str(swept.root)], ">/dev/full", PYTHONUNBUFFERED="1")
     assert result.returncode == 2
     assert_one_line(result.stderr, "standard output cannot be written")
 
 
-def test_a_reader_that_has_gone_is_no_error(swept: Store) -> None:
+def test_a_closed_pipe_is_not_an_error(swept: Store) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     command = [*COMMAND, "status", str(swept.root)]
@@ -108,7 +108,7 @@ def test_a_reader_that_has_gone_is_no_error(swept: Store) -> None:
 
 
 @pytest.mark.parametrize("redirect", ["2>&-", "2>/dev/full", "<&- >&- 2>&-"])
-def test_complaints_that_cannot_be_written_change_no_status(tmp_path: Path, redirect: str) -> None:
+def test_unwritable_errors_change_no_exit_status(tmp_path: Path, redirect: str) -> None:
     result = run([*COMMAND, "status", "nowhere"], redirect, tmp_path)
     assert (result.returncode, result.stdout, result.stderr) == (2, "", "")
 
@@ -174,7 +174,7 @@ def test_a_sweep_needs_no_standard_error(tmp_path: Path, redirect: str) -> None:
         [*ANALYSIS, "scores", "{out}", "--out", "{out}/scores.csv"],
     ],
 )
-def test_a_working_directory_that_is_gone_is_named(swept: Store, tmp_path: Path, command: list[str]) -> None:
+def test_a_missing_working_directory_is_reported(swept: Store, tmp_path: Path, command: list[str]) -> None:
     gone = tmp_path / "gone"
     gone.mkdir()
     shell = ["sh", "-c", 'rmdir ../gone && exec "$@"', "sh", *(word.format(out=swept.root) for word in command)]
@@ -267,7 +267,7 @@ def test_arguments_are_shown_on_one_line(tool: str, command: list[str], capsys: 
         ("lop-analysis", ["scores", "{out}", "--out", f"no{NOISE}/x.csv"]),
     ],
 )
-def test_complaints_hold_no_escapes(
+def test_error_messages_hold_no_escapes(
     swept: Store, tool: str, command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
@@ -326,7 +326,7 @@ def test_json_holds_no_escapes(swept: Store, capsys: pytest.CaptureFixture[str])
     assert "\x1b" not in text
 
 
-def test_a_title_with_escapes_draws_no_warning_with_them(swept: Store, tmp_path: Path) -> None:
+def test_a_title_with_escapes_is_escaped(swept: Store, tmp_path: Path) -> None:
     sweep = tmp_path / "out"
     store = Store(sweep)
     store.create()
@@ -358,7 +358,7 @@ def test_messages_in_the_log_are_printable() -> None:
 
 
 @given(st.text())
-def test_printable_text_is_clean_and_the_same_twice(text: str) -> None:
+def test_printable_is_clean_and_idempotent(text: str) -> None:
     assert_clean(printable(text))
     assert "\n" not in printable(text)
     assert printable(printable(text)) == printable(text)
@@ -368,7 +368,7 @@ def test_printable_text_is_clean_and_the_same_twice(text: str) -> None:
 @pytest.mark.parametrize(
     "text", ["", "naïve", "東京\u3000x", "a\u00a0b", "10 \u00d7 2 \u2013 3", "back\\slash", "e\u0301", "\U0001f600"]
 )
-def test_text_that_can_be_printed_stays(text: str) -> None:
+def test_printable_text_is_unchanged(text: str) -> None:
     assert printable(text) == text
 
 

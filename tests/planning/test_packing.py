@@ -75,7 +75,7 @@ def test_a_pack_is_a_fixed_share_of_the_work_within_limits(total: float, slots: 
     assert Sizing(slots=slots).pack_seconds(total) == pytest.approx(expected)
 
 
-def test_ten_thousand_tiny_cells_are_few_packs_and_a_large_sweep_is_many(tmp_path: Path) -> None:
+def test_tiny_cells_make_few_packs_and_long_sweeps_many(tmp_path: Path) -> None:
     tiny = plan(SearchSpace(cells=cells(10_000, TINY), name="tiny"), Sizing(slots=2), tmp_path)
     assert len(tiny) < 50
     assert all(seconds(pack) < 1.5 * MIN_PACK_SECONDS for pack in tiny)
@@ -84,7 +84,7 @@ def test_ten_thousand_tiny_cells_are_few_packs_and_a_large_sweep_is_many(tmp_pat
     assert max(map(seconds, large)) < 2 * seconds_left(CellConfig(), "float64") + sum(map(seconds, large)) / 256
 
 
-def test_a_pack_can_be_stopped_soon(tmp_path: Path) -> None:
+def test_a_task_of_a_pack_takes_seconds_at_most(tmp_path: Path) -> None:
     slow = cells(400, CellConfig(tasks=3, steps=600, fresh_baseline=0))
     task = task_seconds(slow[0], "float64")
     for pack in plan(SearchSpace(cells=slow, name="slow"), Sizing(slots=1), tmp_path):
@@ -101,7 +101,7 @@ def test_the_longest_packs_come_first(tmp_path: Path) -> None:
     assert made[0].cells[0].depth == 8
 
 
-def test_the_user_decides_if_he_likes(tmp_path: Path) -> None:
+def test_user_settings_override_the_cost_model(tmp_path: Path) -> None:
     grid = tuple(TINY.replace(lr=lr, seed=seed) for lr in (0.1, 0.2, 0.4) for seed in range(4))
     assert len(plan(SearchSpace(cells=grid), Sizing(), tmp_path)) == 1
     by_seed = plan(SearchSpace(cells=grid, pack=("seed",)), Sizing(), tmp_path)
@@ -114,7 +114,7 @@ def test_the_user_decides_if_he_likes(tmp_path: Path) -> None:
 
 
 @given(st.integers(1, 5000), st.integers(1, 40), st.sampled_from([2, 100]), st.sampled_from(["float64", "float32"]))
-def test_all_trials_together_report_seldom(slots: int, count: int, width: int, dtype: str) -> None:
+def test_trials_together_report_at_most_at_the_maximum_rate(slots: int, count: int, width: int, dtype: str) -> None:
     """By the model, at most `MAX_REPORTS_PER_SECOND`; only a sequence's end can be sooner."""
     pack = Pack(cells(count, CellConfig(width=width)))
     sizing = Sizing(slots=slots, dtype=dtype)
@@ -124,7 +124,7 @@ def test_all_trials_together_report_seldom(slots: int, count: int, width: int, d
     assert tasks == pack.cells[0].tasks or slots / interval <= MAX_REPORTS_PER_SECOND * (1 + 1e-9)
 
 
-def test_on_gpus_packs_are_large_and_serve_all_of_them(tmp_path: Path) -> None:
+def test_packs_on_gpus_are_large_and_occupy_every_gpu(tmp_path: Path) -> None:
     many = cells(5000, TINY)
     made = plan(SearchSpace(cells=many), Sizing(slots=2, gpu=True), tmp_path)
     assert {len(pack.cells) for pack in made} == {1000}
@@ -137,7 +137,7 @@ def test_on_gpus_packs_are_large_and_serve_all_of_them(tmp_path: Path) -> None:
     assert 1 < max(len(pack.cells) for pack in made) <= most < 1000
 
 
-def test_the_cost_of_a_cell_grows_with_what_it_does() -> None:
+def test_the_cost_of_a_cell_grows_with_its_work() -> None:
     base = CellConfig()
     for change in (
         {"depth": 6},
@@ -182,7 +182,7 @@ def end_workers(store: Store) -> None:
         sign.unlink()
 
 
-def test_the_farthest_checkpoint_wins_whoever_took_it(small: CellConfig, tmp_path: Path) -> None:
+def test_the_most_advanced_checkpoint_is_resumed(small: CellConfig, tmp_path: Path) -> None:
     """Packs may be joined, get farther, and be split again: their own checkpoints are then behind."""
     store = Store(tmp_path / "out")
     store.create()
@@ -209,9 +209,10 @@ def test_the_farthest_checkpoint_wins_whoever_took_it(small: CellConfig, tmp_pat
         assert not retried.note
 
 
-def test_a_failure_is_forgotten_when_its_cells_are_finished_or_have_failed_again(
+def test_a_failure_is_discarded_with_its_last_missing_cell(
     small: CellConfig, tmp_path: Path
 ) -> None:
+    """A later failure with the same cells replaces it, too."""
     store = Store(tmp_path / "out")
     store.create()
     three = cells(3, small)
@@ -225,7 +226,7 @@ def test_a_failure_is_forgotten_when_its_cells_are_finished_or_have_failed_again
     assert store.failures.read() == []
 
 
-def test_what_was_chosen_is_said_in_one_line(small: CellConfig, tmp_path: Path) -> None:
+def test_the_chosen_sizes_are_one_line(small: CellConfig, tmp_path: Path) -> None:
     space, sizing = SearchSpace(cells=cells(5, small)), Sizing(slots=2, cells=3)
     made = make_plan(space, set(), Store(tmp_path / "none"), sizing)
     described = made.description

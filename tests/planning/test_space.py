@@ -29,7 +29,7 @@ def test_a_grid_becomes_its_cells() -> None:
     assert set(cells) == {CellConfig(depth=d, lr=r, sigma=0.5) for d in (1, 2) for r in (0.1, 0.2, 0.3)}
 
 
-def test_sampling_is_seeded_and_goes_through_the_grid_for_every_sample() -> None:
+def test_sampling_is_seeded_and_repeats_the_grid() -> None:
     space = {"lr": tune.loguniform(1e-3, 1), "width": tune.randint(4, 400), "depth": tune.grid_search([1, 2])}
     first, again, other = (expand_space(space, num_samples=5, sampling_seed=seed) for seed in (0, 0, 1))
     assert first == again
@@ -53,7 +53,7 @@ def test_all_of_tunes_primitives_work() -> None:
         assert cell.steps in range(10, 60, 10)
 
 
-def test_functions_that_draw_from_global_generators_are_seeded_too() -> None:
+def test_global_generators_are_seeded_and_restored() -> None:
     space = {"lr": tune.sample_from(lambda spec: np.random.uniform(0.1, 1)), "delta": tune.sample_from(lambda spec: random.random())}  # fmt: skip  # noqa: E501
     outside = np.random.get_state()[1].copy()
     assert expand_space(space, num_samples=3) == expand_space(space, num_samples=3)

@@ -54,7 +54,7 @@ def test_every_cell_is_in_one_state(mixed: Store) -> None:
     assert (status.kept_states, status.kept_bytes > 0) == (2, True)
 
 
-def test_a_failed_cell_that_is_tried_again_is_running_and_one_that_is_finished_is_forgotten(
+def test_a_retried_cell_counts_as_running_then_as_finished(
     mixed: Store, small: CellConfig
 ) -> None:
     (failure,) = mixed.failures.read()
@@ -80,7 +80,7 @@ def test_status_in_words(mixed: Store) -> None:
     assert ["seed", "finished", "diverged", "running", "failed", "missing"] in rows
 
 
-def test_axes_that_tell_nothing_are_left_out(small: CellConfig, tmp_path: Path) -> None:
+def test_axes_whose_values_do_not_differ_are_left_out(small: CellConfig, tmp_path: Path) -> None:
     store = compute_here([small.replace(seed=seed) for seed in (1, 2)], tmp_path / "out")
     assert [line for line in status_lines(sweep_status(store)) if "seed" in line] == []
 
@@ -118,7 +118,7 @@ def test_times_for_people(seconds: float, text: str) -> None:
     assert seconds_text(seconds) == text
 
 
-def test_a_worker_elsewhere_that_is_silent_for_long_is_dead(mixed: Store) -> None:
+def test_a_stale_heartbeat_on_another_host_does_not_count(mixed: Store) -> None:
     for path in mixed.checkpoints.running.glob("*.json"):
         content = read_json(path)
         content["process"]["machine"] = "another"
@@ -129,7 +129,7 @@ def test_a_worker_elsewhere_that_is_silent_for_long_is_dead(mixed: Store) -> Non
     assert sweep_status(mixed).running == 0
 
 
-def test_damaged_records_do_not_keep_status_from_answering(mixed: Store, caplog: pytest.LogCaptureFixture) -> None:
+def test_status_ignores_damaged_records(mixed: Store, caplog: pytest.LogCaptureFixture) -> None:
     for path in (*mixed.checkpoints.running.glob("*.json"), *mixed.failures.folder.iterdir()):
         path.write_text('{"pack": "half')
     status = sweep_status(mixed)
@@ -137,7 +137,7 @@ def test_damaged_records_do_not_keep_status_from_answering(mixed: Store, caplog:
     assert caplog.text.count("not used") == 3
 
 
-def test_rows_of_unfinished_packs_can_be_read_and_are_marked(mixed: Store, small: CellConfig) -> None:
+def test_rows_of_unfinished_packs_are_marked(mixed: Store, small: CellConfig) -> None:
     finished = load_tasks(mixed.root)
     both = load_tasks(mixed.root, unfinished=True)
     assert list(both.columns) == [*finished.columns, "finished"]
@@ -154,7 +154,7 @@ def test_rows_of_unfinished_packs_can_be_read_and_are_marked(mixed: Store, small
     assert list(load_tasks(mixed.root, ["final_ce"], unfinished=True).columns) == ["final_ce", "finished"]
 
 
-def test_a_pack_that_is_finished_counts_as_finished_even_if_its_checkpoint_is_still_there(
+def test_a_leftover_checkpoint_does_not_unfinish_a_pack(
     mixed: Store, small: CellConfig
 ) -> None:
     path = next(iter(mixed.checkpoints.running.glob("*.state")))
@@ -183,7 +183,7 @@ def test_workers_of_a_driver_that_has_ended_do_not_run(mixed: Store) -> None:
     assert any(line.startswith("not running: process") for line in status_lines(status))
 
 
-def test_of_two_checkpoints_of_a_cell_the_further_counts(mixed: Store, small: CellConfig) -> None:
+def test_the_more_advanced_of_two_checkpoints_counts(mixed: Store, small: CellConfig) -> None:
     """As after a driver that died, whose cells were then packed differently."""
     run = PackRun(Pack((small.replace(lr=0.2, seed=1), small.replace(lr=0.2, seed=2))), store=mixed)
     run.run_tasks(2)
@@ -195,7 +195,7 @@ def test_of_two_checkpoints_of_a_cell_the_further_counts(mixed: Store, small: Ce
     assert sorted(counts) == [2, 3]
 
 
-def test_a_failure_record_is_known_by_its_file(mixed: Store) -> None:
+def test_a_failure_record_is_identified_by_its_file(mixed: Store) -> None:
     """Not by what stands in it: forgetting it must not remove another file."""
     (path,) = mixed.failures.folder.iterdir()
     write_json(path, {**read_json(path), "pack": "../sweep"})

@@ -119,9 +119,10 @@ def test_run_and_sweep_give_the_same_bits(
     assert json.loads(capsys.readouterr().out)["fresh_mean_final_CE_on_late"] == fresh
 
 
-def test_a_complete_sweep_starts_no_ray_and_extending_computes_the_difference(
+def test_extending_a_sweep_computes_only_the_difference(
     swept: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """A complete sweep computes nothing, and starts no Ray."""
     space, out = swept
     files = {path: path.stat().st_mtime_ns for path in (out / "tasks").iterdir()}
     again = sweep(space, out)
@@ -141,9 +142,10 @@ def test_a_complete_sweep_starts_no_ray_and_extending_computes_the_difference(
     assert sweep(space, out).returncode == 0  # leave the fixture as it was asked for
 
 
-def test_more_tasks_compute_only_the_difference_and_equal_a_sweep_that_asked_for_them_at_once(
+def test_a_sweep_with_more_tasks_equals_one_longer_sweep(
     swept: tuple[Path, Path], tmp_path: Path
 ) -> None:
+    """It resumes from the kept states."""
     space, out = swept
     shutil.copytree(out, tmp_path / "out")
     longer = tmp_path / "longer.py"
@@ -162,7 +164,7 @@ def test_more_tasks_compute_only_the_difference_and_equal_a_sweep_that_asked_for
     assert {s.tasks_done for s in map(PackState.load, store.checkpoints.states.iterdir())} == {4, 9}
 
 
-def test_a_damaged_sweep_json_is_written_anew_and_loses_nothing(
+def test_a_damaged_sweep_json_is_rewritten_without_loss(
     swept: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
@@ -194,7 +196,7 @@ def test_another_dtype_in_the_same_directory_is_refused(swept: tuple[Path, Path]
     assert "holds a sweep in float64, and float32 was asked for; use another directory" in result.stderr
 
 
-def test_packs_that_fail_are_shown_written_down_and_tried_again_on_request(
+def test_failing_packs_are_recorded_and_retried_on_request(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """One cell is impossible, one is kept from being saved, one is sound; failures do not stop the others."""
@@ -232,7 +234,7 @@ def test_packs_that_fail_are_shown_written_down_and_tried_again_on_request(
 
 
 @pytest.mark.long  # the README's cluster commands are run every day
-def test_a_sweep_runs_on_a_cluster_that_is_there(swept: tuple[Path, Path], tmp_path: Path) -> None:
+def test_a_sweep_runs_on_an_existing_cluster(swept: tuple[Path, Path], tmp_path: Path) -> None:
     space, out = swept
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
     try:

@@ -19,7 +19,7 @@ RAY_GIVES_UP_SECONDS = 60.0
 
 
 @pytest.mark.long
-def test_a_head_node_that_ends_is_reported_in_seconds(
+def test_a_lost_head_node_is_reported_in_seconds(
     undisturbed: tuple[Path, Path], tmp_path: Path, cluster: Cluster
 ) -> None:
     space, expected = undisturbed
@@ -52,7 +52,7 @@ def test_a_head_node_that_ends_is_reported_in_seconds(
 
 
 @pytest.mark.long
-def test_a_local_ray_that_ends_is_reported_too(undisturbed: tuple[Path, Path], tmp_path: Path) -> None:
+def test_a_lost_local_ray_is_reported(undisturbed: tuple[Path, Path], tmp_path: Path) -> None:
     """Its processes are killed one after the other, as when memory runs out."""
     import psutil
 

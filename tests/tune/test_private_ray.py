@@ -178,7 +178,7 @@ def test_a_notebook_has_a_private_ray(space: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-def test_what_the_docs_say_for_a_tuner_without_local_ray(tmp_path: Path) -> None:
+def test_a_token_in_the_environment_protects_a_tuner(tmp_path: Path) -> None:
     """Two environment variables, set before Ray is imported."""
     environment = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "cd" * 32}
     with host([sys.executable, "-c", TOKEN_IN_ENVIRONMENT], tmp_path, **environment) as process:
@@ -188,7 +188,7 @@ def test_what_the_docs_say_for_a_tuner_without_local_ray(tmp_path: Path) -> None
 
 
 @pytest.mark.long
-def test_a_ray_of_the_users_own_is_used_with_one_warning(space: Path, tmp_path: Path) -> None:
+def test_an_unprotected_ray_is_used_with_one_warning(space: Path, tmp_path: Path) -> None:
     with host(script(UNPROTECTED, space), tmp_path) as process:
         assert "no token" in let_in(address_of(servers(process, tmp_path)))
         wait_until(lambda: list(tmp_path.glob("out/running/*.json")))
@@ -197,7 +197,7 @@ def test_a_ray_of_the_users_own_is_used_with_one_warning(space: Path, tmp_path: 
     assert "set RAY_AUTH_MODE=token before ray is imported" in warnings[0]
 
 
-def test_nothing_of_it_stays_behind() -> None:
+def test_private_ray_restores_everything() -> None:
     """A cluster may be used afterwards in the same process, with the user's settings."""
     code = """
 import os

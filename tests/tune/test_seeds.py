@@ -78,7 +78,7 @@ def test_the_distribution_over_seeds_is_the_scripts(script: pd.DataFrame, tmp_pa
 
 
 @pytest.mark.long
-def test_a_wrong_learning_rate_would_be_noticed(script: pd.DataFrame, tmp_path: Path) -> None:
+def test_a_wrong_learning_rate_is_detected(script: pd.DataFrame, tmp_path: Path) -> None:
     ours, fresh = sweep_seeds(tmp_path / "out", lr=0.5)
     assert not np.allclose(fresh, script["fresh_mean_final_CE"], rtol=0.01)
     p, _ = smallest_p(ours, script)

@@ -19,7 +19,7 @@ from lop_sweep.tune.shared_path import check_shared, find_problem
 from lop_sweep.tune.trainable import LopTrainable
 
 
-def test_what_a_node_sees(tmp_path: Path) -> None:
+def test_a_node_reports_what_it_sees(tmp_path: Path) -> None:
     store = Store(tmp_path / "out")
     store.create()
     with hold_lock(store.driver, dict) as lock:
@@ -28,7 +28,7 @@ def test_what_a_node_sees(tmp_path: Path) -> None:
         assert "has no such directory" in find_problem(str(tmp_path / "elsewhere"), lock.token)
 
 
-def test_a_trial_on_a_node_that_sees_another_directory_is_refused(tmp_path: Path) -> None:
+def test_a_trial_that_sees_another_directory_is_refused(tmp_path: Path) -> None:
     """Nodes may join after the check at the start."""
     store = Store(tmp_path / "out")
     store.create()
@@ -40,7 +40,7 @@ def test_a_trial_on_a_node_that_sees_another_directory_is_refused(tmp_path: Path
     assert not (tmp_path / "elsewhere").exists()
 
 
-def test_every_node_is_asked_and_a_cluster_without_cpus_is_refused(tmp_path: Path, cluster: Cluster) -> None:
+def test_every_node_is_checked_and_one_must_have_a_cpu(tmp_path: Path, cluster: Cluster) -> None:
     store = Store(tmp_path / "out")
     store.create()
     ray.init(address=cluster.address, log_to_driver=False)

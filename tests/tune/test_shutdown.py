@@ -36,7 +36,7 @@ from lop_sweep.tune.shutdown import AbandonedError, Stop, StoppedError, attended
 from lop_sweep.tune.worker import PackRun
 
 
-def test_a_sweep_is_stopped_in_order_and_only_one_is_at_work(
+def test_a_sweep_stops_gracefully_and_runs_alone(
     undisturbed: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Ctrl-C in a terminal, while a second command has just been refused; then SIGTERM as from a batch system."""
@@ -102,7 +102,7 @@ def signal_after(seconds: float, *numbers: int) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_first_signal_asks_at_once_even_within_a_library(number: int) -> None:
+def test_a_signal_requests_a_stop_even_within_a_library(number: int) -> None:
     stop, before = Stop(), signal.getsignal(number)
     asked_after: list[float] = []
 
@@ -119,7 +119,7 @@ def test_the_first_signal_asks_at_once_even_within_a_library(number: int) -> Non
     assert signal.getsignal(number) is before
 
 
-def test_a_second_signal_waits_for_nothing() -> None:
+def test_a_second_signal_stops_at_once() -> None:
     stop, abandoned, release = Stop(), [], threading.Event()
     signal_after(0.2, signal.SIGTERM, signal.SIGTERM)
     with pytest.raises(AbandonedError, match="a second signal"):
@@ -129,7 +129,7 @@ def test_a_second_signal_waits_for_nothing() -> None:
     assert stop.abandoned
 
 
-def test_a_ray_that_is_gone_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lost_ray_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a signal after `LOST_SECONDS`, so that a moment's silence is none; after one at once."""
     monkeypatch.setattr(shutdown, "LOST_SECONDS", 1.5)
     silent = [True, False, *[True] * 50]
@@ -146,7 +146,7 @@ def test_a_ray_that_is_gone_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -
         release.set()
 
 
-def test_grace_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_time_to_save_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutdown, "GRACE_SECONDS", 0.5)
     monkeypatch.setattr(shutdown, "START_SECONDS", 60.0)
     stop, release = Stop(), threading.Event()
@@ -157,7 +157,7 @@ def test_grace_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     release.set()
 
 
-def test_before_there_is_anything_to_save_nothing_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stop_before_the_first_trial_is_immediate(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutdown, "START_SECONDS", 0.3)
     stop, release, ended = Stop(), threading.Event(), []
 
@@ -179,7 +179,7 @@ def test_before_there_is_anything_to_save_nothing_is_waited_for(monkeypatch: pyt
     wait_until(lambda: not signals.is_abandoned_sweep_running())
 
 
-def test_a_stalled_reader_of_standard_error_holds_nothing_up() -> None:
+def test_a_stalled_reader_of_standard_error_blocks_nothing() -> None:
     """The pipe is full, as with `2>&1 | less`."""
     code = """
 import os, sys
@@ -219,7 +219,7 @@ subprocess.run(ask)
     assert result.stdout.split() == ["2", "0", "2"]
 
 
-def test_what_the_work_raises_is_raised_where_it_was_called() -> None:
+def test_errors_of_the_work_are_raised_in_the_caller() -> None:
     def work() -> None:
         raise StoreError("full")
 
@@ -280,7 +280,7 @@ def test_signals_while_ray_starts_stop_the_sweep(delays: tuple[float, ...], tmp_
             assert "Traceback" not in said
 
 
-def test_a_stop_is_announced_once_and_the_first_reason_counts() -> None:
+def test_a_stop_is_announced_once_with_its_first_reason() -> None:
     stop, announced = Stop(), []
     stopper = TuneStopper(stop, lambda: announced.append(1))
     assert not stopper.stop_all()
@@ -329,7 +329,7 @@ def compute(store: Store, space: SearchSpace) -> tuple[dict[str, str], str]:
     return computing.failed, computing.gave_up
 
 
-def test_when_tune_gives_up_the_next_round_computes_what_is_missing(
+def test_the_next_round_computes_what_tune_gave_up(
     three_packs: tuple[Store, SearchSpace], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     store, space = three_packs
@@ -369,7 +369,7 @@ def test_progress_never_counts_down(three_packs: tuple[Store, SearchSpace]) -> N
     assert progress == sorted(set(progress))
 
 
-def test_a_round_that_ends_because_the_directory_is_gone_says_so(
+def test_a_round_reports_a_directory_that_was_removed(
     three_packs: tuple[Store, SearchSpace], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, space = three_packs

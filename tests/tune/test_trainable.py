@@ -51,7 +51,7 @@ def test_one_step_is_one_task_and_reports_means(pack: Pack) -> None:
     assert results[-1]["fresh_median_ce"] == pytest.approx(np.median(fresh, axis=1).mean())
 
 
-def test_several_tasks_a_report_change_no_number(pack: Pack, store: Store) -> None:
+def test_tasks_per_report_change_no_number(pack: Pack, store: Store) -> None:
     config = {"pack": pack.to_config(), "run": {"store": str(store.root), "tasks_per_report": 3}}
     results = run(LopTrainable(config))
     assert [result["tasks_done"] for result in results] == [3, 4]
@@ -75,7 +75,7 @@ def test_a_finished_pack_is_in_the_store(pack: Pack, store: Store) -> None:
     assert len(pd.read_parquet(store.tasks)) == 8
 
 
-def test_a_trial_restored_from_its_checkpoint_continues_bit_for_bit(pack: Pack, store: Store, tmp_path: Path) -> None:
+def test_restored_trial_continues_bit_for_bit(pack: Pack, store: Store, tmp_path: Path) -> None:
     config = {"pack": pack.to_config(), "run": {"store": str(store.root)}}
     run(LopTrainable(config))
     uninterrupted = pd.read_parquet(store.tasks)
@@ -106,7 +106,7 @@ def test_a_checkpoint_before_the_first_task_works(pack: Pack, tmp_path: Path) ->
     assert second.train()["final_ce"] == first.train()["final_ce"]
 
 
-def test_a_checkpoint_after_the_last_task_finishes_again_with_the_same_result(
+def test_checkpoint_after_the_last_task_gives_the_same_result(
     pack: Pack, store: Store, tmp_path: Path
 ) -> None:
     config = {"pack": pack.to_config(), "run": {"store": str(store.root)}}
@@ -132,7 +132,7 @@ def test_a_foreign_checkpoint_is_refused(pack: Pack, tmp_path: Path) -> None:
         second.load_checkpoint(str(tmp_path))
 
 
-def test_a_reused_actor_is_as_good_as_new(pack: Pack, store: Store) -> None:
+def test_a_reused_actor_computes_what_a_new_one_does(pack: Pack, store: Store) -> None:
     config = {"pack": pack.to_config(), "run": {"store": str(store.root)}}
     run(LopTrainable(config))
     fresh = pd.read_parquet(store.tasks)
@@ -182,17 +182,17 @@ def test_bad_trial_configurations_are_refused(config: dict[str, object], message
         LopTrainable(config)
 
 
-def test_one_cpu_a_trial() -> None:
+def test_a_trial_requests_one_cpu() -> None:
     assert LopTrainable.default_resource_request({}).required_resources == {"CPU": 1}
 
 
-def test_a_gpu_is_asked_for_only_if_it_is_used(pack: Pack) -> None:
+def test_a_gpu_is_requested_only_for_cuda(pack: Pack) -> None:
     assert LopTrainable.default_resource_request({"pack": pack.to_config()}).required_resources == {"CPU": 1}
     on_gpu = LopTrainable.default_resource_request({"pack": pack.to_config(), "run": {"device": "cuda"}})
     assert on_gpu.required_resources == {"CPU": 1, "GPU": 1}
 
 
-def test_what_goes_wrong_at_a_reset_is_raised_by_the_first_step(pack: Pack, store: Store) -> None:
+def test_an_error_of_a_reset_is_raised_by_the_first_step(pack: Pack, store: Store) -> None:
     """Tune would not try a trial again whose reset fails."""
     trainable = LopTrainable({"pack": pack.to_config(), "run": {"store": str(store.root)}})
     trainable.step()

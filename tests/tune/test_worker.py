@@ -58,7 +58,7 @@ def checkpoint_of(store: Store, pack: Pack) -> Path:
 
 
 @pytest.mark.parametrize("tasks_done", [1, 2, 3, 4])
-def test_a_pack_goes_on_from_its_checkpoint_bit_for_bit(stores: Iterator[Store], pack: Pack, tasks_done: int) -> None:
+def test_a_pack_resumes_from_its_checkpoint_bit_for_bit(stores: Iterator[Store], pack: Pack, tasks_done: int) -> None:
     expected, store = finished(next(stores), pack), next(stores)
     first = PackRun(pack, store=store)
     first.run_tasks(tasks_done)
@@ -71,7 +71,7 @@ def test_a_pack_goes_on_from_its_checkpoint_bit_for_bit(stores: Iterator[Store],
     assert list(store.checkpoints.running.iterdir()) == []
 
 
-def test_a_baseline_goes_on_from_its_checkpoint_bit_for_bit(stores: Iterator[Store], pack: Pack) -> None:
+def test_a_baseline_resumes_from_its_checkpoint_bit_for_bit(stores: Iterator[Store], pack: Pack) -> None:
     expected, store = finished(next(stores), pack, keep_state=True), next(stores)
     first = PackRun(pack, store=store, keep_state=True)
     first.run_tasks(4)
@@ -83,7 +83,7 @@ def test_a_baseline_goes_on_from_its_checkpoint_bit_for_bit(stores: Iterator[Sto
     assert_same_results(store.root, expected.root)
 
 
-def test_an_interrupted_baseline_does_not_spoil_the_kept_state(stores: Iterator[Store], pack: Pack) -> None:
+def test_an_interrupted_baseline_leaves_the_kept_state_intact(stores: Iterator[Store], pack: Pack) -> None:
     """It is taken before the baseline, whose draws move the streams on."""
     store = next(stores)
     first = PackRun(pack, store=store, keep_state=True, checkpoint_every=0)
@@ -151,7 +151,7 @@ def test_checkpoints_are_taken_by_time_and_on_request(stores: Iterator[Store], p
     assert list(seldom.checkpoints.running.iterdir()) == []
 
 
-def test_a_request_to_stop_is_heeded_between_tasks(stores: Iterator[Store], pack: Pack, tmp_path: Path) -> None:
+def test_a_stop_takes_effect_between_tasks(stores: Iterator[Store], pack: Pack, tmp_path: Path) -> None:
     store, stop = next(stores), tmp_path / "stop"
     run = PackRun(pack, store=store, stopping=stop.exists)
     assert len(run.run_tasks(2)) == 2
@@ -170,7 +170,7 @@ def damaged(path: Path) -> Iterator[tuple[str, bytes]]:
     yield "foreign", b"PK\x03\x04" + whole
 
 
-def test_a_damaged_checkpoint_is_reported_set_aside_and_not_used(stores: Iterator[Store], pack: Pack) -> None:
+def test_a_damaged_checkpoint_is_quarantined_and_reported(stores: Iterator[Store], pack: Pack) -> None:
     expected, store = finished(next(stores), pack), next(stores)
     first = PackRun(pack, store=store)
     first.run_tasks(2)
@@ -190,7 +190,7 @@ def test_a_damaged_checkpoint_is_reported_set_aside_and_not_used(stores: Iterato
     assert_same_results(store.root, expected.root)
 
 
-def test_another_packs_checkpoint_is_set_aside(stores: Iterator[Store], pack: Pack) -> None:
+def test_another_packs_checkpoint_is_quarantined(stores: Iterator[Store], pack: Pack) -> None:
     store, other = next(stores), Pack(pack.cells[:1])
     run = PackRun(other, store=store)
     run.run_tasks(2)
@@ -201,9 +201,10 @@ def test_another_packs_checkpoint_is_set_aside(stores: Iterator[Store], pack: Pa
     assert run.experiment.tasks_done == 0
 
 
-def test_the_sane_cells_of_a_pack_that_is_interrupted_and_diverges_are_untouched(
+def test_a_diverging_cell_does_not_change_its_pack(
     stores: Iterator[Store], pack: Pack
 ) -> None:
+    """The pack is interrupted after each task, too."""
     store = next(stores)
     for _ in range(5):  # a new process after every task
         run = PackRun(pack, store=store)
@@ -215,7 +216,7 @@ def test_the_sane_cells_of_a_pack_that_is_interrupted_and_diverges_are_untouched
     assert store.read_cells(["status"])["status"].to_pylist() == ["finished", "diverged", "finished"]
 
 
-def test_more_tasks_go_on_from_kept_states_and_equal_a_run_that_was_asked_for_at_once(
+def test_more_tasks_from_kept_states_equal_one_longer_run(
     stores: Iterator[Store], pack: Pack
 ) -> None:
     """However the cells are packed: here two that are finished in different packs, and one that is new."""
@@ -237,7 +238,7 @@ def test_more_tasks_go_on_from_kept_states_and_equal_a_run_that_was_asked_for_at
         assert_rows_of(store, finished(next(stores), Pack((cell,))), Pack((cell,)))
 
 
-def test_fewer_tasks_start_anew_and_another_baseline_does_not(stores: Iterator[Store], pack: Pack) -> None:
+def test_another_baseline_resumes_and_fewer_tasks_start_anew(stores: Iterator[Store], pack: Pack) -> None:
     store = finished(next(stores), pack, keep_state=True)
     shorter = SearchSpace(cells=[cell.replace(tasks=3) for cell in pack.cells], pack=("seed", "lr"))
     (item,) = make_plan(shorter, set(), store, Sizing()).items
@@ -250,7 +251,7 @@ def test_fewer_tasks_start_anew_and_another_baseline_does_not(stores: Iterator[S
     assert_rows_of(store, finished(next(stores), other), other)
 
 
-def test_an_interrupted_pack_serves_a_longer_or_larger_one(stores: Iterator[Store], pack: Pack) -> None:
+def test_a_longer_or_larger_pack_resumes_from_a_checkpoint(stores: Iterator[Store], pack: Pack) -> None:
     """When seeds are added, the new ones come in a pack of their own and the old pack keeps its name."""
     store = next(stores)
     run = PackRun(pack, store=store)
@@ -268,7 +269,7 @@ def test_an_interrupted_pack_serves_a_longer_or_larger_one(stores: Iterator[Stor
     assert item.resume_from == ()
 
 
-def test_a_start_that_is_gone_or_damaged_is_done_without(stores: Iterator[Store], pack: Pack) -> None:
+def test_a_damaged_or_missing_start_is_not_used(stores: Iterator[Store], pack: Pack) -> None:
     store = finished(next(stores), pack, keep_state=True)
     kept = store.checkpoints.states / f"{pack.id}.state"
     longer = Pack(tuple(cell.replace(tasks=6) for cell in pack.cells))
@@ -298,7 +299,7 @@ def test_a_checkpoint_of_another_state_version_is_not_used(
     assert run.experiment.tasks_done == 0
 
 
-def test_two_at_one_pack_leave_it_once(stores: Iterator[Store], pack: Pack) -> None:
+def test_two_workers_of_one_pack_commit_it_once(stores: Iterator[Store], pack: Pack) -> None:
     """A worker that was only unreachable and its successor: whoever comes later writes the same again."""
     expected, store = finished(next(stores), pack), next(stores)
     first, second = PackRun(pack, store=store), PackRun(pack, store=store)
@@ -312,7 +313,7 @@ def test_two_at_one_pack_leave_it_once(stores: Iterator[Store], pack: Pack) -> N
     assert list(store.checkpoints.running.iterdir()) == []
 
 
-def test_a_twin_that_saves_after_the_end_is_tidied_away(stores: Iterator[Store], pack: Pack) -> None:
+def test_a_checkpoint_saved_after_the_commit_is_discarded(stores: Iterator[Store], pack: Pack) -> None:
     store = next(stores)
     late = PackRun(pack, store=store)
     late.run_tasks(2)
@@ -323,7 +324,7 @@ def test_a_twin_that_saves_after_the_end_is_tidied_away(stores: Iterator[Store],
     assert store.checkpoints.in_progress() == []
 
 
-def test_where_a_sequence_was_computed_is_remembered_over_interruptions() -> None:
+def test_numerics_list_every_host_of_a_sequence() -> None:
     before = {"host": "a", "blas": "openblas 0.3 SkylakeX, 1 thread"}
     once = merge_numerics(before, {"host": "b", "blas": "openblas 0.3 SkylakeX, 1 thread"})
     assert once == {"host": "a + b", "blas": "openblas 0.3 SkylakeX, 1 thread"}
@@ -339,7 +340,7 @@ def test_the_size_of_kept_states_is_known_in_advance(stores: Iterator[Store], sm
     assert store.checkpoints.kept_bytes() == pytest.approx(expected, rel=0.1)
 
 
-def test_nothing_is_kept_that_was_not_asked_for(stores: Iterator[Store], pack: Pack, tmp_path: Path) -> None:
+def test_states_are_kept_only_on_request(stores: Iterator[Store], pack: Pack, tmp_path: Path) -> None:
     store = finished(next(stores), pack)
     assert store.checkpoints.kept() == []
     shutil.rmtree(store.root)
@@ -350,7 +351,7 @@ def test_nothing_is_kept_that_was_not_asked_for(stores: Iterator[Store], pack: P
     assert not store.root.exists()
 
 
-def test_a_damaged_checkpoint_of_the_baseline_leaves_the_kept_state_to_go_on_from(
+def test_a_damaged_baseline_checkpoint_resumes_from_kept_state(
     stores: Iterator[Store], pack: Pack
 ) -> None:
     expected, store = finished(next(stores), pack), next(stores)
@@ -368,9 +369,10 @@ def test_a_damaged_checkpoint_of_the_baseline_leaves_the_kept_state_to_go_on_fro
     assert_same_results(store.root, expected.root)
 
 
-def test_a_checkpoint_that_cannot_be_read_just_now_is_not_taken_for_damaged(
+def test_an_unreadable_checkpoint_is_not_treated_as_damaged(
     stores: Iterator[Store], pack: Pack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Too many open files say nothing about the content of one of them."""
     store = next(stores)
     run = PackRun(pack, store=store)
     run.run_tasks(2)
@@ -386,7 +388,7 @@ def test_a_checkpoint_that_cannot_be_read_just_now_is_not_taken_for_damaged(
     assert PackRun(pack, store=store).experiment.tasks_done == 2
 
 
-def test_a_request_to_stop_is_heeded_between_fresh_networks(stores: Iterator[Store], pack: Pack) -> None:
+def test_a_stop_takes_effect_between_fresh_networks(stores: Iterator[Store], pack: Pack) -> None:
     expected, store, asked = finished(next(stores), pack), next(stores), []
     run = PackRun(pack, store=store, stopping=lambda: bool(asked))
     run.run_tasks(4)
