@@ -49,10 +49,10 @@ class AuditOptions:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status: 0 done, 1 not everything is finished, 2 bad input."""
     log_to_stderr(logging.INFO)
-    return run_command(_parser(), arguments)
+    return run_command(make_parser(), arguments)
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
     parser = OneLineParser(prog="lop-sweep", description="Sweeps that find out where networks lose plasticity.")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -80,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
 
     run = add_command("run", _run, "run one cell, like the script")
     for info in FIELDS.values():
-        _add_field(run, info)
+        add_field(run, info)
     for name in ("sat_bias", "sat_weight_scale"):
         flags = (f"--{name}", f"--{name.replace('_', '-')}")
         run.add_argument(*flags, type=float, help="accepted because the script does; has no effect")
@@ -88,7 +88,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_field(parser: argparse.ArgumentParser, info: FieldInfo) -> None:
+def add_field(parser: argparse.ArgumentParser, info: FieldInfo) -> None:
+    """Add the flags of a configuration field: its name, with dashes too, and the script's."""
     names = [info.name, info.name.replace("_", "-"), info.flag]
     default = "as --steps" if info.default is None else info.default
     parser.add_argument(
@@ -164,9 +165,7 @@ def _audit(arguments: argparse.Namespace) -> int:
         + (f"{len(report.findings):,} problem{'s' * (len(report.findings) > 1)}" if report.findings else "no problem")
     )
     if options.repair:
-        say(
-            f"{len(moved):,} files set aside in {store.root / 'aside'}; run the same lop-sweep sweep again"
-        )
+        say(f"{len(moved):,} files set aside in {store.root / 'aside'}; run the same lop-sweep sweep again")
     return 1 if report.findings else 0
 
 

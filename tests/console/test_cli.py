@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from lop_sweep.cli import main
+from lop_sweep.cli import add_field, main
+from lop_sweep.config import FIELDS
 
 TINY = ["--h", "4", "--L", "2", "--n", "8", "--steps", "3", "--tasks", "3", "--fresh_baseline", "2", "--lr", "0.1"]
 PLOTS = {f"lop_{name}.png" for name in ("minCE", "finalCE", "sat", "grad", "effrank", "dup_frac")}
@@ -137,6 +140,17 @@ def test_bad_input_gives_one_line_and_status_2(
     assert said.err.count("\n") == 1
     assert line in said.err
     assert sorted(path for path in tmp_path.rglob("*") if "__pycache__" not in path.parts) == before
+
+
+def test_string_and_boolean_fields_have_flags() -> None:
+    parser = argparse.ArgumentParser()
+    for name, kind, default in (("rule", str, "sgd"), ("momentum", bool, False)):
+        add_field(parser, replace(FIELDS["lr"], name=name, type=kind, default=default, flag=name))
+    options = parser.parse_args(["--rule", "adam", "--momentum", "true"])
+    assert vars(options) == {"rule": "adam", "momentum": True}
+    assert vars(parser.parse_args(["--momentum", "False"])) == {"momentum": False}
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--momentum", "1"])
 
 
 def test_help_and_version() -> None:

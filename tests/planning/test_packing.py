@@ -209,9 +209,7 @@ def test_the_most_advanced_checkpoint_is_resumed(small: CellConfig, tmp_path: Pa
         assert not retried.note
 
 
-def test_a_failure_is_discarded_with_its_last_missing_cell(
-    small: CellConfig, tmp_path: Path
-) -> None:
+def test_a_failure_is_discarded_with_its_last_missing_cell(small: CellConfig, tmp_path: Path) -> None:
     """A later failure with the same cells replaces it, too."""
     store = Store(tmp_path / "out")
     store.create()

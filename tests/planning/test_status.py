@@ -6,6 +6,8 @@ import json
 import math
 import shutil
 import time
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -54,9 +56,7 @@ def test_every_cell_is_in_one_state(mixed: Store) -> None:
     assert (status.kept_states, status.kept_bytes > 0) == (2, True)
 
 
-def test_a_retried_cell_counts_as_running_then_as_finished(
-    mixed: Store, small: CellConfig
-) -> None:
+def test_a_retried_cell_counts_as_running_then_as_finished(mixed: Store, small: CellConfig) -> None:
     (failure,) = mixed.failures.read()
     run = PackRun(Pack((small.replace(lr=0.3, seed=1),)), store=mixed)
     assert (sweep_status(mixed).running, sweep_status(mixed).failed) == (3, 0)
@@ -83,6 +83,23 @@ def test_status_in_words(mixed: Store) -> None:
 def test_axes_whose_values_do_not_differ_are_left_out(small: CellConfig, tmp_path: Path) -> None:
     store = compute_here([small.replace(seed=seed) for seed in (1, 2)], tmp_path / "out")
     assert [line for line in status_lines(sweep_status(store)) if "seed" in line] == []
+
+
+def test_strings_and_booleans_are_counted_by_value(mixed: Store) -> None:
+    counts = Counter(finished=1), Counter(missing=1)
+    axes = {
+        "rule": dict(zip(("adam", "a rule with a rather long name"), counts, strict=True)),
+        "momentum": dict(zip((False, True), counts, strict=True)),
+        "seed": dict(zip((1_234_567, 2**62), counts, strict=True)),
+    }
+    status = replace(sweep_status(mixed), axes=axes)
+    rows = [line.split() for line in status_lines(status)]
+    for value in ("adam", "False", "1234567"):
+        assert [value, "1", "0"] in rows
+    for value in ("True", str(2**62)):
+        assert [value, "0", "1"] in rows
+    assert any(" ".join(row[:-2]) == "a rule with a rather ..." for row in rows)
+    assert status_json(status)["axes"]["momentum"][1]["value"] is True
 
 
 def test_status_as_json_is_valid_json_without_nan(mixed: Store, capsys: pytest.CaptureFixture[str]) -> None:
@@ -154,9 +171,7 @@ def test_rows_of_unfinished_packs_are_marked(mixed: Store, small: CellConfig) ->
     assert list(load_tasks(mixed.root, ["final_ce"], unfinished=True).columns) == ["final_ce", "finished"]
 
 
-def test_a_leftover_checkpoint_does_not_unfinish_a_pack(
-    mixed: Store, small: CellConfig
-) -> None:
+def test_a_leftover_checkpoint_does_not_unfinish_a_pack(mixed: Store, small: CellConfig) -> None:
     path = next(iter(mixed.checkpoints.running.glob("*.state")))
     content = path.read_bytes()
     run = PackRun(Pack((small.replace(lr=0.2, seed=1),)), store=mixed)

@@ -142,9 +142,7 @@ def test_extending_a_sweep_computes_only_the_difference(
     assert sweep(space, out).returncode == 0  # leave the fixture as it was asked for
 
 
-def test_a_sweep_with_more_tasks_equals_one_longer_sweep(
-    swept: tuple[Path, Path], tmp_path: Path
-) -> None:
+def test_a_sweep_with_more_tasks_equals_one_longer_sweep(swept: tuple[Path, Path], tmp_path: Path) -> None:
     """It resumes from the kept states."""
     space, out = swept
     shutil.copytree(out, tmp_path / "out")
@@ -196,9 +194,7 @@ def test_another_dtype_in_the_same_directory_is_refused(swept: tuple[Path, Path]
     assert "holds a sweep in float64, and float32 was asked for; use another directory" in result.stderr
 
 
-def test_failing_packs_are_recorded_and_retried_on_request(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_failing_packs_are_recorded_and_retried_on_request(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """One cell is impossible, one is kept from being saved, one is sound; failures do not stop the others."""
     impossible = 2**31 - 1  # units: the weights of one layer would take 16 exabytes
     space = write_space(tmp_path / "space.py", [], **{**BASE, "width": f"tune.grid_search([{impossible}, 8, 9])"})

@@ -106,9 +106,7 @@ def test_a_checkpoint_before_the_first_task_works(pack: Pack, tmp_path: Path) ->
     assert second.train()["final_ce"] == first.train()["final_ce"]
 
 
-def test_checkpoint_after_the_last_task_gives_the_same_result(
-    pack: Pack, store: Store, tmp_path: Path
-) -> None:
+def test_checkpoint_after_the_last_task_gives_the_same_result(pack: Pack, store: Store, tmp_path: Path) -> None:
     config = {"pack": pack.to_config(), "run": {"store": str(store.root)}}
     first = LopTrainable(config)
     last = run(first)[-1]

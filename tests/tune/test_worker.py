@@ -201,9 +201,7 @@ def test_another_packs_checkpoint_is_quarantined(stores: Iterator[Store], pack: 
     assert run.experiment.tasks_done == 0
 
 
-def test_a_diverging_cell_does_not_change_its_pack(
-    stores: Iterator[Store], pack: Pack
-) -> None:
+def test_a_diverging_cell_does_not_change_its_pack(stores: Iterator[Store], pack: Pack) -> None:
     """The pack is interrupted after each task, too."""
     store = next(stores)
     for _ in range(5):  # a new process after every task
@@ -216,9 +214,7 @@ def test_a_diverging_cell_does_not_change_its_pack(
     assert store.read_cells(["status"])["status"].to_pylist() == ["finished", "diverged", "finished"]
 
 
-def test_more_tasks_from_kept_states_equal_one_longer_run(
-    stores: Iterator[Store], pack: Pack
-) -> None:
+def test_more_tasks_from_kept_states_equal_one_longer_run(stores: Iterator[Store], pack: Pack) -> None:
     """However the cells are packed: here two that are finished in different packs, and one that is new."""
     store, cells = next(stores), [cell.replace(tasks=7, fresh_baseline=3) for cell in pack.cells]
     for part in (pack.cells[2:], pack.cells[:1]):
@@ -351,9 +347,7 @@ def test_states_are_kept_only_on_request(stores: Iterator[Store], pack: Pack, tm
     assert not store.root.exists()
 
 
-def test_a_damaged_baseline_checkpoint_resumes_from_kept_state(
-    stores: Iterator[Store], pack: Pack
-) -> None:
+def test_a_damaged_baseline_checkpoint_resumes_from_kept_state(stores: Iterator[Store], pack: Pack) -> None:
     expected, store = finished(next(stores), pack), next(stores)
     run = PackRun(pack, store=store, keep_state=True, checkpoint_every=0)
     run.run_tasks(4)
