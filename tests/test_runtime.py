@@ -1,4 +1,4 @@
-"""Fitting a process to its machine: what is set, what is left alone."""
+"""Configuring a process: what is set, and which of the user's settings take precedence."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_the_choice_can_be_turned_off_here_and_on_the_workers(monkeypatch: pytes
     assert runtime.blas_environment(AVX512, {runtime.AVX512_SWITCH: "0"}) == THREADS
     assert runtime.blas_environment(AVX512, {runtime.AVX512_SWITCH: "1"}) == runtime.blas_environment(AVX512, {})
     monkeypatch.delenv(runtime.AVX512_SWITCH, raising=False)
-    assert session.inherited_environment() == {}  # a node's own setting stands
+    assert session.inherited_environment() == {}  # a node's own setting takes precedence
     monkeypatch.setenv(runtime.AVX512_SWITCH, "0")
     assert session.inherited_environment() == {runtime.AVX512_SWITCH: "0"}
 
@@ -49,7 +49,7 @@ def test_numpy_uses_what_was_chosen() -> None:
     blas = kernels()
     assert "1 thread" in blas
     if not blas.startswith("openblas"):
-        return  # another BLAS chooses for itself
+        return  # another BLAS chooses its own kernels
     if runtime.cpu_flags() >= AVX512 - {"fpu"}:
         assert "SkylakeX" in blas
         assert "Haswell" in kernels(OPENBLAS_CORETYPE="Haswell")

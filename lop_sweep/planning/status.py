@@ -30,7 +30,7 @@ class Driver:
     Attributes:
         process: the process and its host.
         alive: whether it still runs; on another host, whether its heartbeat is recent.
-        released: whether it ended in order.
+        released: whether it ended gracefully.
         cells: number of cells it has to compute.
         done: number of cells it has computed; unfinished ones count by their share of tasks.
         seconds: time since it started.

@@ -32,7 +32,7 @@ class SweepOptions:
     dtype: str = option("float64", "precision of training", choices=DTYPES)
     device: str = option("cpu", "cpu (default), or cuda: one GPU per trial")
     pack: int | None = option(
-        None, "maximum number of cells that one trial runs together (default: by cost)", at_least=1
+        None, "maximum number of cells per trial (default: as the search space says, else by cost)", at_least=1
     )
     tasks_per_report: int | None = option(None, "tasks between two reports of a trial (default: by cost)", at_least=1)
     checkpoint_every: float = option(

@@ -1,4 +1,4 @@
-"""What the commands print, and the streams and folders that they are started with."""
+"""What the commands print, and the streams and folders with which they are started."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from lop_sweep.storage.store import Store
 
 ANALYSIS = [sys.executable, "-m", "analysis"]
 NOISE = "\x1b[2J\x1b]0;title\x07\x9b31m\x7f\u202e\u2028\r\n"
-"""Clear the screen, set the title, colour (C1), delete, turn text round, and end the line, three times."""
+"""Clear the screen, set the title, colour (C1), delete, reverse text, and end the line in three ways."""
 NOT_TEXT = os.fsdecode(b"not-text\xff")
 
 
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """Two finished cells."""
+    """Return a sweep directory with two finished cells."""
     cells = [CellConfig(seed=s, width=4, depth=1, samples=8, steps=2, tasks=2, fresh_baseline=1) for s in (1, 2)]
     return compute_here(cells, tmp_path_factory.mktemp("swept") / "out")
 
@@ -51,7 +51,7 @@ def run(
 
 
 def status_of(command: list[str], tool: str = "lop-sweep") -> int | str | None:
-    """What a command would exit with, run in this process."""
+    """Run a command in this process and return its exit status."""
     try:
         return {"lop-sweep": main, "lop-analysis": analysis}[tool](command)
     except SystemExit as exit_:
@@ -66,7 +66,7 @@ def assert_one_line(text: str, saying: str) -> None:
 
 
 def assert_clean(text: str) -> None:
-    """No character but a line's end moves a cursor, colours or turns text, or belongs to nobody."""
+    """Assert that a text has no control, formatting or unassigned character except line ends."""
     assert {c for c in text if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp")} <= {"\n"}
 
 
@@ -277,7 +277,7 @@ def test_error_messages_hold_no_escapes(
 
 
 def test_records_are_shown_without_escapes(swept: Store, tmp_path: Path) -> None:
-    """A failure, the driver's host and activity, and a damaged record whose name is not harmless either."""
+    """A failure, the driver's host and activity, and a damaged record with escapes in its name."""
     store = Store(tmp_path / "out")
     store.create()
     store.write_sweep(read_json(swept.root / "sweep.json"))

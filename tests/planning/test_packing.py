@@ -1,4 +1,4 @@
-"""Sizes of packs: every cell once, long enough for Tune, short enough for the processors, few reports."""
+"""Sizes of packs: every cell once, long enough for Tune, short enough for all slots, few reports."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_user_settings_override_the_cost_model(tmp_path: Path) -> None:
 
 @given(st.integers(1, 5000), st.integers(1, 40), st.sampled_from([2, 100]), st.sampled_from(["float64", "float32"]))
 def test_trials_together_report_at_most_at_the_maximum_rate(slots: int, count: int, width: int, dtype: str) -> None:
-    """By the model, at most `MAX_REPORTS_PER_SECOND`; only a sequence's end can be sooner."""
+    """By the cost model, at most `MAX_REPORTS_PER_SECOND`; only the end of a sequence can come sooner."""
     pack = Pack(cells(count, CellConfig(width=width)))
     sizing = Sizing(slots=slots, dtype=dtype)
     tasks = sizing.report_tasks(pack)
@@ -171,19 +171,19 @@ def test_a_second_round_keeps_the_packs_of_the_first(small: CellConfig, tmp_path
     done = {cell.id for cell in finished.cells}
     second = first.remaining(done, store)
     assert {pack.id for pack in second.packs} == {begun.id, untouched.id}
-    assert [bool(item.resume_from) for item in second.items] == [False, True]  # what is begun takes less
+    assert [bool(item.resume_from) for item in second.items] == [False, True]  # the pack that has begun takes less
     assert second.items[0].seconds > second.items[1].seconds
     assert first.remaining({cell.id for cell in space.cells}, store).items == ()
 
 
 def end_workers(store: Store) -> None:
-    """Packs that a worker may still hold are not cut anew; this process would be such a worker."""
-    for sign in store.checkpoints.running.glob("*.json"):
-        sign.unlink()
+    """Remove the heartbeats: packs that a worker, here this process, may still hold are not divided again."""
+    for heartbeat in store.checkpoints.running.glob("*.json"):
+        heartbeat.unlink()
 
 
 def test_the_most_advanced_checkpoint_is_resumed(small: CellConfig, tmp_path: Path) -> None:
-    """Packs may be joined, get farther, and be split again: their own checkpoints are then behind."""
+    """Packs may be joined, advance, and be split again: their own checkpoints are then outdated."""
     store = Store(tmp_path / "out")
     store.create()
     space = SearchSpace(cells=cells(4, small))
@@ -204,7 +204,7 @@ def test_the_most_advanced_checkpoint_is_resumed(small: CellConfig, tmp_path: Pa
         assert again.experiment.tasks_done == 3
         again.run_tasks(1)
         again.checkpoint()
-        retried = PackRun(item.pack, store=store, resume_from=item.resume_from)  # by Tune: as planned at first
+        retried = PackRun(item.pack, store=store, resume_from=item.resume_from)  # by Tune, with the first plan
         assert retried.experiment.tasks_done == 4
         assert not retried.note
 

@@ -1,4 +1,4 @@
-"""Search-space files: expanded through Tune into cells, grouped into packs, refused with one line."""
+"""Search spaces: expanded through Tune into cells, grouped into packs, refused with one line."""
 
 from __future__ import annotations
 

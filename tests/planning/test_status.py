@@ -1,4 +1,4 @@
-"""Where a sweep stands: every cell in one state, who is at work, what failed, what is kept."""
+"""The state of a sweep: every cell in one state, its driver, failures and kept states."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from lop_sweep.tune.worker import PackRun
 
 @pytest.fixture
 def mixed(small: CellConfig, tmp_path: Path) -> Store:
-    """Of ten cells: two finished, two diverged, two running (of which one has a checkpoint), one failed."""
+    """Return a sweep of ten cells: 2 finished, 2 diverged, 2 running (one has a checkpoint), 1 failed, 3 missing."""
     grid = [small.replace(lr=lr, seed=seed) for lr in (0.1, 0.2, 0.3, 0.4, 1.7e308) for seed in (1, 2)]
     by_lr = {cell.lr: [c for c in grid if c.lr == cell.lr] for cell in grid}
     store = compute_here([*by_lr[0.1], *by_lr[1.7e308]], tmp_path / "out")
@@ -40,7 +40,7 @@ def mixed(small: CellConfig, tmp_path: Path) -> Store:
     saved.checkpoint()
     PackRun(Pack((by_lr[0.2][1],)), store=store)
     store.failures.record(Pack((by_lr[0.3][0],)), "ValueError: no", "Traceback:\n  x\nValueError: no", 4)
-    shutil.rmtree(store.driver)  # its workers belong to nobody, as in a user's own Tuner
+    shutil.rmtree(store.driver)  # its workers have no driver, as in a user's own Tuner
     return store
 
 
@@ -199,7 +199,7 @@ def test_workers_of_a_driver_that_has_ended_do_not_run(mixed: Store) -> None:
 
 
 def test_the_more_advanced_of_two_checkpoints_counts(mixed: Store, small: CellConfig) -> None:
-    """As after a driver that died, whose cells were then packed differently."""
+    """This happens after a driver has crashed and its cells were packed differently."""
     run = PackRun(Pack((small.replace(lr=0.2, seed=1), small.replace(lr=0.2, seed=2))), store=mixed)
     run.run_tasks(2)
     run.checkpoint()
@@ -211,7 +211,7 @@ def test_the_more_advanced_of_two_checkpoints_counts(mixed: Store, small: CellCo
 
 
 def test_a_failure_record_is_identified_by_its_file(mixed: Store) -> None:
-    """Not by what stands in it: forgetting it must not remove another file."""
+    """Not by its content: discarding it must not remove another file."""
     (path,) = mixed.failures.folder.iterdir()
     write_json(path, {**read_json(path), "pack": "../sweep"})
     (failure,) = mixed.failures.read()

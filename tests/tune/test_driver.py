@@ -1,4 +1,4 @@
-"""Whole sweeps on a real Ray, through the command: bit-identity, going on, failures, clusters."""
+"""Whole sweeps on a real Ray, through the command: bit identity, resuming, failures, clusters."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def rows_of(out: Path) -> pd.DataFrame:
 
 
 def assert_rows_identical(a: pd.DataFrame, b: pd.DataFrame) -> None:
-    """Equal to the last bit, NaN equal to NaN, column by column."""
+    """Assert that two tables are equal to the last bit in every column; NaN equals NaN."""
     assert len(a) == len(b)
     for name in ("cell", "task", *FIELDS, *METRICS):
         left, right = (np.stack(f[name]) if name in LAYERED else f[name].to_numpy() for f in (a, b))
@@ -43,7 +43,7 @@ def assert_rows_identical(a: pd.DataFrame, b: pd.DataFrame) -> None:
 
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A finished sweep of 12 cells, two of which diverge, with both packed axes; and its space."""
+    """Return the space and directory of a finished sweep of 12 cells, two of which diverge."""
     folder = tmp_path_factory.mktemp("sweep")
     space = write_space(
         folder / "space.py", ["seed", "lr"],
@@ -139,7 +139,7 @@ def test_extending_a_sweep_computes_only_the_difference(
     assert len(rows_of(out)) == 16 * 4
     after = status(out, capsys)
     assert (after["cells"], after["finished"], after["others"]) == (12, 12, 4)
-    assert sweep(space, out).returncode == 0  # leave the fixture as it was asked for
+    assert sweep(space, out).returncode == 0  # restores the fixture's request
 
 
 def test_a_sweep_with_more_tasks_equals_one_longer_sweep(swept: tuple[Path, Path], tmp_path: Path) -> None:
@@ -173,7 +173,7 @@ def test_a_damaged_sweep_json_is_rewritten_without_loss(
         (copy / "sweep.json").write_text(damage)
         assert main(["status", str(copy)]) == 2
         assert capsys.readouterr().err.count("\n") == 1
-        (copy / "tasks" / "0123456789abcdef.parquet").write_bytes(b"left by a worker that died")
+        (copy / "tasks" / "0123456789abcdef.parquet").write_bytes(b"left by a worker that crashed")
         caplog.clear()
         assert main(["sweep", str(space), "--out", str(copy)]) == 0
         assert "0 computed now" in capsys.readouterr().out
@@ -195,7 +195,7 @@ def test_another_dtype_in_the_same_directory_is_refused(swept: tuple[Path, Path]
 
 
 def test_failing_packs_are_recorded_and_retried_on_request(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """One cell is impossible, one is kept from being saved, one is sound; failures do not stop the others."""
+    """One cell is impossible, one cannot be saved, one is valid; failures do not stop the others."""
     impossible = 2**31 - 1  # units: the weights of one layer would take 16 exabytes
     space = write_space(tmp_path / "space.py", [], **{**BASE, "width": f"tune.grid_search([{impossible}, 8, 9])"})
     store = Store(tmp_path / "out")

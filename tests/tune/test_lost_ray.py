@@ -1,4 +1,4 @@
-"""The head node of a cluster ends: after seconds one is told what happened, what is saved, and what to run."""
+"""A lost head node or local Ray is reported within seconds, with what is saved and what to run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lop_sweep.storage.maintenance.audit import audit
 from lop_sweep.storage.store import Store
 
 RAY_GIVES_UP_SECONDS = 60.0
-"""After which Ray itself ends its processes."""
+"""Time after which Ray itself ends its processes."""
 
 
 @pytest.mark.long
@@ -53,7 +53,7 @@ def test_a_lost_head_node_is_reported_in_seconds(
 
 @pytest.mark.long
 def test_a_lost_local_ray_is_reported(undisturbed: tuple[Path, Path], tmp_path: Path) -> None:
-    """Its processes are killed one after the other, as when memory runs out."""
+    """Its processes are killed one by one, as when memory runs out."""
     import psutil
 
     space, expected = undisturbed

@@ -1,4 +1,4 @@
-"""A Ray to run on: the user's settings, addresses, and what can run at once."""
+"""The Ray to run on: the user's settings, addresses, and the number of slots."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_slots_are_counted_and_a_missing_gpu_is_refused(monkeypatch: pytest.Monk
     with pytest.raises(SweepError, match="device = 'cuda': Ray finds no GPU here; use cpu, or a cluster"):
         session.slots("cuda")
     monkeypatch.setattr("ray.cluster_resources", lambda: {"GPU": 8.0, "CPU": 3.0})
-    assert session.slots("cuda") == 3  # a trial takes a CPU too
+    assert session.slots("cuda") == 3  # a trial needs a CPU, too
     monkeypatch.setattr("ray.cluster_resources", lambda: {"GPU": 2.0, "CPU": 64.0})
     assert session.slots("cuda") == 2
     monkeypatch.setattr("ray.cluster_resources", dict)

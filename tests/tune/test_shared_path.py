@@ -1,4 +1,4 @@
-"""A directory that not all nodes of a cluster share is noticed before anything is computed."""
+"""A directory that is not shared by all nodes of a cluster is refused before anything is computed."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_every_node_is_checked_and_one_must_have_a_cpu(tmp_path: Path, cluster: 
 def test_a_node_with_a_disk_of_its_own_is_named(
     undisturbed: tuple[Path, Path], tmp_path: Path, cluster: Cluster
 ) -> None:
-    """A real one: a node whose mount namespace has an empty file system where the sweep directory is."""
+    """The node's mount namespace has an empty file system in place of the sweep directory."""
     cluster.add_node(num_cpus=1)
     (tmp_path / "results").mkdir()
     executable = str(Path(sys.executable).with_name("ray"))

@@ -1,4 +1,4 @@
-"""Stopping in order, one driver at a time, and rounds after Ray Tune has given up."""
+"""Graceful shutdown, one driver at a time, and rounds after Ray Tune has given up."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ from lop_sweep.tune.worker import PackRun
 def test_a_sweep_stops_gracefully_and_runs_alone(
     undisturbed: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Ctrl-C in a terminal, while a second command has just been refused; then SIGTERM as from a batch system."""
+    """First Ctrl-C in a terminal, after a second command was refused; then SIGTERM as from a batch system."""
     space, expected = undisturbed
     out = tmp_path / "out"
-    process = start_sweep(space, out, "--no-progress")  # a checkpoint a minute: those below come from the stop
+    process = start_sweep(space, out, "--no-progress")  # one checkpoint per minute: those below come from the stop
     store = Store(out)
     wait_until(store.committed, process)
     assert main(["sweep", str(space), "--out", str(out)]) == 2
@@ -67,7 +67,7 @@ def test_a_sweep_stops_gracefully_and_runs_alone(
     assert len(saved) >= 1
     assert min(saved) > 0
     assert "not running: process" in run_cli("status", out).stdout
-    assert len(audit(store).findings) == 1  # cells that are missing
+    assert len(audit(store).findings) == 1  # that cells are missing
     wait_until(lambda: sweep_status(store).running == 0)  # the workers may outlive the command by a moment
     assert 1 <= sweep_status(store).finished < 16
 
@@ -86,12 +86,12 @@ def test_a_sweep_stops_gracefully_and_runs_alone(
 
 
 def wait_in_a_library(seconds: float) -> None:
-    """Block as a call of Ray's does: in C, where no Python code runs."""
+    """Block like a call of Ray: in C, where no Python code runs."""
     ctypes.CDLL(None).usleep(int(seconds * 1e6))
 
 
 def signal_after(seconds: float, *numbers: int) -> None:
-    """Send signals to this process, one after the other."""
+    """Send signals to this process, one by one."""
 
     def send() -> None:
         for number in numbers:
@@ -130,7 +130,7 @@ def test_a_second_signal_stops_at_once() -> None:
 
 
 def test_a_lost_ray_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a signal after `LOST_SECONDS`, so that a moment's silence is none; after one at once."""
+    """Without a signal, a lost Ray is given up after `LOST_SECONDS`; after a signal it is given up at once."""
     monkeypatch.setattr(shutdown, "LOST_SECONDS", 1.5)
     silent = [True, False, *[True] * 50]
     for signalled in (False, True):
@@ -204,7 +204,7 @@ time.sleep(30)
 
 
 def test_programs_of_a_search_space_can_be_stopped() -> None:
-    """Signals are blocked in a command; what a search space starts must not inherit that."""
+    """Signals are blocked in a command; programs that a search space starts must not inherit that."""
     code = """
 import subprocess, sys
 from lop_sweep.console import signals
@@ -237,14 +237,14 @@ def test_outside_the_main_thread_signals_are_left_alone() -> None:
 
 
 def handles_signals(pid: int) -> bool:
-    """Whether a command has reached its first instruction, which blocks SIGTERM, to wait for it in a thread."""
+    """Return whether a command has run its first instruction, which blocks SIGTERM."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     blocked = next(int(line.split()[1], 16) for line in lines if line.startswith("SigBlk"))
     return bool(blocked & (1 << (signal.SIGTERM - 1)))
 
 
 def signalled(command: list[str], delay: float, number: int) -> tuple[int, str]:
-    """Send a signal some time after a command's first instruction; return its exit status and what it said."""
+    """Send a signal some time after a command's first instruction; return its exit status and its output."""
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     wait_until(lambda: handles_signals(process.pid), seconds=30)
     time.sleep(delay)
@@ -294,7 +294,7 @@ def test_a_stop_is_announced_once_with_its_first_reason() -> None:
 
 
 class Tuner:
-    """In Tune's place: computes one pack a round, then gives up, as Tune does when a worker runs out of memory."""
+    """Replaces Tune: computes one pack per round, then gives up, as Tune does when a worker runs out of memory."""
 
     rounds = 0
     work = True
@@ -355,7 +355,7 @@ def test_rounds_without_progress_end(three_packs: tuple[Store, SearchSpace], mon
 
 
 def test_progress_never_counts_down(three_packs: tuple[Store, SearchSpace]) -> None:
-    """Not even when a pack is finished and its checkpoint goes: rounds that finish packs are no idle rounds."""
+    """Not even when a pack is finished and its checkpoint removed: a round that finishes packs is not idle."""
     store, space = three_packs
     progress = [executor.total_progress(store)]
     for cell in space.cells:

@@ -1,4 +1,4 @@
-"""The trainable without Ray processes: what it reports, writes, saves, and forgets."""
+"""The trainable without Ray processes: what it reports, writes, saves and discards."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_tasks_per_report_change_no_number(pack: Pack, store: Store) -> None:
 
 def test_a_finished_pack_is_in_the_store(pack: Pack, store: Store) -> None:
     trainable = LopTrainable({"pack": pack.to_config(), "run": {"store": str(store.root)}})
-    assert [sign.pack for sign in store.checkpoints.heartbeats()] == [pack.id]
+    assert [heartbeat.pack for heartbeat in store.checkpoints.heartbeats()] == [pack.id]
     run(trainable)
     assert store.committed() == [pack.id]
     assert store.checkpoints.heartbeats() == []
@@ -191,13 +191,11 @@ def test_a_gpu_is_requested_only_for_cuda(pack: Pack) -> None:
 
 
 def test_an_error_of_a_reset_is_raised_by_the_first_step(pack: Pack, store: Store) -> None:
-    """Tune would not try a trial again whose reset fails."""
+    """Tune does not retry a trial whose reset fails."""
     trainable = LopTrainable({"pack": pack.to_config(), "run": {"store": str(store.root)}})
     trainable.step()
     assert trainable.reset_config({"pack": pack.to_config(), "run": {"dtype": "float16"}})
-    assert trainable.reset_config(
-        {"pack": pack.to_config(), "run": {"dtype": "float16"}}
-    )  # nothing of it is left to be saved
+    assert trainable.reset_config({"pack": pack.to_config(), "run": {"dtype": "float16"}})  # nothing is left to save
     with pytest.raises(ConfigError, match="dtype = 'float16'"):
         trainable.step()
     assert [point.tasks_done for points in store.checkpoints.start_points().values() for point in points] == [1, 1]

@@ -1,4 +1,4 @@
-"""A pack on its way: wherever it is interrupted, and however it goes on, its rows are those of an undisturbed run."""
+"""Wherever a pack is interrupted, and however it resumes, its rows are those of an undisturbed run."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from lop_sweep.tune.worker import PackRun
 
 @pytest.fixture
 def pack(small: CellConfig) -> Pack:
-    """Three cells, the middle one of which diverges at its first task."""
+    """Return a pack of three cells, the middle one of which diverges at its first task."""
     return Pack((small, small.replace(seed=2, lr=1.7e308), small.replace(seed=3, lr=0.4)))
 
 
 @pytest.fixture
 def stores(tmp_path: Path) -> Iterator[Store]:
-    """As many new sweep directories as are asked for."""
+    """Provide new sweep directories."""
     return (made(tmp_path / str(number)) for number in range(1000))
 
 
@@ -84,7 +84,7 @@ def test_a_baseline_resumes_from_its_checkpoint_bit_for_bit(stores: Iterator[Sto
 
 
 def test_an_interrupted_baseline_leaves_the_kept_state_intact(stores: Iterator[Store], pack: Pack) -> None:
-    """It is taken before the baseline, whose draws move the streams on."""
+    """The state is kept before the baseline, whose draws advance the random streams."""
     store = next(stores)
     first = PackRun(pack, store=store, keep_state=True, checkpoint_every=0)
     first.run_tasks(4)
@@ -118,7 +118,7 @@ def finished_from(store: Store, pack: Pack, files: tuple[str, ...]) -> Store:
 
 
 def assert_rows_of(store: Store, expected: Store, pack: Pack) -> None:
-    """Of a store with other cells too: those of `pack` are what they are in `expected`."""
+    """Assert that the cells of `pack` have the same results in a store with other cells as in `expected`."""
     ours = store.read_tasks().to_pandas()
     ours = ours[ours["cell"].isin([cell.id for cell in pack.cells])].reset_index(drop=True)
     theirs = expected.read_tasks().to_pandas()
@@ -215,7 +215,7 @@ def test_a_diverging_cell_does_not_change_its_pack(stores: Iterator[Store], pack
 
 
 def test_more_tasks_from_kept_states_equal_one_longer_run(stores: Iterator[Store], pack: Pack) -> None:
-    """However the cells are packed: here two that are finished in different packs, and one that is new."""
+    """Two cells were finished in different packs, and one is new."""
     store, cells = next(stores), [cell.replace(tasks=7, fresh_baseline=3) for cell in pack.cells]
     for part in (pack.cells[2:], pack.cells[:1]):
         finished(store, Pack(part), keep_state=True)
@@ -248,7 +248,7 @@ def test_another_baseline_resumes_and_fewer_tasks_start_anew(stores: Iterator[St
 
 
 def test_a_longer_or_larger_pack_resumes_from_a_checkpoint(stores: Iterator[Store], pack: Pack) -> None:
-    """When seeds are added, the new ones come in a pack of their own and the old pack keeps its name."""
+    """When seeds are added, they are packed separately, and the old pack keeps its name."""
     store = next(stores)
     run = PackRun(pack, store=store)
     run.run_tasks(2)
@@ -296,7 +296,7 @@ def test_a_checkpoint_of_another_state_version_is_not_used(
 
 
 def test_two_workers_of_one_pack_commit_it_once(stores: Iterator[Store], pack: Pack) -> None:
-    """A worker that was only unreachable and its successor: whoever comes later writes the same again."""
+    """A worker that was only unreachable, and its successor: the later one writes the same files again."""
     expected, store = finished(next(stores), pack), next(stores)
     first, second = PackRun(pack, store=store), PackRun(pack, store=store)
     first.run_tasks(3)
@@ -366,7 +366,7 @@ def test_a_damaged_baseline_checkpoint_resumes_from_kept_state(stores: Iterator[
 def test_an_unreadable_checkpoint_is_not_treated_as_damaged(
     stores: Iterator[Store], pack: Pack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Too many open files say nothing about the content of one of them."""
+    """That too many files are open says nothing about the content of this one."""
     store = next(stores)
     run = PackRun(pack, store=store)
     run.run_tasks(2)
@@ -396,7 +396,7 @@ def test_a_stop_takes_effect_between_fresh_networks(stores: Iterator[Store], pac
 
 
 def test_a_pack_whose_driver_was_taken_over_is_not_committed(stores: Iterator[Store], small: CellConfig) -> None:
-    """Its cells may be computed elsewhere by now, in other packs: then they would be there twice."""
+    """Its cells may be in other packs by then, and would have two rows each."""
     store = next(stores)
     with hold_lock(store.driver, dict) as lock:
         trial = LopTrainable({**small.model_dump(), "run": {"store": str(store.root), "driver": lock.token}})
