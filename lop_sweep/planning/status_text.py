@@ -78,14 +78,14 @@ def seconds_text(seconds: float) -> str:
 
 def _driver_lines(driver: Driver, complete: bool) -> Iterator[str]:
     if driver.alive:
-        yield f"running: {driver.process}, for {seconds_text(driver.seconds)}"
+        yield f"driver: {driver.process}, running for {seconds_text(driver.seconds)}"
         if math.isfinite(driver.seconds_left):
             rate = (
                 f"{driver.rate * 60:.3g} cells per minute" if driver.rate < 1 else f"{driver.rate:.3g} cells per second"
             )
             yield f"{rate}, {driver.done:,.1f} of {driver.cells:,} done; about {seconds_text(driver.seconds_left)} left"
     elif not complete:
-        ended = "has ended" if driver.released else "has crashed"
+        ended = "has ended" if driver.released else "has crashed or cannot be reached"
         yield f"not running: {driver.process} {ended}; run the same lop-sweep sweep command to continue"
 
 
