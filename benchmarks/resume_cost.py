@@ -29,7 +29,7 @@ runtime.prepare_process()
 from lop_sweep.config import CellConfig  # noqa: E402
 from lop_sweep.pack import Pack  # noqa: E402
 from lop_sweep.planning.packing import Sizing  # noqa: E402
-from lop_sweep.planning.plan import missing_packs  # noqa: E402
+from lop_sweep.planning.plan import make_plan  # noqa: E402
 from lop_sweep.planning.space import SearchSpace  # noqa: E402
 from lop_sweep.planning.status import sweep_status  # noqa: E402
 from lop_sweep.runtime import describe_numerics, limit_threads  # noqa: E402
@@ -49,7 +49,7 @@ pack = []
 def make_sweep(root: Path, count: int) -> tuple[Store, SearchSpace]:
     """A sweep directory with `count` packs of one cell, the last two of them unfinished."""
     base = CellConfig(width=2, depth=1, samples=4, steps=1, tasks=2, fresh_baseline=1)
-    space = SearchSpace("many", tuple(base.replace(seed=seed) for seed in range(count)), ())
+    space = SearchSpace(cells=[base.replace(seed=seed) for seed in range(count)], name="many", pack=())
     store = Store(root)
     store.create()
     store.write_sweep({"dtype": "float64", "created": "today", **describe_space(space)})
@@ -73,7 +73,7 @@ def plan(store: Store, space: SearchSpace) -> None:
     done = set(store.read_cells(["cell", "dtype"])["cell"].to_pylist())
     store.collect_garbage()
     store.checkpoints.discard_finished(done)
-    missing = missing_packs(space, done, store, Sizing())
+    missing = make_plan(space, done, store, Sizing()).items
     assert len(missing) == 2, missing
 
 

@@ -1,4 +1,4 @@
-"""The entry point of `lop-sweep`: take charge of signals, prepare the process, then import the command."""
+"""The entry point of `lop-sweep`: block signals, prepare the process, then import the command."""
 
 from __future__ import annotations
 

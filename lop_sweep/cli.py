@@ -1,137 +1,131 @@
-"""The command `lop-sweep`: words in, words out."""
+"""The command `lop-sweep`: parse arguments, call the library, print the result."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from lop_sweep import runtime
-from lop_sweep.config import FIELDS, CellConfig
+from lop_sweep.config import FIELDS, CellConfig, FieldInfo
 from lop_sweep.console import signals
 from lop_sweep.console.arguments import OneLineParser, run_command
+from lop_sweep.console.options import add_options, option, options_from
 from lop_sweep.console.terminal import check_output, log_to_stderr, remark, say, write_output
 from lop_sweep.errors import ConfigError, single_line
 from lop_sweep.script import results_frame, summarise
 from lop_sweep.script.engines import ENGINES, make_experiment
+from lop_sweep.tune import Outcome, SweepOptions
 from lop_sweep.version import __version__
 
 
+@dataclass(frozen=True)
+class RunOptions:
+    """The options of `lop-sweep run` beside the fields of the cell."""
+
+    engine: str = option("fast", "implementation", choices=ENGINES)
+    dtype: str = option("float64", "precision of training", choices=runtime.DTYPES)
+    device: str = option("cpu", "cpu (default) or cuda")
+    out: str = option("out", "where the files go", metavar="DIR")
+    progress: bool = option(True, "show a progress bar")
+
+
+@dataclass(frozen=True)
+class StatusOptions:
+    """The options of `lop-sweep status`."""
+
+    json: bool = option(False, "print a JSON object")
+
+
+@dataclass(frozen=True)
+class AuditOptions:
+    """The options of `lop-sweep audit`."""
+
+    repair: bool = option(False, "set broken files aside; the next sweep computes their cells again")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit status: 0 done, 1 not everything is finished, 2 bad input."""
+    """Run the command; return its exit status: 0 done, 1 not everything is finished, 2 bad input."""
     log_to_stderr(logging.INFO)
-    return run_command(_parser(), arguments)
+    return run_command(make_parser(), arguments)
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of `lop-sweep`."""
     parser = OneLineParser(prog="lop-sweep", description="Sweeps that find out where networks lose plasticity.")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    sweep = commands.add_parser("sweep", help="run what is missing of a search space", description=_sweep.__doc__)
-    sweep.add_argument(
-        "space", metavar="SPACE", help="a search-space file (it is executed) or the name of a shipped one"
-    )
-    sweep.add_argument("--out", required=True, metavar="DIR", help="the sweep directory; run again to go on")
-    sweep.add_argument("--address", metavar="ADDR", help="a Ray cluster to run on (default: a local Ray of its own)")
-    sweep.add_argument("--cpus", type=int, metavar="N", help="CPUs of the local Ray (default: all)")
-    sweep.add_argument("--dtype", default="float64", help="float64 (default) or float32")
-    sweep.add_argument("--device", default="cpu", help="cpu (default), or cuda: one GPU a trial")
-    sweep.add_argument(
-        "--pack", type=int, metavar="N", help="cells that a trial runs together, at most (default: by what they cost)"
-    )
-    sweep.add_argument(
-        "--tasks-per-report", type=int, metavar="N", help="tasks between two reports (default: by what they cost)"
-    )
-    sweep.add_argument(
-        "--checkpoint-every", type=float, default=60.0, metavar="S", help="seconds between checkpoints (default 60)"
-    )
-    sweep.add_argument(
-        "--max-failures", type=int, default=3, metavar="N", help="how often a failed trial is tried again (default 3)"
-    )
-    sweep.add_argument(
-        "--keep-state",
-        action=argparse.BooleanOptionalAction,
-        default=None,
-        help="keep the last state of every cell, from which one with more tasks goes on (default: if all take < 1 GiB)",
-    )
-    sweep.add_argument("--retry-failed", action="store_true", help="compute only what kept failing before")
-    sweep.add_argument("--no-progress", action="store_true", help="show no progress bar")
-    sweep.set_defaults(run=_sweep, interruptible=False)  # it handles signals itself
+    def add_command(name: str, run: Callable[[argparse.Namespace], int], help: str) -> argparse.ArgumentParser:  # noqa: A002
+        command: argparse.ArgumentParser = commands.add_parser(name, help=help, description=run.__doc__)
+        command.set_defaults(run=run)
+        return command
 
-    status = commands.add_parser("status", help="where a sweep stands", description=_status.__doc__)
-    status.add_argument("dir", metavar="DIR", help="the sweep directory")
-    status.add_argument("--json", action="store_true", help="as a JSON object")
-    status.set_defaults(run=_status)
+    sweep = add_command("sweep", _sweep, "run what is missing of a search space")
+    sweep.add_argument("space", metavar="SPACE", help="a search-space file, which is executed, or a shipped one's name")
+    sweep.add_argument("--out", required=True, metavar="DIR", help="the sweep directory; run again to continue")
+    add_options(sweep, SweepOptions)
+    sweep.set_defaults(interruptible=False)  # it handles signals itself
 
-    audit = commands.add_parser("audit", help="check every promise of a sweep directory", description=_audit.__doc__)
-    audit.add_argument("dir", metavar="DIR", help="the sweep directory")
-    audit.add_argument(
-        "--repair", action="store_true", help="set aside what is broken; the next sweep computes it again"
-    )
-    audit.set_defaults(run=_audit)
+    for name, command, options, text in (
+        ("status", _status, StatusOptions, "show the state of a sweep"),
+        ("audit", _audit, AuditOptions, "check every guarantee of a sweep directory"),
+        ("compact", _compact, None, "merge the files of finished packs"),
+    ):
+        added = add_command(name, command, text)
+        added.add_argument("dir", metavar="DIR", help="the sweep directory")
+        if options:
+            add_options(added, options)
 
-    compact = commands.add_parser("compact", help="merge the files of finished packs", description=_compact.__doc__)
-    compact.add_argument("dir", metavar="DIR", help="the sweep directory")
-    compact.set_defaults(run=_compact)
-
-    run = commands.add_parser("run", help="run one cell, like the script", description=_run.__doc__)
-    for field in FIELDS:
-        _add_field(run, field)
-    run.add_argument("--sat_bias", "--sat-bias", type=float, help="accepted as in the script; used by nothing")
-    run.add_argument("--sat_weight_scale", "--sat-weight-scale", type=float, help="likewise")
-    run.add_argument("--engine", default="fast", help=f"{' or '.join(ENGINES)} (default fast)")
-    run.add_argument("--dtype", default="float64", help="float64 (default) or float32")
-    run.add_argument("--device", default="cpu", help="cpu (default) or cuda")
-    run.add_argument("--out", default="out", metavar="DIR", help="where the files go (default: out)")
-    run.add_argument("--no-progress", action="store_true", help="show no progress bar")
-    run.set_defaults(run=_run)
+    run = add_command("run", _run, "run one cell, like the script")
+    for info in FIELDS.values():
+        add_field(run, info)
+    for name in ("sat_bias", "sat_weight_scale"):
+        flags = (f"--{name}", f"--{name.replace('_', '-')}")
+        run.add_argument(*flags, type=float, help="accepted because the script does; has no effect")
+    add_options(run, RunOptions)
     return parser
 
 
-def _add_field(parser: argparse.ArgumentParser, field: str) -> None:
-    info = FIELDS[field]
-    names = [field, field.replace("_", "-"), info.flag]
+def add_field(parser: argparse.ArgumentParser, info: FieldInfo) -> None:
+    """Add the flags of a configuration field: its name, with dashes too, and the script's."""
+    names = [info.name, info.name.replace("_", "-"), info.flag]
     default = "as --steps" if info.default is None else info.default
     parser.add_argument(
         *dict.fromkeys(f"--{name}" for name in names),
-        dest=field,
-        type=info.type,
-        metavar="X" if info.type is float else "N",
+        dest=info.name,
+        type=_boolean if info.type is bool else info.type,
+        metavar={int: "N", float: "X", str: "NAME", bool: "true|false"}[info.type],
         default=argparse.SUPPRESS,
         help=f"{info.description} (default {default})".replace("%", "%%"),
     )
 
 
-def _sweep(options: argparse.Namespace) -> int:
+def _boolean(text: str) -> bool:
+    values = {"true": True, "false": False}
+    if text.lower() not in values:
+        raise argparse.ArgumentTypeError(f"must be true or false, got {text!r}")
+    return values[text.lower()]
+
+
+def _sweep(arguments: argparse.Namespace) -> int:
     """Run what is missing of a search space into a sweep directory; exit status 0 only if every cell is complete."""
     from lop_sweep.planning import load_space
-    from lop_sweep.tune import SweepOptions, run_sweep
+    from lop_sweep.tune import run_sweep
 
     check_output()
-    settings = SweepOptions(
-        address=options.address,
-        cpus=options.cpus,
-        dtype=options.dtype,
-        device=options.device,
-        pack=options.pack,
-        tasks_per_report=options.tasks_per_report,
-        checkpoint_every=options.checkpoint_every,
-        max_failures=options.max_failures,
-        keep_state=options.keep_state,
-        retry_failed=options.retry_failed,
-        progress=not options.no_progress,
-    )
+    options = options_from(SweepOptions, arguments)
     with signals.unblocked():  # it may start programs
-        space = load_space(options.space)
-    outcome = run_sweep(space, options.out, settings)
+        space = load_space(arguments.space)
+    outcome: Outcome = run_sweep(space, arguments.out, **vars(options))
     status = outcome.status
     failed = f"{status.failed} failed, " if status.failed else ""
     say(
         f"{status.finished} of {status.cells} cells finished, {status.diverged} diverged, {failed}"
         f"{status.missing + status.running} missing; "
-        f"{outcome.computed} computed now in {outcome.seconds:.0f} s -> {options.out}"
+        f"{outcome.computed} computed now in {outcome.seconds:.0f} s -> {arguments.out}"
     )
     if status.complete:
         return 0
@@ -144,13 +138,13 @@ def _sweep(options: argparse.Namespace) -> int:
     return signals.exit_status(outcome.signal) if outcome.signal else 1
 
 
-def _status(options: argparse.Namespace) -> int:
-    """Say where a sweep stands: its cells, who is at work, how long it will take, what failed."""
+def _status(arguments: argparse.Namespace) -> int:
+    """Show the state of a sweep: its cells, its driver, the time left, and what failed."""
     from lop_sweep.planning import status_json, status_lines, sweep_status
     from lop_sweep.storage import Store
 
-    status = sweep_status(Store(options.dir))
-    if options.json:
+    status = sweep_status(Store(arguments.dir))
+    if options_from(StatusOptions, arguments).json:
         write_output(json.dumps(status_json(status)) + "\n")
         return 0
     for line in status_lines(status):
@@ -158,12 +152,12 @@ def _status(options: argparse.Namespace) -> int:
     return 0
 
 
-def _audit(options: argparse.Namespace) -> int:
-    """Check every promise of a sweep directory on its files; exit status 0 if all hold, 1 if not."""
+def _audit(arguments: argparse.Namespace) -> int:
+    """Check every guarantee of a sweep directory on its files; exit status 0 if all hold, 1 if not."""
     from lop_sweep.storage import Store
     from lop_sweep.storage.maintenance.audit import audit, repair
 
-    store = Store(options.dir)
+    store, options = Store(arguments.dir), options_from(AuditOptions, arguments)
     report, moved = repair(store) if options.repair else (audit(store), [])
     for line in (*report.findings, *report.notes):
         say(str(line))
@@ -172,24 +166,24 @@ def _audit(options: argparse.Namespace) -> int:
         + (f"{len(report.findings):,} problem{'s' * (len(report.findings) > 1)}" if report.findings else "no problem")
     )
     if options.repair:
-        say(f"{len(moved):,} files set aside in {store.root / 'aside'}; the same lop-sweep sweep command goes on")
+        say(f"{len(moved):,} files set aside in {store.root / 'aside'}; run the same lop-sweep sweep again")
     return 1 if report.findings else 0
 
 
-def _compact(options: argparse.Namespace) -> int:
-    """Merge the files of finished packs into few large ones; may run beside a sweep."""
+def _compact(arguments: argparse.Namespace) -> int:
+    """Merge the files of finished packs into a few large ones; a sweep may run meanwhile."""
     from lop_sweep.storage import Store
     from lop_sweep.storage.maintenance import compact
 
-    done = compact(Store(options.dir))
-    say(f"{done.packs:,} packs: {done.before:,} pairs of files before, {done.after:,} now -> {options.dir}")
+    done = compact(Store(arguments.dir))
+    say(f"{done.packs:,} packs: {done.before:,} pairs of files before, {done.after:,} now -> {arguments.dir}")
     return 0
 
 
-def _run(options: argparse.Namespace) -> int:
-    """Run one cell: the script's CSV, summary and plots into --out, the summary as JSON on standard output.
+def _run(arguments: argparse.Namespace) -> int:
+    """Run one cell: write the script's CSV, summary and plots to --out, and print the summary as JSON.
 
-    How it was computed (device, BLAS and its kernels, versions) is written to numerics.json beside them.
+    How it was computed (device, BLAS and its kernels, versions) is written to numerics.json in the same folder.
     """
     from tqdm import tqdm
 
@@ -197,7 +191,8 @@ def _run(options: argparse.Namespace) -> int:
     from lop_sweep.storage import writable_folder, writing
 
     check_output()
-    config = CellConfig(**{field: getattr(options, field) for field in FIELDS if field in options})
+    options = options_from(RunOptions, arguments)
+    config = CellConfig(**{field: getattr(arguments, field) for field in FIELDS if field in arguments})
     runtime.limit_threads()
     try:
         experiment = make_experiment(config, options.engine, options.dtype, options.device)
@@ -207,7 +202,7 @@ def _run(options: argparse.Namespace) -> int:
         ) from error
     how = {"engine": options.engine, "dtype": options.dtype, "device": experiment.device}
     out = writable_folder(options.out)
-    bar = tqdm(range(config.tasks), unit=" tasks", disable=True if options.no_progress else None)
+    bar = tqdm(range(config.tasks), unit=" tasks", disable=None if options.progress else True)
     results = results_frame([experiment.run_task() for _ in bar])
     summary = json.dumps(summarise(results, experiment.run_fresh_baseline()), indent=2)
     with writing(out):

@@ -1,7 +1,7 @@
-"""The errors that lop-sweep raises on purpose. All derive from `LopSweepError`.
+"""The errors that lop-sweep raises deliberately, and text for their messages. All derive from `LopSweepError`.
 
-A message is one line: the rule that was broken, the value received and the way out. The commands print it and exit
-with status 2; anything that is not a `LopSweepError` is a bug and keeps its traceback.
+A message is one line: the rule, the value received and the way out. The commands print it and exit with status 2. Any
+other exception is a bug and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from lop_sweep.version import __version__
 
 
 class LopSweepError(Exception):
-    """Root of all errors that lop-sweep and its analysis raise on purpose."""
+    """Root of all errors that lop-sweep and its analysis raise deliberately."""
 
 
 class ConfigError(LopSweepError):
@@ -22,7 +22,7 @@ class ConfigError(LopSweepError):
 
 
 class SpaceError(LopSweepError):
-    """A search-space file cannot be turned into cells."""
+    """A search space cannot be expanded into cells."""
 
 
 class StoreError(LopSweepError):
@@ -30,7 +30,7 @@ class StoreError(LopSweepError):
 
 
 class MissingFileError(StoreError):
-    """A file of a sweep directory is not there, or not there any more."""
+    """A file of a sweep directory does not exist, or no longer exists."""
 
 
 class InaccessibleFileError(StoreError):
@@ -46,7 +46,7 @@ class SpecialFileError(StoreError):
 
 
 class StateError(LopSweepError):
-    """A saved state does not belong to the experiment that should load it."""
+    """A saved state is damaged, or belongs to another experiment."""
 
 
 class MissingStateError(StateError):
@@ -58,22 +58,22 @@ class InaccessibleStateError(StateError):
 
 
 class SweepError(LopSweepError):
-    """A sweep cannot be started as asked."""
+    """A sweep cannot be started with these options."""
 
 
 class CommandError(LopSweepError):
-    """A command cannot be run from where, or with the streams that, it was started."""
+    """A command cannot run with its working directory or standard streams."""
 
 
 class AnalysisError(LopSweepError):
-    """The results do not hold what a score, map or curve needs."""
+    """The results lack what a score, map or curve needs."""
 
 
 def printable(text: str) -> str:
-    """Return `text` with control characters escaped as in Python code: safe for a terminal, and one line.
+    """Return `text` with control characters escaped as in Python code: one line, and safe for a terminal.
 
-    Escaped are all of C0 and C1, DEL, line and paragraph separators, formatting characters such as bidirectional
-    overrides, and what is not valid Unicode. Spaces of any width stay.
+    This escapes C0, C1, DEL, line and paragraph separators, formatting characters such as bidirectional overrides, and
+    invalid Unicode. Spaces of any width are kept.
     """
     if text.isprintable():
         return text
@@ -88,7 +88,7 @@ def _escaped(character: str) -> str:
 
 
 def single_line(error: BaseException) -> str:
-    """`error`'s message on one line, or its type's name where it has none."""
+    """Return an error's message on one line, or its type's name if it has no message."""
     try:
         message = " ".join(str(error).split())
     except Exception:
@@ -97,7 +97,7 @@ def single_line(error: BaseException) -> str:
 
 
 def safe_repr(value: object) -> str:
-    """`value` as in code, on one line, or its type where it cannot be printed (an integer of over 4300 digits)."""
+    """Return a value as in code, on one line, or its type if it has no repr: an integer of over 4300 digits."""
     try:
         text = repr(value)
     except Exception:
@@ -114,7 +114,7 @@ def another_version(
         where: the file.
         found: the version of its format.
         readable: the version of the format that this lop-sweep reads.
-        writer: the version of lop-sweep that wrote it, as the file says; anything else where it does not say.
+        writer: the version of lop-sweep that the file names as its writer; ignored unless it is a version.
         what: which format.
     """
     own = __version__
@@ -129,5 +129,5 @@ def another_version(
 
 
 def comma_list(values: Iterable[object]) -> str:
-    """`values` as a comma-separated list for a message."""
+    """Return values as a comma-separated list for a message."""
     return ", ".join(str(value) for value in values)

@@ -1,7 +1,7 @@
-"""Packages whose public names are imported when they are first used.
+"""Packages that import a public name only when it is first used.
 
-Importing `lop_sweep` or `analysis` must import nothing large: the commands first take charge of signals and choose
-OpenBLAS's kernels, and Ray must be protected before it is imported.
+Importing `lop_sweep` or `analysis` must import nothing large. The commands first block signals and choose OpenBLAS's
+kernels, and Ray's environment must be set before Ray is imported.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ def attach(
     """Make `__getattr__`, `__dir__` and `__all__` for a package.
 
     Args:
-        package: its name.
-        exports: name of a module within the package to the names that the package offers from it.
+        package: the package's name.
+        exports: for each module of the package, by its name within the package, the names to offer from it.
     """
     home = {name: module for module, names in exports.items() for name in names}
 

@@ -1,8 +1,8 @@
-"""What Ray reads from its environment, and how a local Ray is kept to this user and this machine.
+"""Set Ray's environment, and keep a local Ray private to this user and this machine.
 
-Whoever reaches a Ray can execute code in it, and by default it listens on all network interfaces and asks for nothing.
-Ray reads the settings for that once, when it is imported. `private_ray` therefore puts them in place by way of Ray's
-own internals, so that they hold whatever was imported before.
+Anyone who reaches a Ray can execute code in it. By default it listens on all network interfaces, without
+authentication. Ray reads the settings for that once, when it is imported. `private_ray` therefore sets them through
+Ray's internals, so that they hold whether or not Ray was imported before.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ _ENVIRONMENT = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "RAY_ENABLE_AUTO_CONNECT": "0",
 }
-"""No telemetry, our own output and handling of Ctrl-C, and the Parquet store in place of Tune's CSV, JSON and
-TensorBoard files."""
+"""No telemetry, our own output and handling of Ctrl-C, and no CSV, JSON and TensorBoard files of Tune's beside the
+Parquet store."""
 
 _MODE, _TOKEN, _TOKEN_PATH = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
 
@@ -31,16 +31,16 @@ _log = logging.getLogger(__name__)
 
 
 def prepare_environment() -> None:
-    """Set what Ray reads from the environment, except what the user has set; best called before Ray is imported."""
+    """Set Ray's environment variables, except those that the user has set; call it before Ray is imported."""
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
 
 
 @contextlib.contextmanager
 def private_ray() -> Iterator[None]:
-    """Let a Ray that is started within the `with` block demand a random token, and listen on loopback only.
+    """Make a Ray that is started within the `with` block require a random token and listen on loopback only.
 
-    A user's own `RAY_AUTH_MODE` stands, "disabled" included. Afterwards everything is as it was.
+    A user's own `RAY_AUTH_MODE` takes precedence, even "disabled". Afterwards everything is restored.
     """
     with contextlib.ExitStack() as stack:
         stack.enter_context(_on_loopback())
@@ -53,19 +53,19 @@ def private_ray() -> Iterator[None]:
 
 
 def warn_if_unprotected() -> None:
-    """Warn, in one line, if the Ray that this process is connected to lets in whoever reaches it."""
+    """Warn, in one line, if the Ray that this process is connected to requires no token."""
     from ray._private.authentication.authentication_utils import is_token_auth_enabled
 
     if os.environ.get(_MODE) != "disabled" and not is_token_auth_enabled():
         _log.warning(
-            "the Ray that is already initialised in this process has no token: whoever reaches it can execute code as "
-            "you; leave it to lop-sweep to start one, or set RAY_AUTH_MODE=token before ray is imported"
+            "the Ray that is already initialised in this process has no token: anyone who reaches it can execute code "
+            "as you; let lop-sweep start one, or set RAY_AUTH_MODE=token before ray is imported"
         )
 
 
 @contextlib.contextmanager
 def _environment(settings: dict[str, str | None]) -> Iterator[None]:
-    """Set environment variables, and remove those whose value is None, for the length of a `with` block."""
+    """Set environment variables, and remove those whose value is None, during a `with` block."""
     before = {name: os.environ.get(name) for name in settings}
     _set_environment(settings)
     try:
@@ -83,7 +83,7 @@ def _set_environment(settings: dict[str, str | None]) -> None:
 
 
 def _read_authentication_again() -> None:
-    """Let this process's Ray read its authentication settings again; it has read them when it was imported."""
+    """Make this process's Ray read its authentication settings again, which it read when it was imported."""
     raylet: Any = importlib.import_module("ray._raylet")
     raylet.AuthenticationTokenLoader.instance().reset_cache()
     raylet.Config.initialize("")
@@ -91,9 +91,9 @@ def _read_authentication_again() -> None:
 
 @contextlib.contextmanager
 def _on_loopback() -> Iterator[None]:
-    """Let Ray take this machine's address to be that of loopback, to which its servers then bind.
+    """Make Ray use loopback as this machine's address, so that its servers bind to it.
 
-    Ray does so by itself on macOS and Windows, where it supports no clusters.
+    Ray does this by itself on macOS and Windows, where it does not support clusters.
     """
     from ray._private import ray_constants
 

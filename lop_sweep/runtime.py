@@ -1,12 +1,12 @@
-"""Fit a process to the machine it runs on, before NumPy is imported.
+"""Configure a process for numerical work, before NumPy is imported. Imports nothing large.
 
-Three settings that change no result's meaning, only its speed:
+`prepare_process` makes three settings that change speed, not the meaning of a result:
 
-- one BLAS thread: a trial has one CPU, and matrices of this size gain nothing from more; `limit_threads` holds to it
-  whatever the environment says;
-- OpenBLAS's AVX-512 kernels on x86-64 CPUs that have them: some versions take AMD's CPUs for a Haswell. The user's own
-  `OPENBLAS_CORETYPE` is left as it is, and `LOP_SWEEP_AVX512=0` leaves the choice to OpenBLAS;
-- glibc's allocator keeps freed memory: a step allocates and frees about a megabyte, and giving the pages back to the
+- One BLAS thread. A trial has one CPU, and matrices of this size gain nothing from more. `limit_threads` enforces it
+  whatever the environment says.
+- OpenBLAS's AVX-512 kernels on x86-64 CPUs that have them: some versions mistake AMD's CPUs for a Haswell. The user's
+  own `OPENBLAS_CORETYPE` takes precedence, and `LOP_SWEEP_AVX512=0` leaves the choice to OpenBLAS.
+- glibc's allocator keeps freed memory. A step allocates and frees about a megabyte, and returning the pages to the
   kernel each time costs as much as a third of a step.
 """
 
@@ -23,17 +23,24 @@ from typing import Any
 _AVX512 = frozenset({"avx512f", "avx512dq", "avx512bw", "avx512vl", "avx512cd"})
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 AVX512_SWITCH = "LOP_SWEEP_AVX512"
-"""Environment variable; "0" leaves OpenBLAS's kernels to OpenBLAS. A sweep's workers get it from its driver."""
-_KEEP_BYTES = 256 * 2**20
+"""Environment variable; "0" lets OpenBLAS choose its own kernels. A sweep's workers inherit it from the driver."""
+_TRIM_THRESHOLD_BYTES, _MMAP_THRESHOLD_BYTES = 256 * 2**20, 32 * 2**20
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-_MMAP_THRESHOLD_BYTES = 32 * 2**20
+"""Parameters of `mallopt`."""
 
 SETUP_HOOK = "lop_sweep.runtime.prepare_process"
 """For Ray's `worker_process_setup_hook`, which runs in a worker before NumPy is imported, on the worker's own node."""
 
+DTYPES: tuple[str, ...] = ("float64", "float32")
+"""Precisions of training: losses and gradients. Tasks are drawn, and saturation, ranks and duplicates computed, in
+float64 in both cases."""
+
+DEVICES: tuple[str, ...] = ("cpu", "cuda", "torch")
+"""`cpu`: NumPy. `cuda`: PyTorch on a GPU. `torch`: the code of `cuda` on the CPU, slower than `cpu`, for tests."""
+
 
 def blas_environment(cpu_flags: frozenset[str], environment: Mapping[str, str]) -> dict[str, str]:
-    """The variables to set for a CPU with these flags; none that `environment` has already."""
+    """Return the variables to set for a CPU with these flags, without those that `environment` has already."""
     wanted = dict.fromkeys(_THREAD_VARIABLES, "1")
     if cpu_flags >= _AVX512 and environment.get(AVX512_SWITCH) != "0":
         wanted["OPENBLAS_CORETYPE"] = "SkylakeX"
@@ -41,7 +48,7 @@ def blas_environment(cpu_flags: frozenset[str], environment: Mapping[str, str]) 
 
 
 def cpu_flags() -> frozenset[str]:
-    """The CPU's feature flags as Linux names them; empty on other systems and other architectures."""
+    """Return the CPU's feature flags as Linux names them; empty on other systems and architectures."""
     cpuinfo = Path("/proc/cpuinfo")
     if platform.machine() not in ("x86_64", "AMD64") or not cpuinfo.exists():
         return frozenset()
@@ -52,18 +59,18 @@ def cpu_flags() -> frozenset[str]:
 
 
 def prepare_process() -> None:
-    """Make the settings above for this process. Those of BLAS have no effect once NumPy has been imported."""
+    """Make the settings above for this process. Those of BLAS have no effect once NumPy is imported."""
     os.environ.update(blas_environment(cpu_flags(), os.environ))
     if sys.platform == "linux" and platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
         libc.mallopt(_M_MMAP_THRESHOLD, _MMAP_THRESHOLD_BYTES)
-        libc.mallopt(_M_TRIM_THRESHOLD, _KEEP_BYTES)
+        libc.mallopt(_M_TRIM_THRESHOLD, _TRIM_THRESHOLD_BYTES)
 
 
 def limit_threads() -> None:
-    """Hold every BLAS that is loaded, and PyTorch, to one thread, whatever the environment said.
+    """Limit every loaded BLAS, and PyTorch, to one thread, whatever the environment says.
 
-    Results of a cell must not depend on how many threads happened to be set where it ran.
+    A cell's results must not depend on the number of threads configured where it ran.
     """
     import threadpoolctl
     import torch
@@ -73,7 +80,7 @@ def limit_threads() -> None:
 
 
 def describe_numerics() -> dict[str, str]:
-    """What this process computes with: host, CPU architecture, NumPy's BLAS with its kernels, and versions."""
+    """Describe what this process computes with: host, CPU architecture, NumPy's BLAS and its kernels, and versions."""
     import importlib.metadata
 
     import numpy
@@ -93,7 +100,7 @@ def describe_numerics() -> dict[str, str]:
 
 
 def _numpy_blas(libraries: list[dict[str, Any]]) -> str:
-    """The BLAS that NumPy brought along, for example "openblas 0.3.31 SkylakeX, 1 thread"."""
+    """Return the BLAS that NumPy brought along, for example "openblas 0.3.31 SkylakeX, 1 thread"."""
     own = [library for library in libraries if library["user_api"] == "blas" and "numpy" in library["filepath"]]
     for library in own or libraries:
         if library["user_api"] == "blas":

@@ -1,1 +1,1 @@
-"""The search spaces that come with lop-sweep: one small Python file each, plain Ray Tune."""
+"""The search spaces that come with lop-sweep: each is one small Python file in plain Ray Tune."""

@@ -1,7 +1,7 @@
 """The configuration that is known to lose plasticity clearly (a single long run of the script), over 4 seeds.
 
 The classes share their anchor, the network is deep, and each task is trained for 500 steps: 300 tasks take
-minutes a seed.
+minutes per seed.
 """
 
 from ray import tune

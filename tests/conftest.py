@@ -1,4 +1,4 @@
-"""Set the process up as the commands do, before NumPy is imported, and share fixtures."""
+"""Prepare the process as the commands do, before NumPy is imported; the fixtures that all tests share come after it."""
 
 from __future__ import annotations
 
@@ -6,75 +6,4 @@ from lop_sweep import runtime
 
 runtime.prepare_process()
 
-import os  # noqa: E402
-import signal  # noqa: E402
-import subprocess  # noqa: E402
-from collections.abc import Callable, Iterator  # noqa: E402
-from pathlib import Path  # noqa: E402
-from typing import Any  # noqa: E402
-
-import pytest  # noqa: E402
-from hypothesis import settings  # noqa: E402
-from sweeping import start_sweep, sweep, write_space  # noqa: E402
-
-from lop_sweep.config import CellConfig  # noqa: E402
-
-# Where CI runs, the same examples every time; elsewhere new ones.
-settings.register_profile("ci", derandomize=True)
-if os.environ.get("CI"):
-    settings.load_profile("ci")
-
-
-@pytest.fixture(autouse=True, scope="session")
-def one_thread() -> None:
-    runtime.limit_threads()
-
-
-@pytest.fixture
-def small() -> CellConfig:
-    """A cell that takes milliseconds."""
-    return CellConfig(seed=1, width=8, depth=2, samples=12, steps=5, tasks=4, fresh_baseline=2, lr=0.1)
-
-
-@pytest.fixture(scope="session")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A finished sweep of 16 cells in 8 packs, two of which diverge, that nothing has disturbed; and its space."""
-    folder = tmp_path_factory.mktemp("undisturbed")
-    space = write_space(
-        folder / "space.py", ["seed"],
-        width=12, depth=2, samples=16, steps=40, tasks=60, fresh_baseline=8,
-        lr="tune.grid_search([0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 1.7e308])", seed="tune.grid_search([1, 5])",
-    )  # fmt: skip
-    result = sweep(space, folder / "out", "--no-progress")
-    assert result.returncode == 0, result.stderr
-    return space, folder / "out"
-
-
-@pytest.fixture
-def started() -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """`start_sweep`, but what it starts does not outlive the test."""
-    processes = []
-
-    def start(*arguments: Any, **options: Any) -> subprocess.Popen[str]:
-        processes.append(start_sweep(*arguments, **options))
-        return processes[-1]
-
-    yield start
-    for process in processes:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
-
-
-@pytest.fixture
-def cluster() -> Iterator[Any]:
-    """A Ray cluster on this machine whose head computes nothing; tests add nodes, and kill them."""
-    import ray
-    from ray.cluster_utils import Cluster
-
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-    try:
-        yield cluster
-    finally:
-        ray.shutdown()
-        cluster.shutdown()
+pytest_plugins = ["shared_fixtures"]

@@ -83,7 +83,9 @@ def invalid_value(field: str) -> st.SearchStrategy[Any]:
 near_misses = [
     miss for field in FIELDS for miss in (field[1:], field.upper(), f"{field} ", f"{field}\n", f"{field}s", f"_{field}")
 ]
-names = st.sampled_from(list(FIELDS)) | st.sampled_from([*near_misses, "self", "cls", "fields", "config", "cells"]) | texts
+names = (
+    st.sampled_from(list(FIELDS)) | st.sampled_from([*near_misses, "self", "cls", "fields", "config", "cells"]) | texts
+)
 
 numbers = (
     st.integers()
@@ -348,7 +350,7 @@ def test_a_grid_gives_exactly_its_combinations(grid: dict[str, list[Any]]) -> No
 @examples(60)
 @given(grids, pack_axes, texts)
 def test_what_was_asked_for_survives_in_json(grid: dict[str, list[Any]], axes: list[str], name: str) -> None:
-    space = SearchSpace(name, grid_cells(grid), tuple(axes))
+    space = SearchSpace(cells=grid_cells(grid), name=name, pack=tuple(axes))
     description = json.loads(json.dumps(describe_space(space)))
     assert requested_cells(description) == space.cells
     assert (description["space"], description["pack"]) == (name, axes)
@@ -401,7 +403,7 @@ def test_any_trial_configuration_is_refused_or_gives_cells(common: dict[str, Any
     assert expanded is None or all(isinstance(cell, CellConfig) for cell in expanded)
 
 
-descriptions = grids.map(lambda grid: describe_space(SearchSpace("space", grid_cells(grid))))
+descriptions = grids.map(lambda grid: describe_space(SearchSpace(cells=grid_cells(grid), name="space")))
 description_parts = st.sampled_from(["common", "fields", "rows", "pack", "axes", "space"])
 
 

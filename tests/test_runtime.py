@@ -1,4 +1,4 @@
-"""Fitting a process to its machine: what is set, what is left alone."""
+"""Configuring a process: what is set, and which of the user's settings take precedence."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_avx512_kernels_only_with_all_the_flags_they_need() -> None:
     assert runtime.blas_environment(frozenset(), {}) == THREADS
 
 
-def test_the_users_own_setting_stands() -> None:
+def test_the_users_setting_takes_precedence() -> None:
     assert "OPENBLAS_CORETYPE" not in runtime.blas_environment(AVX512, {"OPENBLAS_CORETYPE": "Haswell"})
     assert runtime.blas_environment(AVX512, {"OMP_NUM_THREADS": "4"})["OPENBLAS_NUM_THREADS"] == "1"
 
@@ -31,9 +31,9 @@ def test_the_choice_can_be_turned_off_here_and_on_the_workers(monkeypatch: pytes
     assert runtime.blas_environment(AVX512, {runtime.AVX512_SWITCH: "0"}) == THREADS
     assert runtime.blas_environment(AVX512, {runtime.AVX512_SWITCH: "1"}) == runtime.blas_environment(AVX512, {})
     monkeypatch.delenv(runtime.AVX512_SWITCH, raising=False)
-    assert session._passed_on() == {}  # a node's own setting stands
+    assert session.inherited_environment() == {}  # a node's own setting takes precedence
     monkeypatch.setenv(runtime.AVX512_SWITCH, "0")
-    assert session._passed_on() == {runtime.AVX512_SWITCH: "0"}
+    assert session.inherited_environment() == {runtime.AVX512_SWITCH: "0"}
 
 
 def kernels(**environment: str) -> str:
@@ -49,13 +49,13 @@ def test_numpy_uses_what_was_chosen() -> None:
     blas = kernels()
     assert "1 thread" in blas
     if not blas.startswith("openblas"):
-        return  # another BLAS chooses for itself
+        return  # another BLAS chooses its own kernels
     if runtime.cpu_flags() >= AVX512 - {"fpu"}:
         assert "SkylakeX" in blas
         assert "Haswell" in kernels(OPENBLAS_CORETYPE="Haswell")
 
 
-def test_threads_are_limited_whatever_the_environment_said() -> None:
+def test_threads_are_limited_in_any_environment() -> None:
     import threadpoolctl
     import torch
 
@@ -69,5 +69,5 @@ def test_threads_are_limited_whatever_the_environment_said() -> None:
 @pytest.mark.parametrize(
     "key", ["host", "blas", "python_version", "numpy_version", "torch_version", "lop_sweep_version"]
 )
-def test_what_computed_is_described(key: str) -> None:
+def test_numerics_are_described(key: str) -> None:
     assert runtime.describe_numerics()[key]

@@ -1,4 +1,4 @@
-"""What the two commands share: one-line complaints, exit statuses, and field=value conditions."""
+"""Parse arguments, run a command and turn its errors into one line and an exit status."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from lop_sweep.console import signals
-from lop_sweep.console.stdio import ensure_standard_streams
 from lop_sweep.console.terminal import flush_output, remark, settle_output, write_output
 from lop_sweep.errors import CommandError, LopSweepError, printable, single_line
 
@@ -20,7 +19,7 @@ INTERRUPTED = signals.exit_status(signal.SIGINT)
 
 
 class OneLineParser(argparse.ArgumentParser):
-    """An argument parser that complains in one line and guesses no abbreviations."""
+    """An argument parser that reports errors in one line and accepts no abbreviations."""
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         kwargs.setdefault("allow_abbrev", False)
@@ -31,7 +30,7 @@ class OneLineParser(argparse.ArgumentParser):
         self.exit(BAD_INPUT, printable(f"{self.prog}: {message} (see {self.prog} --help)") + "\n")
 
     def _print_message(self, message: str, file: Any = None) -> None:
-        """Print help or a complaint; argparse itself would lose help that cannot be written without a word."""
+        """Print help or an error; argparse itself would silently lose help that cannot be written."""
         if file is sys.stdout:
             write_output(message)
         elif message:
@@ -53,11 +52,10 @@ def run_to_status(prog: str, command: Callable[[], int]) -> int:
     """Call a command and return the status to exit with; a `LopSweepError` becomes one line and status 2.
 
     Args:
-        prog: the command's name, for complaints.
-        command: does everything; imports of large libraries belong in it, too. They fail in obscure ways where the
-            working directory is gone, which is found out first.
+        prog: the command's name, for error messages.
+        command: does everything, imports of large libraries included. Those fail in obscure ways where the working
+            directory is gone, which is checked first.
     """
-    ensure_standard_streams()
     try:
         check_working_directory()
         status = _flushed(command)
@@ -65,9 +63,9 @@ def run_to_status(prog: str, command: Callable[[], int]) -> int:
         remark(f"{prog}: {single_line(error)}")
         status = BAD_INPUT
     except KeyboardInterrupt:
-        remark(f"{prog}: interrupted; what is finished is kept, the same command goes on")
+        remark(f"{prog}: interrupted; what is finished is kept, run the same command again to continue")
         status = INTERRUPTED
-    except BrokenPipeError:  # the reader of our output, `head` say, has gone
+    except BrokenPipeError:  # the reader of our output, for example `head`, has exited
         status = 0
     finally:
         settle_output()
@@ -75,21 +73,21 @@ def run_to_status(prog: str, command: Callable[[], int]) -> int:
 
 
 def check_working_directory() -> None:
-    """See that there is a working directory.
+    """Check that there is a working directory.
 
     Raises:
-        CommandError: it has been removed, or cannot be reached.
+        CommandError: it was removed, or cannot be reached.
     """
     try:
         os.getcwd()
     except OSError as error:
         raise CommandError(
-            f"the working directory is not there any more: {single_line(error)}; change to one that is"
+            f"the working directory no longer exists: {single_line(error)}; change to one that does"
         ) from error
 
 
 def _flushed(command: Callable[[], int]) -> int:
-    """Call a command and see that its output is written: an interpreter that fails to at exit is too late to say so."""
+    """Call a command and flush its output: at the interpreter's exit it would be too late to report a failure."""
     try:
         status = command()
     except SystemExit:  # of --help, for example

@@ -4,7 +4,7 @@
     class Options:
         cpus: int | None = option(None, "CPUs of the local Ray (default: all)", at_least=1)
         dtype: str = option("float64", "floating-point type", choices=("float64", "float32"))
-        progress: bool = option(True, "show no progress bar")
+        progress: bool = option(True, "show a progress bar")
 
     add_options(parser, Options)  # --cpus N, --dtype NAME, --no-progress
     options = options_from(Options, parser.parse_args())
@@ -20,7 +20,7 @@ import dataclasses
 import difflib
 import inspect
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from numbers import Integral, Real
 from typing import Any, TypeVar, get_args, get_type_hints
 
@@ -34,6 +34,7 @@ _KINDS: Mapping[type, str] = {
 }  # fmt: skip
 
 Options = TypeVar("Options")
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,11 +68,11 @@ class _Option:
         text, default = self.declared.help, self.default
         if self.declared.choices:
             text += f": {comma_list(self.declared.choices)}"
-        if default is None or isinstance(default, bool) or "(default" in text:
+        if default is None or default is False or "(default" in text:
             return text
         return f"{text} (default {default:.3g})" if isinstance(default, float) else f"{text} (default {default})"
 
-    def complaint(self, value: Any) -> str:
+    def problem(self, value: Any) -> str:
         """Return what is wrong with a value; empty if nothing is."""
         if value is None and self.optional:
             return ""
@@ -102,7 +103,8 @@ def option(
 
     Args:
         default: its default.
-        help: one phrase for `--help`. Choices and the default are added, the default unless the text has "(default".
+        help: one phrase. For a boolean it begins with a verb; if the default is True, `--help` says "do not" before it.
+            Choices are added, and the default unless the text has "(default".
         metavar: what `--help` calls the value; by default N, X or NAME, by the field's type.
         choices: the values that a string may have.
         flag: the flag without its dashes; by default the field's name, with "no-" where the default is True.
@@ -132,7 +134,8 @@ def add_options(parser: argparse.ArgumentParser, cls: type, names: Collection[st
             settings["action"] = argparse.BooleanOptionalAction if one.default is None else switch
         else:
             settings |= {"type": one.type, "metavar": one.declared.metavar or _METAVARS[one.type]}
-        parser.add_argument(one.flag, help=one.description.replace("%", "%%"), **settings)
+        text = f"do not {one.declared.help}" if one.default is True else one.description
+        parser.add_argument(one.flag, help=text.replace("%", "%%"), **settings)
 
 
 def options_from(cls: type[Options], namespace: argparse.Namespace) -> Options:
@@ -172,9 +175,9 @@ def check_options(options: object, error: type[LopSweepError]) -> None:
     """
     for one in _options(type(options)):
         value = getattr(options, one.name)
-        complaint = one.complaint(value)
-        if complaint:
-            raise error(f"{one.name} = {safe_repr(value)}: {complaint}")
+        problem = one.problem(value)
+        if problem:
+            raise error(f"{one.name} = {safe_repr(value)}: {problem}")
 
 
 def document_options(cls: type[Options]) -> type[Options]:
@@ -184,8 +187,18 @@ def document_options(cls: type[Options]) -> type[Options]:
     return cls
 
 
-def keyword_parameters(cls: type) -> Sequence[inspect.Parameter]:
-    """Return the options of a class as keyword-only parameters, for the signature of a function that takes them."""
+def accepts_options(cls: type) -> Callable[[Function], Function]:
+    """Decorate a function with a final `**options`: its signature lists the options of a class as keywords."""
+
+    def decorate(function: Function) -> Function:
+        own = list(inspect.signature(function).parameters.values())[:-1]
+        function.__signature__ = inspect.Signature([*own, *_parameters(cls)])  # type: ignore[attr-defined]
+        return function
+
+    return decorate
+
+
+def _parameters(cls: type) -> list[inspect.Parameter]:
     keyword_only = inspect.Parameter.KEYWORD_ONLY
     return [
         inspect.Parameter(

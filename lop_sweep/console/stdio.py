@@ -1,7 +1,7 @@
-"""The standard streams of a process, made safe before anything else is opened. Imports only the standard library.
+"""Make a process's standard streams safe before any file is opened. Imports only the standard library.
 
-A command may be started without some of them, as by `2>&-`. The next file that it opened would then get the number of
-the stream that is missing, and whatever a library writes to standard error would end up in a results file.
+A command may be started without some of them, for example with `2>&-`. The next file that it opens would then get the
+missing stream's descriptor, and whatever a library writes to standard error would end up in a results file.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from typing import Any, TextIO
 def ensure_standard_streams() -> None:
     """Open missing standard streams on the null device, and make standard error safe to write to.
 
-    To be called first, before a file can have taken the place of a stream. A second call does nothing.
+    The console entry point calls it first, before a file can take the descriptor of a missing stream.
 
-    - Reading from a missing standard input finds its end.
-    - Writing to a missing standard output fails, as without this: what was asked for must not be lost in silence.
-    - Writing to standard error never fails. A message that cannot be written, on a full disk or to a terminal that has
-      gone, is dropped: it must not end a sweep.
+    - Reading from a missing standard input returns end of file.
+    - Writing to a missing standard output fails, as before: requested output must not be lost silently.
+    - Writing to standard error never fails. A message that cannot be written, to a full disk or a closed terminal, is
+      dropped: it must not end a sweep.
     """
-    # Standard output is opened for reading so that writing to it fails.
+    # Standard output is opened read-only so that writing to it fails.
     missing = [
         _open_null(descriptor, flags)
         for descriptor, flags in enumerate((os.O_RDONLY, os.O_RDONLY, os.O_WRONLY))
@@ -33,7 +33,7 @@ def ensure_standard_streams() -> None:
     if sys.stdout is None:
         sys.stdout = _writer(io.FileIO(_descriptor(1, missing, os.O_RDONLY), "w", closefd=False))
     elif sys.stdout is sys.__stdout__ and isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a name that the encoding does not have
+        sys.stdout.reconfigure(errors="backslashreplace")  # for characters that the encoding lacks
     if sys.stderr is None:
         sys.stderr = _writer(_DroppingFile(_descriptor(2, missing, os.O_WRONLY), "w", closefd=False))
     elif sys.stderr is sys.__stderr__ and isinstance(sys.stderr, io.TextIOWrapper):
@@ -41,7 +41,7 @@ def ensure_standard_streams() -> None:
 
 
 def discard_output() -> None:
-    """Send what standard output still holds to the null device, so that the interpreter does not fail on it at exit."""
+    """Redirect standard output to the null device, so that buffered output does not fail at exit."""
     try:
         descriptor = sys.stdout.fileno()
     except (OSError, ValueError):  # not a file: a notebook's, or a test's
@@ -52,10 +52,10 @@ def discard_output() -> None:
 
 
 class _DroppingFile(io.FileIO):
-    """A file that drops what cannot be written to it."""
+    """A file that drops data that cannot be written to it."""
 
     def write(self, data: Any) -> int:
-        """Write and return the number of bytes written; all of them if they had to be dropped."""
+        """Write, and return the number of bytes written; dropped bytes count as written."""
         size = memoryview(data).nbytes
         try:
             return super().write(data) or size
@@ -86,5 +86,5 @@ def _open_null(descriptor: int, flags: int) -> int:
 
 
 def _descriptor(number: int, missing: list[int], flags: int) -> int:
-    """A stream's own descriptor if it was missing; where a file has taken it, another one on the null device."""
+    """Return a stream's own descriptor if it was missing, else a new one on the null device: a file has taken it."""
     return number if number in missing else os.open(os.devnull, flags)

@@ -1,7 +1,7 @@
-"""What the commands print, on standard output and standard error: lines in which no control character is left.
+"""Print to standard output and standard error, with control characters escaped.
 
-Names of files, records in a sweep directory and arguments may hold escape sequences, which would retitle or repaint a
-terminal, and line breaks, which would look like lines of our own. Here they are all made visible.
+File names, records in a sweep directory and arguments may hold escape sequences, which would retitle or repaint a
+terminal. They may also hold line breaks, which would look like lines of our own.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from lop_sweep.console.stdio import discard_output, ensure_standard_streams
+from lop_sweep.console.stdio import discard_output
 from lop_sweep.errors import CommandError, printable, single_line
 
 _OUR_LOGGERS = ("lop_sweep", "analysis")
@@ -34,27 +34,29 @@ def remark(line: str) -> None:
 
 
 def write_output(text: str) -> None:
-    """Write to standard output as it is: JSON, or help.
+    """Write text to standard output unchanged: JSON, or help.
 
     Raises:
-        CommandError: it cannot be written. That a pipe's reader has gone is a `BrokenPipeError` as always.
+        CommandError: it cannot be written.
+        BrokenPipeError: the reader of a pipe has exited.
     """
     with _writing():
         sys.stdout.write(text)
 
 
 def flush_output() -> None:
-    """Write what standard output still holds.
+    """Flush standard output.
 
     Raises:
-        CommandError: it cannot be written. That a pipe's reader has gone is a `BrokenPipeError` as always.
+        CommandError: it cannot be written.
+        BrokenPipeError: the reader of a pipe has exited.
     """
     with _writing():
         sys.stdout.flush()
 
 
 def settle_output() -> None:
-    """Write what standard output still holds, or drop it; the interpreter would complain about it at exit."""
+    """Flush standard output, or drop what it holds; otherwise the interpreter would report it at exit."""
     try:
         sys.stdout.flush()
     except OSError:
@@ -62,7 +64,7 @@ def settle_output() -> None:
 
 
 def check_output() -> None:
-    """See that standard output is open, before work whose result it is to say.
+    """Check that standard output is open, before long work whose result goes there.
 
     Raises:
         CommandError: it is closed.
@@ -76,8 +78,7 @@ def check_output() -> None:
 
 
 def log_to_stderr(level: int) -> None:
-    """Send log messages from this level on, and Python's warnings, to standard error, in a printable form."""
-    ensure_standard_streams()
+    """Send log messages of at least this level, and Python's warnings, to standard error, with controls escaped."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(PrintableFormatter("%(message)s"))
     logging.basicConfig(level=level, handlers=[handler])
@@ -85,7 +86,7 @@ def log_to_stderr(level: int) -> None:
 
 
 class PrintableFormatter(logging.Formatter):
-    """Makes control characters visible in messages and tracebacks. Our own messages are one line each."""
+    """Escapes control characters in messages and tracebacks. Our own messages are one line each."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
         """Format a record without its traceback."""

@@ -1,14 +1,12 @@
 """What a cell computes: tasks, networks, training and metrics. Knows neither Ray nor files."""
 
-from lop_sweep.experiment.backends import DEVICES, make_device
+from lop_sweep.experiment.backends import make_device
 from lop_sweep.experiment.components import DEFAULTS, Components
-from lop_sweep.experiment.experiment import DTYPES, Experiment
+from lop_sweep.experiment.experiment import Experiment
 from lop_sweep.experiment.reference import ReferenceExperiment, ReferenceTrainer
 
 __all__ = [
     "DEFAULTS",
-    "DEVICES",
-    "DTYPES",
     "Components",
     "Experiment",
     "ReferenceExperiment",

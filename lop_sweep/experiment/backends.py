@@ -17,9 +17,7 @@ from lop_sweep.array_api import Array
 from lop_sweep.errors import ConfigError, comma_list
 from lop_sweep.experiment.cuda_graph import GraphedTraining
 from lop_sweep.experiment.engine import Engine, TaskArrays, TrainingState, TrainingTrace
-
-DEVICES: tuple[str, ...] = ("cpu", "cuda", "torch")
-"""`cpu`: NumPy; `cuda`: PyTorch on a GPU; `torch`: the code of `cuda` on the CPU, which is slower than `cpu`."""
+from lop_sweep.runtime import DEVICES
 
 MAX_STEPS_PER_GRAPH = 1000
 """Steps in one CUDA graph. A graph holds all operations of its steps, a few hundred per step."""

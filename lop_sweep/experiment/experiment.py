@@ -22,10 +22,7 @@ from lop_sweep.errors import ConfigError, StateError, comma_list, single_line
 from lop_sweep.experiment.backends import make_device
 from lop_sweep.experiment.batch import CellBatch
 from lop_sweep.metrics import METRICS, TaskRow
-
-DTYPES: tuple[str, ...] = ("float64", "float32")
-"""Precisions of training, losses and gradients included. Tasks are always drawn in float64, and saturation, ranks and
-duplicates always computed in float64."""
+from lop_sweep.runtime import DTYPES
 
 STATE_VERSION = 2
 
@@ -42,7 +39,7 @@ class Experiment:
     Args:
         configs: the cells; they may differ only in the fields that `PACKABLE` names.
         dtype: one of `DTYPES`.
-        device: one of `lop_sweep.experiment.DEVICES`.
+        device: one of `lop_sweep.runtime.DEVICES`.
 
     Attributes:
         configs: the cells, in the order of the leading axis of all results.

@@ -1,23 +1,22 @@
-"""What has to be computed, decided without running anything."""
+"""What has to be computed, decided without running anything. Imports neither Ray nor PyTorch."""
 
 from lop_sweep.planning.packing import Sizing
-from lop_sweep.planning.plan import WorkItem, describe_sizes, missing_packs, still_missing
+from lop_sweep.planning.plan import Plan, WorkItem, make_plan
 from lop_sweep.planning.space import SearchSpace, load_space
 from lop_sweep.planning.status import Status, count_states, sweep_status
 from lop_sweep.planning.status_text import sizes_line, status_json, status_lines
 
 __all__ = [
+    "Plan",
     "SearchSpace",
     "Sizing",
     "Status",
     "WorkItem",
     "count_states",
-    "describe_sizes",
     "load_space",
-    "missing_packs",
+    "make_plan",
     "sizes_line",
     "status_json",
     "status_lines",
-    "still_missing",
     "sweep_status",
 ]

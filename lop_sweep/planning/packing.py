@@ -1,8 +1,10 @@
-"""How large packs are and how often they report: chosen by what cells cost, or as the user says.
+"""Choose how large packs are and how often they report: by what cells cost, or as the user specifies.
 
-- A pack is long enough that what Tune adds to a trial (some 50 ms) is little beside it, and short enough that every
-  processor has many to do: when the last ones run, little is idle. The longest come first.
-- A trial reports so seldom that the driver hears of all together less than `MAX_REPORTS_PER_SECOND`.
+- A pack is long enough that Tune's overhead per trial (some 50 ms) is negligible. It is short enough that every slot
+  runs many packs, so that few slots are idle while the last ones run. The longest packs come first.
+- Trials together send fewer than `MAX_REPORTS_PER_SECOND` reports.
+
+A slot is a CPU, or a GPU, that runs one trial at a time.
 """
 
 from __future__ import annotations
@@ -17,35 +19,35 @@ from lop_sweep.pack import Pack
 from lop_sweep.planning.cost import DRAW_SECONDS, batch_bytes, seconds_left, task_seconds
 
 MIN_PACKS_PER_SLOT = 16
-"""How many packs a processor gets at least, if they are not shorter than `MIN_PACK_SECONDS` then."""
+"""Minimum number of packs per slot, unless they would be shorter than `MIN_PACK_SECONDS`."""
 MIN_PACK_SECONDS, MAX_PACK_SECONDS = 2.0, 300.0
-"""Seconds that a pack takes, as far as its cells and `MAX_PACKS` allow."""
+"""Range of a pack's duration; a single long cell, or `MAX_PACKS`, may exceed it."""
 MAX_TASK_SECONDS = 5.0
-"""Seconds that a task of a whole pack takes, as far as its cells allow: only between tasks is it saved or stopped."""
+"""Maximum duration of one task of a whole pack, except for a single cell: packs are saved and stopped between tasks."""
 MAX_PACKS = 1500
-"""Tune slows down with thousands of trials."""
+"""Maximum number of packs: Tune slows down with thousands of trials."""
 MAX_REPORTS_PER_SECOND = 40
-"""Of all trials together, by the cost model; the driver takes several hundred, so machines may be faster than it."""
+"""Of all trials together, by the cost model. The driver handles several hundred, so faster machines are no problem."""
 MIN_REPORT_SECONDS = 0.5
-"""Seconds between two reports of a trial: more often, nobody looks."""
+"""Minimum time between two reports of a trial; the progress bar needs no more."""
 MAX_GPU_CELLS = 1024
-"""Cells a pack on a GPU, at most."""
+"""Maximum number of cells per pack on a GPU."""
 MAX_GPU_BYTES = 4 * 2**30
-"""Memory that a pack takes on a GPU, at most."""
+"""Maximum memory of a pack on a GPU."""
 GPU_CORES = 50
-"""How many CPU cores a GPU is taken for: an assumption. Tasks and networks are drawn on one core in any case."""
+"""Assumed speed of a GPU in CPU cores. Tasks and networks are drawn on one core in any case."""
 
 
 @dataclass(frozen=True)
 class Sizing:
-    """What sizes are chosen by.
+    """What the sizes of packs are chosen by.
 
     Attributes:
-        slots: how many trials run at once: CPUs, or GPUs.
-        dtype: of the sweep.
+        slots: number of trials that run at once: CPUs, or GPUs.
+        dtype: "float64" or "float32".
         gpu: whether trials run on GPUs.
-        cells: cells a pack at most, if the user says so.
-        tasks_per_report: likewise.
+        cells: maximum number of cells per pack, if the user sets it.
+        tasks_per_report: tasks between two reports of a trial, if the user sets it.
     """
 
     slots: int = 1
@@ -55,37 +57,37 @@ class Sizing:
     tasks_per_report: int | None = None
 
     def split(self, groups: Sequence[Pack], seconds: Callable[[CellConfig], float]) -> list[Pack]:
-        """Cut groups of cells that could run together into packs.
+        """Divide groups of cells that could run together into packs.
 
         Args:
-            groups: each holds cells of one shape that are equally far.
-            seconds: what remains to be done of a cell.
+            groups: each holds cells of one shape that resume at the same task.
+            seconds: returns the seconds that remain of a cell.
         """
         costs = [sum(map(seconds, group.cells)) for group in groups]
         longest = self.pack_seconds(sum(costs))
         packs = []
         for group, cost in zip(groups, costs, strict=True):
-            most = self._most_cells(group, cost, longest)
+            most = self._max_cells(group, cost, longest)
             packs += _evenly(group.cells, math.ceil(len(group.cells) / most))
         return packs
 
     def pack_seconds(self, total: float) -> float:
-        """How long a pack should take on a CPU, where all cells together take `total` seconds there."""
+        """Return how many seconds a pack should take on a CPU if all cells together take `total` seconds there."""
         wanted = min(max(total / (self.slots * MIN_PACKS_PER_SLOT), MIN_PACK_SECONDS), MAX_PACK_SECONDS)
         return max(wanted, total / MAX_PACKS)
 
     def report_tasks(self, pack: Pack) -> int:
-        """After how many tasks a pack reports."""
+        """Return the number of tasks between two reports of a pack."""
         if self.tasks_per_report is not None:
             return self.tasks_per_report
         wanted = max(MIN_REPORT_SECONDS, self.slots / MAX_REPORTS_PER_SECOND)
         return min(max(math.ceil(wanted / self._task_seconds(pack)), 1), pack.cells[0].tasks)
 
     def seconds_left(self, cell: CellConfig, tasks_done: int, fresh_done: int) -> float:
-        """What remains to be done of a cell, by the cost model."""
+        """Return the seconds that remain of a cell, by the cost model."""
         return seconds_left(cell, self.dtype, tasks_done, fresh_done)
 
-    def _most_cells(self, group: Pack, cost: float, longest: float) -> int:
+    def _max_cells(self, group: Pack, cost: float, longest: float) -> int:
         if self.cells is not None:
             return self.cells
         cells = len(group.cells)
@@ -96,13 +98,13 @@ class Sizing:
         return max(int(min(cells * longest / cost, stoppable)), 1)
 
     def _task_seconds(self, pack: Pack) -> float:
-        """One task of all cells of a pack."""
-        one = pack.cells[0]  # what cells of a pack may differ in does not change what they cost
+        """Return the seconds of one task of all cells of a pack."""
+        one = pack.cells[0]  # the fields in which cells of a pack differ do not change their cost
         on_cpu = task_seconds(one, self.dtype)
         each = DRAW_SECONDS + (on_cpu - DRAW_SECONDS) / GPU_CORES if self.gpu else on_cpu
         return len(pack.cells) * each
 
 
-def _evenly(cells: Sequence[CellConfig], parts: int) -> list[Pack]:
-    bounds = [len(cells) * part // parts for part in range(parts + 1)]
+def _evenly(cells: Sequence[CellConfig], count: int) -> list[Pack]:
+    bounds = [len(cells) * index // count for index in range(count + 1)]
     return [Pack(tuple(cells[a:b])) for a, b in pairwise(bounds)]

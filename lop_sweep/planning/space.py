@@ -1,9 +1,8 @@
-"""Search spaces: load a search-space file and expand it, through Ray Tune's own machinery, into cells.
+"""Search spaces: expand a Ray Tune parameter space, or load a search-space file, into cells.
 
 A search-space file is Python code and is executed when it is loaded: run only files that you trust. It defines
-`param_space` (a Tune parameter space over the fields of `CellConfig`) and, if it likes, `pack` (fields that one trial
-runs together; without it packs are sized by cost), `num_samples` (as in `tune.TuneConfig`) and `sampling_seed` (seed of
-Tune's sampling primitives).
+`param_space`, a Tune parameter space over the fields of `CellConfig`. It may also define `pack`, `num_samples` and
+`sampling_seed`, with the meaning they have in `SearchSpace`.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import random
 import runpy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -26,29 +25,71 @@ from lop_sweep.ray_environment import prepare_environment
 from lop_sweep.storage import is_text
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class SearchSpace:
-    """A search space, expanded.
+    """A search space, expanded into its distinct cells.
+
+        SearchSpace({"lr": tune.grid_search([0.1, 0.4]), "seed": tune.grid_search([0, 1])}, name="lr")
+        SearchSpace(cells=[CellConfig(lr=0.1), CellConfig(lr=0.4)], name="lr")
 
     Attributes:
-        name: for people: the file's name without its ending.
-        cells: the distinct cells, in Tune's order.
-        pack: the fields whose values one trial runs together; None to have packs sized by what cells cost.
+        name: what status, titles and `sweep.json` call it.
+        cells: the distinct cells, in Tune's order or the order given.
+        pack: the fields whose values one trial runs together; None: packs are sized by cost.
     """
 
     name: str
     cells: tuple[CellConfig, ...]
-    pack: tuple[str, ...] | None = None
+    pack: tuple[str, ...] | None
+
+    def __init__(
+        self,
+        param_space: Mapping[str, Any] | None = None,
+        *,
+        cells: Iterable[CellConfig] | None = None,
+        name: str = "space",
+        num_samples: int = 1,
+        sampling_seed: int = 0,
+        pack: Iterable[str] | None = None,
+    ) -> None:
+        """Expand a parameter space, or take cells as they are.
+
+        Args:
+            param_space: configuration fields to values, `tune.grid_search` or Tune's sampling primitives.
+            cells: the cells, in place of `param_space`.
+            name: what status, titles and `sweep.json` call the search space.
+            num_samples: how many times to go through the grid, with new samples each time.
+            sampling_seed: seed of Tune's sampling primitives; the same seed gives the same cells.
+            pack: fields of `PACKABLE` whose values one trial runs together; None: packs are sized by cost.
+
+        Raises:
+            ConfigError: a key is not a configuration field, or a value is not valid.
+            SpaceError: the space is empty, Tune cannot expand it, or an argument has a wrong type or value.
+        """
+        if (param_space is None) == (cells is None):
+            raise SpaceError("a search space needs a param_space or cells, and not both; give one of them")
+        if not isinstance(name, str):
+            raise SpaceError(f"name = {safe_repr(name)}: must be a string")
+        object.__setattr__(self, "name", name)
+        expanded = expand_space(param_space, num_samples, sampling_seed) if cells is None else _distinct(cells)
+        object.__setattr__(self, "cells", expanded)
+        object.__setattr__(self, "pack", None if pack is None else check_pack_axes(pack))
 
     @property
     def axes(self) -> dict[str, list[Any]]:
         """The fields that vary, each with its sorted values."""
-        values = {field: sorted({getattr(cell, field) for cell in self.cells}) for field in FIELDS}
-        return {field: distinct for field, distinct in values.items() if len(distinct) > 1}
+        return axes_of(self.cells)
+
+
+def axes_of(cells: Iterable[CellConfig]) -> dict[str, list[Any]]:
+    """Return the fields in which cells differ, each with its sorted values: numbers, strings or booleans."""
+    cells = tuple(cells)
+    values = {field: sorted({getattr(cell, field) for cell in cells}) for field in FIELDS}
+    return {field: distinct for field, distinct in values.items() if len(distinct) > 1}
 
 
 def shipped_spaces() -> dict[str, Path]:
-    """The search spaces that come with lop-sweep, by name."""
+    """Return the paths of the search spaces that come with lop-sweep, by name."""
     folder = Path(str(resources.files("search_spaces")))
     return {path.stem: path for path in sorted(folder.glob("*.py")) if not path.stem.startswith("_")}
 
@@ -57,7 +98,7 @@ def load_space(source: str | Path) -> SearchSpace:
     """Load a search space by its file's path or by the name of a shipped one.
 
     Raises:
-        SpaceError: there is no such file, it fails when executed, or what it defines is not a search space.
+        SpaceError: there is no such file, it fails when executed, or it does not define a search space.
     """
     path = _find(source)
     prepare_environment()  # most search spaces import Ray
@@ -74,48 +115,50 @@ def load_space(source: str | Path) -> SearchSpace:
         raise SpaceError(f"{path}: defines no param_space; write param_space = {{'lr': tune.grid_search([...]), ...}}")
     try:
         return SearchSpace(
+            _checked_mapping(content["param_space"]),
             name=path.stem,
-            cells=expand_space(
-                content["param_space"],
-                num_samples=content.get("num_samples", 1),
-                sampling_seed=content.get("sampling_seed", 0),
-            ),
-            pack=check_pack_axes(content["pack"]) if content.get("pack") is not None else None,
+            num_samples=content.get("num_samples", 1),
+            sampling_seed=content.get("sampling_seed", 0),
+            pack=content.get("pack"),
         )
     except (ConfigError, SpaceError) as error:
         raise SpaceError(f"{path}: {error}") from error
 
 
-def expand_space(
-    param_space: Mapping[str, Any], num_samples: int = 1, sampling_seed: int = 0
-) -> tuple[CellConfig, ...]:
-    """All cells of a Tune parameter space, without repetitions, in Tune's order.
-
-    Args:
-        param_space: configuration fields to values, `tune.grid_search` or Tune's sampling primitives.
-        num_samples: how often the grid is gone through, with new samples each time.
-        sampling_seed: seeds the sampling; the same seed gives the same cells.
-
-    Raises:
-        ConfigError: a key is no configuration field, or a value is not valid.
-        SpaceError: `param_space` is no dictionary, holds no cell, or Tune cannot expand it.
-    """
-    if not isinstance(param_space, Mapping):
-        raise SpaceError(f"param_space must be a dictionary of configuration fields, not {type(param_space).__name__}")
-    check_keys(param_space)
+def expand_space(param_space: Any, num_samples: int = 1, sampling_seed: int = 0) -> tuple[CellConfig, ...]:
+    """Return the distinct cells of a Tune parameter space, in Tune's order; arguments and errors as `SearchSpace`."""
+    check_keys(_checked_mapping(param_space))
     for name, value, least in (("num_samples", num_samples, 1), ("sampling_seed", sampling_seed, 0)):
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             raise SpaceError(f"{name} = {safe_repr(value)}: must be an integer of at least {least}")
-    with _global_streams(sampling_seed):
+    with _global_generators(sampling_seed):
         cells = dict.fromkeys(CellConfig(**fields) for fields in _variants(param_space, num_samples, sampling_seed))
     if not cells:
         raise SpaceError("the search space is empty: a grid_search in param_space has no values")
     return tuple(cells)
 
 
+def _checked_mapping(param_space: Any) -> Mapping[str, Any]:
+    if not isinstance(param_space, Mapping):
+        raise SpaceError(f"param_space must be a dictionary of configuration fields, not {type(param_space).__name__}")
+    return param_space
+
+
+def _distinct(cells: Iterable[CellConfig]) -> tuple[CellConfig, ...]:
+    if not isinstance(cells, Iterable):
+        raise SpaceError(f"cells = {safe_repr(cells)}: must be a list of CellConfig")
+    cells = tuple(cells)
+    for cell in cells:
+        if not isinstance(cell, CellConfig):
+            raise SpaceError(f"cells holds {safe_repr(cell)}: must be a list of CellConfig")
+    if not cells:
+        raise SpaceError("the search space is empty: cells holds no cell")
+    return tuple(dict.fromkeys(cells))
+
+
 @contextlib.contextmanager
-def _global_streams(seed: int) -> Iterator[None]:
-    """Seed the global generators that functions in `tune.sample_from` use, and put them back afterwards."""
+def _global_generators(seed: int) -> Iterator[None]:
+    """Seed the global generators that functions in `tune.sample_from` use, and restore them afterwards."""
     python, numpy = random.getstate(), np.random.get_state()
     random.seed(seed)
     np.random.seed(seed % 2**32)
@@ -155,7 +198,7 @@ def _find(source: str | Path) -> Path:
     shipped = shipped_spaces()
     if str(source) in shipped:
         return shipped[str(source)]
-    what = "is a directory" if is_directory else "is no file"
+    what = "is a directory" if is_directory else "is not a file"
     raise SpaceError(
         f"search space {str(source)!r} {what}; give a Python file or the name of a shipped space: {comma_list(shipped)}"
     )

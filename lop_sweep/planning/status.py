@@ -1,4 +1,4 @@
-"""Where a sweep stands, from its directory alone: while it runs or afterwards, from any machine that sees it."""
+"""Report the state of a sweep from its directory alone: during or after it, on any machine that sees the directory."""
 
 from __future__ import annotations
 
@@ -8,29 +8,32 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lop_sweep.config import FIELDS, CellConfig
+from lop_sweep.config import CellConfig
+from lop_sweep.planning.space import axes_of
 from lop_sweep.storage import DIVERGED, Failure, LockState, Store, is_held, read_lock, requested_cells
 
 STATES: tuple[str, ...] = ("finished", "diverged", "running", "failed", "missing")
-"""What a cell can be: its whole sequence has finite numbers; its sequence is complete but has NaN from some task on; a
-worker is at it; it kept failing; none of these."""
+"""The states of a cell.
 
+finished: its sequence is complete and finite. diverged: its sequence is complete, with NaN from some task on. running:
+a worker computes it. failed: its trial kept failing. missing: none of these.
+"""
 
-_MANY_CELLS = 1e15
-"""More than any sweep has."""
+_MAX_CELLS = 1e15
+"""A larger number in a lock file is damage."""
 
 
 @dataclass(frozen=True)
 class Driver:
-    """The newest command that computes, or computed, cells of a sweep.
+    """The newest process that computes, or computed, cells of a sweep.
 
     Attributes:
-        process: which process, on which machine.
-        alive: whether it still runs, as far as can be told from here.
-        released: whether it has ended in order.
-        cells: how many cells it set out to compute.
-        done: how many of them it has done; those under way count by their share of tasks.
-        seconds: how long it has been at it.
+        process: the process and its host.
+        alive: whether it still runs; on another host, whether its heartbeat is recent.
+        released: whether it ended gracefully.
+        cells: number of cells it has to compute.
+        done: number of cells it has computed; unfinished ones count by their share of tasks.
+        seconds: time since it started.
     """
 
     process: str
@@ -42,27 +45,27 @@ class Driver:
 
     @property
     def rate(self) -> float:
-        """Cells a second; NaN as long as nothing is done."""
+        """Cells per second; NaN while nothing is done."""
         return self.done / self.seconds if self.done > 0 and self.seconds > 0 else float("nan")
 
     @property
     def seconds_left(self) -> float:
-        """How long the rest will take at this rate; NaN as long as nothing is done."""
+        """Seconds that the rest will take at this rate; NaN while nothing is done."""
         return (self.cells - self.done) / self.rate if self.rate > 0 else float("nan")
 
 
 @dataclass(frozen=True)
 class Status:
-    """How many of the cells that a sweep asked for are in which state.
+    """The number of requested cells in each state.
 
     Attributes:
-        cells: cells that were asked for; the sum of the five after it.
-        finished, diverged, running, failed, missing: as in `STATES`.
-        others: finished cells in the directory that the newest request does not name.
-        axes: for each field that varies, for each of its values, how many of its cells are in which state.
-        driver: who is, or was, at work; None where that is not known.
-        failures: the newest first.
-        kept_states, kept_bytes: packs whose last state is kept for longer sequences, and what that takes on the disk.
+        cells: number of requested cells: the sum of the five states.
+        finished, diverged, running, failed, missing: number of cells in each of `STATES`.
+        others: finished cells in the directory that the newest request does not include.
+        axes: for each field that varies and each of its values, the number of cells in each state.
+        driver: the process that computes, or last computed, cells; None if there was none.
+        failures: failures of packs, newest first.
+        kept_states, kept_bytes: number of packs whose last state is kept for longer sequences, and its size on disk.
     """
 
     cells: int
@@ -85,23 +88,23 @@ class Status:
 
 
 def sweep_status(store: Store) -> Status:
-    """Where a sweep stands.
+    """Return the state of a sweep.
 
     Raises:
         StoreError: the directory is not a sweep directory, or a file in it is damaged.
     """
     store.check()
     cells = requested_cells(store.read_sweep() or {})
-    return count_states(store, cells, [f for f in FIELDS if len({getattr(cell, f) for cell in cells}) > 1])
+    return count_states(store, cells, axes_of(cells))
 
 
 def count_states(store: Store, cells: Iterable[CellConfig], axes: Iterable[str] = ()) -> Status:
-    """In which state each of `cells` is.
+    """Count cells by state.
 
     Args:
         store: the sweep directory.
-        cells: the cells that were asked for.
-        axes: the fields to count by, too.
+        cells: the requested cells.
+        axes: fields; cells are also counted for each of their values.
 
     Raises:
         StoreError: a file is damaged.
@@ -111,9 +114,9 @@ def count_states(store: Store, cells: Iterable[CellConfig], axes: Iterable[str] 
     done = dict(zip(table["cell"].to_pylist(), table["status"].to_pylist(), strict=True))
     failures = tuple(f for f in store.failures.read() if not done.keys() >= set(f.cells))
     lock = read_lock(store.driver)
-    at_work = lock is None or is_held(lock, store.driver)
-    signs = store.checkpoints.heartbeats() if at_work else []  # workers end with their driver
-    running = {cell for sign in signs if sign.alive() for cell in sign.cells}
+    may_run = lock is None or is_held(lock, store.driver)  # workers end with their driver
+    heartbeats = store.checkpoints.heartbeats() if may_run else []
+    running = {cell for heartbeat in heartbeats if heartbeat.alive() for cell in heartbeat.cells}
     failed = {cell for failure in failures for cell in failure.cells}
 
     def state(cell: str) -> str:
@@ -153,5 +156,5 @@ def _driver(lock: LockState | None, folder: Path) -> Driver | None:
 
 
 def _number(value: object) -> float:
-    """A number from a file that another program may have written; 0 for what is none."""
-    return value if isinstance(value, (int, float)) and abs(value) < _MANY_CELLS else 0
+    """Return a number from a file that another program may have written; 0 if it is not a plausible number."""
+    return value if isinstance(value, (int, float)) and abs(value) < _MAX_CELLS else 0

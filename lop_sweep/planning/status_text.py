@@ -1,4 +1,4 @@
-"""A sweep's status and a run's outcome in words, and as JSON."""
+"""Format a sweep's status, and how its work was divided, for people and as JSON."""
 
 from __future__ import annotations
 
@@ -9,21 +9,23 @@ from typing import Any
 
 from lop_sweep.planning.status import STATES, Driver, Status
 
-_MANY_VALUES = 24
-"""An axis with more values than this is not counted value by value."""
-
-_NEWEST = 3
+_MAX_VALUES = 24
+"""An axis with more values than this is not counted by value."""
+_MAX_FAILURES = 3
+"""Failures shown, the newest first."""
+_MAX_WIDTH = 24
+"""Characters of an axis value."""
 
 
 def status_lines(status: Status) -> Iterator[str]:
-    """What `lop-sweep status` prints."""
+    """Yield the lines that `lop-sweep status` prints."""
     yield f"{'cells':9} {status.cells:>9,}"
     for name in STATES:
         count = getattr(status, name)
         if count or name != "failed":
             yield f"{name:9} {count:>9,}"
     if status.others:
-        yield f"and {status.others:,} finished cells that the newest request does not name"
+        yield f"and {status.others:,} finished cells that the newest request does not include"
     if status.driver is not None:
         yield from _driver_lines(status.driver, status.complete)
     if status.kept_states:
@@ -32,12 +34,12 @@ def status_lines(status: Status) -> Iterator[str]:
     yield from _axis_lines(status)
     if status.failures:
         yield f"failed: {len(status.failures):,} packs (tracebacks in failed/; --retry-failed runs just these); newest:"
-        for failure in status.failures[:_NEWEST]:
+        for failure in status.failures[:_MAX_FAILURES]:
             yield f"  pack {failure.pack}, {len(failure.cells)} cells, tried {failure.attempts} times: {failure.reason}"
 
 
 def sizes_line(sizes: Mapping[str, Any], device: str) -> str:
-    """How a sweep's work was cut up, from `lop_sweep.planning.plan.describe_sizes`."""
+    """Format how a sweep's work was divided, from `Plan.description`, in one line."""
     slots = f"{sizes['slots']} {'GPU' if device == 'cuda' else 'CPU'}{'s' * (sizes['slots'] > 1)}"
     return (
         f"on {slots}: packs of {_range(sizes['cells_a_pack'])} cells (by {sizes['packs_by']}), "
@@ -51,7 +53,7 @@ def _range(bounds: Sequence[int]) -> str:
 
 
 def status_json(status: Status) -> dict[str, Any]:
-    """A status as JSON values; rates and times that are not known are null."""
+    """Return a status as JSON values; unknown rates and times are null."""
     content = {key: value for key, value in vars(status).items() if key not in ("axes", "driver", "failures")}
     content["axes"] = {
         axis: [{"value": value, **{name: count[name] for name in STATES}} for value, count in values.items()]
@@ -67,7 +69,7 @@ def status_json(status: Status) -> dict[str, Any]:
 
 
 def seconds_text(seconds: float) -> str:
-    """A time for people: "40 s", "12 min", "3.5 h", "2.1 days"."""
+    """Format a time for people: "40 s", "12 min", "3.5 h", "2.1 days"."""
     for unit, size in (("days", 86400), ("h", 3600)):
         if seconds >= 1.5 * size:
             return f"{seconds / size:.1f} {unit}"
@@ -76,25 +78,37 @@ def seconds_text(seconds: float) -> str:
 
 def _driver_lines(driver: Driver, complete: bool) -> Iterator[str]:
     if driver.alive:
-        yield f"at work: {driver.process}, for {seconds_text(driver.seconds)}"
+        yield f"driver: {driver.process}, running for {seconds_text(driver.seconds)}"
         if math.isfinite(driver.seconds_left):
-            rate = f"{driver.rate * 60:.3g} cells a minute" if driver.rate < 1 else f"{driver.rate:.3g} cells a second"
+            rate = (
+                f"{driver.rate * 60:.3g} cells per minute" if driver.rate < 1 else f"{driver.rate:.3g} cells per second"
+            )
             yield f"{rate}, {driver.done:,.1f} of {driver.cells:,} done; about {seconds_text(driver.seconds_left)} left"
     elif not complete:
-        ended = "has ended" if driver.released else "is no longer there"
-        yield f"nobody is at work: {driver.process} {ended}; the same lop-sweep sweep command goes on"
+        ended = "has ended" if driver.released else "has crashed or cannot be reached"
+        yield f"not running: {driver.process} {ended}; run the same lop-sweep sweep command to continue"
 
 
 def _axis_lines(status: Status) -> Iterator[str]:
-    """Counts by axis value, where the values differ in how they fare."""
+    """Yield counts by axis value, for axes whose values differ in their shares of states."""
     for axis, values in status.axes.items():
         shares = {tuple(count[name] / count.total() for name in STATES) for count in values.values()}
-        if len(values) > _MANY_VALUES or len(shares) < 2:
+        if len(values) > _MAX_VALUES or len(shares) < 2:
             continue
         present = [name for name in STATES if any(count[name] for count in values.values())]
-        yield f"{axis:>12} " + " ".join(f"{name:>9}" for name in present)
-        for value, count in values.items():
-            yield f"{value:>12g} " + " ".join(f"{count[name]:>9,}" for name in present)
+        rows = [(value_text(value), count) for value, count in values.items()]
+        width = max(12, *(len(text) for text, _ in rows))
+        yield f"{axis:>{width}} " + " ".join(f"{name:>9}" for name in present)
+        for text, count in rows:
+            yield f"{text:>{width}} " + " ".join(f"{count[name]:>9,}" for name in present)
+
+
+def value_text(value: object) -> str:
+    """Format the value of a configuration field: a number in short, a boolean or a string as it is."""
+    if isinstance(value, float):
+        return f"{value:g}"
+    text = str(value)
+    return text if len(text) <= _MAX_WIDTH else f"{text[: _MAX_WIDTH - 3]}..."
 
 
 def _bytes(count: int) -> str:

@@ -37,7 +37,7 @@ def make_experiment(config: CellConfig, engine: str, dtype: str, device: str = "
         config: the cell.
         engine: "fast" or "reference"; the reference computes in float64 only.
         dtype: "float64" or "float32".
-        device: one of `lop_sweep.experiment.DEVICES`; the reference computes on the CPU only.
+        device: one of `lop_sweep.runtime.DEVICES`; the reference computes on the CPU only.
 
     Raises:
         ConfigError: the engine is unknown or cannot use `dtype` or `device`, or this machine does not have the device.

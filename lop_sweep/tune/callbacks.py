@@ -1,4 +1,4 @@
-"""What the driver sees of its trials through Ray Tune: progress, failures, notes of workers, and when to stop."""
+"""Callbacks from Ray Tune: count progress, report failures and workers' notes, and stop when asked to."""
 
 from __future__ import annotations
 
@@ -21,32 +21,32 @@ from lop_sweep.tune.shutdown import Stop
 
 _log = logging.getLogger(__name__)
 
-REASON_LENGTH = 240
+MAX_REASON_CHARACTERS = 240
 """Characters of a failure's reason that are shown."""
 _FAILURE_HEADER = re.compile(r"^Failure # \d+ \(occurred at .*\)$", re.MULTILINE)
-"""How Tune begins the record of each failure of a trial."""
+"""The line with which Tune begins the record of each failure of a trial."""
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _EXCEPTION = re.compile(r"[\w.]+(Error|Exception|Interrupt): ")
 _OUT_OF_MEMORY = "killed due to the node running low on memory"
-"""In what Ray says of workers that its memory monitor has killed."""
+"""Part of Ray's message about workers that its memory monitor killed."""
 
 
 class TuneStopper(tune.Stopper):
-    """Ends Tune's loop once a stop is requested; its trials are asked to stop, and save.
+    """Ends Tune's loop once a stop is requested. Tune then asks its trials to stop, and they save.
 
     Args:
         stop: the request.
-        announce: called once, when Tune first asks.
+        announce: called once, when Tune first asks after the request.
     """
 
     def __init__(self, stop: Stop, announce: Callable[[], None]) -> None:
         self._stop, self._announce, self._announced = stop, announce, False
 
-    def __reduce__(self) -> tuple[Any, ...]:  # Tune pickles its stoppers; nothing of ours reads that back
+    def __reduce__(self) -> tuple[Any, ...]:  # Tune pickles its stoppers, but we never load that
         return (TuneStopper, (None, None))
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """Stop no single trial."""
+        """Return False: no single trial is stopped."""
         return False
 
     def stop_all(self) -> bool:
@@ -58,20 +58,20 @@ class TuneStopper(tune.Stopper):
 
 
 class TrialWatch(tune.Callback):
-    """Follows the trials of one round: counts, shows what goes wrong at once, and writes down what fails for good.
+    """Watches the trials of one round: counts progress, reports errors at once, and records packs that failed.
 
-    An exception in a callback would end Tune's loop; trouble with the sweep directory becomes a request to stop.
+    An exception in a callback would end Tune's loop, so an unusable sweep directory becomes a request to stop.
 
     Args:
-        packs: what the round has to compute.
+        packs: the packs of the round.
         store: the sweep directory.
-        progress: of the sweep.
+        progress: the sweep's.
         stop: where a stop is requested.
-        max_failures: how often a trial is tried again.
+        max_failures: number of times that a trial is retried.
 
     Attributes:
-        failed: why packs failed for good, by pack id.
-        out_of_memory: what Ray's memory monitor said when it kept killing a pack's workers; empty if it did not.
+        failed: why packs failed after their last retry, by pack id.
+        out_of_memory: the message of Ray's memory monitor if it kept killing a pack's workers, else empty.
     """
 
     def __init__(self, packs: Sequence[Pack], store: Store, progress: Progress, stop: Stop, max_failures: int) -> None:
@@ -80,48 +80,48 @@ class TrialWatch(tune.Callback):
         self.failed: dict[str, str] = {}
         self.out_of_memory = ""
 
-    def __reduce__(self) -> tuple[Any, ...]:  # Tune pickles its callbacks; nothing of ours reads that back
+    def __reduce__(self) -> tuple[Any, ...]:  # Tune pickles its callbacks, but we never load that
         return (tune.Callback, ())
 
     def setup(self, stop: Any = None, num_samples: Any = None, total_num_samples: Any = None, **info: Any) -> None:
-        """Show the empty bar: from now on, time counts."""
+        """Show the empty bar: its clock starts here."""
         self._progress.refresh()
 
     def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **info: Any) -> None:
-        """Count the tasks that a pack has done."""
+        """Count the tasks that a pack has done, and show its note if it has one."""
         self._progress.update(self._packs[trial.custom_dirname], result["tasks_done"])
         if "note" in result:
-            self._say("pack %s: %s", trial.custom_dirname, result["note"])
+            self._warn("pack %s: %s", trial.custom_dirname, result["note"])
 
     def on_trial_recover(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-        """Say that a pack is tried again, and why."""
-        reason = _reason(_traceback(trial))
-        self._say(
-            "pack %s: %s; tried again from its checkpoint (%d of %d)",
+        """Report that a pack is retried, and why."""
+        reason = failure_reason(_traceback(trial))
+        self._warn(
+            "pack %s: %s; retrying from its checkpoint (%d of %d)",
             trial.custom_dirname, reason, trial.num_failures, self._max_failures,
         )  # fmt: skip
         self._check_directory()
 
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-        """Say at once that a pack has failed, and why, and write it down; a lack of memory is not the pack's fault."""
-        if self._stop.abandoned:  # Ray is gone, and the directory may have another driver by now
+        """Report and record that a pack has failed, and why; a lack of memory is not counted as its failure."""
+        if self._stop.abandoned:  # Ray is lost, and the directory may have another driver by now
             return
         pack, traceback = trial.custom_dirname, _traceback(trial)
-        if _OUT_OF_MEMORY in _newest(traceback):
-            self.out_of_memory = _reason(traceback)
+        if _OUT_OF_MEMORY in newest_failure(traceback):
+            self.out_of_memory = failure_reason(traceback)
             return
-        self.failed[pack] = _reason(traceback)
-        self._say("pack %s failed: %s", pack, self.failed[pack])
+        self.failed[pack] = failure_reason(traceback)
+        self._warn("pack %s failed: %s", pack, self.failed[pack])
         if self._check_directory():
             try:
                 self._store.failures.record(self._packs[pack], self.failed[pack], traceback, trial.num_failures)
             except StoreError as error:
-                self._say("the failure cannot be recorded: %s", error)
+                self._warn("the failure cannot be recorded: %s", error)
 
     def _check_directory(self) -> bool:
-        """Whether the sweep directory can be read and written; if not, everything else would fail too."""
+        """Return whether the sweep directory can be read and written; if not, request a stop: every pack would fail."""
         try:
-            names_in(self._store.driver, ".json")  # what every worker reads first
+            names_in(self._store.driver, ".json")  # every worker reads it first
             check_writable(self._store.cells)
         except StoreError as error:
             self._stop.because(error)
@@ -129,25 +129,26 @@ class TrialWatch(tune.Callback):
         return True
 
     @staticmethod
-    def _say(message: str, *values: object) -> None:
+    def _warn(message: str, *values: object) -> None:
         with tqdm.external_write_mode(file=sys.stderr):
             _log.warning(message, *values)
 
 
 def _traceback(trial: Any) -> str:
-    """Return what Tune has kept of a trial's failures, most recent last."""
+    """Return the tracebacks that Tune recorded of a trial's failures, newest last."""
     path = trial.error_file
     if path is None or not Path(path).is_file():
-        return "no traceback was kept"
-    return _COLOUR.sub("", Path(path).read_text(errors="replace")).strip() or "no traceback was kept"
+        return "no traceback was recorded"
+    return _COLOUR.sub("", Path(path).read_text(errors="replace")).strip() or "no traceback was recorded"
 
 
-def _newest(traceback: str) -> str:
+def newest_failure(traceback: str) -> str:
+    """Return the newest of the failures that Tune recorded of a trial."""
     return _FAILURE_HEADER.split(traceback)[-1].strip()
 
 
-def _reason(traceback: str) -> str:
-    """What went wrong the last time, in one line: the exception, or what Ray says first of a worker that died."""
-    lines = _newest(traceback).splitlines()
+def failure_reason(traceback: str) -> str:
+    """Return the newest failure in one line: the exception, or the first line of Ray's message about a crash."""
+    lines = newest_failure(traceback).splitlines()
     raised = [line for line in lines if _EXCEPTION.match(line)]
-    return textwrap.shorten(raised[-1] if raised else lines[0], REASON_LENGTH, placeholder=" ...")
+    return textwrap.shorten(raised[-1] if raised else lines[0], MAX_REASON_CHARACTERS, placeholder=" ...")

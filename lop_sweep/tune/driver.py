@@ -1,7 +1,7 @@
 """Run what is missing of a sweep, one Ray Tune trial per pack.
 
-Running the same space into the same directory again is how a sweep is continued: finished cells are skipped, by id, and
-unfinished packs go on from their checkpoints. Nothing depends on Tune's own experiment state.
+Running the same space into the same directory again continues a sweep: finished cells are skipped, by id, and
+unfinished packs resume from their checkpoints. Nothing depends on Tune's own experiment state.
 
 Importing this module does not import Ray, so that `run_sweep` can prepare Ray's environment first.
 """
@@ -18,19 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from lop_sweep import runtime
+from lop_sweep.console.options import accepts_options, options_from_keywords
 from lop_sweep.console.signals import is_abandoned_sweep_running
-from lop_sweep.errors import InaccessibleFileError, SchemaVersionError, StoreError, SweepError
+from lop_sweep.errors import InaccessibleFileError, SchemaVersionError, SpaceError, StoreError, SweepError, safe_repr
 from lop_sweep.experiment import make_device
-from lop_sweep.planning import (
-    SearchSpace,
-    Sizing,
-    WorkItem,
-    count_states,
-    describe_sizes,
-    missing_packs,
-    sizes_line,
-    still_missing,
-)
+from lop_sweep.planning import Plan, SearchSpace, Sizing, count_states, make_plan, sizes_line
 from lop_sweep.storage import Lock, Store, describe_space, hold_lock, quarantine
 from lop_sweep.storage.maintenance import check_checkpoints, clean, finished_cells
 from lop_sweep.tune.options import Outcome, SweepOptions
@@ -48,24 +40,34 @@ from lop_sweep.tune.shutdown import (
 _log = logging.getLogger(__name__)
 
 
-def run_sweep(space: SearchSpace, out: str | Path, options: SweepOptions | None = None) -> Outcome:
+@accepts_options(SweepOptions)
+def run_sweep(space: SearchSpace, out: str | Path, **options: Any) -> Outcome:
     """Compute the cells of `space` that `out` does not hold yet.
 
-    SIGINT and SIGTERM stop the sweep in order. That, and a Ray that is lost, ends with an `Outcome` that says so.
+        outcome = run_sweep(space, "results", cpus=4, max_failures=1)
+
+    SIGINT and SIGTERM stop the sweep gracefully. After a signal, or if Ray is lost, the `Outcome` says so.
 
     Args:
-        space: from `lop_sweep.planning.space.load_space`.
-        out: the sweep directory; made if need be. On a cluster, all nodes must see it under this path.
-        options: how to run.
+        space: the search space.
+        out: the sweep directory, which is created if it does not exist. All nodes of a cluster must see it under this
+            path.
+        options: how to run; the fields of `SweepOptions`, which documents them.
+
+    Returns:
+        The state of the sweep afterwards, and what this call did.
 
     Raises:
-        ConfigError: the device that `options` ask for does not exist.
-        SweepError: `out` holds a sweep of another dtype, or another process is at work on it; or the Ray cluster cannot
-            be reached, or not all its nodes see `out`.
+        ConfigError: the `device` does not exist.
+        SpaceError: `space` is not a search space.
+        SweepError: an option is unknown or has a wrong value; `out` holds a sweep of another dtype, or another process
+            runs it; or the Ray cluster cannot be reached, or not all its nodes see `out`.
         SchemaVersionError: another version of lop-sweep wrote `out`, or a file in it.
         StoreError: `out` cannot be read or written.
     """
-    driver = _Driver(space, Store(out), options or SweepOptions())
+    if not isinstance(space, SearchSpace):
+        raise SpaceError(f"space = {safe_repr(space)[:80]}: must be a SearchSpace; write SearchSpace(param_space)")
+    driver = _Driver(space, Store(out), options_from_keywords(SweepOptions, options, SweepError))
     return driver.run()
 
 
@@ -73,7 +75,7 @@ class _Driver:
     """One call of `run_sweep`.
 
     Args:
-        space: what is asked for.
+        space: the request.
         store: the sweep directory.
         options: how to run.
     """
@@ -81,8 +83,8 @@ class _Driver:
     def __init__(self, space: SearchSpace, store: Store, options: SweepOptions) -> None:
         self._space, self._store, self._options = space, store, options
         self._stop, self._progress = Stop(), Progress(options.progress)
-        self._lease: Lock | None = None
-        self._packs: list[WorkItem] = []
+        self._lock: Lock | None = None
+        self._plan = Plan(space, Sizing(dtype=options.dtype))
         self._failed: dict[str, str] = {}
         self._gave_up = ""
         self._has_ray = False
@@ -91,74 +93,74 @@ class _Driver:
         """Compute what is missing; see `run_sweep`."""
         start = time.monotonic()
         if is_abandoned_sweep_running():
-            raise SweepError("an earlier sweep in this process still waits within Ray; start a new process")
+            raise SweepError("an earlier sweep in this process is still blocked within Ray; start a new process")
         if self._options.address is None:
-            make_device(self._options.device)  # it must be on this machine then
+            make_device(self._options.device)  # a local Ray needs it on this machine
         self._store.check_schema()
-        self._store.segments()  # a place that cannot even be read is refused before anything is written
+        self._store.segments()  # a directory that cannot be read is refused before anything is written
         done = self._attended()
-        computed = {cell.id for a in self._packs for cell in a.pack.cells} & done
+        computed = {cell.id for cell in self._plan.cells} & done
         status = count_states(self._store, self._space.cells)
         seconds = time.monotonic() - start
         return Outcome(status, len(computed), self._failed, self._gave_up, self._stop.signal, seconds)
 
     def _attended(self) -> set[str]:
-        """Do it all, in a thread of its own; returns the ids of all finished cells."""
+        """Run the sweep in its own thread; return the ids of all finished cells."""
         stop = self._stop
         try:
             return attended(self._run, stop, self._abandon)
         except AbandonedError as error:
-            self._raise_what_stopped_it()
+            self._raise_fatal_error()
             if stop.signal is None:
-                self._gave_up = f"{error}: {self._where()} does not answer any more, its head node may have died"
+                self._gave_up = f"{error}: {self._where()} no longer answers, its head node may have crashed"
         except StoppedError:
-            self._raise_what_stopped_it()
+            self._raise_fatal_error()
         except SweepError as error:
             if stop.signal is None:
                 raise
-            _log.info("%s", error)  # a signal to a whole process group has ended the Ray that was just starting
+            _log.info("%s", error)  # a signal to the whole process group ended the Ray that was starting
         return self._finished()
 
     def _run(self) -> set[str]:
         store, options, stop = self._store, self._options, self._stop
         with contextlib.ExitStack() as resources:
-            if options.address and self._missing(self._finished()):
+            if options.address and self._is_incomplete(self._finished()):
                 # Before anything is written: the address may be wrong, or there may be no GPU.
                 self._enter_ray(resources)
             store.create()
             lock = resources.enter_context(
                 hold_lock(store.driver, self._activity, on_loss=lambda reason: stop.because(SweepError(reason)))
             )
-            self._lease = lock
+            self._lock = lock
             stop.check()
-            done, sizing = clean(store, options.dtype), Sizing(dtype=options.dtype)
+            done, sizing = clean(store, options.dtype), self._plan.sizing
             store.checkpoints.discard_finished(done)
-            if self._missing(done):
+            if self._is_incomplete(done):
                 check_checkpoints(store, options.dtype)
                 self._enter_ray(resources)
                 sizing = self._sizing()
-                done = self._finished()  # a worker of a driver that is gone may have finished a pack meanwhile
+                done = self._finished()  # a worker of an earlier driver may have finished a pack meanwhile
             lock.check()
-            self._plan(done, sizing)
-            if self._packs:
+            self._make_plan(done, sizing)
+            if self._plan.items:
                 if options.address:
                     with ray_errors("the nodes of the cluster cannot be asked"):
                         check_shared(store.driver, lock.token)
                 stop.check()
-                self._compute(lock, sizing)
+                self._compute(lock)
             if stop.abandoned:
                 raise StoppedError
-            self._raise_what_stopped_it()
+            self._raise_fatal_error()
             lock.check()
             done = clean(store, options.dtype)
             store.failures.discard_finished(done)
-            store.checkpoints.discard_finished(done)  # checkpoints that were taken in other packs
+            store.checkpoints.discard_finished(done)  # checkpoints of cells that were finished in other packs
         return done
 
-    def _raise_what_stopped_it(self) -> None:
+    def _raise_fatal_error(self) -> None:
         error = self._stop.error
         if error is not None:
-            raise type(error)(f"{error}; once that is mended, the same command goes on") from error
+            raise type(error)(f"{error}; fix this, then run the same command again to continue") from error
 
     def _enter_ray(self, resources: contextlib.ExitStack) -> None:
         """Provide a Ray until `resources` are closed, if there is none yet."""
@@ -171,7 +173,7 @@ class _Driver:
 
     @contextlib.contextmanager
     def _ray(self) -> Iterator[None]:
-        """Provide a Ray, and let the thread that waits for this one watch it."""
+        """Provide a Ray that the waiting thread watches."""
         with ray_session(self._options.address, self._options.cpus):
             with ray_errors("Ray does not answer"):
                 self._stop.ray_answers = ray_probe()
@@ -181,13 +183,13 @@ class _Driver:
                 self._stop.ray_answers = None
 
     def _abandon(self) -> None:
-        """Let workers save what they have, and release the directory; the sweep's own thread cannot any more."""
-        if self._lease is None:
+        """Let workers save, then release the directory, in place of the sweep's blocked thread."""
+        if self._lock is None:
             return
         if self._stop.trials_started:
-            self._lease.request_stop()
+            self._lock.request_stop()
             time.sleep(SAVE_SECONDS)
-        self._lease.release()
+        self._lock.release()
 
     def _where(self) -> str:
         return f"the Ray cluster at {self._options.address}" if self._options.address else "the local Ray"
@@ -197,7 +199,7 @@ class _Driver:
         return {"sweep": self._space.name, "cells": progress.cells, "done": round(progress.done, 2)}
 
     def _sizing(self) -> Sizing:
-        """Return how large packs are to be, on the Ray at hand."""
+        """Return what the sizes of packs are chosen by on this process's Ray."""
         options = self._options
         with ray_errors("Ray does not answer"):
             trials = slots(options.device)
@@ -209,65 +211,58 @@ class _Driver:
             tasks_per_report=options.tasks_per_report,
         )
 
-    def _plan(self, done: set[str], sizing: Sizing) -> None:
-        """Cut what is missing into packs, and write down what is asked for."""
-        space, store, options = self._space, self._store, self._options
-        packs = missing_packs(space, done, store, sizing, self._confined_to())
-        self._packs = packs
-        self._progress.expect([item.pack for item in packs])
+    def _make_plan(self, done: set[str], sizing: Sizing) -> None:
+        """Plan the missing cells, and write the request to `sweep.json`."""
+        space = self._space
+        plan = make_plan(space, done, self._store, sizing, self._cells_to_retry())
+        self._plan = plan
+        self._progress.expect(plan.packs)
         earlier = self._earlier()
-        sizes = describe_sizes(packs, space, sizing) if packs else earlier.get("sizes")
+        sizes = plan.description if plan.items else earlier.get("sizes")
         created = str(earlier.get("created", _now()))
-        store.write_sweep({**_provenance(created, options), "sizes": sizes, **describe_space(space)})
+        self._store.write_sweep({**_provenance(created, self._options), "sizes": sizes, **describe_space(space)})
         _log.info(
             "%s: %d cells, %d of them finished already; %d to compute in %d packs",
-            space.name, len(space.cells), sum(cell.id in done for cell in space.cells), self._progress.cells,
-            len(packs),
+            space.name, len(space.cells), plan.finished, len(plan.cells), len(plan.items),
         )  # fmt: skip
-        if packs:
-            _log.info("%s", sizes_line(describe_sizes(packs, space, sizing), options.device))
+        if plan.items:
+            _log.info("%s", sizes_line(plan.description, self._options.device))
 
-    def _compute(self, lock: Lock, sizing: Sizing) -> None:
-        """Compute what is missing on the Ray at hand; trouble with the directory is left in `self._stop`."""
-        from lop_sweep.tune.executor import compute  # imports Ray, whose environment is prepared by now
+    def _compute(self, lock: Lock) -> None:
+        """Compute the plan's packs; a sweep directory that cannot be written is left as an error in `self._stop`."""
+        from lop_sweep.tune.executor import Executor  # imports Ray, whose environment is prepared by now
 
-        store, options = self._store, self._options
+        executor = Executor(self._store, self._options, lock, self._progress, self._stop)
         self._stop.trials_started = True
-
-        def missing() -> list[WorkItem]:
-            return still_missing(self._packs, self._finished(), store, sizing)
-
-        keep = options.keeps_states(self._space.cells)
         try:
-            self._failed, self._gave_up = compute(
-                self._packs, missing, store, options, lock, self._progress, self._stop, keep
-            )
+            executor.run(self._plan)
         except StoreError as error:
             self._stop.because(error)
         finally:
+            self._failed, self._gave_up = executor.failed, executor.gave_up
             self._progress.close()
 
     def _finished(self) -> set[str]:
         """Return the ids of all finished cells; errors as `finished_cells`."""
         return finished_cells(self._store, self._options.dtype)[0]
 
-    def _missing(self, done: set[str]) -> bool:
+    def _is_incomplete(self, done: set[str]) -> bool:
         """Return whether there is anything to compute."""
-        only = self._confined_to()
+        only = self._cells_to_retry()
         return any(cell.id not in done and (only is None or cell.id in only) for cell in self._space.cells)
 
-    def _confined_to(self) -> set[str] | None:
-        """Return the cells that kept failing, if those alone are to be computed; else None."""
+    def _cells_to_retry(self) -> set[str] | None:
+        """Return the ids of cells that kept failing, if only those are to be computed; else None."""
         if not self._options.retry_failed:
             return None
         return {cell for failure in self._store.failures.read() for cell in failure.cells}
 
     def _earlier(self) -> dict[str, Any]:
-        """Return what `sweep.json` says so far; nothing if there is none, or if it is damaged: then it is set aside.
+        """Return the content of `sweep.json`; empty if there is none, or if it is damaged: then it is quarantined.
 
         Raises:
             SchemaVersionError: another version of the schema wrote it.
-            StoreError: it cannot be read just now, or cannot be set aside.
+            StoreError: it cannot be read just now, or cannot be quarantined.
         """
         store = self._store
         try:
@@ -276,7 +271,7 @@ class _Driver:
             raise
         except StoreError as error:
             where = quarantine(store.root, store.root / "sweep.json")
-            _log.warning("%s; set aside as %s; it is written anew", error, where)
+            _log.warning("%s; set aside as %s and written anew", error, where)
             return {}
 
 

@@ -1,4 +1,4 @@
-"""A Ray to run on: a local one of our own, which is kept private, or a cluster that is there."""
+"""Provide a Ray to run on: a private local one, or an existing cluster."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ from lop_sweep.ray_environment import prepare_environment, private_ray, warn_if_
 from lop_sweep.storage import local_path
 
 _CONNECT_SECONDS = 10.0
+"""Timeout for reaching a cluster's head node."""
 
 
 @contextlib.contextmanager
 def local_ray(cpus: int | None = None) -> Iterator[None]:
-    """Start a Ray on this machine for a Tuner of your own, for the length of a `with` block.
+    """Provide a private Ray on this machine for a Tuner of your own, during a `with` block.
 
-    It demands a random token and listens on loopback only, whereas the Ray that `Tuner.fit()` starts by itself lets in
-    whoever reaches it. Where Ray is initialised already, that one is used, with a warning if it has no token.
+    It requires a random token and listens on loopback only. The Ray that `Tuner.fit()` starts by itself accepts anyone
+    who can reach it. If Ray is initialised already, that one is used, with a warning if it has no token.
 
     Args:
-        cpus: CPUs of this Ray; None for all.
+        cpus: number of CPUs of this Ray; None for all.
 
     Raises:
         SweepError: Ray cannot be started.
@@ -38,15 +39,15 @@ def local_ray(cpus: int | None = None) -> Iterator[None]:
 
 @contextlib.contextmanager
 def ray_session(address: str | None, cpus: int | None) -> Iterator[None]:
-    """Provide a Ray for the length of a `with` block: the one that this process has already, a cluster, or our own.
+    """Provide a Ray during a `with` block: the one that this process already has, a cluster, or a private local one.
 
     Args:
-        address: of the cluster; None for a local Ray.
-        cpus: of the local Ray; None for all.
+        address: the cluster's; None for a local Ray.
+        cpus: number of CPUs of the local Ray; None for all.
 
     Raises:
         SweepError: the cluster cannot be reached, or the local Ray cannot be started.
-        StoreError: the working directory is gone, or its name is not UTF-8.
+        StoreError: the working directory does not exist, or its name is not UTF-8.
     """
     prepare_environment()
     local_path(".")  # Ray records the working directory
@@ -65,10 +66,10 @@ def ray_session(address: str | None, cpus: int | None) -> Iterator[None]:
             with _sigterm_kept(), _quiet("ray._private.worker"):
                 ray.init(
                     **where,
-                    logging_level=logging.CRITICAL,  # Tune would print each failed pack's traceback; it is in a file
+                    logging_level=logging.CRITICAL,  # Tune would print the traceback of each failed pack
                     log_to_driver=False,
                     runtime_env={
-                        "env_vars": {"RAY_CHDIR_TO_TRIAL_DIR": "0", **_passed_on()},
+                        "env_vars": {"RAY_CHDIR_TO_TRIAL_DIR": "0", **inherited_environment()},
                         "worker_process_setup_hook": runtime.SETUP_HOOK,
                     },
                 )
@@ -82,7 +83,7 @@ def ray_session(address: str | None, cpus: int | None) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _sigterm_kept() -> Iterator[None]:
-    """Keep this process's handler for SIGTERM; Ray puts its own in place when it is started in the main thread."""
+    """Keep this process's handler for SIGTERM: Ray replaces it when it is started in the main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -90,28 +91,28 @@ def _sigterm_kept() -> Iterator[None]:
     try:
         yield
     finally:
-        if before is not None:  # else it was not set by Python, which cannot put it back
+        if before is not None:  # None: it was not set by Python, which cannot restore it
             signal.signal(signal.SIGTERM, before)
 
 
 @contextlib.contextmanager
 def _quiet(logger: str) -> Iterator[None]:
-    """Silence a logger: Ray remarks that it leaves SIGTERM alone in other threads, as intended."""
-    chatty = logging.getLogger(logger)
-    before = chatty.level
-    chatty.setLevel(logging.CRITICAL)
+    """Silence a logger: Ray logs that it does not handle SIGTERM outside the main thread, as intended."""
+    noisy = logging.getLogger(logger)
+    before = noisy.level
+    noisy.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
-        chatty.setLevel(before)
+        noisy.setLevel(before)
 
 
 @contextlib.contextmanager
 def ray_errors(what: str) -> Iterator[None]:
-    """Turn an error of Ray's, which may end at any moment, into a SweepError of one line.
+    """Turn an error of Ray, which may crash at any moment, into a SweepError of one line.
 
     Args:
-        what: what is being done, for the message.
+        what: the beginning of the message: what failed.
 
     Raises:
         SweepError: Ray raised an error.
@@ -124,17 +125,17 @@ def ray_errors(what: str) -> Iterator[None]:
         raise SweepError(f"{what}: {single_line(error)}") from error
 
 
-def _passed_on() -> dict[str, str]:
-    """What the driver's environment says to workers on other nodes too."""
+def inherited_environment() -> dict[str, str]:
+    """Return the environment variables that workers on other nodes inherit from the driver."""
     switch = os.environ.get(runtime.AVX512_SWITCH)
     return {} if switch is None else {runtime.AVX512_SWITCH: switch}
 
 
 def slots(device: str) -> int:
-    """How many trials can run at once on the Ray of this session, as it is now; 1 for a cluster that has yet to grow.
+    """Return how many trials can run at once on this process's Ray now; 1 for a cluster without nodes yet.
 
     Raises:
-        SweepError: there is no GPU, and `device` asks for one.
+        SweepError: `device` is "cuda" and there is no GPU.
     """
     import ray
 
@@ -148,10 +149,10 @@ def slots(device: str) -> int:
 
 
 def ray_probe() -> Callable[[], bool]:
-    """A function that says, from any thread, whether the Ray of this session is still there."""
+    """Return a function that says, from any thread, whether this process's Ray still answers."""
     import ray
 
-    # Asked for here and now: without a Ray, this question would start one.
+    # Read it now: once Ray is gone, this call would start a new one.
     address = ray.get_runtime_context().gcs_address
 
     def answers() -> bool:
@@ -165,9 +166,9 @@ def ray_probe() -> Callable[[], bool]:
 
 
 def _check_reachable(address: str) -> None:
-    """Refuse an address that nobody listens at; Ray itself would try for minutes."""
+    """Refuse an address at which nothing listens; Ray itself would retry for minutes."""
     host, _, port = address.rpartition("://")[2].rpartition(":")
-    if not host:  # "auto": Ray looks for a cluster on this machine and says at once if there is none
+    if not host:  # "auto": Ray searches this machine and fails at once if there is no cluster
         return
     try:
         _connect(f"{host}:{port}", _CONNECT_SECONDS)

@@ -1,8 +1,8 @@
-"""Graceful shutdown: on SIGINT, on SIGTERM, when Ray is gone, or on an error that ends the whole sweep.
+"""Graceful shutdown on SIGINT, SIGTERM, a lost Ray or a fatal error.
 
-A sweep runs in a thread of its own. The calling thread does nothing but handle signals and watch Ray, so a signal is
-handled at once even while the sweep waits within Ray, and Ray's Python code, which only installs handlers in the main
-thread, installs none.
+A sweep runs in its own thread. The calling thread only handles signals and watches Ray, so a signal is handled at once
+even while the sweep is blocked within Ray. Ray's Python code installs signal handlers only in the main thread, so here
+it installs none.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from lop_sweep.console.signals import ABANDONED, handling
 from lop_sweep.errors import LopSweepError
 
 GRACE_SECONDS = 25.0
-"""How long trials may take to save after a signal, and Tune to end; batch systems kill after 30 seconds."""
+"""Timeout after a signal for trials to save and Tune to end; batch systems kill after 30 seconds."""
 START_SECONDS = 3.0
-"""How long everything else may take after a signal as long as no trial has been started."""
+"""Timeout after a signal before any trial was started."""
 LOST_SECONDS = 5.0
-"""How long Ray may be out of reach before it is given up."""
+"""Timeout for a Ray that does not answer."""
 SAVE_SECONDS = 2.0
-"""How long workers that have lost Ray get to save what they have."""
-_LOOK_SECONDS, _LOOK_AT_RAY_SECONDS = 0.02, 0.5
-"""How often the waiting thread looks around: more often while Ray may just be starting and take over SIGTERM."""
+"""Time for workers that have lost Ray to save."""
+_POLL_SECONDS, _POLL_RAY_SECONDS = 0.02, 0.5
+"""Poll intervals of the waiting thread: shorter while Ray may be starting and replace the handler of SIGTERM."""
 
 Result = TypeVar("Result")
 
@@ -34,7 +34,7 @@ _log = logging.getLogger(__name__)
 
 
 class AbandonedError(Exception):
-    """The sweep's thread waits for what will never come, and was abandoned. The message says why."""
+    """The sweep's thread is blocked for good and was abandoned. The message says why."""
 
 
 class StoppedError(Exception):
@@ -42,14 +42,14 @@ class StoppedError(Exception):
 
 
 class Stop:
-    """A request to stop, whoever makes it first.
+    """A request to stop. The first reason counts.
 
     Attributes:
-        signal: the signal that asked for it, or None.
+        signal: the signal that requested it, or None.
         error: the error that ends the sweep, or None.
-        at_once: whether a second signal asked to stop without waiting for anything.
-        abandoned: whether the sweep's thread has been abandoned; it then ends at the next `check`.
-        ray_answers: says whether Ray is still there; None while there is no Ray.
+        at_once: whether a second signal requested to stop without waiting.
+        abandoned: whether the sweep's thread was abandoned; it then ends at its next `check`.
+        ray_answers: returns whether Ray still answers; None while there is no Ray.
         trials_started: whether there may be something to save.
     """
 
@@ -66,20 +66,20 @@ class Stop:
         return self._requested.is_set()
 
     def wait(self, seconds: float) -> None:
-        """Wait for a request, but no longer than `seconds`."""
+        """Wait for a request, for at most `seconds`."""
         self._requested.wait(seconds)
 
     def check(self) -> None:
-        """Go on only if no stop is requested.
+        """Check that no stop is requested.
 
         Raises:
-            StoppedError: one is.
+            StoppedError: a stop is requested.
         """
         if self:
             raise StoppedError
 
     def on_signal(self, number: int) -> None:
-        """Stop because of a signal; a second one asks to stop at once."""
+        """Request a stop because of a signal; a second signal requests to stop at once."""
         if self.signal is not None:
             self.at_once = True
             return
@@ -87,30 +87,30 @@ class Stop:
         self._requested.set()
 
     def abandon(self) -> None:
-        """Stop, and mark the sweep's thread as abandoned."""
+        """Request a stop, and mark the sweep's thread as abandoned."""
         self.abandoned = True
         self._requested.set()
 
     def because(self, error: LopSweepError) -> None:
-        """Stop because of `error`, unless something else has asked for it already."""
+        """Request a stop because of `error`, unless one is requested already."""
         if not self:
             self.error = error
             self._requested.set()
 
 
 def attended(work: Callable[[], Result], stop: Stop, abandon: Callable[[], None]) -> Result:
-    """Run `work` in a thread of its own while the calling thread handles SIGINT and SIGTERM and watches Ray.
+    """Run `work` in a new thread while the calling thread handles SIGINT and SIGTERM and watches Ray.
 
     Args:
-        work: what to run; it should return soon once `stop` is requested.
-        stop: where signals go.
+        work: called in the new thread; it should return soon once `stop` is requested.
+        stop: receives the signals.
         abandon: called before `work` is abandoned.
 
     Returns:
         What `work` returns.
 
     Raises:
-        AbandonedError: `work` did not return, because Ray is gone or hangs, or because a second signal came.
+        AbandonedError: `work` did not return: Ray is lost or hangs, or a second signal arrived.
         Exception: whatever `work` raises.
     """
     result: Future[Result] = Future()
@@ -126,7 +126,7 @@ def attended(work: Callable[[], Result], stop: Stop, abandon: Callable[[], None]
         thread.start()
         watch = _Watch(stop)
         while thread.is_alive():
-            thread.join(_LOOK_SECONDS if stop.ray_answers is None else _LOOK_AT_RAY_SECONDS)
+            thread.join(_POLL_SECONDS if stop.ray_answers is None else _POLL_RAY_SECONDS)
             handle_again()
             reason = watch.reason_to_abandon()
             if reason and thread.is_alive():
@@ -146,7 +146,7 @@ class _Watch:
         self._lost_at: float | None = None
 
     def reason_to_abandon(self) -> str:
-        """Return why nothing more can be expected of the sweep's thread; empty as long as something can."""
+        """Return why the sweep's thread will not end by itself; empty while it may."""
         stop, now = self._stop, time.monotonic()
         answers = stop.ray_answers
         if answers is None or answers():
@@ -155,14 +155,14 @@ class _Watch:
             self._lost_at = now
         if stop.signal is not None and self._stopped_at is None:
             self._stopped_at = now
-            saving = ": trials save what they have" if stop.trials_started else ""
-            _log.warning("stopping%s; once more to stop at once", saving)
+            saving = ": trials save their state" if stop.trials_started else ""
+            _log.warning("stopping%s; signal again to stop at once", saving)
         if stop.at_once:
             return "a second signal"
-        # After a signal to a whole process group Ray is gone too, and there is nothing to wait for.
+        # A signal to the whole process group also ends Ray, and then there is nothing to wait for.
         patience = 1.0 if stop.signal is not None else LOST_SECONDS
         if self._lost_at is not None and now - self._lost_at >= patience:
-            return "Ray is gone"
+            return "Ray is lost"
         grace = GRACE_SECONDS if stop.trials_started else START_SECONDS
         if self._stopped_at is not None and now - self._stopped_at >= grace:
             return "Ray does not answer"

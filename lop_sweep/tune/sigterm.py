@@ -1,4 +1,4 @@
-"""SIGTERM in a worker: what is being computed is brought to a point where it can be saved, then the process ends."""
+"""Defer SIGTERM in a worker until its pack is saved; then the process ends."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from types import FrameType
 
 
 class Sigterm:
-    """Holds SIGTERM back for as long as that is asked for.
+    """Defers SIGTERM.
 
     Attributes:
-        received: whether one has come while it was held back.
+        received: whether a SIGTERM arrived while it was deferred.
     """
 
     def __init__(self) -> None:
@@ -21,14 +21,14 @@ class Sigterm:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Hold SIGTERM back for the length of a `with` block; one that came then does what it would have done.
+        """Defer SIGTERM during a `with` block; afterwards a SIGTERM that arrived takes effect.
 
-        In a thread other than the main one, where signals cannot be handled, this does nothing.
+        Outside the main thread, where Python cannot handle signals, this does nothing.
         """
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = signal.signal(signal.SIGTERM, self._take_note)
+        before = signal.signal(signal.SIGTERM, self._receive)
         try:
             yield
         finally:
@@ -36,5 +36,5 @@ class Sigterm:
             if self.received:
                 signal.raise_signal(signal.SIGTERM)
 
-    def _take_note(self, number: int, frame: FrameType | None) -> None:
+    def _receive(self, number: int, frame: FrameType | None) -> None:
         self.received = True

@@ -7,63 +7,62 @@ It works in any `ray.tune.Tuner`, not only in `lop-sweep sweep`:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from ray import tune
+
 from lop_sweep import runtime
-
-runtime.prepare_process()  # no-op in `lop-sweep sweep`, whose workers have run it before anything was imported
-
-import numpy as np  # noqa: E402
-from ray import tune  # noqa: E402
-
-from lop_sweep.errors import ConfigError, StoreError  # noqa: E402
-from lop_sweep.metrics import METRICS  # noqa: E402
-from lop_sweep.pack import Pack, expand  # noqa: E402
-from lop_sweep.storage import (  # noqa: E402
-    PackState,
-    Store,
-    host_name,
-    read_lock,
-    stop_file,
-)
-from lop_sweep.tune.sigterm import Sigterm  # noqa: E402
-from lop_sweep.tune.worker import PackRun  # noqa: E402
+from lop_sweep.errors import ConfigError, StoreError, comma_list, safe_repr
+from lop_sweep.metrics import METRICS
+from lop_sweep.pack import Pack, expand
+from lop_sweep.storage import PackState, Store, host_name, read_lock, stop_file
+from lop_sweep.tune.sigterm import Sigterm
+from lop_sweep.tune.worker import PackRun
 
 _STATE_FILE = "pack.state"
-_RUN_OPTIONS = ("dtype", "device", "checkpoint_every", "keep_state", "resume_from")
+_PACK_RUN_KEYS = ("dtype", "device", "checkpoint_every", "keep_state", "resume_from")
+_RUN_KEYS = (*_PACK_RUN_KEYS, "tasks_per_report", "store", "driver")
 
 
 class LopTrainable(tune.Trainable):
-    """One pack as one trial; one `step` is one task for all its cells, the last step adds the fresh baseline.
+    """One pack as one trial. Each `step` runs one or more tasks of all cells, the last one also the fresh baseline.
 
-    The trial's configuration holds the fields of `CellConfig` (those left out take their defaults) and, optionally,
-        cells: a list of dictionaries, one a cell of the pack, with the fields in which the cells differ;
-        pack: a dictionary that holds all of the above instead;
-        dtype: "float64" (default) or "float32";
-        device: "cpu" (default) or "cuda";
-        tasks_per_report: tasks a step (default 1), in `pack` or beside it;
-        store: path of the sweep directory that checkpoints and the finished pack are written to (default: none);
-        checkpoint_every: seconds between two checkpoints there (default 60);
-        keep_state: whether to keep the state after the last task there, for longer sequences (default False);
-        starts: for each cell, [path within the sweep directory, place in it] of a saved state to go on from;
-        driver: the token of the driver's lease, which the directory must hold: it is the same on all nodes.
+    The configuration of a trial has one of two forms:
 
-    A trial whose pack has a valid checkpoint in the sweep directory goes on from it, whoever started it.
+        {"depth": 5, "lr": 0.1, "run": {...}}       one cell: the fields of `CellConfig`
+        {"pack": {...}, "run": {...}}               a pack: `Pack.to_config()`
 
-    Every result holds, as means over the tasks of the step and over the cells that have not diverged, `min_ce`,
-    `final_ce`, `saturation` and `grad_norm`, and `effective_rank` and `duplicate_fraction` as means over the layers
-    too; `tasks_done`, `cells` and `diverged` (how many cells have); `note`, where a saved state was there but could not
-    be used; the last one also `fresh_mean_ce` and `fresh_median_ce`, means over cells.
+    Fields that are left out take their defaults. A pack has the fields that its cells share and, as `cells`, a list
+    of dictionaries, one per cell, with the fields in which the cells differ.
+
+    All of `run`, and each of its keys, is optional:
+
+        dtype: "float64" (default) or "float32".
+        device: "cpu" (default) or "cuda".
+        tasks_per_report: tasks per step (default 1).
+        store: path of a sweep directory for checkpoints and the finished pack (default: none).
+        checkpoint_every: seconds between two checkpoints there (default 60).
+        keep_state: whether to keep the state after the last task there, for longer sequences (default False).
+        resume_from: for each cell, [path within the sweep directory, index in it] of a saved state.
+        driver: token of the driver's lock in the sweep directory, which every node must see.
+
+    A result has the mean of each metric over the step's tasks, the cells and the layers, without diverged cells. It
+    also has `tasks_done`, `cells`, `diverged` (number of diverged cells), and `note` if a saved state was found but
+    could not be used. The last one also has `fresh_mean_ce` and `fresh_median_ce`, means over cells.
     """
 
     @classmethod
     def default_resource_request(cls, config: dict[str, Any]) -> tune.PlacementGroupFactory:
-        """One CPU a trial, and a GPU if it is to run on one."""
-        return tune.PlacementGroupFactory([{"CPU": 1, **({"GPU": 1} if config.get("device") == "cuda" else {})}])
+        """Request one CPU per trial, and a GPU if it runs on one."""
+        run = config.get("run", {})
+        on_gpu = isinstance(run, Mapping) and run.get("device") == "cuda"
+        return tune.PlacementGroupFactory([{"CPU": 1, **({"GPU": 1} if on_gpu else {})}])
 
     def setup(self, config: dict[str, Any]) -> None:
-        """Start the pack's sequences, or go on with them.
+        """Start the pack's sequences, or resume them.
 
         Raises:
             ConfigError: the configuration is not valid.
@@ -71,26 +70,25 @@ class LopTrainable(tune.Trainable):
         """
         runtime.limit_threads()
         self._failed_start: Exception | None = None
-        config = dict(config)
-        config.update(config.pop("pack", {}))
-        self._tasks_per_report = config.pop("tasks_per_report", 1)
+        cells, run = _split(config)
+        self._tasks_per_report = run.get("tasks_per_report", 1)
         if not isinstance(self._tasks_per_report, int) or self._tasks_per_report < 1:
             raise ConfigError(f"tasks_per_report = {self._tasks_per_report!r}: must be an integer of at least 1")
-        options = {key: config.pop(key) for key in _RUN_OPTIONS if key in config}
-        driver = config.pop("driver", None)
-        store = _open_store(config.pop("store", None), driver)
+        options = {key: run[key] for key in _PACK_RUN_KEYS if key in run}
+        driver = run.get("driver")
+        store = _open_store(run.get("store"), driver)
         if store is not None and driver is not None:
-            # Another driver may have taken over, and have the cells computed elsewhere, in other packs.
+            # Another driver may have taken over, and had the cells computed elsewhere, in other packs.
             options["check_lock"] = lambda: _check_driver(store, driver)
-        announced = store is not None and driver is not None and stop_file(store.driver, driver)
+        stop_requested = store is not None and driver is not None and stop_file(store.driver, driver)
         self._sigterm = Sigterm()
-        options["stopping"] = lambda: self._sigterm.received or bool(announced and announced.exists())
-        self._run = PackRun(Pack(expand(config)), store=store, **options)
+        options["stopping"] = lambda: self._sigterm.received or bool(stop_requested and stop_requested.exists())
+        self._run = PackRun(Pack(expand(cells)), store=store, **options)
 
     def step(self) -> dict[str, Any]:
-        """Run the next tasks; after the last one also the fresh baseline, and write the pack to the store.
+        """Run the next tasks. After the last one also run the fresh baseline, and write the pack to the store.
 
-        A SIGTERM that comes meanwhile takes effect after the task at hand, when the pack has been saved.
+        A SIGTERM during a task takes effect after it, when the pack has been saved.
         """
         if self._failed_start is not None:
             raise self._failed_start
@@ -98,12 +96,12 @@ class LopTrainable(tune.Trainable):
             return self._step()
 
     def cleanup(self) -> None:
-        """Save what is not finished: the trial has been asked to stop."""
+        """Save an unfinished pack: the trial was asked to stop."""
         if self._failed_start is None:
             self._run.checkpoint()
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """Write everything that the continuation needs into Tune's own checkpoint."""
+        """Write everything that is needed to continue into Tune's own checkpoint."""
         self._run.state().save(Path(checkpoint_dir) / _STATE_FILE)
 
     def load_checkpoint(self, checkpoint: Any) -> None:
@@ -115,14 +113,14 @@ class LopTrainable(tune.Trainable):
         self._run.load(PackState.load(Path(str(checkpoint)) / _STATE_FILE))
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Serve another trial in the same process, as if newly made; what was not finished is saved.
+        """Serve another trial in the same process, as if newly made. An unfinished pack is saved first.
 
-        Tune does not try a trial again that fails here, so what goes wrong is raised by its first step.
+        Tune does not retry a trial that fails here, so an error is raised by the trial's first step instead.
         """
         try:
             if self._failed_start is None:
                 self._run.checkpoint()
-                del self._run  # its memory, before the next pack takes as much
+                del self._run  # frees its memory before the next pack needs as much
             self.setup(new_config)
         except Exception as error:
             self._failed_start = error
@@ -149,6 +147,23 @@ class LopTrainable(tune.Trainable):
         return result
 
 
+def _split(config: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what a trial's configuration says of its cells, and of its run."""
+    beside_run = {key: value for key, value in config.items() if key != "run"}
+    cells, run = beside_run.get("pack", beside_run), config.get("run", {})
+    if "pack" in beside_run and len(beside_run) > 1:
+        raise ConfigError(
+            f"{comma_list(key for key in beside_run if key != 'pack')}: cannot stand beside pack; put fields into it"
+        )
+    for name, value in (("pack", cells), ("run", run)):
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"{name} = {safe_repr(value)}: must be a dictionary")
+    unknown = [key for key in run if key not in _RUN_KEYS]
+    if unknown:
+        raise ConfigError(f"unknown key {safe_repr(unknown[0])} in run; valid keys: {comma_list(_RUN_KEYS)}")
+    return dict(cells), dict(run)
+
+
 def _open_store(path: str | None, driver: str | None) -> Store | None:
     if path is None:
         return None
@@ -170,6 +185,6 @@ def _check_driver(store: Store, driver: str) -> None:
 
 
 def _mean(values: np.ndarray) -> float:
-    """Mean over all entries that are not NaN; NaN where all are."""
+    """Return the mean over all entries that are not NaN; NaN if all are."""
     defined = values[~np.isnan(values)]
     return float(defined.mean()) if defined.size else float("nan")

@@ -1,4 +1,4 @@
-"""One pack on its way through its tasks: where it starts, when it saves, how it ends. Knows the store, but no Ray."""
+"""Run one pack: where it resumes, when it saves and how it is committed. Joins experiment and storage; no Ray."""
 
 from __future__ import annotations
 
@@ -13,30 +13,33 @@ from lop_sweep.pack import Pack
 from lop_sweep.storage import PackResult, PackState, ResumePoints, Store, fault_point, merge_numerics
 from lop_sweep.storage.maintenance import withdraw
 
-_SIGN_OF_LIFE_SECONDS = 5.0
+_HEARTBEAT_SECONDS = 5.0
+"""Minimum time between two heartbeats of a pack."""
 
 
 class PackRun:
-    """A pack's experiment together with its place in a sweep directory.
+    """A pack's experiment together with its files in a sweep directory.
 
-    It goes on from the pack's own checkpoint if there is one, else from `starts`, else from the beginning.
+    It resumes from the most advanced of the pack's own checkpoint and `resume_from`. If neither can be used, it resumes
+    from the pack's kept state, else it starts from the beginning.
 
     Args:
         pack: the pack.
         dtype: "float64" or "float32".
-        store: the sweep directory; None to keep nothing.
-        checkpoint_every: seconds between two checkpoints; they are taken between tasks, or between fresh networks.
+        store: the sweep directory; None to write nothing.
+        checkpoint_every: seconds between two checkpoints, which are taken between tasks or fresh networks.
         keep_state: whether to keep the state after the last task, for longer sequences.
-        starts: states of the same trajectories, from which the pack may go on.
-        stopping: asked between tasks; once it says True, the pack is saved and `run_tasks` or `finish` returns.
+        resume_from: saved states of the same trajectories, from which the pack may resume.
+        stopping: called between tasks; once it returns True, the pack is saved and `run_tasks` or `finish` returns.
         check_lock: called before and after a finished pack is written; raises StoreError if the sweep directory has
-            another driver by now.
-        device: one of `lop_sweep.experiment.backends.DEVICES`.
+            another driver by then.
+        device: one of `lop_sweep.runtime.DEVICES`.
 
     Attributes:
-        pack, experiment: what is run.
-        history: the rows so far.
-        note: what was wrong with a saved state that was there but not used; empty if nothing was.
+        pack: the pack.
+        experiment: its cells' sequences.
+        history: the rows of the tasks done.
+        note: why a saved state that was found could not be used; empty if none was.
 
     Raises:
         ConfigError: the cells do not fit together, `dtype` or `device` is unknown, or there is no such device here.
@@ -64,12 +67,12 @@ class PackRun:
             "engine": "fast", "dtype": dtype, "device": self.experiment.device, **runtime.describe_numerics(),
         }  # fmt: skip
         self._stopping, self._check_lock = stopping, check_lock
-        self._last_sign = float("-inf")
+        self._last_heartbeat = float("-inf")
         self._last_checkpoint = time.monotonic()
         self._saved: tuple[int, int] | None = (0, 0)
         if store is not None:
             self._resume(store, resume_from)
-            self._give_sign_of_life()
+            self._beat()
 
     @property
     def tasks_left(self) -> int:
@@ -77,7 +80,7 @@ class PackRun:
         return self.experiment.tasks - self.experiment.tasks_done
 
     def run_tasks(self, count: int) -> list[TaskRow]:
-        """Run up to `count` of the tasks that remain, with checkpoints on the way; returns their rows."""
+        """Run up to `count` of the remaining tasks, with checkpoints between them, and return their rows."""
         rows: list[TaskRow] = []
         while self.tasks_left and len(rows) < count:
             rows.append(self.experiment.run_task())
@@ -87,10 +90,10 @@ class PackRun:
         return rows
 
     def finish(self) -> bool:
-        """After the last task: keep the state, train the fresh networks, write the pack to the store.
+        """Keep the state after the last task, train the fresh networks and write the pack to the store.
 
         Returns:
-            Whether that is done; False if `stopping` came in between.
+            True once that is done; False if `stopping` ended it early.
 
         Raises:
             StoreError: the store cannot be written, or `check_lock` raised it.
@@ -106,15 +109,15 @@ class PackRun:
         return True
 
     def state(self) -> PackState:
-        """Everything that the continuation needs."""
+        """Return everything that is needed to continue."""
         history = stack_metrics(self.history) if self.history else {}
         return PackState(self.pack, self.experiment.state_dict(), history, self._numerics)
 
     def load(self, state: PackState) -> None:
-        """Go on from a state of the same pack, or of cells with the same trajectories.
+        """Continue from a state of the same pack, or of cells with the same trajectories.
 
         Raises:
-            StateError: it is not such a state; nothing has been changed.
+            StateError: it is not such a state; nothing was changed.
         """
         self.experiment.load_state_dict(state.experiment)
         self.history = unstack_metrics(state.history) if state.history else []
@@ -122,7 +125,7 @@ class PackRun:
         self._saved = state.progress
 
     def checkpoint(self) -> None:
-        """Save now, unless there is nothing new, or nothing to save to, or the pack is finished.
+        """Save now, unless nothing is new, there is no store, or the pack is finished.
 
         Raises:
             StoreError: the checkpoint cannot be written.
@@ -134,9 +137,9 @@ class PackRun:
         self._last_checkpoint = time.monotonic()
 
     def _commit(self, store: Store) -> None:
-        """Write the finished pack, and take it back if another driver has had its cells computed meanwhile.
+        """Write the finished pack, and withdraw it if another driver has had its cells computed meanwhile.
 
-        A process may be frozen for any length of time between the first check and the write; hence the second check.
+        The process may be suspended for any time between the first check and the write; hence the second check.
         """
         self._check_lock()
         fault_point("commit.checked")
@@ -164,16 +167,16 @@ class PackRun:
         self.note = "; ".join(notes)
 
     def _between(self) -> bool:
-        """Between two pieces of work: give a sign of life, save if it is time; returns whether to stop."""
-        self._give_sign_of_life()
+        """Send a heartbeat and save if it is time, between two tasks or networks; return whether to stop."""
+        self._beat()
         stop = self._stopping()
         if stop or time.monotonic() - self._last_checkpoint >= self._checkpoint_every:
             self.checkpoint()
         return stop
 
-    def _give_sign_of_life(self) -> None:
-        if self._store is not None and time.monotonic() - self._last_sign > _SIGN_OF_LIFE_SECONDS:
-            self._last_sign = time.monotonic()
+    def _beat(self) -> None:
+        if self._store is not None and time.monotonic() - self._last_heartbeat > _HEARTBEAT_SECONDS:
+            self._last_heartbeat = time.monotonic()
             self._store.checkpoints.beat(self.pack, self.experiment.tasks_done)
 
     def _result(self) -> PackResult:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from lop_sweep.cli import main
+from lop_sweep.cli import add_field, main
+from lop_sweep.config import FIELDS
 
 TINY = ["--h", "4", "--L", "2", "--n", "8", "--steps", "3", "--tasks", "3", "--fresh_baseline", "2", "--lr", "0.1"]
 PLOTS = {f"lop_{name}.png" for name in ("minCE", "finalCE", "sat", "grad", "effrank", "dup_frac")}
@@ -21,7 +24,7 @@ def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=120)
 
 
-def test_run_writes_the_scripts_files_and_prints_only_the_summary(tmp_path: Path) -> None:
+def test_run_writes_the_scripts_files_and_prints_the_summary(tmp_path: Path) -> None:
     result = run("run", *TINY, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     out = tmp_path / "out"
@@ -60,7 +63,7 @@ def test_old_and_new_flags_are_the_same(tmp_path: Path, capsys: pytest.CaptureFi
     assert summary_of(capsys, tmp_path, *TINY, *old.split()) != summary_of(capsys, tmp_path, *TINY)
 
 
-def test_what_is_undefined_is_null(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_undefined_values_are_null(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     summary = json.loads(summary_of(capsys, tmp_path, *TINY, "--fresh_baseline", "0"))
     assert summary["fresh_mean_final_CE_on_late"] is None
     assert summary["mean_min_CE"] > 0
@@ -90,7 +93,10 @@ def test_float32_is_close_to_float64(tmp_path: Path, capsys: pytest.CaptureFixtu
         ("run --engine reference --dtype float32", "the reference computes in float64 only; use --engine fast"),
         ("run --out file/out", "cannot be written"),
         ("sweep", "the following arguments are required: SPACE, --out"),
-        ("sweep nope --out out", "search space 'nope' is no file; give a Python file or the name of a shipped space: "),
+        (
+            "sweep nope --out out",
+            "search space 'nope' is not a file; give a Python file or the name of a shipped space: ",
+        ),
         ("sweep . --out out", "search space '.' is a directory"),
         ("sweep bad.py --out out", "bad.py, line 1: syntax error: "),
         ("sweep unknown.py --out out", "unknown.py: unknown key 'dept' (did you mean 'depth'?)"),
@@ -98,7 +104,7 @@ def test_float32_is_close_to_float64(tmp_path: Path, capsys: pytest.CaptureFixtu
         ("sweep good.py --out file/out", "cannot be read: [Errno 20] Not a directory"),
         ("sweep good.py --out out --dtype float16", "dtype = 'float16'"),
         ("sweep good.py --out out --cpus 0", "cpus = 0: must be an integer of at least 1"),
-        ("sweep good.py --out out --tasks-per-report 0", "tasks per report = 0: must be an integer of at least 1"),
+        ("sweep good.py --out out --tasks-per-report 0", "tasks_per_report = 0: must be an integer of at least 1"),
         ("sweep good.py --out out --address 127.0.0.1:9", "address '127.0.0.1:9' cannot be reached"),
         ("sweep good.py --out s3://bucket/out", "'s3://bucket/out' is not a directory on this machine's file systems"),
         (f"sweep good.py --out {'x' * 300}", "File name too long"),
@@ -112,9 +118,10 @@ def test_float32_is_close_to_float64(tmp_path: Path, capsys: pytest.CaptureFixtu
         ("dance", "invalid choice: 'dance'"),
     ],
 )
-def test_bad_input_gets_one_line_and_status_2_and_writes_nothing(
+def test_bad_input_gives_one_line_and_status_2(
     arguments: str, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """It also writes nothing."""
     monkeypatch.chdir(tmp_path)
     Path("file").write_text("")
     Path("bad.py").write_text("param_space = {")
@@ -133,6 +140,17 @@ def test_bad_input_gets_one_line_and_status_2_and_writes_nothing(
     assert said.err.count("\n") == 1
     assert line in said.err
     assert sorted(path for path in tmp_path.rglob("*") if "__pycache__" not in path.parts) == before
+
+
+def test_string_and_boolean_fields_have_flags() -> None:
+    parser = argparse.ArgumentParser()
+    for name, kind, default in (("rule", str, "sgd"), ("momentum", bool, False)):
+        add_field(parser, replace(FIELDS["lr"], name=name, type=kind, default=default, flag=name))
+    options = parser.parse_args(["--rule", "adam", "--momentum", "true"])
+    assert vars(options) == {"rule": "adam", "momentum": True}
+    assert vars(parser.parse_args(["--momentum", "False"])) == {"momentum": False}
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--momentum", "1"])
 
 
 def test_help_and_version() -> None:

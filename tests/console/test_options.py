@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import pytest
 
 from lop_sweep.console.options import (
+    accepts_options,
     add_options,
     check_options,
     document_options,
-    keyword_parameters,
     option,
     options_from,
     options_from_keywords,
@@ -30,7 +30,7 @@ class Sample:
     margin: float = option(2 / 3, "nats", metavar="NATS", at_least=0)
     keep_state: bool | None = option(None, "keep states (default: if small)")
     retry_failed: bool = option(False, "retry only what failed")
-    progress: bool = option(True, "show no progress bar")
+    progress: bool = option(True, "show a progress bar")
     folder: str = option("out", "where files go", flag="out")
     other: int = 5
 
@@ -68,6 +68,7 @@ def test_help_names_choices_and_defaults_once() -> None:
     assert "--dtype NAME type of 100% of the numbers: float64, float32 (default float64)" in text
     assert "--cpus N CPUs (default: all) " in text
     assert "--margin NATS nats (default 0.667)" in text
+    assert "--no-progress do not show a progress bar" in text
     assert "--other" not in text
 
 
@@ -97,6 +98,12 @@ def test_keywords_make_the_same_object() -> None:
 
 def test_docstring_and_signature_list_every_option() -> None:
     assert "Attributes:\n    cpus: CPUs (default: all).\n" in (Sample.__doc__ or "")
-    signature = inspect.Signature(keyword_parameters(Sample))
-    assert str(signature).startswith("(*, cpus: int | None = None, dtype: str = 'float64'")
+    assert "    progress: show a progress bar (default True).\n" in (Sample.__doc__ or "")
+
+    @accepts_options(Sample)
+    def run(out: str, **options: object) -> None:
+        raise AssertionError(out, options)
+
+    signature = inspect.signature(run)
+    assert str(signature).startswith("(out: 'str', *, cpus: int | None = None, dtype: str = 'float64'")
     assert "other" not in signature.parameters

@@ -1,4 +1,4 @@
-"""What the commands print, and the streams and folders that they are started with."""
+"""What the commands print, and the streams and folders with which they are started."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from lop_sweep.storage.store import Store
 
 ANALYSIS = [sys.executable, "-m", "analysis"]
 NOISE = "\x1b[2J\x1b]0;title\x07\x9b31m\x7f\u202e\u2028\r\n"
-"""Clear the screen, set the title, colour (C1), delete, turn text round, and end the line, three times."""
+"""Clear the screen, set the title, colour (C1), delete, reverse text, and end the line in three ways."""
 NOT_TEXT = os.fsdecode(b"not-text\xff")
 
 
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """Two finished cells."""
+    """Return a sweep directory with two finished cells."""
     cells = [CellConfig(seed=s, width=4, depth=1, samples=8, steps=2, tasks=2, fresh_baseline=1) for s in (1, 2)]
     return compute_here(cells, tmp_path_factory.mktemp("swept") / "out")
 
@@ -52,7 +52,7 @@ def run(
 
 
 def status_of(command: list[str], tool: str = "lop-sweep") -> int | str | None:
-    """What a command would exit with, run in this process."""
+    """Run a command in this process and return its exit status."""
     try:
         return {"lop-sweep": main, "lop-analysis": analysis}[tool](command)
     except SystemExit as exit_:
@@ -67,7 +67,7 @@ def assert_one_line(text: str, saying: str) -> None:
 
 
 def assert_clean(text: str) -> None:
-    """No character but a line's end moves a cursor, colours or turns text, or belongs to nobody."""
+    """Assert that a text has no control, formatting or unassigned character except line ends."""
     assert {c for c in text if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp")} <= {"\n"}
 
 
@@ -84,7 +84,7 @@ def assert_clean(text: str) -> None:
         ([*ANALYSIS, "map", "--help"], ">/dev/full", "[Errno 28] No space left on device"),
     ],
 )
-def test_output_that_cannot_be_written_gives_one_line(
+def test_unwritable_output_gives_one_line(
     swept: Store, tmp_path: Path, command: list[str], redirect: str, reason: str
 ) -> None:
     result = run([word.format(out=swept.root) for word in command], redirect, tmp_path)
@@ -93,13 +93,13 @@ def test_output_that_cannot_be_written_gives_one_line(
     assert list(tmp_path.iterdir()) == [], "what takes long is not begun"
 
 
-def test_unbuffered_output_that_cannot_be_written_gives_one_line(swept: Store) -> None:
+def test_unwritable_unbuffered_output_gives_one_line(swept: Store) -> None:
     result = run([*COMMAND, "status", str(swept.root)], ">/dev/full", PYTHONUNBUFFERED="1")
     assert result.returncode == 2
     assert_one_line(result.stderr, "standard output cannot be written")
 
 
-def test_a_reader_that_has_gone_is_no_error(swept: Store) -> None:
+def test_a_closed_pipe_is_not_an_error(swept: Store) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     command = [*COMMAND, "status", str(swept.root)]
@@ -109,7 +109,7 @@ def test_a_reader_that_has_gone_is_no_error(swept: Store) -> None:
 
 
 @pytest.mark.parametrize("redirect", ["2>&-", "2>/dev/full", "<&- >&- 2>&-"])
-def test_complaints_that_cannot_be_written_change_no_status(tmp_path: Path, redirect: str) -> None:
+def test_unwritable_errors_change_no_exit_status(tmp_path: Path, redirect: str) -> None:
     result = run([*COMMAND, "status", "nowhere"], redirect, tmp_path)
     assert (result.returncode, result.stdout, result.stderr) == (2, "", "")
 
@@ -175,14 +175,14 @@ def test_a_sweep_needs_no_standard_error(tmp_path: Path, redirect: str) -> None:
         [*ANALYSIS, "scores", "{out}", "--out", "{out}/scores.csv"],
     ],
 )
-def test_a_working_directory_that_is_gone_is_named(swept: Store, tmp_path: Path, command: list[str]) -> None:
+def test_a_missing_working_directory_is_reported(swept: Store, tmp_path: Path, command: list[str]) -> None:
     gone = tmp_path / "gone"
     gone.mkdir()
     shell = ["sh", "-c", 'rmdir ../gone && exec "$@"', "sh", *(word.format(out=swept.root) for word in command)]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     result = subprocess.run(shell, capture_output=True, text=True, cwd=gone, env=environment, timeout=60)
     assert (result.returncode, result.stdout) == (2, "")
-    assert_one_line(result.stderr, "the working directory is not there any more")
+    assert_one_line(result.stderr, "the working directory no longer exists")
 
 
 def test_relative_paths_need_a_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -268,7 +268,7 @@ def test_arguments_are_shown_on_one_line(tool: str, command: list[str], capsys: 
         ("lop-analysis", ["scores", "{out}", "--out", f"no{NOISE}/x.csv"]),
     ],
 )
-def test_complaints_hold_no_escapes(
+def test_error_messages_hold_no_escapes(
     swept: Store, tool: str, command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
@@ -278,7 +278,7 @@ def test_complaints_hold_no_escapes(
 
 
 def test_records_are_shown_without_escapes(swept: Store, tmp_path: Path) -> None:
-    """A failure, the driver's host and activity, and a damaged record whose name is not harmless either."""
+    """A failure, the driver's host and activity, and a damaged record with escapes in its name."""
     store = Store(tmp_path / "out")
     store.create()
     store.write_sweep(read_json(swept.root / "sweep.json"))
@@ -327,7 +327,7 @@ def test_json_holds_no_escapes(swept: Store, capsys: pytest.CaptureFixture[str])
     assert "\x1b" not in text
 
 
-def test_a_title_with_escapes_draws_no_warning_with_them(swept: Store, tmp_path: Path) -> None:
+def test_a_title_with_escapes_is_escaped(swept: Store, tmp_path: Path) -> None:
     sweep = tmp_path / "out"
     store = Store(sweep)
     store.create()
@@ -359,7 +359,7 @@ def test_messages_in_the_log_are_printable() -> None:
 
 
 @given(st.text())
-def test_printable_text_is_clean_and_the_same_twice(text: str) -> None:
+def test_printable_is_clean_and_idempotent(text: str) -> None:
     assert_clean(printable(text))
     assert "\n" not in printable(text)
     assert printable(printable(text)) == printable(text)
@@ -369,7 +369,7 @@ def test_printable_text_is_clean_and_the_same_twice(text: str) -> None:
 @pytest.mark.parametrize(
     "text", ["", "naïve", "東京\u3000x", "a\u00a0b", "10 \u00d7 2 \u2013 3", "back\\slash", "e\u0301", "\U0001f600"]
 )
-def test_text_that_can_be_printed_stays(text: str) -> None:
+def test_printable_text_is_unchanged(text: str) -> None:
     assert printable(text) == text
 
 

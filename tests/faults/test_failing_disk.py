@@ -42,7 +42,7 @@ def test_a_full_disk_is_named_and_the_sweep_goes_on_when_there_is_room(
     said = scenario("full", undisturbed, tmp_path)
     assert said.startswith("2 lop-sweep: ")
     assert "cannot be written: [Errno 28] No space left on device" in said
-    assert said.endswith("; once that is mended, the same command goes on")
+    assert said.endswith("; fix this, then run the same command again to continue")
 
 
 @pytest.mark.long
@@ -67,7 +67,7 @@ def test_a_directory_that_vanishes_is_named_and_the_sweep_goes_on_when_it_is_bac
     assert process.returncode == 2, stderr
     last = stderr.splitlines()[-1]
     assert last.startswith(f"lop-sweep: {out}")
-    assert last.endswith("; once that is mended, the same command goes on")
+    assert last.endswith("; fix this, then run the same command again to continue")
     shutil.rmtree(out, ignore_errors=True)  # what Tune has made again of its own folder
     away.rename(out)
     assert sum("cells are not there" not in str(finding) for finding in audit(Store(out)).findings) == 0
@@ -126,7 +126,7 @@ def test_a_disk_that_answers_with_errors_is_named(
     _, stderr = process.communicate(timeout=200)
     assert process.returncode == 2, stderr
     assert "[Errno 5] Input/output error" in stderr.splitlines()[-1]
-    assert stderr.splitlines()[-1].endswith("; once that is mended, the same command goes on")
+    assert stderr.splitlines()[-1].endswith("; fix this, then run the same command again to continue")
     assert "Traceback" not in stderr
     writing = [["sweep", space, "--out", store.root], ["compact", store.root]]
     for command in [*writing, ["status", store.root], ["audit", store.root]] if what == "reads" else writing:

@@ -92,7 +92,7 @@ def test_a_frozen_driver_and_a_frozen_worker(
     with frozen(workers[0]):
         time.sleep(seconds / 3)
     stderr = assert_undisturbed(process, store, undisturbed)
-    assert "tried again" not in stderr
+    assert "retrying" not in stderr
 
 
 @pytest.mark.long
@@ -154,7 +154,7 @@ def test_a_worker_that_the_kernel_kills_for_memory(
         wait_until(lambda: not ProcessMark.exists(worker), process)
     assert greedy.returncode == -signal.SIGKILL  # the last to go: there is nobody else
     stderr = assert_undisturbed(process, store, undisturbed, deaths=True)
-    assert "tried again from its checkpoint" in stderr
+    assert "retrying from its checkpoint" in stderr
 
 
 @pytest.mark.long
@@ -269,4 +269,4 @@ def test_a_clock_that_jumps_during_a_run(
     assert refused.returncode == 2
     assert f"process {process.pid} on " in refused.stderr
     stderr = assert_undisturbed(process, store, undisturbed)
-    assert "tried again" not in stderr
+    assert "retrying" not in stderr

@@ -108,7 +108,7 @@ def test_workers_that_die_while_writing_change_nothing(
     result = sweep(space, tmp_path / "out", *OPTIONS, env=env)
     assert result.returncode == 0, result.stderr
     assert list((tmp_path / "tickets").iterdir()) == []
-    assert result.stderr.count("tried again from its checkpoint") == len(points)
+    assert result.stderr.count("retrying from its checkpoint") == len(points)
     again = sweep(space, tmp_path / "out", *OPTIONS)  # takes away what the dead have left
     assert again.returncode == 0
     assert "0 to compute" in again.stderr
@@ -210,7 +210,8 @@ def test_a_worker_that_gets_sigterm_saves_first(tmp_path: Path) -> None:
     script = """
 import sys, time
 from lop_sweep.tune.trainable import LopTrainable
-trainable = LopTrainable({"width": 12, "depth": 2, "tasks": 100000, "tasks_per_report": 100000, "store": sys.argv[1]})
+run = {"tasks_per_report": 100000, "store": sys.argv[1]}
+trainable = LopTrainable({"width": 12, "depth": 2, "tasks": 100000, "run": run})
 print("begins", flush=True)
 trainable.train()
 """

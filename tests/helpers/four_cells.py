@@ -7,4 +7,4 @@ from lop_sweep.planning.space import SearchSpace
 
 BASE = CellConfig(width=6, depth=2, samples=8, steps=3, tasks=5, fresh_baseline=2)
 GRID = tuple(BASE.replace(seed=seed, lr=lr) for lr in (0.1, 0.4) for seed in range(2))
-SPACE = SearchSpace("here", GRID, ("seed",))
+SPACE = SearchSpace(cells=GRID, name="here", pack=("seed",))

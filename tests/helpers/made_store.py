@@ -29,7 +29,7 @@ def write_store(
     """Write a sweep of `configs` and `missing`, of which only the former are finished; other measures are drawn."""
     store, rng = Store(root), np.random.default_rng(0)
     store.create()
-    space = SearchSpace(name, (*configs, *missing))
+    space = SearchSpace(cells=(*configs, *missing), name=name)
     store.write_sweep({"dtype": dtype, "created": "2026-01-02T03:04:05+00:00", **describe_space(space)})
     numerics = dict.fromkeys(NUMERICS, "drawn") | {"dtype": dtype, "device": "cpu"}
     for pack in make_packs(configs, PACKABLE):

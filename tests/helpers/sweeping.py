@@ -1,4 +1,4 @@
-"""What the tests of whole sweeps share: search spaces, the command, and comparing results to the last bit."""
+"""Helpers for tests of whole sweeps: write search spaces, run the command, compare results to the last bit."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import pandas as pd
 
 from lop_sweep.config import CellConfig
 from lop_sweep.planning.packing import Sizing
-from lop_sweep.planning.plan import missing_packs
+from lop_sweep.planning.plan import make_plan
 from lop_sweep.planning.space import SearchSpace
 from lop_sweep.storage.filesystem import FAULTS
 from lop_sweep.storage.lock import hold_lock
@@ -29,7 +29,7 @@ COMMAND = [sys.executable, "-m", "lop_sweep"]
 LISTS = ("effective_rank", "duplicate_fraction", "fresh_ce")
 
 Start = Callable[..., subprocess.Popen[str]]
-"""What the fixture `started` is: as `start_sweep`."""
+"""The type of the fixture `started`: arguments as those of `start_sweep`."""
 
 
 def write_space(path: Path, pack: list[str], **fields: object) -> Path:
@@ -50,9 +50,9 @@ def sweep(space: Path, out: Path, *options: str, env: dict[str, str] | None = No
 def start_sweep(
     space: Path, out: Path, *options: str, env: dict[str, str] | None = None, within: Sequence[str] = ()
 ) -> subprocess.Popen[str]:
-    """In a session of its own, as a shell would start it, so that its process group can be signalled.
+    """Start a sweep in a new session, as a shell does, so that its process group can be signalled.
 
-    `within` is a command that runs the command which follows it, in place of itself: `unshare` for example.
+    `within` is a prefix that replaces itself by the command after it, for example `unshare`.
     """
     return subprocess.Popen(
         [*within, *COMMAND, "sweep", str(space), "--out", str(out), *options],
@@ -61,7 +61,7 @@ def start_sweep(
 
 
 def mounting(*arguments: object) -> list[str]:
-    """A command for `within`: in user and mount namespaces of its own, where `mount` has run with these arguments."""
+    """Return a prefix for `within`: new user and mount namespaces in which `mount` ran with these arguments."""
     script = f'mount {shlex.join(map(str, arguments))} && exec "$@"'
     return ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script, "sh"]
 
@@ -74,14 +74,14 @@ def read_status(out: Path) -> dict[str, Any]:
 
 
 def at_work(out: Path) -> list[int]:
-    """Process numbers of the workers that are at it."""
-    return [sign.process.pid for sign in Store(out).checkpoints.heartbeats() if sign.alive()]
+    """Return the process ids of the running workers."""
+    return [beat.process.pid for beat in Store(out).checkpoints.heartbeats() if beat.alive()]
 
 
 def wait_until(
     condition: Callable[[], object], process: subprocess.Popen[str] | None = None, seconds: float = 180
 ) -> None:
-    """Wait for a condition, for so long at most, and no longer than `process` lives."""
+    """Wait for a condition, for at most `seconds` and while `process` runs."""
     deadline = time.monotonic() + seconds
     while not condition():
         if process is not None and process.poll() is not None:
@@ -91,7 +91,7 @@ def wait_until(
 
 
 def raw(out: Path, folder: str) -> pd.DataFrame:
-    """A results folder as a user's script reads it: every row that is there, doubled ones included."""
+    """Read a results folder as a user's script does: all rows, duplicates included."""
     frame = pd.read_parquet(out / folder)
     keys = ["cell", "task"] if folder == "tasks" else ["cell"]
     for name in frame.columns.intersection(LISTS):
@@ -100,23 +100,23 @@ def raw(out: Path, folder: str) -> pd.DataFrame:
 
 
 def assert_same_results(out: Path, undisturbed: Path, same_packs: bool = True) -> None:
-    """Both folders equal to the last bit, NaN equal to NaN; only how long it took may differ, and packs if they may."""
-    beside = ["seconds"] if same_packs else ["seconds", "pack"]
+    """Assert that results are equal to the last bit; only seconds may differ, and packs unless `same_packs`."""
+    ignored = ["seconds"] if same_packs else ["seconds", "pack"]
     for folder in ("tasks", "cells"):
-        ours, expected = (raw(path, folder).drop(columns=beside, errors="ignore") for path in (out, undisturbed))
+        ours, expected = (raw(path, folder).drop(columns=ignored, errors="ignore") for path in (out, undisturbed))
         pd.testing.assert_frame_equal(ours, expected, check_exact=True)
         for name in ours.columns[ours.dtypes == np.float64]:
             np.testing.assert_array_equal(ours[name].to_numpy(), expected[name].to_numpy())
 
 
 def compute_here(cells: Sequence[CellConfig], out: Path, pack: Sequence[str] = ("seed",), keep: bool = True) -> Store:
-    """What a sweep leaves, computed in this process."""
-    store, space = Store(out), SearchSpace("here", tuple(cells), tuple(pack))
+    """Compute cells in this process, and leave what a sweep leaves."""
+    store, space = Store(out), SearchSpace(cells=cells, name="here", pack=tuple(pack))
     store.create()
     with hold_lock(store.driver, dict):
         store.write_sweep({"dtype": "float64", "created": "today", **describe_space(space)})
         done = set(store.read_cells(["cell"])["cell"].to_pylist())
-        for item in missing_packs(space, done, store, Sizing()):
+        for item in make_plan(space, done, store, Sizing()).items:
             run = PackRun(item.pack, store=store, keep_state=keep, resume_from=item.resume_from)
             run.run_tasks(item.pack.cells[0].tasks)
             run.finish()
@@ -124,7 +124,7 @@ def compute_here(cells: Sequence[CellConfig], out: Path, pack: Sequence[str] = (
 
 
 def faults(folder: Path, names: Sequence[str]) -> dict[str, str]:
-    """An environment in which the first to come to each of these points dies there."""
+    """Return an environment in which the first process at each of these fault points is killed there."""
     folder.mkdir()
     for name in names:
         (folder / name).touch()

@@ -1,4 +1,4 @@
-"""Sizes of packs: every cell once, long enough for Tune, short enough for the processors, few reports."""
+"""Sizes of packs: every cell once, long enough for Tune, short enough for all slots, few reports."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from lop_sweep.planning.packing import (
     MIN_PACKS_PER_SLOT,
     Sizing,
 )
-from lop_sweep.planning.plan import describe_sizes, missing_packs, still_missing
+from lop_sweep.planning.plan import make_plan
 from lop_sweep.planning.space import SearchSpace
 from lop_sweep.planning.status_text import sizes_line
 from lop_sweep.storage.store import Store
@@ -35,7 +35,7 @@ def cells(count: int, base: CellConfig) -> tuple[CellConfig, ...]:
 
 
 def plan(space: SearchSpace, sizing: Sizing, folder: Path) -> list[Pack]:
-    return [item.pack for item in missing_packs(space, set(), Store(folder / "none"), sizing)]
+    return list(make_plan(space, set(), Store(folder / "none"), sizing).packs)
 
 
 def seconds(pack: Pack) -> float:
@@ -75,45 +75,47 @@ def test_a_pack_is_a_fixed_share_of_the_work_within_limits(total: float, slots: 
     assert Sizing(slots=slots).pack_seconds(total) == pytest.approx(expected)
 
 
-def test_ten_thousand_tiny_cells_are_few_packs_and_a_large_sweep_is_many(tmp_path: Path) -> None:
-    tiny = plan(SearchSpace("tiny", cells(10_000, TINY)), Sizing(slots=2), tmp_path)
+def test_tiny_cells_make_few_packs_and_long_sweeps_many(tmp_path: Path) -> None:
+    tiny = plan(SearchSpace(cells=cells(10_000, TINY), name="tiny"), Sizing(slots=2), tmp_path)
     assert len(tiny) < 50
     assert all(seconds(pack) < 1.5 * MIN_PACK_SECONDS for pack in tiny)
-    large = plan(SearchSpace("large", cells(640, CellConfig())), Sizing(slots=16), tmp_path)
+    large = plan(SearchSpace(cells=cells(640, CellConfig()), name="large"), Sizing(slots=16), tmp_path)
     assert len(large) >= 16 * MIN_PACKS_PER_SLOT * 0.9
     assert max(map(seconds, large)) < 2 * seconds_left(CellConfig(), "float64") + sum(map(seconds, large)) / 256
 
 
-def test_a_pack_can_be_stopped_soon(tmp_path: Path) -> None:
+def test_a_task_of_a_pack_takes_seconds_at_most(tmp_path: Path) -> None:
     slow = cells(400, CellConfig(tasks=3, steps=600, fresh_baseline=0))
     task = task_seconds(slow[0], "float64")
-    for pack in plan(SearchSpace("slow", slow), Sizing(slots=1), tmp_path):
+    for pack in plan(SearchSpace(cells=slow, name="slow"), Sizing(slots=1), tmp_path):
         assert len(pack.cells) * task <= packing.MAX_TASK_SECONDS
-    assert {len(pack.cells) for pack in plan(SearchSpace("slow", slow), Sizing(cells=200), tmp_path)} == {200}
+    assert {len(pack.cells) for pack in plan(SearchSpace(cells=slow, name="slow"), Sizing(cells=200), tmp_path)} == {
+        200
+    }
 
 
 def test_the_longest_packs_come_first(tmp_path: Path) -> None:
     deep = [CellConfig(depth=depth, seed=seed) for depth in (1, 8, 2) for seed in range(20)]
-    made = plan(SearchSpace("mixed", tuple(deep)), Sizing(slots=4), tmp_path)
+    made = plan(SearchSpace(cells=deep, name="mixed"), Sizing(slots=4), tmp_path)
     assert [seconds(pack) for pack in made] == sorted(map(seconds, made), reverse=True)
     assert made[0].cells[0].depth == 8
 
 
-def test_the_user_decides_if_he_likes(tmp_path: Path) -> None:
+def test_user_settings_override_the_cost_model(tmp_path: Path) -> None:
     grid = tuple(TINY.replace(lr=lr, seed=seed) for lr in (0.1, 0.2, 0.4) for seed in range(4))
-    assert len(plan(SearchSpace("s", grid), Sizing(), tmp_path)) == 1
-    by_seed = plan(SearchSpace("s", grid, ("seed",)), Sizing(), tmp_path)
+    assert len(plan(SearchSpace(cells=grid), Sizing(), tmp_path)) == 1
+    by_seed = plan(SearchSpace(cells=grid, pack=("seed",)), Sizing(), tmp_path)
     assert sorted(len(pack.cells) for pack in by_seed) == [4, 4, 4]
-    assert len(plan(SearchSpace("s", grid, ()), Sizing(), tmp_path)) == 12
-    for space in (SearchSpace("s", grid, ("seed",)), SearchSpace("s", grid)):
+    assert len(plan(SearchSpace(cells=grid, pack=()), Sizing(), tmp_path)) == 12
+    for space in (SearchSpace(cells=grid, pack=("seed",)), SearchSpace(cells=grid)):
         assert sorted(len(pack.cells) for pack in plan(space, Sizing(cells=5), tmp_path)) == [4, 4, 4]
-    reports = missing_packs(SearchSpace("s", grid), set(), Store(tmp_path / "none"), Sizing(tasks_per_report=3))
-    assert [item.tasks_per_report for item in reports] == [3]
+    reports = make_plan(SearchSpace(cells=grid), set(), Store(tmp_path / "none"), Sizing(tasks_per_report=3))
+    assert [item.tasks_per_report for item in reports.items] == [3]
 
 
 @given(st.integers(1, 5000), st.integers(1, 40), st.sampled_from([2, 100]), st.sampled_from(["float64", "float32"]))
-def test_all_trials_together_report_seldom(slots: int, count: int, width: int, dtype: str) -> None:
-    """By the model, at most `MAX_REPORTS_PER_SECOND`; only a sequence's end can be sooner."""
+def test_trials_together_report_at_most_at_the_maximum_rate(slots: int, count: int, width: int, dtype: str) -> None:
+    """By the cost model, at most `MAX_REPORTS_PER_SECOND`; only the end of a sequence can come sooner."""
     pack = Pack(cells(count, CellConfig(width=width)))
     sizing = Sizing(slots=slots, dtype=dtype)
     tasks = sizing.report_tasks(pack)
@@ -122,20 +124,20 @@ def test_all_trials_together_report_seldom(slots: int, count: int, width: int, d
     assert tasks == pack.cells[0].tasks or slots / interval <= MAX_REPORTS_PER_SECOND * (1 + 1e-9)
 
 
-def test_on_gpus_packs_are_large_and_serve_all_of_them(tmp_path: Path) -> None:
+def test_packs_on_gpus_are_large_and_occupy_every_gpu(tmp_path: Path) -> None:
     many = cells(5000, TINY)
-    made = plan(SearchSpace("s", many), Sizing(slots=2, gpu=True), tmp_path)
+    made = plan(SearchSpace(cells=many), Sizing(slots=2, gpu=True), tmp_path)
     assert {len(pack.cells) for pack in made} == {1000}
-    assert len(plan(SearchSpace("s", many[:64]), Sizing(slots=4, gpu=True), tmp_path)) == 4
-    large = plan(SearchSpace("s", cells(64, CellConfig(width=2000, depth=20))), Sizing(gpu=True), tmp_path)
+    assert len(plan(SearchSpace(cells=many[:64]), Sizing(slots=4, gpu=True), tmp_path)) == 4
+    large = plan(SearchSpace(cells=cells(64, CellConfig(width=2000, depth=20))), Sizing(gpu=True), tmp_path)
     assert all(batch_bytes(pack.cells[0], "float64") * len(pack.cells) <= packing.MAX_GPU_BYTES for pack in large)
     slow = CellConfig(steps=4000)
     most = packing.MAX_TASK_SECONDS * packing.GPU_CORES / task_seconds(slow, "float64")
-    made = plan(SearchSpace("s", cells(1000, slow)), Sizing(gpu=True), tmp_path)
+    made = plan(SearchSpace(cells=cells(1000, slow)), Sizing(gpu=True), tmp_path)
     assert 1 < max(len(pack.cells) for pack in made) <= most < 1000
 
 
-def test_the_cost_of_a_cell_grows_with_what_it_does() -> None:
+def test_the_cost_of_a_cell_grows_with_its_work() -> None:
     base = CellConfig()
     for change in (
         {"depth": 6},
@@ -157,9 +159,9 @@ def test_a_second_round_keeps_the_packs_of_the_first(small: CellConfig, tmp_path
     """A late worker of the first round then commits the same files as its successor."""
     store = Store(tmp_path / "out")
     store.create()
-    space, sizing = SearchSpace("s", cells(6, small)), Sizing(cells=2)
-    first = missing_packs(space, set(), store, sizing)
-    finished, begun, untouched = (item.pack for item in first)
+    space, sizing = SearchSpace(cells=cells(6, small)), Sizing(cells=2)
+    first = make_plan(space, set(), store, sizing)
+    finished, begun, untouched = first.packs
     run = PackRun(finished, store=store)
     run.run_tasks(small.tasks)
     run.finish()
@@ -167,49 +169,48 @@ def test_a_second_round_keeps_the_packs_of_the_first(small: CellConfig, tmp_path
     other.run_tasks(1)
     other.checkpoint()
     done = {cell.id for cell in finished.cells}
-    second = still_missing(first, done, store, sizing)
-    assert {item.pack.id for item in second} == {begun.id, untouched.id}
-    assert [bool(item.resume_from) for item in second] == [False, True]  # what is begun takes less
-    assert second[0].seconds > second[1].seconds
-    assert still_missing(first, {cell.id for cell in space.cells}, store, sizing) == []
+    second = first.remaining(done, store)
+    assert {pack.id for pack in second.packs} == {begun.id, untouched.id}
+    assert [bool(item.resume_from) for item in second.items] == [False, True]  # the pack that has begun takes less
+    assert second.items[0].seconds > second.items[1].seconds
+    assert first.remaining({cell.id for cell in space.cells}, store).items == ()
 
 
 def end_workers(store: Store) -> None:
-    """Packs that a worker may still hold are not cut anew; this process would be such a worker."""
-    for sign in store.checkpoints.running.glob("*.json"):
-        sign.unlink()
+    """Remove the heartbeats: packs that a worker, here this process, may still hold are not divided again."""
+    for heartbeat in store.checkpoints.running.glob("*.json"):
+        heartbeat.unlink()
 
 
-def test_the_farthest_checkpoint_wins_whoever_took_it(small: CellConfig, tmp_path: Path) -> None:
-    """Packs may be joined, get farther, and be split again: their own checkpoints are then behind."""
+def test_the_most_advanced_checkpoint_is_resumed(small: CellConfig, tmp_path: Path) -> None:
+    """Packs may be joined, advance, and be split again: their own checkpoints are then outdated."""
     store = Store(tmp_path / "out")
     store.create()
-    space = SearchSpace("s", cells(4, small))
+    space = SearchSpace(cells=cells(4, small))
     halves, whole = Sizing(cells=2), Sizing(cells=4)
-    for item in missing_packs(space, set(), store, halves):
+    for item in make_plan(space, set(), store, halves).items:
         run = PackRun(item.pack, store=store)
         run.run_tasks(1)
         run.checkpoint()
     end_workers(store)
-    (joined,) = missing_packs(space, set(), store, whole)
+    (joined,) = make_plan(space, set(), store, whole).items
     together = PackRun(joined.pack, store=store, resume_from=joined.resume_from)
     assert together.experiment.tasks_done == 1
     together.run_tasks(2)
     together.checkpoint()
     end_workers(store)
-    for item in missing_packs(space, set(), store, halves):
+    for item in make_plan(space, set(), store, halves).items:
         again = PackRun(item.pack, store=store, resume_from=item.resume_from)
         assert again.experiment.tasks_done == 3
         again.run_tasks(1)
         again.checkpoint()
-        retried = PackRun(item.pack, store=store, resume_from=item.resume_from)  # by Tune: as planned at first
+        retried = PackRun(item.pack, store=store, resume_from=item.resume_from)  # by Tune, with the first plan
         assert retried.experiment.tasks_done == 4
         assert not retried.note
 
 
-def test_a_failure_is_forgotten_when_its_cells_are_finished_or_have_failed_again(
-    small: CellConfig, tmp_path: Path
-) -> None:
+def test_a_failure_is_discarded_with_its_last_missing_cell(small: CellConfig, tmp_path: Path) -> None:
+    """A later failure with the same cells replaces it, too."""
     store = Store(tmp_path / "out")
     store.create()
     three = cells(3, small)
@@ -223,14 +224,14 @@ def test_a_failure_is_forgotten_when_its_cells_are_finished_or_have_failed_again
     assert store.failures.read() == []
 
 
-def test_what_was_chosen_is_said_in_one_line(small: CellConfig, tmp_path: Path) -> None:
-    space, sizing = SearchSpace("s", cells(5, small)), Sizing(slots=2, cells=3)
-    packs = missing_packs(space, set(), Store(tmp_path / "none"), sizing)
-    described = describe_sizes(packs, space, sizing)
+def test_the_chosen_sizes_are_one_line(small: CellConfig, tmp_path: Path) -> None:
+    space, sizing = SearchSpace(cells=cells(5, small)), Sizing(slots=2, cells=3)
+    made = make_plan(space, set(), Store(tmp_path / "none"), sizing)
+    described = made.description
     assert described["packs"] == 2
     assert described["cells_a_pack"] == [2, 3]
     assert described["packs_by"] == "--pack"
-    assert math.isclose(described["core_seconds_by_cost"], sum(a.seconds for a in packs), abs_tol=0.1)
+    assert math.isclose(described["core_seconds_by_cost"], made.seconds, abs_tol=0.1)
     tasks = small.tasks
     assert sizes_line(described, "cpu") == (
         f"on 2 CPUs: packs of 2 to 3 cells (by --pack), a report every {tasks} tasks (by cost)"

@@ -1,18 +1,19 @@
-"""Search-space files: expanded through Tune into cells, grouped into packs, refused with one line."""
+"""Search spaces: expanded through Tune into cells, grouped into packs, refused with one line."""
 
 from __future__ import annotations
 
 import random
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from ray import tune
 
-from lop_sweep.config import CellConfig
+from lop_sweep.config import FIELDS, CellConfig
 from lop_sweep.errors import ConfigError, SpaceError
 from lop_sweep.pack import Pack, expand, make_packs
-from lop_sweep.planning.space import expand_space, load_space, shipped_spaces
+from lop_sweep.planning.space import SearchSpace, expand_space, load_space, shipped_spaces
 
 HEAD = "from ray import tune\n"
 
@@ -29,7 +30,7 @@ def test_a_grid_becomes_its_cells() -> None:
     assert set(cells) == {CellConfig(depth=d, lr=r, sigma=0.5) for d in (1, 2) for r in (0.1, 0.2, 0.3)}
 
 
-def test_sampling_is_seeded_and_goes_through_the_grid_for_every_sample() -> None:
+def test_sampling_is_seeded_and_repeats_the_grid() -> None:
     space = {"lr": tune.loguniform(1e-3, 1), "width": tune.randint(4, 400), "depth": tune.grid_search([1, 2])}
     first, again, other = (expand_space(space, num_samples=5, sampling_seed=seed) for seed in (0, 0, 1))
     assert first == again
@@ -53,8 +54,11 @@ def test_all_of_tunes_primitives_work() -> None:
         assert cell.steps in range(10, 60, 10)
 
 
-def test_functions_that_draw_from_global_generators_are_seeded_too() -> None:
-    space = {"lr": tune.sample_from(lambda spec: np.random.uniform(0.1, 1)), "delta": tune.sample_from(lambda spec: random.random())}  # fmt: skip  # noqa: E501
+def test_global_generators_are_seeded_and_restored() -> None:
+    space = {
+        "lr": tune.sample_from(lambda spec: np.random.uniform(0.1, 1)),
+        "delta": tune.sample_from(lambda spec: random.random()),
+    }
     outside = np.random.get_state()[1].copy()
     assert expand_space(space, num_samples=3) == expand_space(space, num_samples=3)
     assert expand_space(space, num_samples=3) != expand_space(space, num_samples=3, sampling_seed=1)
@@ -99,7 +103,7 @@ def test_bad_files_are_refused_with_one_line(content: str, message: str, tmp_pat
 
 def test_no_such_space_names_the_shipped_ones(tmp_path: Path) -> None:
     shipped = "delta_sigma, demo, depth_lr, depth_lr_delta, full_grid, script_example"
-    with pytest.raises(SpaceError, match=rf"'nope' is no file; .* {shipped}"):
+    with pytest.raises(SpaceError, match=rf"'nope' is not a file; .* {shipped}"):
         load_space("nope")
     with pytest.raises(SpaceError, match="is a directory"):
         load_space(tmp_path)
@@ -132,7 +136,8 @@ def test_every_shipped_space_is_tested() -> None:
 
 
 def test_packs_fold_the_axes_named_and_no_others() -> None:
-    cells = expand_space({"depth": tune.grid_search([1, 2]), "lr": tune.grid_search([0.1, 0.2]), "seed": tune.grid_search([0, 1, 2])})  # fmt: skip  # noqa: E501
+    grid = {"depth": [1, 2], "lr": [0.1, 0.2], "seed": [0, 1, 2]}
+    cells = expand_space({field: tune.grid_search(values) for field, values in grid.items()})
     by_seed = make_packs(cells, ["seed"])
     assert [len(pack.cells) for pack in by_seed] == [3] * 4
     assert all(len({(cell.depth, cell.lr) for cell in pack.cells}) == 1 for pack in by_seed)
@@ -150,3 +155,54 @@ def test_packs_travel_as_trial_configurations() -> None:
     assert Pack(cells).id == Pack(tuple(expand(config))).id != Pack(cells[::-1]).id
     with pytest.raises(ConfigError, match="must be a list of dictionaries"):
         expand({"cells": [1, 2]})
+
+
+def test_a_dictionary_and_its_cells_make_the_same_space() -> None:
+    param_space = {"lr": tune.grid_search([0.1, 0.4]), "seed": tune.choice([3]), "depth": 2}
+    space = SearchSpace(param_space, num_samples=2, name="grid", pack=["seed"])
+    assert space == SearchSpace(
+        cells=[CellConfig(lr=lr, seed=3, depth=2) for lr in (0.1, 0.4)], name="grid", pack=["seed"]
+    )
+    assert space.axes == {"lr": [0.1, 0.4]}
+    assert (space.name, space.pack) == ("grid", ("seed",))
+    assert SearchSpace(param_space).pack is None
+
+
+def test_equal_explicit_cells_are_one_cell() -> None:
+    assert SearchSpace(cells=[CellConfig(), CellConfig(seed=1), CellConfig()]).cells == (
+        CellConfig(),
+        CellConfig(seed=1),
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({}, "needs a param_space or cells, and not both"),
+        ({"param_space": {}, "cells": [CellConfig()]}, "needs a param_space or cells, and not both"),
+        ({"param_space": [1]}, "param_space must be a dictionary"),
+        ({"cells": []}, "the search space is empty: cells holds no cell"),
+        ({"cells": [{"lr": 0.1}]}, r"cells holds \{'lr': 0.1\}: must be a list of CellConfig"),
+        ({"cells": 5}, "cells = 5: must be a list of CellConfig"),
+        ({"param_space": {}, "name": 5}, "name = 5: must be a string"),
+        ({"param_space": {}, "pack": ["depth"]}, "cells of one pack cannot differ in depth"),
+        ({"param_space": {}, "num_samples": 0}, "num_samples = 0: must be an integer of at least 1"),
+    ],
+)
+def test_wrong_arguments_of_a_space_are_refused(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(SpaceError, match=message):
+        SearchSpace(**arguments)
+
+
+class Wider(CellConfig):
+    """A configuration with a string and a boolean field, as later releases may have."""
+
+    rule: str = "sgd"
+    momentum: bool = False
+
+
+def test_strings_and_booleans_are_axes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lop_sweep.planning.space.FIELDS", [*FIELDS, "rule", "momentum"])
+    cells = [Wider(rule=rule, momentum=momentum, lr=0.1) for rule in ("sgd", "adam") for momentum in (True, False)]
+    space = SearchSpace(cells=cells)
+    assert space.axes == {"rule": ["adam", "sgd"], "momentum": [False, True]}

@@ -1,4 +1,4 @@
-"""Where a sweep stands: every cell in one state, who is at work, what failed, what is kept."""
+"""The state of a sweep: every cell in one state, its driver, failures and kept states."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import json
 import math
 import shutil
 import time
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -27,18 +29,18 @@ from lop_sweep.tune.worker import PackRun
 
 @pytest.fixture
 def mixed(small: CellConfig, tmp_path: Path) -> Store:
-    """Of ten cells: two finished, two diverged, two running (of which one has a checkpoint), one failed."""
+    """Return a sweep of ten cells: 2 finished, 2 diverged, 2 running (one has a checkpoint), 1 failed, 3 missing."""
     grid = [small.replace(lr=lr, seed=seed) for lr in (0.1, 0.2, 0.3, 0.4, 1.7e308) for seed in (1, 2)]
     by_lr = {cell.lr: [c for c in grid if c.lr == cell.lr] for cell in grid}
     store = compute_here([*by_lr[0.1], *by_lr[1.7e308]], tmp_path / "out")
-    space = SearchSpace("mixed", tuple(grid), ("seed",))
+    space = SearchSpace(cells=grid, name="mixed", pack=("seed",))
     store.write_sweep({"dtype": "float64", "created": "today", **describe_space(space)})
     saved = PackRun(Pack((by_lr[0.2][0],)), store=store)
     saved.run_tasks(3)
     saved.checkpoint()
     PackRun(Pack((by_lr[0.2][1],)), store=store)
     store.failures.record(Pack((by_lr[0.3][0],)), "ValueError: no", "Traceback:\n  x\nValueError: no", 4)
-    shutil.rmtree(store.driver)  # its workers belong to nobody, as in a user's own Tuner
+    shutil.rmtree(store.driver)  # its workers have no driver, as in a user's own Tuner
     return store
 
 
@@ -54,9 +56,7 @@ def test_every_cell_is_in_one_state(mixed: Store) -> None:
     assert (status.kept_states, status.kept_bytes > 0) == (2, True)
 
 
-def test_a_failed_cell_that_is_tried_again_is_running_and_one_that_is_finished_is_forgotten(
-    mixed: Store, small: CellConfig
-) -> None:
+def test_a_retried_cell_counts_as_running_then_as_finished(mixed: Store, small: CellConfig) -> None:
     (failure,) = mixed.failures.read()
     run = PackRun(Pack((small.replace(lr=0.3, seed=1),)), store=mixed)
     assert (sweep_status(mixed).running, sweep_status(mixed).failed) == (3, 0)
@@ -80,9 +80,26 @@ def test_status_in_words(mixed: Store) -> None:
     assert ["seed", "finished", "diverged", "running", "failed", "missing"] in rows
 
 
-def test_axes_that_tell_nothing_are_left_out(small: CellConfig, tmp_path: Path) -> None:
+def test_axes_whose_values_do_not_differ_are_left_out(small: CellConfig, tmp_path: Path) -> None:
     store = compute_here([small.replace(seed=seed) for seed in (1, 2)], tmp_path / "out")
     assert [line for line in status_lines(sweep_status(store)) if "seed" in line] == []
+
+
+def test_strings_and_booleans_are_counted_by_value(mixed: Store) -> None:
+    counts = Counter(finished=1), Counter(missing=1)
+    axes = {
+        "rule": dict(zip(("adam", "a rule with a rather long name"), counts, strict=True)),
+        "momentum": dict(zip((False, True), counts, strict=True)),
+        "seed": dict(zip((1_234_567, 2**62), counts, strict=True)),
+    }
+    status = replace(sweep_status(mixed), axes=axes)
+    rows = [line.split() for line in status_lines(status)]
+    for value in ("adam", "False", "1234567"):
+        assert [value, "1", "0"] in rows
+    for value in ("True", str(2**62)):
+        assert [value, "0", "1"] in rows
+    assert any(" ".join(row[:-2]) == "a rule with a rather ..." for row in rows)
+    assert status_json(status)["axes"]["momentum"][1]["value"] is True
 
 
 def test_status_as_json_is_valid_json_without_nan(mixed: Store, capsys: pytest.CaptureFixture[str]) -> None:
@@ -106,7 +123,7 @@ def test_rate_and_time_left_come_from_the_drivers_own_clock(mixed: Store) -> Non
         assert driver is not None
         assert (driver.rate, driver.seconds_left) == (0.5, 150.0)
         text = "\n".join(status_lines(sweep_status(mixed)))
-    assert "30 cells a minute, 25.0 of 100 done; about 2 min left" in text
+    assert "30 cells per minute, 25.0 of 100 done; about 2 min left" in text
     assert math.isnan(Driver("p", True, False, 5, 0.0, 10.0).rate)
 
 
@@ -118,7 +135,7 @@ def test_times_for_people(seconds: float, text: str) -> None:
     assert seconds_text(seconds) == text
 
 
-def test_a_worker_elsewhere_that_is_silent_for_long_is_dead(mixed: Store) -> None:
+def test_a_stale_heartbeat_on_another_host_does_not_count(mixed: Store) -> None:
     for path in mixed.checkpoints.running.glob("*.json"):
         content = read_json(path)
         content["process"]["machine"] = "another"
@@ -129,7 +146,7 @@ def test_a_worker_elsewhere_that_is_silent_for_long_is_dead(mixed: Store) -> Non
     assert sweep_status(mixed).running == 0
 
 
-def test_damaged_records_do_not_keep_status_from_answering(mixed: Store, caplog: pytest.LogCaptureFixture) -> None:
+def test_status_ignores_damaged_records(mixed: Store, caplog: pytest.LogCaptureFixture) -> None:
     for path in (*mixed.checkpoints.running.glob("*.json"), *mixed.failures.folder.iterdir()):
         path.write_text('{"pack": "half')
     status = sweep_status(mixed)
@@ -137,7 +154,7 @@ def test_damaged_records_do_not_keep_status_from_answering(mixed: Store, caplog:
     assert caplog.text.count("not used") == 3
 
 
-def test_rows_of_unfinished_packs_can_be_read_and_are_marked(mixed: Store, small: CellConfig) -> None:
+def test_rows_of_unfinished_packs_are_marked(mixed: Store, small: CellConfig) -> None:
     finished = load_tasks(mixed.root)
     both = load_tasks(mixed.root, unfinished=True)
     assert list(both.columns) == [*finished.columns, "finished"]
@@ -154,9 +171,7 @@ def test_rows_of_unfinished_packs_can_be_read_and_are_marked(mixed: Store, small
     assert list(load_tasks(mixed.root, ["final_ce"], unfinished=True).columns) == ["final_ce", "finished"]
 
 
-def test_a_pack_that_is_finished_counts_as_finished_even_if_its_checkpoint_is_still_there(
-    mixed: Store, small: CellConfig
-) -> None:
+def test_a_leftover_checkpoint_does_not_unfinish_a_pack(mixed: Store, small: CellConfig) -> None:
     path = next(iter(mixed.checkpoints.running.glob("*.state")))
     content = path.read_bytes()
     run = PackRun(Pack((small.replace(lr=0.2, seed=1),)), store=mixed)
@@ -180,11 +195,11 @@ def test_workers_of_a_driver_that_has_ended_do_not_run(mixed: Store) -> None:
         assert sweep_status(mixed).running == 2
     status = sweep_status(mixed)
     assert (status.running, status.missing) == (0, 5)
-    assert any(line.startswith("nobody is at work: process") for line in status_lines(status))
+    assert any(line.startswith("not running: process") for line in status_lines(status))
 
 
-def test_of_two_checkpoints_of_a_cell_the_further_counts(mixed: Store, small: CellConfig) -> None:
-    """As after a driver that died, whose cells were then packed differently."""
+def test_the_more_advanced_of_two_checkpoints_counts(mixed: Store, small: CellConfig) -> None:
+    """This happens after a driver has crashed and its cells were packed differently."""
     run = PackRun(Pack((small.replace(lr=0.2, seed=1), small.replace(lr=0.2, seed=2))), store=mixed)
     run.run_tasks(2)
     run.checkpoint()
@@ -195,8 +210,8 @@ def test_of_two_checkpoints_of_a_cell_the_further_counts(mixed: Store, small: Ce
     assert sorted(counts) == [2, 3]
 
 
-def test_a_failure_record_is_known_by_its_file(mixed: Store) -> None:
-    """Not by what stands in it: forgetting it must not remove another file."""
+def test_a_failure_record_is_identified_by_its_file(mixed: Store) -> None:
+    """Not by its content: discarding it must not remove another file."""
     (path,) = mixed.failures.folder.iterdir()
     write_json(path, {**read_json(path), "pack": "../sweep"})
     (failure,) = mixed.failures.read()

@@ -51,7 +51,7 @@ def computed(cells: Sequence[CellConfig], out: Path, dtype: str = "float64") -> 
     """A sweep of its own, one pack, as a user's own Tuner leaves it, with a `sweep.json`."""
     store = Store(out)
     store.create()
-    store.write_sweep({"dtype": dtype, "created": "today", **describe_space(SearchSpace("s", tuple(cells), ("seed",)))})
+    store.write_sweep({"dtype": dtype, "created": "today", **describe_space(SearchSpace(cells=cells, pack=("seed",)))})
     run = PackRun(Pack(tuple(cells)), dtype, store=store)
     run.run_tasks(cells[0].tasks)
     run.finish()
@@ -104,7 +104,7 @@ COMMANDS: list[Callable[[Store, Path], object]] = [
     lambda store, out: analyse(["scores", str(store.root), "--out", str(out / "scores.csv")]),
     lambda store, out: store.create(),
     lambda store, out: store.write_sweep(store.read_sweep() or {}),
-    lambda store, out: LopTrainable({**BASE.model_dump(), "store": str(store.root)}),
+    lambda store, out: LopTrainable({**BASE.model_dump(), "run": {"store": str(store.root)}}),
 ]
 
 

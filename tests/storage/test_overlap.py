@@ -19,7 +19,7 @@ from lop_sweep.config import CellConfig
 from lop_sweep.errors import StoreError, SweepError
 from lop_sweep.pack import Pack
 from lop_sweep.planning.packing import Sizing
-from lop_sweep.planning.plan import missing_packs
+from lop_sweep.planning.plan import make_plan
 from lop_sweep.planning.space import SearchSpace
 from lop_sweep.storage.lock import hold_lock
 from lop_sweep.storage.maintenance import housekeeping
@@ -29,7 +29,6 @@ from lop_sweep.storage.maintenance.overlap import redundant_files
 from lop_sweep.storage.records import read_json, write_json
 from lop_sweep.storage.store import Store
 from lop_sweep.tune.driver import run_sweep
-from lop_sweep.tune.options import SweepOptions
 from lop_sweep.tune.worker import PackRun
 
 
@@ -73,7 +72,7 @@ class Frozen:
 def compute(store: Store, cells: tuple[CellConfig, ...], most: int) -> list[Pack]:
     """What a new driver does, with packs of another size."""
     done = set(store.read_cells(["cell"])["cell"].to_pylist())
-    items = missing_packs(SearchSpace("s", cells), done, store, Sizing(cells=most))
+    items = make_plan(SearchSpace(cells=cells), done, store, Sizing(cells=most)).items
     for item in items:
         run = PackRun(item.pack, store=store, resume_from=item.resume_from)
         run.run_tasks(1000)
@@ -146,7 +145,7 @@ def test_the_next_command_removes_doubled_rows_before_it_says_all_is_finished(
     store: Store, cells: tuple[CellConfig, ...], caplog: pytest.LogCaptureFixture
 ) -> None:
     doubled(store, cells)
-    outcome = run_sweep(SearchSpace("s", cells), store.root, SweepOptions(progress=False))
+    outcome = run_sweep(SearchSpace(cells=cells), store.root, progress=False)
     assert outcome.status.finished == 6
     assert outcome.computed == 0
     assert rows_per_task(store) == {1}
@@ -171,7 +170,7 @@ def test_a_row_that_a_frozen_worker_left_half_committed_does_not_stay(
         compute(store, chosen, most=5)
     orphan = store.file("tasks", late.run.pack.id)
     orphan.write_bytes(next(store.tasks.glob("*.parquet")).read_bytes())
-    run_sweep(SearchSpace("s", cells), store.root, SweepOptions(progress=False))
+    run_sweep(SearchSpace(cells=cells), store.root, progress=False)
     assert not orphan.exists()
     assert rows_per_task(store) == {1}
 
@@ -216,7 +215,7 @@ def test_doubled_rows_of_another_sweep_are_those_that_go(store: Store, cells: tu
     for folder in ("tasks", "cells"):
         shutil.copy(other.file(folder, name), store.file(folder, name))
     own = set(store.committed()) - {name}
-    run_sweep(SearchSpace("s", cells[:2]), store.root, SweepOptions(progress=False))
+    run_sweep(SearchSpace(cells=cells[:2]), store.root, progress=False)
     assert set(store.committed()) == own
     assert rows_per_task(store) == {1}
 
@@ -230,7 +229,7 @@ def test_doubled_cells_are_not_called_finished_while_a_compaction_is_at_work(
         hold_lock(store.maintenance, lambda: {"maintenance": "compact"}),
         pytest.raises(SweepError, match="maintenance: compact"),
     ):
-        run_sweep(SearchSpace("s", cells), store.root, SweepOptions(progress=False))
+        run_sweep(SearchSpace(cells=cells), store.root, progress=False)
 
 
 def everyone(process: subprocess.Popen[str], tell: Callable[[psutil.Process], None]) -> None:

@@ -25,7 +25,7 @@ from lop_sweep.config import CellConfig
 from lop_sweep.errors import LopSweepError, SchemaVersionError, StateError, SweepError
 from lop_sweep.pack import Pack
 from lop_sweep.planning.packing import Sizing
-from lop_sweep.planning.plan import missing_packs
+from lop_sweep.planning.plan import make_plan
 from lop_sweep.planning.space import SearchSpace
 from lop_sweep.planning.status import Driver, sweep_status
 from lop_sweep.planning.status_text import status_json, status_lines
@@ -45,7 +45,7 @@ from lop_sweep.tune.worker import PackRun
 
 BASE = CellConfig(width=4, depth=2, samples=4, steps=1, tasks=3, fresh_baseline=1)
 GRID = (BASE, BASE.replace(seed=8))
-SPACE = SearchSpace("here", GRID, ("seed",))
+SPACE = SearchSpace(cells=GRID, name="here", pack=("seed",))
 OTHER = BASE.replace(seed=9)
 
 HUGE = [10**400, -(10**400), 2**63, 2**31, -1, 0, 1e300, -1e300, 1.7e308, 5e-324, 1e18, 253402300800, "nan", True]
@@ -197,7 +197,7 @@ def test_any_header_of_a_state_is_left_out_or_used(store: Store) -> None:
     whole, content = path.read_bytes(), load_state(path)
     header = json.loads(whole.split(b"\n")[1])
     numbers = [*HUGE, float("inf"), float("-inf"), float("nan")]
-    wanted = SearchSpace("more", (*GRID, OTHER), ("seed",))
+    wanted = SearchSpace(cells=(*GRID, OTHER), name="more", pack=("seed",))
 
     @shared(spoilt(st.just(header), st.sampled_from(sorted(header)), values | st.sampled_from(numbers)))
     @example({**header, "tasks_done": float("inf")})
@@ -206,7 +206,7 @@ def test_any_header_of_a_state_is_left_out_or_used(store: Store) -> None:
     def check(odd_header: dict[str, Any]) -> None:
         save_state(path, content, odd_header)
         outcome(lambda: start_points(path), StateError)
-        assert len(missing_packs(wanted, {cell.id for cell in GRID}, store, Sizing())) == 1
+        assert len(make_plan(wanted, {cell.id for cell in GRID}, store, Sizing()).items) == 1
         store.checkpoints.discard_finished([])
         read_all(store)
 

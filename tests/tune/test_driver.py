@@ -1,4 +1,4 @@
-"""Whole sweeps on a real Ray, through the command: bit-identity, going on, failures, clusters."""
+"""Whole sweeps on a real Ray, through the command: bit identity, resuming, failures, clusters."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def rows_of(out: Path) -> pd.DataFrame:
 
 
 def assert_rows_identical(a: pd.DataFrame, b: pd.DataFrame) -> None:
-    """Equal to the last bit, NaN equal to NaN, column by column."""
+    """Assert that two tables are equal to the last bit in every column; NaN equals NaN."""
     assert len(a) == len(b)
     for name in ("cell", "task", *FIELDS, *METRICS):
         left, right = (np.stack(f[name]) if name in LAYERED else f[name].to_numpy() for f in (a, b))
@@ -43,7 +43,7 @@ def assert_rows_identical(a: pd.DataFrame, b: pd.DataFrame) -> None:
 
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A finished sweep of 12 cells, two of which diverge, with both packed axes; and its space."""
+    """Return the space and directory of a finished sweep of 12 cells, two of which diverge."""
     folder = tmp_path_factory.mktemp("sweep")
     space = write_space(
         folder / "space.py", ["seed", "lr"],
@@ -119,9 +119,10 @@ def test_run_and_sweep_give_the_same_bits(
     assert json.loads(capsys.readouterr().out)["fresh_mean_final_CE_on_late"] == fresh
 
 
-def test_a_complete_sweep_starts_no_ray_and_extending_computes_the_difference(
+def test_extending_a_sweep_computes_only_the_difference(
     swept: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """A complete sweep computes nothing, and starts no Ray."""
     space, out = swept
     files = {path: path.stat().st_mtime_ns for path in (out / "tasks").iterdir()}
     again = sweep(space, out)
@@ -138,12 +139,11 @@ def test_a_complete_sweep_starts_no_ray_and_extending_computes_the_difference(
     assert len(rows_of(out)) == 16 * 4
     after = status(out, capsys)
     assert (after["cells"], after["finished"], after["others"]) == (12, 12, 4)
-    assert sweep(space, out).returncode == 0  # leave the fixture as it was asked for
+    assert sweep(space, out).returncode == 0  # restores the fixture's request
 
 
-def test_more_tasks_compute_only_the_difference_and_equal_a_sweep_that_asked_for_them_at_once(
-    swept: tuple[Path, Path], tmp_path: Path
-) -> None:
+def test_a_sweep_with_more_tasks_equals_one_longer_sweep(swept: tuple[Path, Path], tmp_path: Path) -> None:
+    """It resumes from the kept states."""
     space, out = swept
     shutil.copytree(out, tmp_path / "out")
     longer = tmp_path / "longer.py"
@@ -162,7 +162,7 @@ def test_more_tasks_compute_only_the_difference_and_equal_a_sweep_that_asked_for
     assert {s.tasks_done for s in map(PackState.load, store.checkpoints.states.iterdir())} == {4, 9}
 
 
-def test_a_damaged_sweep_json_is_written_anew_and_loses_nothing(
+def test_a_damaged_sweep_json_is_rewritten_without_loss(
     swept: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
@@ -173,11 +173,11 @@ def test_a_damaged_sweep_json_is_written_anew_and_loses_nothing(
         (copy / "sweep.json").write_text(damage)
         assert main(["status", str(copy)]) == 2
         assert capsys.readouterr().err.count("\n") == 1
-        (copy / "tasks" / "0123456789abcdef.parquet").write_bytes(b"left by a worker that died")
+        (copy / "tasks" / "0123456789abcdef.parquet").write_bytes(b"left by a worker that crashed")
         caplog.clear()
         assert main(["sweep", str(space), "--out", str(copy)]) == 0
         assert "0 computed now" in capsys.readouterr().out
-        assert "it is written anew" in caplog.text
+        assert "and written anew" in caplog.text
         assert "left by a worker that is gone" in caplog.text
         assert status(copy, capsys)["finished"] == 8
         assert_rows_identical(rows_of(copy), rows_of(out))
@@ -194,10 +194,8 @@ def test_another_dtype_in_the_same_directory_is_refused(swept: tuple[Path, Path]
     assert "holds a sweep in float64, and float32 was asked for; use another directory" in result.stderr
 
 
-def test_packs_that_fail_are_shown_written_down_and_tried_again_on_request(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """One cell is impossible, one is kept from being saved, one is sound; failures do not stop the others."""
+def test_failing_packs_are_recorded_and_retried_on_request(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One cell is impossible, one cannot be saved, one is valid; failures do not stop the others."""
     impossible = 2**31 - 1  # units: the weights of one layer would take 16 exabytes
     space = write_space(tmp_path / "space.py", [], **{**BASE, "width": f"tune.grid_search([{impossible}, 8, 9])"})
     store = Store(tmp_path / "out")
@@ -206,7 +204,7 @@ def test_packs_that_fail_are_shown_written_down_and_tried_again_on_request(
     blocked.mkdir(parents=True)
     result = sweep(space, store.root, "--no-progress", "--max-failures", "1", "--keep-state")
     assert result.returncode == 1
-    assert result.stderr.count("tried again from its checkpoint (1 of 1)") == 2
+    assert result.stderr.count("retrying from its checkpoint (1 of 1)") == 2
     assert "1 of 3 cells finished, 0 diverged, 2 failed, 0 missing" in result.stdout
     assert result.stderr.count(" failed: ") == 2
     assert "Traceback" not in result.stderr
@@ -232,7 +230,7 @@ def test_packs_that_fail_are_shown_written_down_and_tried_again_on_request(
 
 
 @pytest.mark.long  # the README's cluster commands are run every day
-def test_a_sweep_runs_on_a_cluster_that_is_there(swept: tuple[Path, Path], tmp_path: Path) -> None:
+def test_a_sweep_runs_on_an_existing_cluster(swept: tuple[Path, Path], tmp_path: Path) -> None:
     space, out = swept
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
     try:

@@ -1,4 +1,4 @@
-"""The head node of a cluster ends: after seconds one is told what happened, what is saved, and what to run."""
+"""A lost head node or local Ray is reported within seconds, with what is saved and what to run."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from lop_sweep.storage.maintenance.audit import audit
 from lop_sweep.storage.store import Store
 
 RAY_GIVES_UP_SECONDS = 60.0
-"""After which Ray itself ends its processes."""
+"""Time after which Ray itself ends its processes."""
 
 
 @pytest.mark.long
-def test_a_head_node_that_ends_is_reported_in_seconds(
+def test_a_lost_head_node_is_reported_in_seconds(
     undisturbed: tuple[Path, Path], tmp_path: Path, cluster: Cluster
 ) -> None:
     space, expected = undisturbed
@@ -41,10 +41,10 @@ def test_a_head_node_that_ends_is_reported_in_seconds(
     assert process.returncode == 1, stderr
     assert took < RAY_GIVES_UP_SECONDS / 2
     assert "of 16 cells finished" in stdout
-    assert f"gave up: Ray is gone: the Ray cluster at {cluster.address} does not answer any more" in stderr
+    assert f"gave up: Ray is lost: the Ray cluster at {cluster.address} no longer answers" in stderr
     assert "run the same command again to compute what is missing" in stderr
     assert "Traceback" not in stderr + stdout
-    assert "nobody is at work" in run_cli("status", out).stdout
+    assert "not running: process" in run_cli("status", out).stdout
     again = sweep(space, out, "--no-progress")
     assert again.returncode == 0, again.stderr
     assert_same_results(out, expected)
@@ -52,8 +52,8 @@ def test_a_head_node_that_ends_is_reported_in_seconds(
 
 
 @pytest.mark.long
-def test_a_local_ray_that_ends_is_reported_too(undisturbed: tuple[Path, Path], tmp_path: Path) -> None:
-    """Its processes are killed one after the other, as when memory runs out."""
+def test_a_lost_local_ray_is_reported(undisturbed: tuple[Path, Path], tmp_path: Path) -> None:
+    """Its processes are killed one by one, as when memory runs out."""
     import psutil
 
     space, expected = undisturbed
@@ -71,9 +71,9 @@ def test_a_local_ray_that_ends_is_reported_too(undisturbed: tuple[Path, Path], t
             process.communicate()
     assert process.returncode == 1, stderr
     assert "of 16 cells finished" in stdout
-    assert "gave up: Ray is gone: the local Ray does not answer any more" in stderr
+    assert "gave up: Ray is lost: the local Ray no longer answers" in stderr
     assert "run the same command again" in stderr
-    assert "nobody is at work" in run_cli("status", out).stdout
+    assert "not running: process" in run_cli("status", out).stdout
     again = sweep(space, out, "--no-progress")
     assert again.returncode == 0, again.stderr
     assert_same_results(out, expected)

@@ -1,4 +1,4 @@
-"""Whoever reaches a local Ray can execute code in it: ours answers to its own token only, on loopback only."""
+"""Anyone who reaches a Ray can execute code in it: ours accepts only its own token, on loopback only."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ try:
 except AuthenticationError:
     print("REFUSED")
 """
-"""Another process that tries to talk to the Ray at an address; without authentication it can submit a job, too."""
+"""Another process that connects to the Ray at an address; without authentication it could also submit a job."""
 
 SWEEP = "from lop_sweep import load_space, run_sweep\nrun_sweep(load_space(SPACE), OUT)\n"
 IMPORTED = f"import ray\nfrom ray import tune\n{SWEEP}"
@@ -57,13 +57,13 @@ def without_ray(**more: str) -> dict[str, str]:
 
 @pytest.fixture
 def space(tmp_path: Path) -> Path:
-    """One that takes far longer than the test."""
+    """Return a space that takes much longer than the test."""
     return write_space(tmp_path / "space.py", [], width=4, depth=1, samples=4, tasks=10**6)
 
 
 @contextmanager
 def host(command: list[str], folder: Path, **environment: str) -> Iterator[psutil.Process]:
-    """A process that has a Ray, for the length of the block."""
+    """Run a process that has a Ray during a `with` block."""
     log = (folder / "log").open("wb")
     process = subprocess.Popen(command, env=without_ray(**environment), stdout=log, stderr=log, cwd=folder)
     watched = psutil.Process(process.pid)
@@ -84,7 +84,7 @@ def with_suppressed_kill(process: psutil.Process) -> None:
 
 
 def servers(process: psutil.Process, folder: Path) -> dict[str, set[tuple[str, int]]]:
-    """The addresses at which the processes of a host listen, by name, once a worker of its Ray is there."""
+    """Return the addresses at which the processes of a host listen, by name, once its Ray has a worker."""
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         found: dict[str, set[tuple[str, int]]] = {}
@@ -103,7 +103,7 @@ def servers(process: psutil.Process, folder: Path) -> dict[str, set[tuple[str, i
 
 
 def let_in(address: str) -> list[str]:
-    """Ask as a stranger without a token, with a wrong one, and with authentication disabled; return who got in."""
+    """Connect without a token, with a wrong one, and with authentication disabled; return who was accepted."""
     guests = {
         "no token": {},
         "disabled": {"RAY_AUTH_MODE": "disabled"},
@@ -134,7 +134,7 @@ def assert_private(process: psutil.Process, folder: Path) -> None:
     assert {ip for addresses in found.values() for ip, _ in addresses if not is_loopback(ip)} == set(), found
     assert let_in(address_of(found)) == []
     environments = [p.environ() for p in process.children(recursive=True) if p.name() == "gcs_server"]
-    for child in process.children(recursive=True):  # the command blocks signals; its Ray must not inherit that
+    for child in process.children(recursive=True):  # the command blocks signals, but its Ray must not inherit that
         blocked = Path(f"/proc/{child.pid}/status").read_text().partition("SigBlk:\t")[2].split()[0]
         assert not int(blocked, 16) & (1 << (signal.SIGTERM - 1)), child
     token = environments[0]["RAY_AUTH_TOKEN"]
@@ -178,7 +178,7 @@ def test_a_notebook_has_a_private_ray(space: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-def test_what_the_docs_say_for_a_tuner_without_local_ray(tmp_path: Path) -> None:
+def test_a_token_in_the_environment_protects_a_tuner(tmp_path: Path) -> None:
     """Two environment variables, set before Ray is imported."""
     environment = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "cd" * 32}
     with host([sys.executable, "-c", TOKEN_IN_ENVIRONMENT], tmp_path, **environment) as process:
@@ -188,7 +188,7 @@ def test_what_the_docs_say_for_a_tuner_without_local_ray(tmp_path: Path) -> None
 
 
 @pytest.mark.long
-def test_a_ray_of_the_users_own_is_used_with_one_warning(space: Path, tmp_path: Path) -> None:
+def test_an_unprotected_ray_is_used_with_one_warning(space: Path, tmp_path: Path) -> None:
     with host(script(UNPROTECTED, space), tmp_path) as process:
         assert "no token" in let_in(address_of(servers(process, tmp_path)))
         wait_until(lambda: list(tmp_path.glob("out/running/*.json")))
@@ -197,8 +197,8 @@ def test_a_ray_of_the_users_own_is_used_with_one_warning(space: Path, tmp_path: 
     assert "set RAY_AUTH_MODE=token before ray is imported" in warnings[0]
 
 
-def test_nothing_of_it_stays_behind() -> None:
-    """A cluster may be used afterwards in the same process, with the user's settings."""
+def test_private_ray_restores_everything() -> None:
+    """The same process may use a cluster afterwards, with the user's settings."""
     code = """
 import os
 from lop_sweep import ray_environment

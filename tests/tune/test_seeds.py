@@ -1,15 +1,16 @@
-"""The engine's distribution over seeds against the script's, where the dynamics are chaotic.
+"""Compare the engine's distribution over seeds with the script's, where the dynamics are chaotic.
 
 The default configuration lies near the edge of stability: rounding differences grow until two correct implementations
-share nothing but the distribution. For each seed both see the same tasks and initial weights, so under the hypothesis
-that both draw from the same distribution, the script's and the engine's value of a seed are exchangeable, and their
-difference is symmetric about zero: the Wilcoxon signed-rank test is exact. It is made for each of 14 columns (the mean
-over tasks 51 to 100 of each measure and layer; logarithms for the two losses, whose tails are heavy) at level
-0.01 / 14, so that a correct implementation fails on at most 1% of platforms (Bonferroni). On one platform the result is
-the same every time.
+share only the distribution. For each seed both have the same tasks and initial weights. If both draw from the same
+distribution, the script's and the engine's value of a seed are therefore exchangeable, and their difference is
+symmetric about zero: the Wilcoxon signed-rank test is exact.
 
-The fresh baseline is not chaotic within its 40 steps and is compared exactly: it holds only if every task and network
-of the sequence was drawn from the right place in its stream.
+There is one test for each of 14 columns: the mean over tasks 51 to 100 of each metric and layer, with logarithms for
+the two losses, whose tails are heavy. Its level is 0.01 / 14, so that a correct implementation fails on at most 1% of
+platforms (Bonferroni). On one platform the result is always the same.
+
+The fresh baseline is not chaotic within its 40 steps and is compared exactly. It agrees only if every task and network
+of the sequence was drawn from the right place in its random stream.
 """
 
 from __future__ import annotations
@@ -25,16 +26,16 @@ from scipy.stats import wilcoxon
 
 from lop_sweep.planning.space import SearchSpace, expand_space
 from lop_sweep.storage.store import Store
-from lop_sweep.tune.driver import SweepOptions, run_sweep
+from lop_sweep.tune.driver import run_sweep
 
 FAMILY_ERROR = 0.01
 SEEDS = range(16)
 
 
 def sweep_seeds(out: Path, seeds: Sequence[int] = SEEDS, **changes: object) -> tuple[pd.DataFrame, pd.Series]:
-    """The statistics of `default_seeds.csv` from a sweep of our own: one row a seed; and the fresh baseline."""
+    """Return the statistics of `default_seeds.csv` from a sweep, one row per seed, and the fresh baseline."""
     cells = expand_space({"seed": {"grid_search": list(seeds)}, **changes})
-    outcome = run_sweep(SearchSpace("seeds", cells), out, SweepOptions(progress=False, tasks_per_report=10))
+    outcome = run_sweep(SearchSpace(cells=cells, name="seeds"), out, progress=False, tasks_per_report=10)
     assert outcome.status.complete
     tasks = pd.read_parquet(out / "tasks", filters=[("task", ">", 50)]).groupby("seed")
     scalars = {"min_CE": "min_ce", "final_CE": "final_ce", "sat": "saturation", "grad_norm": "grad_norm"}
@@ -46,7 +47,7 @@ def sweep_seeds(out: Path, seeds: Sequence[int] = SEEDS, **changes: object) -> t
 
 
 def smallest_p(ours: pd.DataFrame, script: pd.DataFrame) -> tuple[float, str]:
-    """The smallest p value of all columns, and its column."""
+    """Return the smallest p value of all columns, and its column."""
     columns = list(ours.columns)
     assert len(columns) == 14
     ps = []
@@ -78,7 +79,7 @@ def test_the_distribution_over_seeds_is_the_scripts(script: pd.DataFrame, tmp_pa
 
 
 @pytest.mark.long
-def test_a_wrong_learning_rate_would_be_noticed(script: pd.DataFrame, tmp_path: Path) -> None:
+def test_a_wrong_learning_rate_is_detected(script: pd.DataFrame, tmp_path: Path) -> None:
     ours, fresh = sweep_seeds(tmp_path / "out", lr=0.5)
     assert not np.allclose(fresh, script["fresh_mean_final_CE"], rtol=0.01)
     p, _ = smallest_p(ours, script)

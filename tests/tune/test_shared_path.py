@@ -1,4 +1,4 @@
-"""A directory that not all nodes of a cluster share is noticed before anything is computed."""
+"""A directory that is not shared by all nodes of a cluster is refused before anything is computed."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ from sweeping import sweep, wait_until
 from lop_sweep.errors import StoreError, SweepError
 from lop_sweep.storage.lock import hold_lock
 from lop_sweep.storage.store import Store
-from lop_sweep.tune.shared_path import check_shared, look
+from lop_sweep.tune.shared_path import check_shared, find_problem
 from lop_sweep.tune.trainable import LopTrainable
 
 
-def test_what_a_node_sees(tmp_path: Path) -> None:
+def test_a_node_reports_what_it_sees(tmp_path: Path) -> None:
     store = Store(tmp_path / "out")
     store.create()
     with hold_lock(store.driver, dict) as lock:
-        assert look(str(store.driver), lock.token) == ""
-        assert "has another directory there" in look(str(store.driver), "another token")
-        assert "has no such directory" in look(str(tmp_path / "elsewhere"), lock.token)
+        assert find_problem(str(store.driver), lock.token) == ""
+        assert "has another directory there" in find_problem(str(store.driver), "another token")
+        assert "has no such directory" in find_problem(str(tmp_path / "elsewhere"), lock.token)
 
 
-def test_a_trial_on_a_node_that_sees_another_directory_is_refused(tmp_path: Path) -> None:
+def test_a_trial_that_sees_another_directory_is_refused(tmp_path: Path) -> None:
     """Nodes may join after the check at the start."""
     store = Store(tmp_path / "out")
     store.create()
     with hold_lock(store.driver, dict) as lock:
-        LopTrainable({"tasks": 1, "store": str(store.root), "driver": lock.token})
+        LopTrainable({"tasks": 1, "run": {"store": str(store.root), "driver": lock.token}})
         for root, token in ((store.root, "another"), (tmp_path / "elsewhere", lock.token)):
             with pytest.raises(StoreError, match="does not see the sweep that this trial belongs to at"):
-                LopTrainable({"tasks": 1, "store": str(root), "driver": token})
+                LopTrainable({"tasks": 1, "run": {"store": str(root), "driver": token}})
     assert not (tmp_path / "elsewhere").exists()
 
 
-def test_every_node_is_asked_and_a_cluster_without_cpus_is_refused(tmp_path: Path, cluster: Cluster) -> None:
+def test_every_node_is_checked_and_one_must_have_a_cpu(tmp_path: Path, cluster: Cluster) -> None:
     store = Store(tmp_path / "out")
     store.create()
     ray.init(address=cluster.address, log_to_driver=False)
@@ -59,7 +59,7 @@ def test_every_node_is_asked_and_a_cluster_without_cpus_is_refused(tmp_path: Pat
 def test_a_node_with_a_disk_of_its_own_is_named(
     undisturbed: tuple[Path, Path], tmp_path: Path, cluster: Cluster
 ) -> None:
-    """A real one: a node whose mount namespace has an empty file system where the sweep directory is."""
+    """The node's mount namespace has an empty file system in place of the sweep directory."""
     cluster.add_node(num_cpus=1)
     (tmp_path / "results").mkdir()
     executable = str(Path(sys.executable).with_name("ray"))

@@ -1,4 +1,4 @@
-"""Stopping in order, one driver at a time, and rounds after Ray Tune has given up."""
+"""Graceful shutdown, one driver at a time, and rounds after Ray Tune has given up."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sweeping import COMMAND, assert_same_results, run_cli, start_sweep, sweep, wait_until, write_space
@@ -20,14 +21,14 @@ from lop_sweep.console import signals
 from lop_sweep.errors import StoreError, SweepError
 from lop_sweep.pack import Pack, expand
 from lop_sweep.planning.packing import Sizing
-from lop_sweep.planning.plan import WorkItem, missing_packs
+from lop_sweep.planning.plan import make_plan
 from lop_sweep.planning.space import SearchSpace
 from lop_sweep.planning.status import sweep_status
 from lop_sweep.storage.lock import hold_lock
 from lop_sweep.storage.maintenance.audit import audit
 from lop_sweep.storage.store import Store
 from lop_sweep.tune import executor, shutdown
-from lop_sweep.tune.callbacks import TuneStopper, _newest, _reason
+from lop_sweep.tune.callbacks import TuneStopper, failure_reason, newest_failure
 from lop_sweep.tune.driver import run_sweep
 from lop_sweep.tune.options import SweepOptions
 from lop_sweep.tune.progress import Progress
@@ -35,13 +36,13 @@ from lop_sweep.tune.shutdown import AbandonedError, Stop, StoppedError, attended
 from lop_sweep.tune.worker import PackRun
 
 
-def test_a_sweep_is_stopped_in_order_and_only_one_is_at_work(
+def test_a_sweep_stops_gracefully_and_runs_alone(
     undisturbed: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Ctrl-C in a terminal, while a second command has just been refused; then SIGTERM as from a batch system."""
+    """First Ctrl-C in a terminal, after a second command was refused; then SIGTERM as from a batch system."""
     space, expected = undisturbed
     out = tmp_path / "out"
-    process = start_sweep(space, out, "--no-progress")  # a checkpoint a minute: those below come from the stop
+    process = start_sweep(space, out, "--no-progress")  # one checkpoint per minute: those below come from the stop
     store = Store(out)
     wait_until(store.committed, process)
     assert main(["sweep", str(space), "--out", str(out)]) == 2
@@ -59,14 +60,14 @@ def test_a_sweep_is_stopped_in_order_and_only_one_is_at_work(
     os.killpg(process.pid, signal.SIGINT)
     stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == 130, stderr
-    assert "stopping: trials save what they have; once more to stop at once" in stderr
+    assert "stopping: trials save their state; signal again to stop at once" in stderr
     assert "run the same command again to compute what is missing, from the checkpoints\n" in stderr
     assert "Traceback" not in stderr + stdout
     saved = [state.tasks_done for state in store.checkpoints.so_far()]
     assert len(saved) >= 1
     assert min(saved) > 0
-    assert "nobody is at work" in run_cli("status", out).stdout
-    assert len(audit(store).findings) == 1  # cells that are missing
+    assert "not running: process" in run_cli("status", out).stdout
+    assert len(audit(store).findings) == 1  # that cells are missing
     wait_until(lambda: sweep_status(store).running == 0)  # the workers may outlive the command by a moment
     assert 1 <= sweep_status(store).finished < 16
 
@@ -85,12 +86,12 @@ def test_a_sweep_is_stopped_in_order_and_only_one_is_at_work(
 
 
 def wait_in_a_library(seconds: float) -> None:
-    """Block as a call of Ray's does: in C, where no Python code runs."""
+    """Block like a call of Ray: in C, where no Python code runs."""
     ctypes.CDLL(None).usleep(int(seconds * 1e6))
 
 
 def signal_after(seconds: float, *numbers: int) -> None:
-    """Send signals to this process, one after the other."""
+    """Send signals to this process, one by one."""
 
     def send() -> None:
         for number in numbers:
@@ -101,7 +102,7 @@ def signal_after(seconds: float, *numbers: int) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_first_signal_asks_at_once_even_within_a_library(number: int) -> None:
+def test_a_signal_requests_a_stop_even_within_a_library(number: int) -> None:
     stop, before = Stop(), signal.getsignal(number)
     asked_after: list[float] = []
 
@@ -118,7 +119,7 @@ def test_the_first_signal_asks_at_once_even_within_a_library(number: int) -> Non
     assert signal.getsignal(number) is before
 
 
-def test_a_second_signal_waits_for_nothing() -> None:
+def test_a_second_signal_stops_at_once() -> None:
     stop, abandoned, release = Stop(), [], threading.Event()
     signal_after(0.2, signal.SIGTERM, signal.SIGTERM)
     with pytest.raises(AbandonedError, match="a second signal"):
@@ -128,8 +129,8 @@ def test_a_second_signal_waits_for_nothing() -> None:
     assert stop.abandoned
 
 
-def test_a_ray_that_is_gone_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a signal after `LOST_SECONDS`, so that a moment's silence is none; after one at once."""
+def test_a_lost_ray_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a signal, a lost Ray is given up after `LOST_SECONDS`; after a signal it is given up at once."""
     monkeypatch.setattr(shutdown, "LOST_SECONDS", 1.5)
     silent = [True, False, *[True] * 50]
     for signalled in (False, True):
@@ -139,13 +140,13 @@ def test_a_ray_that_is_gone_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -
         if signalled:
             stop.on_signal(signal.SIGTERM)
         start = time.monotonic()
-        with pytest.raises(AbandonedError, match="Ray is gone"):
+        with pytest.raises(AbandonedError, match="Ray is lost"):
             attended(lambda release=release: release.wait(30), stop, lambda: None)  # type: ignore[misc]
         assert (1.0 if signalled else 2.0) < time.monotonic() - start < 10
         release.set()
 
 
-def test_grace_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_time_to_save_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutdown, "GRACE_SECONDS", 0.5)
     monkeypatch.setattr(shutdown, "START_SECONDS", 60.0)
     stop, release = Stop(), threading.Event()
@@ -156,7 +157,7 @@ def test_grace_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     release.set()
 
 
-def test_before_there_is_anything_to_save_nothing_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stop_before_the_first_trial_is_immediate(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutdown, "START_SECONDS", 0.3)
     stop, release, ended = Stop(), threading.Event(), []
 
@@ -171,14 +172,14 @@ def test_before_there_is_anything_to_save_nothing_is_waited_for(monkeypatch: pyt
     with pytest.raises(AbandonedError):
         attended(work, stop, lambda: None)
     assert signals.is_abandoned_sweep_running()
-    with pytest.raises(SweepError, match="an earlier sweep in this process still waits within Ray"):
-        run_sweep(SearchSpace("s", (CellConfig(),)), "nowhere")
+    with pytest.raises(SweepError, match="an earlier sweep in this process is still blocked within Ray"):
+        run_sweep(SearchSpace(cells=(CellConfig(),)), "nowhere")
     release.set()
     wait_until(lambda: ended)
     wait_until(lambda: not signals.is_abandoned_sweep_running())
 
 
-def test_a_stalled_reader_of_standard_error_holds_nothing_up() -> None:
+def test_a_stalled_reader_of_standard_error_blocks_nothing() -> None:
     """The pipe is full, as with `2>&1 | less`."""
     code = """
 import os, sys
@@ -203,7 +204,7 @@ time.sleep(30)
 
 
 def test_programs_of_a_search_space_can_be_stopped() -> None:
-    """Signals are blocked in a command; what a search space starts must not inherit that."""
+    """Signals are blocked in a command; programs that a search space starts must not inherit that."""
     code = """
 import subprocess, sys
 from lop_sweep.console import signals
@@ -218,7 +219,7 @@ subprocess.run(ask)
     assert result.stdout.split() == ["2", "0", "2"]
 
 
-def test_what_the_work_raises_is_raised_where_it_was_called() -> None:
+def test_errors_of_the_work_are_raised_in_the_caller() -> None:
     def work() -> None:
         raise StoreError("full")
 
@@ -236,14 +237,14 @@ def test_outside_the_main_thread_signals_are_left_alone() -> None:
 
 
 def handles_signals(pid: int) -> bool:
-    """Whether a command has reached its first instruction, which blocks SIGTERM, to wait for it in a thread."""
+    """Return whether a command has run its first instruction, which blocks SIGTERM."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     blocked = next(int(line.split()[1], 16) for line in lines if line.startswith("SigBlk"))
     return bool(blocked & (1 << (signal.SIGTERM - 1)))
 
 
 def signalled(command: list[str], delay: float, number: int) -> tuple[int, str]:
-    """Send a signal some time after a command's first instruction; return its exit status and what it said."""
+    """Send a signal some time after a command's first instruction; return its exit status and its output."""
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     wait_until(lambda: handles_signals(process.pid), seconds=30)
     time.sleep(delay)
@@ -279,7 +280,7 @@ def test_signals_while_ray_starts_stop_the_sweep(delays: tuple[float, ...], tmp_
             assert "Traceback" not in said
 
 
-def test_a_stop_is_announced_once_and_the_first_reason_counts() -> None:
+def test_a_stop_is_announced_once_with_its_first_reason() -> None:
     stop, announced = Stop(), []
     stopper = TuneStopper(stop, lambda: announced.append(1))
     assert not stopper.stop_all()
@@ -293,20 +294,20 @@ def test_a_stop_is_announced_once_and_the_first_reason_counts() -> None:
 
 
 class Tuner:
-    """In Tune's place: computes one pack a round, then gives up, as Tune does when a worker runs out of memory."""
+    """Replaces Tune: computes one pack per round, then gives up, as Tune does when a worker runs out of memory."""
 
     rounds = 0
     work = True
 
-    def __init__(self, trainable: object, param_space: dict[str, object], **options: object) -> None:
+    def __init__(self, trainable: object, param_space: dict[str, list[dict[str, Any]]], **options: object) -> None:
         self._space = param_space
 
     def fit(self) -> None:
         type(self).rounds += 1
-        packs = self._space["pack"]["grid_search"]  # type: ignore[index]
+        configs = self._space["grid_search"]
         if type(self).work:
-            config = {key: value for key, value in packs[0].items() if key not in ("resume_from", "tasks_per_report")}
-            run = PackRun(Pack(expand(config)), store=Store(str(self._space["store"])))
+            config = configs[0]
+            run = PackRun(Pack(expand(config["pack"])), store=Store(config["run"]["store"]))
             run.run_tasks(1000)
             run.finish()
         raise RuntimeError("Caught unexpected exception: 1 worker(s) were killed")
@@ -316,20 +317,19 @@ class Tuner:
 def three_packs(small: CellConfig, tmp_path: Path) -> tuple[Store, SearchSpace]:
     store = Store(tmp_path / "out")
     store.create()
-    return store, SearchSpace("s", tuple(small.replace(seed=seed) for seed in range(3)), ())
+    return store, SearchSpace(cells=[small.replace(seed=seed) for seed in range(3)], pack=())
 
 
 def compute(store: Store, space: SearchSpace) -> tuple[dict[str, str], str]:
-    def missing() -> list[WorkItem]:
-        return missing_packs(space, set(store.read_cells(["cell"])["cell"].to_pylist()), store, Sizing())
-
+    """Compute a space; return why packs failed, and why Tune gave up."""
+    plan = make_plan(space, set(), store, Sizing())
     with hold_lock(store.driver, dict) as lock:
-        return executor.compute(
-            missing(), missing, store, SweepOptions(), lock, Progress(False), Stop(), keep_state=False
-        )
+        computing = executor.Executor(store, SweepOptions(), lock, Progress(False), Stop())
+        computing.run(plan)
+    return computing.failed, computing.gave_up
 
 
-def test_when_tune_gives_up_the_next_round_computes_what_is_missing(
+def test_the_next_round_computes_what_tune_gave_up(
     three_packs: tuple[Store, SearchSpace], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     store, space = three_packs
@@ -339,7 +339,7 @@ def test_when_tune_gives_up_the_next_round_computes_what_is_missing(
     assert compute(store, space) == ({}, "")
     assert len(store.committed()) == 3
     assert Tuner.rounds == 3
-    assert "1 worker(s) were killed; going round again over what is missing" in caplog.text
+    assert "1 worker(s) were killed; starting another round for what is missing" in caplog.text
 
 
 def test_rounds_without_progress_end(three_packs: tuple[Store, SearchSpace], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -355,21 +355,21 @@ def test_rounds_without_progress_end(three_packs: tuple[Store, SearchSpace], mon
 
 
 def test_progress_never_counts_down(three_packs: tuple[Store, SearchSpace]) -> None:
-    """Not even when a pack is finished and its checkpoint goes: rounds that finish packs are no idle rounds."""
+    """Not even when a pack is finished and its checkpoint removed: a round that finishes packs is not idle."""
     store, space = three_packs
-    far = [executor._how_far(store)]
+    progress = [executor.total_progress(store)]
     for cell in space.cells:
         run = PackRun(Pack((cell,)), store=store, keep_state=True)
         for _ in range(cell.tasks):
             run.run_tasks(1)
             run.checkpoint()
-            far.append(executor._how_far(store))
+            progress.append(executor.total_progress(store))
         run.finish()
-        far.append(executor._how_far(store))
-    assert far == sorted(set(far))
+        progress.append(executor.total_progress(store))
+    assert progress == sorted(set(progress))
 
 
-def test_a_round_that_ends_because_the_directory_is_gone_says_so(
+def test_a_round_reports_a_directory_that_was_removed(
     three_packs: tuple[Store, SearchSpace], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, space = three_packs
@@ -388,7 +388,7 @@ def test_the_reason_of_a_failure_is_its_exception() -> None:
     first = "Failure # 1 (occurred at 2026-01-01_00-00-00)\nTraceback (most recent call last):\n  x\nValueError: old"
     second = "Failure # 2 (occurred at 2026-01-01_00-00-09)\n1 worker(s) were killed\nsee https://x\nError text: 7"
     third = "Failure # 3 (occurred at 2026-01-01_00-00-09)\nTraceback:\nlop_sweep.errors.StoreError: /x: full\n"
-    assert _reason(f"{first}\n{second}") == "1 worker(s) were killed"
-    assert _reason(f"{first}\n{second}\n{third}") == "lop_sweep.errors.StoreError: /x: full"
-    assert "ValueError" not in _newest(f"{first}\n{second}")
-    assert len(_reason("ValueError: " + "long " * 1000)) < 250
+    assert failure_reason(f"{first}\n{second}") == "1 worker(s) were killed"
+    assert failure_reason(f"{first}\n{second}\n{third}") == "lop_sweep.errors.StoreError: /x: full"
+    assert "ValueError" not in newest_failure(f"{first}\n{second}")
+    assert len(failure_reason("ValueError: " + "long " * 1000)) < 250

@@ -1,4 +1,4 @@
-"""The trainable without Ray processes: what it reports, writes, saves, and forgets."""
+"""The trainable without Ray processes: what it reports, writes, saves and discards."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def run(trainable: LopTrainable) -> list[dict[str, Any]]:
 
 
 def test_one_step_is_one_task_and_reports_means(pack: Pack) -> None:
-    results = run(LopTrainable(pack.to_config()))
+    results = run(LopTrainable({"pack": pack.to_config()}))
     experiment = Experiment(pack.cells)
     assert [result["tasks_done"] for result in results] == [1, 2, 3, 4]
     for result in results:
@@ -51,18 +51,18 @@ def test_one_step_is_one_task_and_reports_means(pack: Pack) -> None:
     assert results[-1]["fresh_median_ce"] == pytest.approx(np.median(fresh, axis=1).mean())
 
 
-def test_several_tasks_a_report_change_no_number(pack: Pack, store: Store) -> None:
-    config = {**pack.to_config(), "store": str(store.root), "tasks_per_report": 3}
+def test_tasks_per_report_change_no_number(pack: Pack, store: Store) -> None:
+    config = {"pack": pack.to_config(), "run": {"store": str(store.root), "tasks_per_report": 3}}
     results = run(LopTrainable(config))
     assert [result["tasks_done"] for result in results] == [3, 4]
     in_threes = pd.read_parquet(store.tasks)
-    run(LopTrainable({**config, "tasks_per_report": 1}))
+    run(LopTrainable({**config, "run": {**config["run"], "tasks_per_report": 1}}))
     pd.testing.assert_frame_equal(pd.read_parquet(store.tasks), in_threes, check_exact=True)
 
 
 def test_a_finished_pack_is_in_the_store(pack: Pack, store: Store) -> None:
-    trainable = LopTrainable({"pack": pack.to_config(), "store": str(store.root)})
-    assert [sign.pack for sign in store.checkpoints.heartbeats()] == [pack.id]
+    trainable = LopTrainable({"pack": pack.to_config(), "run": {"store": str(store.root)}})
+    assert [heartbeat.pack for heartbeat in store.checkpoints.heartbeats()] == [pack.id]
     run(trainable)
     assert store.committed() == [pack.id]
     assert store.checkpoints.heartbeats() == []
@@ -75,8 +75,8 @@ def test_a_finished_pack_is_in_the_store(pack: Pack, store: Store) -> None:
     assert len(pd.read_parquet(store.tasks)) == 8
 
 
-def test_a_trial_restored_from_its_checkpoint_continues_bit_for_bit(pack: Pack, store: Store, tmp_path: Path) -> None:
-    config = {**pack.to_config(), "store": str(store.root)}
+def test_restored_trial_continues_bit_for_bit(pack: Pack, store: Store, tmp_path: Path) -> None:
+    config = {"pack": pack.to_config(), "run": {"store": str(store.root)}}
     run(LopTrainable(config))
     uninterrupted = pd.read_parquet(store.tasks)
     cells = pd.read_parquet(store.cells)
@@ -98,18 +98,16 @@ def test_a_trial_restored_from_its_checkpoint_continues_bit_for_bit(pack: Pack, 
 
 
 def test_a_checkpoint_before_the_first_task_works(pack: Pack, tmp_path: Path) -> None:
-    first = LopTrainable(pack.to_config())
+    first = LopTrainable({"pack": pack.to_config()})
     checkpoint = first.save(str(tmp_path / "c"))
-    second = LopTrainable(pack.to_config())
+    second = LopTrainable({"pack": pack.to_config()})
     second.train()
     second.restore(checkpoint)
     assert second.train()["final_ce"] == first.train()["final_ce"]
 
 
-def test_a_checkpoint_after_the_last_task_finishes_again_with_the_same_result(
-    pack: Pack, store: Store, tmp_path: Path
-) -> None:
-    config = {**pack.to_config(), "store": str(store.root)}
+def test_checkpoint_after_the_last_task_gives_the_same_result(pack: Pack, store: Store, tmp_path: Path) -> None:
+    config = {"pack": pack.to_config(), "run": {"store": str(store.root)}}
     first = LopTrainable(config)
     last = run(first)[-1]
     rows = pd.read_parquet(store.tasks)
@@ -125,15 +123,15 @@ def test_a_checkpoint_after_the_last_task_finishes_again_with_the_same_result(
 
 
 def test_a_foreign_checkpoint_is_refused(pack: Pack, tmp_path: Path) -> None:
-    first = LopTrainable(pack.to_config())
+    first = LopTrainable({"pack": pack.to_config()})
     first.save_checkpoint(str(tmp_path))
     second = LopTrainable({"seed": 99})
     with pytest.raises(StateError, match="the state's trajectories"):
         second.load_checkpoint(str(tmp_path))
 
 
-def test_a_reused_actor_is_as_good_as_new(pack: Pack, store: Store) -> None:
-    config = {**pack.to_config(), "store": str(store.root)}
+def test_a_reused_actor_computes_what_a_new_one_does(pack: Pack, store: Store) -> None:
+    config = {"pack": pack.to_config(), "run": {"store": str(store.root)}}
     run(LopTrainable(config))
     fresh = pd.read_parquet(store.tasks)
     used = LopTrainable({"seed": 5, "depth": 3, "tasks": 3, "width": 7, "fresh_baseline": 1})
@@ -145,8 +143,8 @@ def test_a_reused_actor_is_as_good_as_new(pack: Pack, store: Store) -> None:
 
 def test_diverged_cells_are_recorded_and_left_out_of_the_means(small: CellConfig, store: Store) -> None:
     pack = Pack((small, small.replace(lr=1.7e308)))
-    results = run(LopTrainable({**pack.to_config(), "store": str(store.root)}))
-    alone = run(LopTrainable(Pack((small,)).to_config()))
+    results = run(LopTrainable({"pack": pack.to_config(), "run": {"store": str(store.root)}}))
+    alone = run(LopTrainable({"pack": Pack((small,)).to_config()}))
     assert [result["diverged"] for result in results] == [1] * 4
     assert [result["final_ce"] for result in results] == [result["final_ce"] for result in alone]
     cells = store.read_cells().to_pandas().set_index("cell")
@@ -167,9 +165,14 @@ def test_a_baseline_can_be_off(small: CellConfig) -> None:
     ("config", "message"),
     [
         ({"dept": 3}, "unknown key 'dept'"),
-        ({"dtype": "float16"}, "dtype = 'float16'"),
-        ({"tasks_per_report": 0}, "tasks_per_report = 0: must be an integer of at least 1"),
-        ({"cells": [{"depth": 1}, {"depth": 2}]}, "depth = 1, 2 in one pack"),
+        ({"run": {"dtype": "float16"}}, "dtype = 'float16'"),
+        ({"run": {"tasks_per_report": 0}}, "tasks_per_report = 0: must be an integer of at least 1"),
+        ({"run": {"dtyp": "float32"}}, "unknown key 'dtyp' in run; valid keys: dtype, device"),
+        ({"dtype": "float32"}, "unknown key 'dtype'"),
+        ({"run": "fast"}, "run = 'fast': must be a dictionary"),
+        ({"pack": [1]}, r"pack = \[1\]: must be a dictionary"),
+        ({"pack": {"depth": 2}, "lr": 0.1}, "lr: cannot stand beside pack; put fields into it"),
+        ({"pack": {"cells": [{"depth": 1}, {"depth": 2}]}}, "depth = 1, 2 in one pack"),
     ],
 )
 def test_bad_trial_configurations_are_refused(config: dict[str, object], message: str) -> None:
@@ -177,24 +180,24 @@ def test_bad_trial_configurations_are_refused(config: dict[str, object], message
         LopTrainable(config)
 
 
-def test_one_cpu_a_trial() -> None:
+def test_a_trial_requests_one_cpu() -> None:
     assert LopTrainable.default_resource_request({}).required_resources == {"CPU": 1}
 
 
-def test_a_gpu_is_asked_for_only_if_it_is_used(pack: Pack) -> None:
-    assert LopTrainable.default_resource_request(pack.to_config()).required_resources == {"CPU": 1}
-    on_gpu = LopTrainable.default_resource_request({**pack.to_config(), "device": "cuda"})
+def test_a_gpu_is_requested_only_for_cuda(pack: Pack) -> None:
+    assert LopTrainable.default_resource_request({"pack": pack.to_config()}).required_resources == {"CPU": 1}
+    on_gpu = LopTrainable.default_resource_request({"pack": pack.to_config(), "run": {"device": "cuda"}})
     assert on_gpu.required_resources == {"CPU": 1, "GPU": 1}
 
 
-def test_what_goes_wrong_at_a_reset_is_raised_by_the_first_step(pack: Pack, store: Store) -> None:
-    """Tune would not try a trial again whose reset fails."""
-    trainable = LopTrainable({**pack.to_config(), "store": str(store.root)})
+def test_an_error_of_a_reset_is_raised_by_the_first_step(pack: Pack, store: Store) -> None:
+    """Tune does not retry a trial whose reset fails."""
+    trainable = LopTrainable({"pack": pack.to_config(), "run": {"store": str(store.root)}})
     trainable.step()
-    assert trainable.reset_config({**pack.to_config(), "dtype": "float16"})
-    assert trainable.reset_config({**pack.to_config(), "dtype": "float16"})  # nothing of it is left to be saved
+    assert trainable.reset_config({"pack": pack.to_config(), "run": {"dtype": "float16"}})
+    assert trainable.reset_config({"pack": pack.to_config(), "run": {"dtype": "float16"}})  # nothing is left to save
     with pytest.raises(ConfigError, match="dtype = 'float16'"):
         trainable.step()
     assert [point.tasks_done for points in store.checkpoints.start_points().values() for point in points] == [1, 1]
-    assert trainable.reset_config({**pack.to_config(), "store": str(store.root)})
+    assert trainable.reset_config({"pack": pack.to_config(), "run": {"store": str(store.root)}})
     assert trainable.step()["tasks_done"] == 2

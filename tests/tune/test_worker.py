@@ -1,4 +1,4 @@
-"""A pack on its way: wherever it is interrupted, and however it goes on, its rows are those of an undisturbed run."""
+"""Wherever a pack is interrupted, and however it resumes, its rows are those of an undisturbed run."""
 
 from __future__ import annotations
 
@@ -15,26 +15,25 @@ from lop_sweep.config import CellConfig
 from lop_sweep.errors import StoreError, SweepError
 from lop_sweep.pack import Pack
 from lop_sweep.planning.packing import Sizing
-from lop_sweep.planning.plan import missing_packs
+from lop_sweep.planning.plan import make_plan
 from lop_sweep.planning.space import SearchSpace
 from lop_sweep.storage.lock import hold_lock
 from lop_sweep.storage.pack_state import PackState, merge_numerics, state_bytes
 from lop_sweep.storage.store import Store
 from lop_sweep.tune.driver import run_sweep
-from lop_sweep.tune.options import SweepOptions
 from lop_sweep.tune.trainable import LopTrainable
 from lop_sweep.tune.worker import PackRun
 
 
 @pytest.fixture
 def pack(small: CellConfig) -> Pack:
-    """Three cells, the middle one of which diverges at its first task."""
+    """Return a pack of three cells, the middle one of which diverges at its first task."""
     return Pack((small, small.replace(seed=2, lr=1.7e308), small.replace(seed=3, lr=0.4)))
 
 
 @pytest.fixture
 def stores(tmp_path: Path) -> Iterator[Store]:
-    """As many new sweep directories as are asked for."""
+    """Provide new sweep directories."""
     return (made(tmp_path / str(number)) for number in range(1000))
 
 
@@ -59,7 +58,7 @@ def checkpoint_of(store: Store, pack: Pack) -> Path:
 
 
 @pytest.mark.parametrize("tasks_done", [1, 2, 3, 4])
-def test_a_pack_goes_on_from_its_checkpoint_bit_for_bit(stores: Iterator[Store], pack: Pack, tasks_done: int) -> None:
+def test_a_pack_resumes_from_its_checkpoint_bit_for_bit(stores: Iterator[Store], pack: Pack, tasks_done: int) -> None:
     expected, store = finished(next(stores), pack), next(stores)
     first = PackRun(pack, store=store)
     first.run_tasks(tasks_done)
@@ -72,7 +71,7 @@ def test_a_pack_goes_on_from_its_checkpoint_bit_for_bit(stores: Iterator[Store],
     assert list(store.checkpoints.running.iterdir()) == []
 
 
-def test_a_baseline_goes_on_from_its_checkpoint_bit_for_bit(stores: Iterator[Store], pack: Pack) -> None:
+def test_a_baseline_resumes_from_its_checkpoint_bit_for_bit(stores: Iterator[Store], pack: Pack) -> None:
     expected, store = finished(next(stores), pack, keep_state=True), next(stores)
     first = PackRun(pack, store=store, keep_state=True)
     first.run_tasks(4)
@@ -84,8 +83,8 @@ def test_a_baseline_goes_on_from_its_checkpoint_bit_for_bit(stores: Iterator[Sto
     assert_same_results(store.root, expected.root)
 
 
-def test_an_interrupted_baseline_does_not_spoil_the_kept_state(stores: Iterator[Store], pack: Pack) -> None:
-    """It is taken before the baseline, whose draws move the streams on."""
+def test_an_interrupted_baseline_leaves_the_kept_state_intact(stores: Iterator[Store], pack: Pack) -> None:
+    """The state is kept before the baseline, whose draws advance the random streams."""
     store = next(stores)
     first = PackRun(pack, store=store, keep_state=True, checkpoint_every=0)
     first.run_tasks(4)
@@ -119,7 +118,7 @@ def finished_from(store: Store, pack: Pack, files: tuple[str, ...]) -> Store:
 
 
 def assert_rows_of(store: Store, expected: Store, pack: Pack) -> None:
-    """Of a store with other cells too: those of `pack` are what they are in `expected`."""
+    """Assert that the cells of `pack` have the same results in a store with other cells as in `expected`."""
     ours = store.read_tasks().to_pandas()
     ours = ours[ours["cell"].isin([cell.id for cell in pack.cells])].reset_index(drop=True)
     theirs = expected.read_tasks().to_pandas()
@@ -152,7 +151,7 @@ def test_checkpoints_are_taken_by_time_and_on_request(stores: Iterator[Store], p
     assert list(seldom.checkpoints.running.iterdir()) == []
 
 
-def test_a_request_to_stop_is_heeded_between_tasks(stores: Iterator[Store], pack: Pack, tmp_path: Path) -> None:
+def test_a_stop_takes_effect_between_tasks(stores: Iterator[Store], pack: Pack, tmp_path: Path) -> None:
     store, stop = next(stores), tmp_path / "stop"
     run = PackRun(pack, store=store, stopping=stop.exists)
     assert len(run.run_tasks(2)) == 2
@@ -171,7 +170,7 @@ def damaged(path: Path) -> Iterator[tuple[str, bytes]]:
     yield "foreign", b"PK\x03\x04" + whole
 
 
-def test_a_damaged_checkpoint_is_reported_set_aside_and_not_used(stores: Iterator[Store], pack: Pack) -> None:
+def test_a_damaged_checkpoint_is_quarantined_and_reported(stores: Iterator[Store], pack: Pack) -> None:
     expected, store = finished(next(stores), pack), next(stores)
     first = PackRun(pack, store=store)
     first.run_tasks(2)
@@ -191,7 +190,7 @@ def test_a_damaged_checkpoint_is_reported_set_aside_and_not_used(stores: Iterato
     assert_same_results(store.root, expected.root)
 
 
-def test_another_packs_checkpoint_is_set_aside(stores: Iterator[Store], pack: Pack) -> None:
+def test_another_packs_checkpoint_is_quarantined(stores: Iterator[Store], pack: Pack) -> None:
     store, other = next(stores), Pack(pack.cells[:1])
     run = PackRun(other, store=store)
     run.run_tasks(2)
@@ -202,9 +201,8 @@ def test_another_packs_checkpoint_is_set_aside(stores: Iterator[Store], pack: Pa
     assert run.experiment.tasks_done == 0
 
 
-def test_the_sane_cells_of_a_pack_that_is_interrupted_and_diverges_are_untouched(
-    stores: Iterator[Store], pack: Pack
-) -> None:
+def test_a_diverging_cell_does_not_change_its_pack(stores: Iterator[Store], pack: Pack) -> None:
+    """The pack is interrupted after each task, too."""
     store = next(stores)
     for _ in range(5):  # a new process after every task
         run = PackRun(pack, store=store)
@@ -216,16 +214,14 @@ def test_the_sane_cells_of_a_pack_that_is_interrupted_and_diverges_are_untouched
     assert store.read_cells(["status"])["status"].to_pylist() == ["finished", "diverged", "finished"]
 
 
-def test_more_tasks_go_on_from_kept_states_and_equal_a_run_that_was_asked_for_at_once(
-    stores: Iterator[Store], pack: Pack
-) -> None:
-    """However the cells are packed: here two that are finished in different packs, and one that is new."""
+def test_more_tasks_from_kept_states_equal_one_longer_run(stores: Iterator[Store], pack: Pack) -> None:
+    """Two cells were finished in different packs, and one is new."""
     store, cells = next(stores), [cell.replace(tasks=7, fresh_baseline=3) for cell in pack.cells]
     for part in (pack.cells[2:], pack.cells[:1]):
         finished(store, Pack(part), keep_state=True)
-    space = SearchSpace("longer", tuple(cells), ("seed", "lr"))
+    space = SearchSpace(cells=cells, name="longer", pack=("seed", "lr"))
     done = set(store.read_cells(["cell"])["cell"].to_pylist())
-    resumed, new = missing_packs(space, done, store, Sizing())
+    resumed, new = make_plan(space, done, store, Sizing()).items
     assert [len(resumed.pack.cells), len(new.pack.cells)] == [2, 1]
     assert len({name for name, _ in resumed.resume_from}) == 2
     assert new.resume_from == ()
@@ -238,38 +234,38 @@ def test_more_tasks_go_on_from_kept_states_and_equal_a_run_that_was_asked_for_at
         assert_rows_of(store, finished(next(stores), Pack((cell,))), Pack((cell,)))
 
 
-def test_fewer_tasks_start_anew_and_another_baseline_does_not(stores: Iterator[Store], pack: Pack) -> None:
+def test_another_baseline_resumes_and_fewer_tasks_start_anew(stores: Iterator[Store], pack: Pack) -> None:
     store = finished(next(stores), pack, keep_state=True)
-    shorter = SearchSpace("s", tuple(cell.replace(tasks=3) for cell in pack.cells), ("seed", "lr"))
-    (item,) = missing_packs(shorter, set(), store, Sizing())
+    shorter = SearchSpace(cells=[cell.replace(tasks=3) for cell in pack.cells], pack=("seed", "lr"))
+    (item,) = make_plan(shorter, set(), store, Sizing()).items
     assert item.resume_from == ()
     other = Pack(tuple(cell.replace(fresh_baseline=5, fresh_steps=9) for cell in pack.cells))
-    (item,) = missing_packs(SearchSpace("b", other.cells, ("seed", "lr")), set(), store, Sizing())
+    (item,) = make_plan(SearchSpace(cells=other.cells, name="b", pack=("seed", "lr")), set(), store, Sizing()).items
     run = PackRun(other, store=store, resume_from=item.resume_from)
     assert run.tasks_left == 0
     complete(run)
     assert_rows_of(store, finished(next(stores), other), other)
 
 
-def test_an_interrupted_pack_serves_a_longer_or_larger_one(stores: Iterator[Store], pack: Pack) -> None:
-    """When seeds are added, the new ones come in a pack of their own and the old pack keeps its name."""
+def test_a_longer_or_larger_pack_resumes_from_a_checkpoint(stores: Iterator[Store], pack: Pack) -> None:
+    """When seeds are added, they are packed separately, and the old pack keeps its name."""
     store = next(stores)
     run = PackRun(pack, store=store)
     run.run_tasks(2)
     run.checkpoint()
-    more = SearchSpace("m", (*pack.cells, pack.cells[0].replace(seed=99)), ("seed", "lr"))
-    packs = missing_packs(more, set(), store, Sizing())
+    more = SearchSpace(cells=(*pack.cells, pack.cells[0].replace(seed=99)), name="m", pack=("seed", "lr"))
+    packs = make_plan(more, set(), store, Sizing()).items
     assert packs[0].pack.id == pack.id
     assert len(packs) == 2
-    longer = SearchSpace("l", tuple(cell.replace(tasks=6) for cell in pack.cells), ("seed", "lr"))
-    (item,) = missing_packs(longer, set(), store, Sizing())
+    longer = SearchSpace(cells=[cell.replace(tasks=6) for cell in pack.cells], name="l", pack=("seed", "lr"))
+    (item,) = make_plan(longer, set(), store, Sizing()).items
     run = PackRun(item.pack, store=store, resume_from=item.resume_from)
     assert run.experiment.tasks_done == 2
-    (item,) = missing_packs(longer, set(), store, Sizing(dtype="float32"))
+    (item,) = make_plan(longer, set(), store, Sizing(dtype="float32")).items
     assert item.resume_from == ()
 
 
-def test_a_start_that_is_gone_or_damaged_is_done_without(stores: Iterator[Store], pack: Pack) -> None:
+def test_a_damaged_or_missing_start_is_not_used(stores: Iterator[Store], pack: Pack) -> None:
     store = finished(next(stores), pack, keep_state=True)
     kept = store.checkpoints.states / f"{pack.id}.state"
     longer = Pack(tuple(cell.replace(tasks=6) for cell in pack.cells))
@@ -299,8 +295,8 @@ def test_a_checkpoint_of_another_state_version_is_not_used(
     assert run.experiment.tasks_done == 0
 
 
-def test_two_at_one_pack_leave_it_once(stores: Iterator[Store], pack: Pack) -> None:
-    """A worker that was only unreachable and its successor: whoever comes later writes the same again."""
+def test_two_workers_of_one_pack_commit_it_once(stores: Iterator[Store], pack: Pack) -> None:
+    """A worker that was only unreachable, and its successor: the later one writes the same files again."""
     expected, store = finished(next(stores), pack), next(stores)
     first, second = PackRun(pack, store=store), PackRun(pack, store=store)
     first.run_tasks(3)
@@ -313,7 +309,7 @@ def test_two_at_one_pack_leave_it_once(stores: Iterator[Store], pack: Pack) -> N
     assert list(store.checkpoints.running.iterdir()) == []
 
 
-def test_a_twin_that_saves_after_the_end_is_tidied_away(stores: Iterator[Store], pack: Pack) -> None:
+def test_a_checkpoint_saved_after_the_commit_is_discarded(stores: Iterator[Store], pack: Pack) -> None:
     store = next(stores)
     late = PackRun(pack, store=store)
     late.run_tasks(2)
@@ -324,7 +320,7 @@ def test_a_twin_that_saves_after_the_end_is_tidied_away(stores: Iterator[Store],
     assert store.checkpoints.in_progress() == []
 
 
-def test_where_a_sequence_was_computed_is_remembered_over_interruptions() -> None:
+def test_numerics_list_every_host_of_a_sequence() -> None:
     before = {"host": "a", "blas": "openblas 0.3 SkylakeX, 1 thread"}
     once = merge_numerics(before, {"host": "b", "blas": "openblas 0.3 SkylakeX, 1 thread"})
     assert once == {"host": "a + b", "blas": "openblas 0.3 SkylakeX, 1 thread"}
@@ -340,7 +336,7 @@ def test_the_size_of_kept_states_is_known_in_advance(stores: Iterator[Store], sm
     assert store.checkpoints.kept_bytes() == pytest.approx(expected, rel=0.1)
 
 
-def test_nothing_is_kept_that_was_not_asked_for(stores: Iterator[Store], pack: Pack, tmp_path: Path) -> None:
+def test_states_are_kept_only_on_request(stores: Iterator[Store], pack: Pack, tmp_path: Path) -> None:
     store = finished(next(stores), pack)
     assert store.checkpoints.kept() == []
     shutil.rmtree(store.root)
@@ -351,9 +347,7 @@ def test_nothing_is_kept_that_was_not_asked_for(stores: Iterator[Store], pack: P
     assert not store.root.exists()
 
 
-def test_a_damaged_checkpoint_of_the_baseline_leaves_the_kept_state_to_go_on_from(
-    stores: Iterator[Store], pack: Pack
-) -> None:
+def test_a_damaged_baseline_checkpoint_resumes_from_kept_state(stores: Iterator[Store], pack: Pack) -> None:
     expected, store = finished(next(stores), pack), next(stores)
     run = PackRun(pack, store=store, keep_state=True, checkpoint_every=0)
     run.run_tasks(4)
@@ -369,9 +363,10 @@ def test_a_damaged_checkpoint_of_the_baseline_leaves_the_kept_state_to_go_on_fro
     assert_same_results(store.root, expected.root)
 
 
-def test_a_checkpoint_that_cannot_be_read_just_now_is_not_taken_for_damaged(
+def test_an_unreadable_checkpoint_is_not_treated_as_damaged(
     stores: Iterator[Store], pack: Pack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """That too many files are open says nothing about the content of this one."""
     store = next(stores)
     run = PackRun(pack, store=store)
     run.run_tasks(2)
@@ -387,7 +382,7 @@ def test_a_checkpoint_that_cannot_be_read_just_now_is_not_taken_for_damaged(
     assert PackRun(pack, store=store).experiment.tasks_done == 2
 
 
-def test_a_request_to_stop_is_heeded_between_fresh_networks(stores: Iterator[Store], pack: Pack) -> None:
+def test_a_stop_takes_effect_between_fresh_networks(stores: Iterator[Store], pack: Pack) -> None:
     expected, store, asked = finished(next(stores), pack), next(stores), []
     run = PackRun(pack, store=store, stopping=lambda: bool(asked))
     run.run_tasks(4)
@@ -401,10 +396,10 @@ def test_a_request_to_stop_is_heeded_between_fresh_networks(stores: Iterator[Sto
 
 
 def test_a_pack_whose_driver_was_taken_over_is_not_committed(stores: Iterator[Store], small: CellConfig) -> None:
-    """Its cells may be computed elsewhere by now, in other packs: then they would be there twice."""
+    """Its cells may be in other packs by then, and would have two rows each."""
     store = next(stores)
     with hold_lock(store.driver, dict) as lock:
-        trial = LopTrainable({**small.model_dump(), "store": str(store.root), "driver": lock.token})
+        trial = LopTrainable({**small.model_dump(), "run": {"store": str(store.root), "driver": lock.token}})
         for _ in range(3):
             trial.train()
     with hold_lock(store.driver, dict), pytest.raises(StoreError, match="does not see the sweep"):
@@ -419,7 +414,7 @@ def test_checkpoints_of_another_dtype_are_not_overwritten(stores: Iterator[Store
     run = PackRun(pack, store=store)
     run.run_tasks(2)
     run.checkpoint()
-    space = SearchSpace("s", pack.cells, ("seed", "lr"))
+    space = SearchSpace(cells=pack.cells, pack=("seed", "lr"))
     with pytest.raises(SweepError, match="holds checkpoints in float64, and float32 was asked for"):
-        run_sweep(space, store.root, SweepOptions(dtype="float32"))
+        run_sweep(space, store.root, dtype="float32")
     assert PackState.load(checkpoint_of(store, pack)).tasks_done == 2

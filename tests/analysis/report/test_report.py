@@ -152,13 +152,13 @@ def test_million_rows_fit_into_fifteen_megabytes(tmp_path: Path, monkeypatch: py
 
 
 def test_flags_of_every_field_are_those_of_the_command(page: str):
-    from lop_sweep.cli import _parser
+    from lop_sweep.cli import make_parser
 
     about, _ = decode(page)
     values = CellConfig(seed=2**62 + 1, depth=2, lr=1e-7, delta=-0.5, steps=3, fresh_steps=9).model_dump()
     assert list(about["config"]) == list(FIELDS)
     words = [f"--{name}={value}" for name, value in values.items()]
-    options = vars(_parser().parse_args(["run", *words]))
+    options = vars(make_parser().parse_args(["run", *words]))
     assert CellConfig(**{name: options[name] for name in FIELDS}) == CellConfig(**values)
 
 

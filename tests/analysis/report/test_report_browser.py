@@ -250,14 +250,14 @@ def test_hover_tells_missing_few_and_untrainable_points_apart(report: Report, ma
 
 
 def test_command_runs_the_very_cell_again(report: Report, made: Path, made_file: Path):
-    from lop_sweep.cli import _parser
+    from lop_sweep.cli import make_parser
 
     for seed in (3, 2**62 + 1):
         cell = id_of(made, lr=1.6, depth=3, seed=seed)
         page = report(made_file, f"#at.delta=1.5&point.x=1.6&point.y=3&cell={cell}")
         words = shlex.split(page.inner_text("#command"))
         assert words[:2] == ["lop-sweep", "run"]
-        options = vars(_parser().parse_args(words[1:]))
+        options = vars(make_parser().parse_args(words[1:]))
         cell = CellConfig(**{name: options[name] for name in FIELDS if options.get(name) is not None})
         assert cell == CellConfig(depth=3, lr=1.6, delta=1.5, seed=seed, tasks=22, width=8, fresh_baseline=3)
     page.click("#copy")

@@ -1,0 +1,77 @@
+"""The fixtures that all tests share. `tests/conftest.py` loads them after it has prepared the process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from sweeping import start_sweep, sweep, write_space
+
+from lop_sweep import runtime
+from lop_sweep.config import CellConfig
+
+# CI runs the same examples every time, other runs new ones.
+settings.register_profile("ci", derandomize=True)
+if os.environ.get("CI"):
+    settings.load_profile("ci")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread() -> None:
+    runtime.limit_threads()
+
+
+@pytest.fixture
+def small() -> CellConfig:
+    """Return a cell that takes milliseconds."""
+    return CellConfig(seed=1, width=8, depth=2, samples=12, steps=5, tasks=4, fresh_baseline=2, lr=0.1)
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Return the space and directory of an undisturbed sweep: 16 cells in 8 packs, two of which diverge."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    space = write_space(
+        folder / "space.py", ["seed"],
+        width=12, depth=2, samples=16, steps=40, tasks=60, fresh_baseline=8,
+        lr="tune.grid_search([0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 1.7e308])", seed="tune.grid_search([1, 5])",
+    )  # fmt: skip
+    result = sweep(space, folder / "out", "--no-progress")
+    assert result.returncode == 0, result.stderr
+    return space, folder / "out"
+
+
+@pytest.fixture
+def started() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Provide `start_sweep`; processes that are still running after the test are killed."""
+    processes = []
+
+    def start(*arguments: Any, **options: Any) -> subprocess.Popen[str]:
+        processes.append(start_sweep(*arguments, **options))
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+
+
+@pytest.fixture
+def cluster() -> Iterator[Any]:
+    """Provide a Ray cluster on this machine whose head computes nothing; tests add and kill nodes."""
+    import ray
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    try:
+        yield cluster
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
