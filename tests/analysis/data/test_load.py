@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.data.load import load_cells, load_layers, load_tasks, parse_where, seed_count, select, varying_fields
+from analysis.data.fields import seed_count, varying_fields
+from analysis.data.load import load_cells, load_layers, load_tasks, parse_where, select
 from lop_sweep.config import FIELDS
 from lop_sweep.errors import AnalysisError, StoreError
 from lop_sweep.storage.schema import CELLS, TASKS
@@ -70,7 +71,7 @@ def test_rows_and_layers_of_chosen_cells_only(store_dir: Path) -> None:
 
 def test_columns_can_be_chosen_and_wrong_ones_are_refused(store_dir: Path) -> None:
     assert list(load_tasks(store_dir, ["final_ce", "cell"]).columns) == ["final_ce", "cell"]
-    with pytest.raises(AnalysisError, match="no such column of tasks: loss; there are cell, task"):
+    with pytest.raises(AnalysisError, match="unknown column of tasks loss; choose from: cell, task"):
         load_tasks(store_dir, ["loss"])
 
 
@@ -93,16 +94,20 @@ def test_select_matches_floats_as_people_write_them(store_dir: Path) -> None:
     assert len(select(cells.assign(lr=cells["lr"] * (1 + 1e-8)), {"lr": [0.2]})) == 8
     seeds = cells.assign(seed=1_700_000_000 + cells["seed"])
     assert set(select(seeds, {"seed": [1_700_000_001]})["seed"]) == {1_700_000_001}
-    with pytest.raises(AnalysisError, match=r"no cell has depth = 7; there is depth = 1, 2"):
+    with pytest.raises(AnalysisError, match=r"no cell has depth = 7; available: depth = 1, 2"):
         select(cells, {"depth": [7]})
-    with pytest.raises(AnalysisError, match="'dept' is no configuration field"):
+    with pytest.raises(AnalysisError, match="unknown configuration field 'dept'"):
         select(cells, {"dept": [7]})
 
 
 def test_conditions_are_parsed() -> None:
     assert parse_where(["depth=5", "lr=0.1,0.2", "lr=0.3"]) == {"depth": [5.0], "lr": [0.1, 0.2, 0.3]}
-    for bad, said in (("depth", "is no condition; write FIELD=VALUE"), ("depth=", "'' is no number"),
-                      ("depth=3,five", "'five' is no number")):  # fmt: skip
+    for bad, said in (
+        ("depth", "must be FIELD=VALUE"),
+        ("depth=", "must be a number, got ''"),
+        ("depth=3,five", "must be a number, got 'five'"),
+        ("dept=3", "unknown configuration field 'dept'"),
+    ):
         with pytest.raises(AnalysisError, match=said):
             parse_where([bad])
 
