@@ -4,6 +4,7 @@
 
     scored = analysis.score("results", margin=0.2)     # one row per cell; other thresholds need no new run
     scored["phase"].value_counts()                     # plastic, lost, untrainable, diverged, ...
+    analysis.symptom_table(scored)                     # how often symptoms come with a loss, and without one
     figure = analysis.plot_map(scored, x="lr", y="depth", value="lost")
     analysis.save_figure(figure, "map.pdf", analysis.provenance(scored))
 
@@ -15,6 +16,7 @@
     tasks = analysis.load_tasks("results", where=where)
     analysis.plot_curves(cells, tasks).savefig("curves.png")
     analysis.plot_layers(analysis.iter_blocks("results", where)).savefig("layers.png")
+    analysis.write_report("results", "report.html")    # one page to explore in a browser
 
 Scores carry the criterion that they were made with in `DataFrame.attrs`. Figures, captions and metadata take it from
 there.

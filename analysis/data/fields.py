@@ -1,7 +1,7 @@
 """Configuration fields and their values in figures, tables and conditions: numbers or categories.
 
-A *category* is a field whose values have no order or distance: strings and booleans. Its values are written as they
-are, in sorted order or, for a pandas categorical column, in the order of its categories.
+A *category* is a field whose values have no order or distance: strings and booleans. Figures show its values as they
+are, in the order of the field's choices, else sorted. A pandas categorical column has the order of its categories.
 """
 
 from __future__ import annotations
@@ -43,10 +43,14 @@ def is_category(values: pd.Series) -> bool:
 
 def levels(values: pd.Series) -> np.ndarray:
     """Return the distinct values of a column in the order in which figures show them, shape (k,)."""
+    if not is_category(values):
+        return np.unique(values.to_numpy())
     if isinstance(values.dtype, pd.CategoricalDtype):
-        present = set(values.dropna())
-        return np.array([level for level in values.cat.categories if level in present], dtype=object)
-    return np.unique(values.to_numpy(object if is_category(values) else None))
+        order = list(values.cat.categories)
+    else:
+        order = list(getattr(FIELDS.get(str(values.name)), "choices", ()))
+    present = set(values.dropna())
+    return np.array([*(one for one in order if one in present), *sorted(present - set(order))], dtype=object)
 
 
 def format_value(value: Any) -> str:

@@ -26,8 +26,8 @@ NOTES: Mapping[str, str] = {
     "known": "k of n: computed from k of n seeds; the others diverged or are untrainable",
     "interval": "last line: 95% interval over seeds (Wilson for a share, else bootstrap), "
     f"where it is wider than {MIN_VISIBLE_SHARE:.0%} of the colour scale",
-    "phase": "k/n: k of n seeds are in this phase",
-    "first_symptom": "k/n: k of the n seeds that lost plasticity",
+    "phase": "phase k/n: k of n seeds are in this phase",
+    "first_symptom": "symptom k/n: the first one of k of the n seeds that lost plasticity",
     "lead": "+t: the symptom came t tasks before the loss (median)",
 }
 """The caption's explanation of each kind of line."""
@@ -43,19 +43,20 @@ class Line:
 
 @dataclass(frozen=True)
 class Room:
-    """The size of a point of a map.
+    """The room for text on the points of a panel.
 
     Attributes:
-        width, height: inches.
+        widths: inches, per column of points.
+        heights: inches, per row.
     """
 
-    width: float
-    height: float
+    widths: np.ndarray
+    heights: np.ndarray
 
-    def fitting(self, lines: Sequence[Line]) -> list[Line]:
-        """Return the first lines, as many as fit."""
-        fit = list(lines[: int(self.height / _LINE_INCHES)])
-        while fit and max(len(line.text) for line in fit) * _CHARACTER_INCHES > self.width:
+    def fitting(self, point: tuple[int, ...], lines: Sequence[Line]) -> list[Line]:
+        """Return the first lines, as many as fit on a point, which is given by row and column."""
+        fit = list(lines[: int(self.heights[point[0]] / _LINE_INCHES)])
+        while fit and max(len(line.text) for line in fit) * _CHARACTER_INCHES > self.widths[point[1]]:
             fit.pop()
         return fit
 
@@ -68,7 +69,9 @@ def writing_on(panel: Panel, value: MapValue | CategoryValue, norm: Normalize, r
     """Return the lines on all points of a panel: counts of seeds, and the interval."""
     if panel.cells.size > MAX_ANNOTATED_POINTS:
         return {}
-    return {point: room.fitting(list(_lines(panel, point, value, norm))) for point in np.ndindex(panel.cells.shape)}
+    return {
+        point: room.fitting(point, list(_lines(panel, point, value, norm))) for point in np.ndindex(panel.cells.shape)
+    }
 
 
 def notes_on(writings: Sequence[Writing]) -> list[str]:

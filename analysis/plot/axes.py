@@ -43,6 +43,13 @@ class Axis:
         """The values as text."""
         return [format_value(value) for value in self.values]
 
+    @property
+    def shares(self) -> np.ndarray:
+        """The share of the drawn axis that each value's area takes, (n,)."""
+        borders = np.log(self.edges) if self.scale == "log" else self.edges
+        sizes = np.diff(borders / np.abs(borders).max())  # scaled so as not to overflow
+        return sizes / sizes.sum()
+
     def within(self, index: np.ndarray, share: float) -> np.ndarray:
         """Return positions within the areas of some values: `share` of the way from the lower to the upper border."""
         low, high = self.edges[index], self.edges[index + 1]

@@ -27,7 +27,7 @@ NOT_MEASURED = "not measured"
 
 _PANELS_PER_ROW = 2
 _PANEL_INCHES = 5.0, 2.5
-_TITLE_CHARACTERS = 120
+_TITLE_CHARACTERS, _LABEL_CHARACTERS = 120, 34
 
 
 def plot_curves(cells: pd.DataFrame, tasks: pd.DataFrame, title: str = "") -> Figure:
@@ -135,7 +135,8 @@ def _finish(axes: Axes, metric: str, cells: pd.DataFrame, measured: int) -> None
         if low < MIN_LOG_VALUE < high:
             axes.set_ylim(MIN_LOG_VALUE, 2 * _highest(axes))
             label += f"\naxis ends at {MIN_LOG_VALUE:g}"
-    axes.set_ylabel(label, fontsize="small")
+    lines = [part for line in label.split("\n") for part in textwrap.wrap(line, _LABEL_CHARACTERS)]
+    axes.set_ylabel("\n".join(lines), fontsize="small")
 
 
 def _highest(axes: Axes) -> float:

@@ -16,7 +16,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colorbar import Colorbar
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from analysis.plot.aggregate import Panel
 from analysis.plot.annotations import Room, Writing, notes_on, writing_on
@@ -33,6 +33,9 @@ _TITLE_CHARACTERS_PER_INCH, _LABEL_CHARACTERS_PER_INCH = 11, 14
 _TICK_CHARACTER_EMS = 0.62
 """Mean width of a character of a tick label, in font sizes."""
 _MAX_UPRIGHT_TICKS = 5
+_X_SMALL = 0.694
+"""Size of the caption's and the legend's type, in font sizes."""
+_MIN_DECADE_TICKS, _MAX_DECADE_TICKS = 3, 6
 _SCREEN_POINTS, _PRINT_POINTS = 10.0, 8.0
 
 
@@ -57,7 +60,7 @@ class _Layout:
         rows, columns: of panels.
         width: of the figure, inches.
         panel: a panel's width and height, inches, without what is around it.
-        room: of a point.
+        room: for text on points.
     """
 
     rows: int
@@ -131,7 +134,8 @@ class Sheet:
             width = columns * wide + 0.8 + bars
         panel = max(0.6, (width - 0.6 - bars) / columns)
         height = max(0.85 * min(panel, _PANEL_INCHES), 0.16 * points[0])
-        return _Layout(rows, columns, width, (panel, height), Room(panel / points[1], height / points[0]))
+        room_on_points = Room(panel * self.grid.x.shares, height * self.grid.y.shares)
+        return _Layout(rows, columns, width, (panel, height), room_on_points)
 
     def _shape(self, room: float | None) -> tuple[int, int]:
         """Return rows and columns: one field along a row, two fields in rows and columns; fewer columns if narrow."""
@@ -153,13 +157,13 @@ class Sheet:
         """Make an empty figure and its axes, with the caption and the legend below them."""
         layout, entries = self._layout, self._legend()
         size = matplotlib.rcParams["font.size"]
-        line = size * 0.83 / 72 * 1.2
+        line = _X_SMALL * size / 72 * 1.25
         characters = _CAPTION_CHARACTERS_PER_INCH * _SCREEN_POINTS / size
         lines = [part for text in caption for part in textwrap.wrap(text, int(layout.width * characters))]
         longest = max((len(str(entry.get_label())) for entry in entries), default=1) / characters + 0.6
         in_a_row = max(1, int(layout.width / longest))
         legend = 1.2 * line * -(-len(entries) // in_a_row)
-        below = legend + line * (len(lines) + 0.8)
+        below = legend + line * (len(lines) + 1.5)
         total = layout.rows * (layout.panel[1] + 0.3) + 0.9 + (0.8 if self._side_by_side else 0.0) + below
 
         figure = Figure(figsize=(layout.width, total))
@@ -211,12 +215,13 @@ class Sheet:
 
     def _set_ticks(self, axes: Axes) -> None:
         """Put ticks at the values; where they are too close, only every second or third has a label."""
-        x, y, room = self.grid.x, self.grid.y, self._layout.room
+        x, y = self.grid.x, self.grid.y
+        width, height = self._layout.panel[0] / len(x.values), self._layout.panel[1] / len(y.values)
         size = matplotlib.rcParams["font.size"] * 0.83 / 72
         longest = max(map(len, x.names)) * size * _TICK_CHARACTER_EMS
-        slanted = len(x.values) > _MAX_UPRIGHT_TICKS or (x.scale == "category" and longest > room.width)
-        axes.set_xticks(x.positions, _thinned(x, size * (1.9 if slanted else 1.2) / room.width), fontsize="small")
-        axes.set_yticks(y.positions, _thinned(y, size * 1.2 / room.height), fontsize="small")
+        slanted = len(x.values) > _MAX_UPRIGHT_TICKS or (x.scale == "category" and longest > width)
+        axes.set_xticks(x.positions, _thinned(x, size * (1.9 if slanted else 1.2) / width), fontsize="small")
+        axes.set_yticks(y.positions, _thinned(y, size * 1.2 / height), fontsize="small")
         if slanted:
             for label in axes.get_xticklabels():
                 label.set(rotation=45, ha="right", rotation_mode="anchor")
@@ -246,11 +251,19 @@ def _thinned(axis: Axis, every: float) -> list[str]:
 
 
 def _label_decades(bar: Colorbar, norm: LogNorm) -> None:
-    """Label decades, and also 2 and 5 within them where there are fewer than three."""
-    narrow = norm.vmin is not None and norm.vmax is not None and norm.vmax / norm.vmin < 1000
-    bar.locator = LogLocator(subs=(1, 2, 5) if narrow else (1,))
+    """Label some powers of ten, and round numbers between them where there are fewer than three."""
+    low, high = float(norm.vmin or 0.1), float(norm.vmax or 1)
+    decades = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
+    ticks = np.empty(0)
+    for within in ((1,), (1, 3), (1, 2, 5), range(1, 10)):
+        ticks = np.outer(decades, within).ravel()
+        ticks = ticks[(ticks >= low) & (ticks <= high)]
+        if len(ticks) >= _MIN_DECADE_TICKS:
+            break
+    ticks = ticks[:: -(-len(ticks) // _MAX_DECADE_TICKS) or 1]
+    bar.locator = FixedLocator(ticks.tolist()) if len(ticks) >= 2 else MaxNLocator(_MIN_DECADE_TICKS)
     bar.formatter = FuncFormatter(lambda value, _: f"{value:g}")
-    bar.minorformatter = NullFormatter()
+    bar.minorlocator = NullLocator()
 
 
 def _extend(values: np.ndarray, norm: Normalize) -> str:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
-from analysis.data.fields import seed_count, varying_fields
 from analysis.data.load import load_cells, load_layers, load_tasks, parse_where, select
-from lop_sweep.config import FIELDS
+from analysis.data.sequences import split
+from lop_sweep.config import FIELDS, CellConfig
 from lop_sweep.errors import AnalysisError, StoreError
 from lop_sweep.storage.schema import CELLS, TASKS
 
@@ -117,10 +119,28 @@ def test_seeds_larger_than_a_float_holds_are_told_apart() -> None:
     assert list(select(frame, parse_where([f"seed={2**62 + 1}"]))["seed"]) == [2**62 + 1]
 
 
-def test_varying_fields_leave_out_the_seed(store_dir: Path) -> None:
-    assert varying_fields(load_cells(store_dir)) == ["depth", "lr", "delta"]
+def test_frames_say_where_they_come_from(store_dir: Path) -> None:
+    cells = load_cells(store_dir)
+    assert cells.attrs == {"directory": str(store_dir)}
+    chosen = select(select(cells, {"depth": [np.int64(2)]}), {"lr": [0.2]})
+    assert chosen.attrs == {"directory": str(store_dir), "where": {"depth": [2], "lr": [0.2]}}
+    assert cells.attrs == {"directory": str(store_dir)}
+    json.dumps(chosen.attrs)  # as Parquet files store them
 
 
-def test_seed_counts() -> None:
-    assert seed_count([3, 3]) == "3"
-    assert seed_count([2, 5, 3]) == "2 to 5"
+def test_metrics_that_were_not_measured_are_nan() -> None:
+    """In the tasks of one cell the metrics have values, in those of the other they are null."""
+    config = {**CellConfig(tasks=2, depth=3).model_dump(), "status": "finished"}
+    cells = pd.DataFrame([{**config, "cell": "a"}, {**config, "cell": "b"}])
+    tasks = pa.table(
+        {
+            "cell": ["a", "a", "b", "b"],
+            "task": [1, 2, 1, 2],
+            "saturation": [0.1, 0.2, None, None],
+            "effective_rank": pa.array([[1.0, 2, 3], [4, 5, 6], None, None], pa.list_(pa.float64())),
+        }
+    )
+    (block,) = split(cells, tasks)
+    np.testing.assert_array_equal(block.metrics["saturation"], [[0.1, 0.2], [np.nan, np.nan]])
+    np.testing.assert_array_equal(block.metrics["effective_rank"][0], [[1, 2, 3], [4, 5, 6]])
+    assert np.isnan(block.metrics["effective_rank"][1]).all()
