@@ -164,7 +164,9 @@ class Sheet:
         in_a_row = max(1, int(layout.width / longest))
         legend = 1.2 * line * -(-len(entries) // in_a_row)
         below = legend + line * (len(lines) + 1.5)
-        total = layout.rows * (layout.panel[1] + 0.3) + 0.9 + (0.8 if self._side_by_side else 0.0) + below
+        names = self._longest_tick * np.sqrt(0.5) if self._slanted and self.grid.x.scale == "category" else 0.0
+        bars = 0.8 if self._side_by_side else 0.0
+        total = layout.rows * (layout.panel[1] + 0.3) + names + 0.9 + bars + below
 
         figure = Figure(figsize=(layout.width, total))
         figure.set_layout_engine("constrained", rect=(0, below / total, 1, 1 - below / total))
@@ -217,9 +219,7 @@ class Sheet:
         """Put ticks at the values; where they are too close, only every second or third has a label."""
         x, y = self.grid.x, self.grid.y
         width, height = self._layout.panel[0] / len(x.values), self._layout.panel[1] / len(y.values)
-        size = matplotlib.rcParams["font.size"] * 0.83 / 72
-        longest = max(map(len, x.names)) * size * _TICK_CHARACTER_EMS
-        slanted = len(x.values) > _MAX_UPRIGHT_TICKS or (x.scale == "category" and longest > width)
+        size, slanted = _tick_inches(), self._slanted
         axes.set_xticks(x.positions, _thinned(x, size * (1.9 if slanted else 1.2) / width), fontsize="small")
         axes.set_yticks(y.positions, _thinned(y, size * 1.2 / height), fontsize="small")
         if slanted:
@@ -227,6 +227,18 @@ class Sheet:
                 label.set(rotation=45, ha="right", rotation_mode="anchor")
         axes.minorticks_off()
         axes.set(xlim=x.edges[[0, -1]], ylim=y.edges[[0, -1]])
+
+    @property
+    def _slanted(self) -> bool:
+        """Whether the labels along x need more room than they have side by side."""
+        x = self.grid.x
+        width = self._layout.panel[0] / len(x.values)
+        return len(x.values) > _MAX_UPRIGHT_TICKS or (x.scale == "category" and self._longest_tick > width)
+
+    @property
+    def _longest_tick(self) -> float:
+        """Inches of the longest label along x."""
+        return max(map(len, self.grid.x.names)) * _tick_inches() * _TICK_CHARACTER_EMS
 
     def _label_outer_axes(self, axes: np.ndarray) -> None:
         """Label the left column and the lowest panel of each column; the last row may not be full."""
@@ -237,6 +249,11 @@ class Sheet:
             lowest.tick_params(labelbottom=True)
         for left in axes[:, 0]:
             left.set_ylabel(self.grid.y.label)
+
+
+def _tick_inches() -> float:
+    """Return the type size of tick labels in inches."""
+    return float(matplotlib.rcParams["font.size"]) * 0.83 / 72
 
 
 def _wrapped(text: str, inches: float) -> str:
