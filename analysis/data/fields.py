@@ -45,10 +45,10 @@ def levels(values: pd.Series) -> np.ndarray:
     """Return the distinct values of a column in the order in which figures show them, shape (k,)."""
     if not is_category(values):
         return np.unique(values.to_numpy())
+    info = FIELDS.get(str(values.name))
+    order = list(info.choices) if info else []
     if isinstance(values.dtype, pd.CategoricalDtype):
         order = list(values.cat.categories)
-    else:
-        order = list(getattr(FIELDS.get(str(values.name)), "choices", ()))
     present = set(values.dropna())
     return np.array([*(one for one in order if one in present), *sorted(present - set(order))], dtype=object)
 

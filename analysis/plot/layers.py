@@ -74,9 +74,7 @@ def _draw_row(row: list[Any], name: str, means: list[np.ndarray]) -> None:
         )  # fmt: skip
         axes.set_yticks(range(1, depth + 1, max(1, depth // 6)))
     row[0].set_ylabel("hidden layer")
-    metric = METRICS[name]
-    label = f"{metric.label} ({metric.unit})" if metric.unit else metric.label
-    row[0].figure.colorbar(ScalarMappable(norm, SEQUENTIAL), ax=row, label=label)
+    row[0].figure.colorbar(ScalarMappable(norm, SEQUENTIAL), ax=row, label=METRICS[name].axis_label)
 
 
 def _say_not_measured(row: list[Any]) -> None:

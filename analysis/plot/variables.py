@@ -239,6 +239,5 @@ def map_value(name: str) -> MapValue | CategoryValue:
 
 
 def metric_label(metric: Metric) -> str:
-    """Return what the axis of a metric task by task says."""
-    label = f"{metric.label}, mean over layers" if metric.per_layer else metric.label
-    return f"{label} ({metric.unit})" if metric.unit else label
+    """Return the axis label of a metric of the whole network, task by task."""
+    return f"{metric.axis_label}, mean over layers" if metric.per_layer else metric.axis_label

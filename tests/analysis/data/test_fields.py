@@ -55,9 +55,11 @@ def test_strings_and_booleans_are_categories_by_declaration_or_dtype(made_fields
     assert not is_category(pd.Series([1, 2], name="depth"))
 
 
-def test_levels_are_ordered_and_integers_stay_exact(made_fields: None) -> None:
+def test_levels_are_ordered_and_integers_stay_exact(made_fields: None, monkeypatch: pytest.MonkeyPatch) -> None:
     assert levels(pd.Series(["sgd", "adam", "sgd"], name="optimizer")).tolist() == ["adam", "sgd"]
     assert levels(pd.Series([True, False], name="bias")).tolist() == [False, True]
+    monkeypatch.setitem(FIELDS, "optimizer", replace(FIELDS["optimizer"], choices=("sgd", "adam")))
+    assert levels(pd.Series(["adam", "sgd", "lion"], name="optimizer")).tolist() == ["sgd", "adam", "lion"]
     ordered = pd.Series(["sgd", "adam"], name="optimizer").astype(pd.CategoricalDtype(["sgd", "lion", "adam"]))
     assert levels(ordered).tolist() == ["sgd", "adam"]
     assert levels(pd.Series([2**62 + 1, 2**62], name="seed")).tolist() == [2**62, 2**62 + 1]

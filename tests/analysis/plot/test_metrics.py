@@ -91,7 +91,7 @@ def test_a_metric_that_was_not_measured_has_an_empty_panel(cells: pd.DataFrame, 
     for name in ("dead", "dead_layers"):
         assert [text.get_text() for text in panel(figure, name).texts] == ["not measured"]
         assert np.isnan(panel(figure, name).get_lines()[0].get_ydata()).all()
-    assert panel(figure, "saturation").texts == []
+    assert not panel(figure, "saturation").texts
 
 
 def test_seeds_without_a_metric_are_left_out_of_its_curve(cells: pd.DataFrame, store_dir: Path) -> None:
