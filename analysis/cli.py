@@ -5,15 +5,15 @@ from __future__ import annotations
 import argparse
 import io
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from analysis.data import (
-    Where,
     blocks_of,
     by_configuration,
+    check_fields,
     load_cells,
     load_requested,
     load_tasks,
@@ -21,7 +21,6 @@ from analysis.data import (
     parse_where,
     select,
 )
-from analysis.options import add_criterion_options, criterion_from
 from analysis.plot import (
     CATEGORIES,
     EFFECTS,
@@ -30,6 +29,7 @@ from analysis.plot import (
     MAX_CURVES,
     VALUES,
     check_axes,
+    check_difference,
     check_ending,
     map_value,
     plot_curves,
@@ -40,157 +40,151 @@ from analysis.plot import (
     save_figure,
 )
 from analysis.report import write_report
-from analysis.scoring import check_fields, score_sweep, symptom_table
+from analysis.scoring import LossCriterion, score, symptom_table
 from lop_sweep.console.arguments import OneLineParser, run_command
+from lop_sweep.console.options import add_options, options_from
 from lop_sweep.console.terminal import log_to_stderr, remark
 from lop_sweep.errors import AnalysisError, comma_list, printable
-from lop_sweep.metrics import LAYERED, METRICS
+from lop_sweep.metrics import METRICS
 from lop_sweep.script import script_frame
 from lop_sweep.script.plots import save_script_plots
 from lop_sweep.storage import local_path, write_bytes, writing
 from lop_sweep.version import __version__
 
 _TABLE_ENDINGS = (".csv", ".parquet")
+_FIGURE, _TABLE = "a .png, .pdf or .svg file", "a .csv or .parquet file"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit status: 0 done, 2 bad input."""
+    """Run the command and return its exit status: 0 for success, 2 for bad input."""
     log_to_stderr(logging.WARNING)
     return run_command(_parser(), arguments)
 
 
 def _parser() -> argparse.ArgumentParser:
-    where = OneLineParser(add_help=False)
-    where.add_argument(
-        "--where", action="append", default=[], metavar="FIELD=VALUE", help="only these cells; may be repeated"
-    )
-    one = OneLineParser(add_help=False)
-    one.add_argument("dir", metavar="DIR", help="a sweep directory")
-    decidable = OneLineParser(add_help=False)
-    add_criterion_options(decidable)
-    drawn = OneLineParser(add_help=False)
-    drawn.add_argument("--x", required=True, metavar="FIELD", help="the horizontal axis, lr for example")
-    drawn.add_argument("--y", required=True, metavar="FIELD", help="the vertical axis, depth for example")
-    drawn.add_argument(
-        "--width", type=float, metavar="INCHES", help="for print: 3.4 for a paper's column, 7 for its page"
-    )
-
     parser = OneLineParser(prog="lop-analysis", description="Loss-of-plasticity analysis of a sweep directory.")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    directory, where, criterion, axes = _directory(), _where(), _criterion(), _axes()
 
-    maps = commands.add_parser(
-        "map", parents=[one, where, decidable, drawn], help="a score over two axes", description=_map.__doc__
-    )
-    maps.add_argument(
+    def add(run: Callable[[argparse.Namespace], int], text: str, *parents: OneLineParser) -> OneLineParser:
+        command = commands.add_parser(
+            run.__name__.removeprefix("_"), help=text, description=run.__doc__, parents=list(parents)
+        )
+        command.set_defaults(run=run)
+        return command
+
+    command = add(_map, "scores over two axes", directory, where, criterion, axes)
+    command.add_argument(
         "--value", default="excess", metavar="SCORE[,SCORE]",
-        help=f"one of {comma_list([*VALUES, *CATEGORIES])} (default excess); several stand side by side; "
-        f"'causes' stands for {comma_list(EFFECTS)}",
+        help=f"choose from: {comma_list([*VALUES, *CATEGORIES])} (default excess); several stand side by side; "
+        f"'causes' is short for {comma_list(EFFECTS)}",
     )  # fmt: skip
-    _add_out(maps, _map, "map.png")
-
-    difference = commands.add_parser(
-        "difference", parents=[where, decidable, drawn], help="what changes between two sweeps",
-        description=_difference.__doc__,
-    )  # fmt: skip
-    difference.add_argument("dir", metavar="FIRST", help="a sweep directory")
-    difference.add_argument("second", metavar="SECOND", help="another one")
-    difference.add_argument(
-        "--value", default="excess", metavar="SCORE", help=f"one of {comma_list(VALUES)} (default excess)"
+    _add_out(command, _FIGURE, "map.png")
+    command = add(_difference, "what changes between two sweeps", where, criterion, axes)
+    command.add_argument("dir", metavar="FIRST", help="a sweep directory")
+    command.add_argument("second", metavar="SECOND", help="another sweep directory")
+    command.add_argument(
+        "--value", default="excess", metavar="SCORE", help=f"choose from: {comma_list(VALUES)} (default excess)"
     )
-    _add_out(difference, _difference, "difference.png")
-
-    curves = commands.add_parser(
-        "curves", parents=[one, where], help="measures task by task", description=_curves.__doc__
-    )
-    _add_out(curves, _curves, "curves.png")
-    layers = commands.add_parser("layers", parents=[one, where], help="task x layer", description=_layers.__doc__)
-    _add_out(layers, _layers, "layers.png")
-
-    plots = commands.add_parser("plots", parents=[one], help="the script's six plots", description=_plots.__doc__)
-    plots.add_argument("--cell", required=True, metavar="ID", help="a cell's id, or how it begins")
-    plots.add_argument("--out", required=True, metavar="FOLDER", help="where the six files go")
-    plots.set_defaults(run=_plots)
-
-    scores = commands.add_parser(
-        "scores", parents=[one, where, decidable], help="a row per cell", description=_scores.__doc__
-    )
-    _add_out(scores, _scores, None, "a .csv or .parquet file")
-    symptoms = commands.add_parser(
-        "symptoms",
-        parents=[one, where, decidable],
-        help="how often they come with a loss",
-        description=_symptoms.__doc__,
-    )
-    symptoms.add_argument(
+    _add_out(command, _FIGURE, "difference.png")
+    _add_out(add(_curves, "metrics task by task", directory, where), _FIGURE, "curves.png")
+    _add_out(add(_layers, "metrics of each layer, task by task", directory, where), _FIGURE, "layers.png")
+    command = add(_plots, "the script's six plots of one cell", directory)
+    command.add_argument("--cell", required=True, metavar="ID", help="a cell's id, or the beginning of it")
+    command.add_argument("--out", required=True, metavar="FOLDER", help="the folder for the six files")
+    _add_out(add(_scores, "one row per cell", directory, where, criterion), _TABLE)
+    command = add(_symptoms, "how often symptoms come with a loss", directory, where, criterion)
+    command.add_argument(
         "--by", action="append", default=[], metavar="FIELD[,FIELD]", help="divide the cells by these fields"
     )
-    _add_out(symptoms, _symptoms, None, "a .csv or .parquet file")
-
-    report = commands.add_parser(
-        "report", parents=[one, where, decidable], help="a page to explore", description=_report.__doc__
-    )
-    _add_out(report, _report, "report.html", "an .html file")
+    _add_out(command, _TABLE)
+    command = add(_report, "a page to explore in a browser", directory, where, criterion)
+    _add_out(command, "an .html file", "report.html")
     return parser
 
 
-def _add_out(
-    parser: argparse.ArgumentParser, run: object, default: str | None, what: str = "a .png, .pdf or .svg file"
-) -> None:
+def _directory() -> OneLineParser:
+    parser = OneLineParser(add_help=False)
+    parser.add_argument("dir", metavar="DIR", help="a sweep directory")
+    return parser
+
+
+def _where() -> OneLineParser:
+    parser = OneLineParser(add_help=False)
+    parser.add_argument(
+        "--where", action="append", default=[], metavar="FIELD=VALUE", help="only these cells; may be repeated"
+    )
+    return parser
+
+
+def _criterion() -> OneLineParser:
+    parser = OneLineParser(add_help=False)
+    add_options(parser, LossCriterion)
+    return parser
+
+
+def _axes() -> OneLineParser:
+    parser = OneLineParser(add_help=False)
+    parser.add_argument("--x", required=True, metavar="FIELD", help="the horizontal axis, for example lr")
+    parser.add_argument("--y", required=True, metavar="FIELD", help="the vertical axis, for example depth")
+    parser.add_argument(
+        "--width", type=float, metavar="INCHES", help="for print: 3.4 for a paper's column, 7 for its page"
+    )
+    return parser
+
+
+def _add_out(parser: argparse.ArgumentParser, what: str, default: str | None = None) -> None:
     note = f"{what} (default {default})" if default else what
     parser.add_argument("--out", required=default is None, default=default, metavar="FILE", help=note)
-    parser.set_defaults(run=run)
 
 
 def _map(options: argparse.Namespace) -> int:
-    """Draw scores over two axes: seeds summarised, other axes as panels."""
+    """Draw scores over two axes: seeds are summarised, other axes become panels."""
     _check_out(options.out, ENDINGS)
     check_axes(options.x, options.y)
     values = list(EFFECTS) if options.value == "causes" else list(dict.fromkeys(options.value.split(",")))
     for value in values:
         map_value(value)
-    criterion, where, width = criterion_from(options), parse_where(options.where), _width(options)
-    scored = score_sweep(options.dir, where, criterion, slopes="slope" in values)
+    where, width = parse_where(options.where), _width(options)
+    scored = _scored(options, options.dir, slopes="slope" in values)
     requested = select(load_requested(options.dir), where, required=False)
-    figure = plot_map(scored, options.x, options.y, values, criterion, _title(options.dir), requested, width=width)
-    save_figure(figure, options.out, provenance(options.dir, scored, criterion, where))
+    figure = plot_map(scored, options.x, options.y, values, requested=requested, title=_title(options.dir), width=width)
+    save_figure(figure, options.out, provenance(scored))
     return _written(options.out)
 
 
 def _difference(options: argparse.Namespace) -> int:
-    """Draw a score of the second sweep minus that of the first, with what is sure to differ marked."""
+    """Draw a score of the second sweep minus that of the first, and mark the points that differ."""
     _check_out(options.out, ENDINGS)
     check_axes(options.x, options.y)
-    map_value(options.value)
-    criterion, where, width = criterion_from(options), parse_where(options.where), _width(options)
-    slopes = options.value == "slope"
-    first, second = (score_sweep(folder, where, criterion, slopes) for folder in (options.dir, options.second))
+    check_difference(options.value)
+    width, slopes = _width(options), options.value == "slope"
+    first, second = (_scored(options, folder, slopes=slopes) for folder in (options.dir, options.second))
     names = Path(options.dir).resolve().name, Path(options.second).resolve().name
-    figure = plot_difference(first, second, options.x, options.y, options.value, criterion, names, width=width)
-    made = {name: provenance(folder, scored, criterion, where)
-            for name, folder, scored in zip(("first", "second"), (options.dir, options.second), (first, second),
-                                            strict=True)}  # fmt: skip
-    save_figure(figure, options.out, made)
+    figure = plot_difference(first, second, options.x, options.y, options.value, names=names, width=width)
+    save_figure(figure, options.out, {"first": provenance(first), "second": provenance(second)})
     return _written(options.out)
 
 
 def _curves(options: argparse.Namespace) -> int:
-    """Draw every measure against the task number, with the spread over seeds."""
+    """Draw every metric against the task number, with the spread over seeds."""
     _check_out(options.out, ENDINGS)
-    cells, where = _cells(options)
-    by_configuration(cells, MAX_CURVES)  # refuses what is too much before it is read
-    tasks = load_tasks(options.dir, ["cell", "task", *METRICS], where=where)
-    save_figure(plot_curves(cells, tasks), options.out, provenance(options.dir, cells, where=where))
+    cells = _cells(options)
+    by_configuration(cells, MAX_CURVES)  # refuses too many configurations before their tasks are read
+    tasks = load_tasks(options.dir, ["cell", "task", *METRICS], where=parse_where(options.where))
+    save_figure(plot_curves(cells, tasks), options.out, provenance(cells))
     return _written(options.out)
 
 
 def _layers(options: argparse.Namespace) -> int:
-    """Draw effective rank and duplicate features of each layer against the task number, mean over seeds."""
+    """Draw the metrics of each layer against the task number, mean over seeds."""
     _check_out(options.out, ENDINGS)
-    cells, where = _cells(options)
+    cells = _cells(options)
     by_configuration(cells, MAX_COLUMNS)
-    figure = plot_layers(blocks_of(cells, options.dir, LAYERED))
-    save_figure(figure, options.out, provenance(options.dir, cells, where=where))
+    layered = [name for name, metric in METRICS.items() if metric.per_layer]
+    figure = plot_layers(blocks_of(cells, options.dir, layered))
+    save_figure(figure, options.out, provenance(cells))
     return _written(options.out)
 
 
@@ -201,7 +195,7 @@ def _plots(options: argparse.Namespace) -> int:
     chosen = cells[cells["cell"].str.startswith(options.cell)]
     if len(chosen) != 1:
         raise AnalysisError(
-            f"--cell {options.cell!r}: is how the ids of {len(chosen)} finished cells begin, not of one"
+            f"--cell must be the id of one finished cell, or its beginning, got {options.cell!r}: {len(chosen)} match"
         )
     (block,) = blocks_of(chosen, options.dir)
     folder = Path(options.out)
@@ -214,8 +208,7 @@ def _plots(options: argparse.Namespace) -> int:
 def _scores(options: argparse.Namespace) -> int:
     """Write one row of scores per cell."""
     _check_out(options.out, _TABLE_ENDINGS)
-    scored = score_sweep(options.dir, parse_where(options.where), criterion_from(options))
-    return _write_table(scored, options.out, "cells")
+    return _write_table(_scored(options, options.dir), options.out, "cells")
 
 
 def _symptoms(options: argparse.Namespace) -> int:
@@ -223,14 +216,13 @@ def _symptoms(options: argparse.Namespace) -> int:
     _check_out(options.out, _TABLE_ENDINGS)
     by = [field for text in options.by for field in text.split(",")]
     check_fields(by)
-    scored = score_sweep(options.dir, parse_where(options.where), criterion_from(options))
-    return _write_table(symptom_table(scored, by), options.out, "rows")
+    return _write_table(symptom_table(_scored(options, options.dir), by), options.out, "rows")
 
 
 def _report(options: argparse.Namespace) -> int:
-    """Write one page that shows the sweep in a browser, offline: maps to choose, cells to look into."""
+    """Write one page that shows the sweep in a browser, offline: maps to choose from, and each cell in detail."""
     _check_out(options.out, (".html",))
-    write_report(options.dir, options.out, criterion_from(options), parse_where(options.where))
+    write_report(options.dir, options.out, options_from(LossCriterion, options), parse_where(options.where))
     return _written(options.out)
 
 
@@ -239,15 +231,19 @@ def _check_out(out: str, endings: tuple[str, ...]) -> None:
     local_path(out)
 
 
-def _cells(options: argparse.Namespace) -> tuple[pd.DataFrame, Where]:
-    where = parse_where(options.where)
-    return select(load_cells(options.dir), where), where
+def _scored(options: argparse.Namespace, directory: str, *, slopes: bool = True) -> pd.DataFrame:
+    criterion = options_from(LossCriterion, options)
+    return score(directory, where=parse_where(options.where), slopes=slopes, criterion=criterion)
+
+
+def _cells(options: argparse.Namespace) -> pd.DataFrame:
+    return select(load_cells(options.dir), parse_where(options.where))
 
 
 def _width(options: argparse.Namespace) -> float | None:
     width: float | None = options.width
     if width is not None and not 2 <= width <= 60:
-        raise AnalysisError(f"--width {width:g}: must be from 2 to 60 inches; a paper's column has 3.4")
+        raise AnalysisError(f"--width must be from 2 to 60 inches, got {width:g}; a paper's column has 3.4")
     return width
 
 

@@ -49,7 +49,7 @@ def test_no_folder_has_more_than_fifteen_modules() -> None:
 
 
 def test_analysis_loads_neither_ray_nor_torch() -> None:
-    loaded = loaded_by("import analysis, analysis.cli, analysis; analysis.score_sweep")
+    loaded = loaded_by("import analysis, analysis.cli, analysis; analysis.score")
     assert "pandas" in loaded
     assert not loaded & {"ray", "torch"}
 

@@ -1,6 +1,18 @@
 """Reading a sweep directory into data frames and blocks of sequences."""
 
 from analysis.data.configurations import by_configuration
+from analysis.data.fields import (
+    check_fields,
+    describe_shared,
+    format_fields,
+    format_value,
+    is_category,
+    levels,
+    plain,
+    seed_count,
+    shared_fields,
+    varying_fields,
+)
 from analysis.data.load import (
     Where,
     load_cells,
@@ -9,10 +21,7 @@ from analysis.data.load import (
     load_tasks,
     open_store,
     parse_where,
-    seed_count,
     select,
-    shared_configuration,
-    varying_fields,
 )
 from analysis.data.sequences import Block, blocks_of, iter_blocks, split
 
@@ -21,16 +30,23 @@ __all__ = [
     "Where",
     "blocks_of",
     "by_configuration",
+    "check_fields",
+    "describe_shared",
+    "format_fields",
+    "format_value",
+    "is_category",
     "iter_blocks",
+    "levels",
     "load_cells",
     "load_layers",
     "load_requested",
     "load_tasks",
     "open_store",
     "parse_where",
+    "plain",
     "seed_count",
     "select",
-    "shared_configuration",
+    "shared_fields",
     "split",
     "varying_fields",
 ]

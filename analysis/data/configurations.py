@@ -1,4 +1,4 @@
-"""Cells that differ in nothing but their seed, for figures with one curve or column a configuration."""
+"""Cells that differ only in their seed, for figures with one curve or column per configuration."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.data.load import varying_fields
+from analysis.data.fields import varying_fields
 from lop_sweep.errors import AnalysisError, comma_list
 
 
-def by_configuration(cells: pd.DataFrame, most: int) -> list[tuple[dict[str, float], pd.DataFrame]]:
+def by_configuration(cells: pd.DataFrame, most: int) -> list[tuple[dict[str, Any], pd.DataFrame]]:
     """Group cells by the fields in which they differ.
 
     Args:
-        cells: with the configuration fields.
-        most: how many configurations there may be.
+        cells: one row per cell, with the configuration fields.
+        most: the largest number of configurations allowed.
 
     Returns:
-        For each configuration these fields with its values, and its cells.
+        For each configuration its values of these fields, and its cells.
 
     Raises:
         AnalysisError: there are no cells, or too many configurations.
@@ -26,7 +26,7 @@ def by_configuration(cells: pd.DataFrame, most: int) -> list[tuple[dict[str, flo
     if cells.empty:
         raise AnalysisError("there is no finished cell to draw; run the sweep first, or relax --where")
     fields = varying_fields(cells)
-    groups: Any = list(cells.groupby(fields)) if fields else [((), cells)]
+    groups: Any = list(cells.groupby(fields, observed=True)) if fields else [((), cells)]
     if len(groups) > most:
         raise AnalysisError(
             f"{len(groups)} configurations, at most {most} are drawn: "

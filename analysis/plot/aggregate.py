@@ -1,22 +1,43 @@
-"""The numbers behind a map: scored cells arranged on the grid of two axes, panel by panel, summarised over seeds."""
+"""The numbers behind a map: scored cells on the points of two axes, panel by panel, summarised over seeds.
+
+`map_table` has them as a tidy frame, from which every map is drawn. Its `attrs` carry the criterion, the directory and
+conditions of the scores, and under `map` the axes and the fields that all cells share.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from analysis.data import varying_fields
-from analysis.plot.variables import CategoryValue, MapValue
-from analysis.scoring import bootstrap, wilson
+from analysis.data import check_fields, format_fields, levels, plain, shared_fields, varying_fields
+from analysis.plot.axes import Grid, axis_of
+from analysis.plot.variables import CategoryValue, MapValue, map_value
+from analysis.scoring import PHASES, bootstrap, criterion_of, wilson
 from lop_sweep.config import FIELDS
 from lop_sweep.errors import AnalysisError, comma_list
 
 MAX_PANELS = 24
 MAX_VALUES = 60
-"""Distinct values along one axis; random samples, of which each has its own, have no place on a map."""
+"""Distinct values along one axis. Random samples, each with its own value, cannot be shown on a map."""
+
+UNDECIDED: tuple[str, ...] = tuple(phase for phase in PHASES if phase not in ("plastic", "lost"))
+"""Phases of cells for which loss of plasticity cannot be decided."""
+
+_COLUMNS: Mapping[str, Any] = {
+    "cells": 0, "n": 0, "lost": 0, "share": np.nan, **dict.fromkeys(UNDECIDED, 0), "value": np.nan, "low": np.nan,
+    "high": np.nan, "defined": 0, "category": "", "matching": 0, "lead": np.nan,
+}  # fmt: skip
+"""The columns of a table besides the fields and `score`, and what they hold where there is nothing."""
+
+_ARRAYS: Mapping[str, str] = {
+    "cells": "cells", "decidable": "n", "lost": "lost", "values": "value", "defined": "defined", "low": "low",
+    "high": "high", "names": "category", "matching": "matching", "lead": "lead", "differs": "differs",
+}  # fmt: skip
+"""The arrays of a panel, and the columns of a table that they come from."""
 
 
 @dataclass(frozen=True)
@@ -24,20 +45,20 @@ class Panel:
     """One panel of a map; all arrays have shape (values of y, values of x).
 
     Attributes:
-        key: the other fields that vary, and their values here.
-        cells: how many cells have been computed.
-        decidable: for how many of them it can be said whether plasticity is lost.
-        lost: how many of those have lost it.
+        key: the panel's values of the other fields that vary.
+        cells: number of computed cells.
+        decidable: number of cells for which loss of plasticity can be decided.
+        lost: number of these that lost it.
         values: the score's mean or median over the cells for which it is defined; NaN where there are none.
-        defined: for how many cells it is.
-        low, high: 95% interval of `values`: Wilson's of a share, else bootstrapped; NaN for a single cell.
+        defined: number of these cells.
+        low, high: 95% interval of `values`: Wilson's for a share, else bootstrapped; NaN for a single cell.
         names: the most common name of a category; "" where no cell has been computed.
-        named: how many cells have it, of `defined`, which leaves out those in the background.
-        lead: median lead of the cells of that name, tasks; NaN where there is none.
-        marked: points that are sure to differ from 0, of a difference.
+        matching: number of cells with this name, of `defined`, which leaves out those in the background.
+        lead: median lead of the cells with this name, in tasks; NaN where there is none.
+        differs: points whose interval excludes 0, of a difference.
     """
 
-    key: Mapping[str, float]
+    key: Mapping[str, Any]
     cells: np.ndarray
     decidable: np.ndarray
     lost: np.ndarray
@@ -48,169 +69,239 @@ class Panel:
     names: np.ndarray
     matching: np.ndarray
     lead: np.ndarray
-    marked: np.ndarray | None = None
+    differs: np.ndarray
 
     @property
     def title(self) -> str:
         """The values of the other fields, "delta = 2.8"; empty if there are none."""
-        return comma_list(f"{field} = {part:g}" for field, part in self.key.items())
+        return format_fields(self.key)
 
     @property
     def share(self) -> np.ndarray:
-        """Share of the judged cells that have lost plasticity; NaN where there are none."""
-        with np.errstate(invalid="ignore"):
-            return self.lost / np.where(self.decidable > 0, self.decidable, np.nan)
+        """Share of the decidable cells that lost plasticity; NaN where there are none."""
+        return _share(self.lost, self.decidable)
 
 
-def arrange(
-    scored: pd.DataFrame,
-    value: MapValue | CategoryValue,
+def map_table(
+    scores: pd.DataFrame,
     x: str,
     y: str,
+    value: str | Sequence[str] = "lost",
+    *,
     requested: pd.DataFrame | None = None,
     rng: np.random.Generator | None = None,
-) -> tuple[np.ndarray, np.ndarray, list[Panel]]:
-    """Arrange scored cells for a map.
+) -> pd.DataFrame:
+    """Return the numbers behind a map as a tidy frame; `plot_map` draws it.
+
+        table = map_table(scored, "lr", "depth")
+        table[table["n"] >= 4].pivot(index="depth", columns="lr", values="share")
 
     Args:
-        scored: from `analysis.scoring.table.score_sweep`.
-        value: what is shown.
+        scores: from `score`.
         x: the field along the horizontal axis.
         y: the field along the vertical axis.
-        requested: cells that have their place on the map whether they are finished or not, with the configuration
-            fields and `cell`.
-        rng: draws the bootstrap's resamples; None for a generator seeded with 0.
+        value: a name in `VALUES` or `CATEGORIES`, or several.
+        requested: from `load_requested`; its points are part of the map whether they are computed or not.
+        rng: draws the bootstrap's resamples; None for a generator seeded with 0 per value.
 
     Returns:
-        The sorted values of x and of y, and one panel for each combination of the other fields that vary. A field that
-        only follows an axis, as `fresh_steps` does with `steps`, makes no panels.
+        One row per value, panel and point of the grid. Other fields that vary make panels, unless they only follow an
+        axis, as `fresh_steps` follows `steps`.
+
+            <x>, <y>, other fields that vary
+            score             name of the value
+            cells             number of computed cells; 0 where none is computed
+            n, lost, share    cells for which loss of plasticity can be decided, how many lost it, `lost / n`
+            untrainable, diverged, no baseline, too short   numbers of the other cells, by phase
+            value, low, high  the score's mean or median over cells with its 95% interval (NaN for a category)
+            defined           number of cells that `value` or `category` is taken over
+            category          the most common name of a category ("" for a score)
+            matching, lead    number of cells with that name; their median lead in tasks
 
     Raises:
-        AnalysisError: an axis is no configuration field, there are no cells, or there would be too many panels or
-            values on an axis.
+        AnalysisError: a name is unknown, there are no cells, `scores` does not carry its criterion, or there would be
+            too many panels or values on an axis.
     """
+    names = [value] if isinstance(value, str) else list(value)
+    shown = {name: map_value(name) for name in names}
     check_axes(x, y)
-    if scored.empty:
-        raise AnalysisError("there is no finished cell to draw; run the sweep first")
-    rng = rng or np.random.default_rng(0)
-    scored = scored.assign(computed=1, score=value.of_cells(scored) if isinstance(value, MapValue) else np.nan)
-    if requested is not None:
-        unfinished = requested[~requested["cell"].isin(scored["cell"])]
-        if not unfinished.empty:
-            scored = pd.concat([scored, unfinished.assign(computed=0)])
-    xs, ys = np.unique(scored[x].astype(float)), np.unique(scored[y].astype(float))
-    for axis, values in ((x, xs), (y, ys)):
-        if len(values) > MAX_VALUES:
-            raise AnalysisError(
-                f"{axis} has {len(values)} values: a map shows at most {MAX_VALUES} on an axis; "
-                "take another axis, or --where, or plot the table that `lop-analysis scores` writes"
-            )
-    fields = [field for field in varying_fields(scored) if field not in (x, y) and not _follows(scored, field, x, y)]
-    groups = list(scored.groupby(fields)) if fields else [((), scored)]
-    if len(groups) > MAX_PANELS:
-        constant = [f"{axis} has one value" for axis, values in ((x, xs), (y, ys)) if len(values) == 1]
+    criterion_of(scores)
+    cells = _placed(scores, requested)
+    for axis in (x, y):
+        _check_length(axis, levels(cells[axis]))
+    fields = [field for field in varying_fields(cells) if field not in (x, y) and not _follows(cells, field, x, y)]
+    panels: list[Any] = list(cells.groupby(fields, observed=True)) if fields else [((), cells)]
+    if len(panels) > MAX_PANELS:
+        constant = [f"{axis} has one value" for axis in (x, y) if cells[axis].nunique() == 1]
         raise AnalysisError(
-            f"{len(groups)} panels over {comma_list(fields)}: at most {MAX_PANELS} are drawn; "
-            + (f"{comma_list(constant)}, take another axis, or " if constant else "")
+            f"{len(panels)} panels over {comma_list(fields)}: at most {MAX_PANELS} are drawn; "
+            + (f"{comma_list(constant)}, use another axis, or " if constant else "")
             + "fix a field with --where FIELD=VALUE"
         )
+    grid = Grid(axis_of(cells[x]), axis_of(cells[y]))
+    parts = []
+    for name, one in shown.items():
+        generator = rng or np.random.default_rng(0)
+        for key, group in panels:
+            panel = _summarise(_Points.of(group, grid), one, generator)
+            parts.append(_rows(grid, dict(zip(fields, key, strict=True)), name, panel))
+    table = pd.concat(parts, ignore_index=True).astype({field: cells[field].dtype for field in (x, y, *fields)})
+    about = {"x": x, "y": y, "shared": {field: plain(one) for field, one in shared_fields(cells).items()}}
+    table.attrs = {**scores.attrs, "map": about}
+    return table
+
+
+def panels_of(table: pd.DataFrame, grid: Grid) -> list[Panel]:
+    """Return the panels of a map of one value, in the order of the other fields' values.
+
+    Args:
+        table: rows of `map_table` with one `score`; points without a row are not computed.
+        grid: the map's axes.
+    """
+    fields = panel_fields(table)
+    groups: Any = list(table.groupby(fields, observed=True)) if fields else [((), table)]
     panels = []
     for key, group in groups:
-        point = np.searchsorted(ys, group[y].to_numpy(float)) * len(xs) + np.searchsorted(xs, group[x].to_numpy(float))
-        arrays = _arrays(group, point, (len(ys), len(xs)), value, rng)
-        panels.append(Panel(dict(zip(fields, np.asarray(key, float).tolist(), strict=True)), **arrays))
-    return xs, ys, panels
+        point = _points_of(group, grid)
+        arrays = {}
+        for name, column in _ARRAYS.items():
+            empty = _COLUMNS.get(column, False)
+            arrays[name] = np.full(grid.shape, empty, object if empty == "" else type(empty))
+            if column in group:
+                arrays[name].ravel()[point] = group[column].to_numpy()
+        panels.append(Panel(dict(zip(fields, map(plain, key), strict=True)), **arrays))
+    return panels
 
 
-def _arrays(
-    group: pd.DataFrame,
-    point: np.ndarray,
-    shape: tuple[int, int],
-    value: MapValue | CategoryValue,
-    rng: np.random.Generator,
-) -> dict[str, np.ndarray]:
-    """A panel's arrays; `point` is the flat index of each cell's point."""
-    counts = _count(group, point, shape)
-    if isinstance(value, MapValue):
-        return counts | _summarise(group, point, shape, value, counts, rng)
-    return counts | _most_common(group, point, shape, value)
-
-
-def _count(group: pd.DataFrame, point: np.ndarray, shape: tuple[int, int]) -> dict[str, np.ndarray]:
-    size = shape[0] * shape[1]
-    lost = group["lost"].to_numpy(float)
-    weights = {"cells": group["computed"].to_numpy(float), "decidable": ~np.isnan(lost), "lost": lost == 1}
-    return {
-        name: np.bincount(point, weight, minlength=size).astype(int).reshape(shape) for name, weight in weights.items()
-    }
-
-
-def _summarise(
-    group: pd.DataFrame,
-    point: np.ndarray,
-    shape: tuple[int, int],
-    value: MapValue,
-    counts: Mapping[str, np.ndarray],
-    rng: np.random.Generator,
-) -> dict[str, np.ndarray]:
-    """The numbers of a score: statistic and interval of each point."""
-    scores = group["score"].to_numpy(float)
-    known = ~np.isnan(scores)
-    order = np.argsort(point[known], kind="stable")
-    defined = np.bincount(point[known], minlength=shape[0] * shape[1])
-    samples = np.split(scores[known][order], np.cumsum(defined)[:-1])
-    values, low, high = np.full((3, len(samples)), np.nan)
-    for size in np.unique(defined[defined > 0]):
-        some = np.flatnonzero(defined == size)
-        stacked = np.stack([samples[index] for index in some])
-        values[some] = (np.mean if value.statistic == "mean" else np.median)(stacked, axis=1)
-        low[some], high[some] = bootstrap(stacked, rng, value.statistic)
-    if value.column == "lost":
-        low, high = wilson(counts["lost"].ravel(), counts["decidable"].ravel())
-    arrays = {"values": values, "defined": defined, "low": low, "high": high}
-    nothing = {"names": np.full(shape, ""), "matching": np.zeros(shape, int), "lead": np.full(shape, np.nan)}
-    return {name: array.reshape(shape) for name, array in arrays.items()} | nothing
-
-
-def _most_common(
-    group: pd.DataFrame, point: np.ndarray, shape: tuple[int, int], value: CategoryValue
-) -> dict[str, np.ndarray]:
-    """The numbers of a category: of the names that count, the most common one, in doubt the first of the legend."""
-    size = shape[0] * shape[1]
-    computed = group["computed"].to_numpy() == 1
-    names = group[value.column].to_numpy()
-    order = [*(name for name in value.colours if name != value.background), value.background]
-    counts = np.stack([np.bincount(point[computed & (names == name)], minlength=size) for name in order])
-    foreground = counts[:-1].sum(axis=0)
-    best = np.where(foreground > 0, counts[:-1].argmax(axis=0), len(order) - 1)
-    number = np.take_along_axis(counts, best[None], axis=0)[0]
-    chosen = np.where(number > 0, np.array(order)[best], "")
-    lead = np.full(size, np.nan)
-    if value.lead:
-        for index in np.flatnonzero(number):
-            leads = group["lead"].to_numpy(float)[(point == index) & (names == chosen[index])]
-            lead[index] = np.median(leads) if len(leads) and not np.isnan(leads).any() else np.nan
-    nothing = np.full(shape, np.nan)
-    defined = np.where(foreground > 0, foreground, counts[-1])
-    arrays = {"names": chosen, "matching": number, "defined": defined, "lead": lead}
-    return {name: array.reshape(shape) for name, array in arrays.items()} | dict.fromkeys(
-        ("values", "low", "high"), nothing
-    )
+def panel_fields(table: pd.DataFrame) -> list[str]:
+    """Return the fields of a map's panels, in the order of its columns."""
+    axes = (table.attrs["map"]["x"], table.attrs["map"]["y"])
+    return [name for name in table.columns if name in FIELDS and name not in axes]
 
 
 def check_axes(x: str, y: str) -> None:
     """Refuse what cannot be the axes of a map, before anything is read.
 
     Raises:
-        AnalysisError: one is no configuration field, or both are the same.
+        AnalysisError: a name is not a configuration field, or both are the same.
     """
-    for axis in (x, y):
-        if axis not in FIELDS:
-            raise AnalysisError(f"{axis!r} is no configuration field; axes are {comma_list(FIELDS)}")
+    check_fields((x, y))
     if x == y:
         raise AnalysisError(f"x and y are both {x!r}; a map needs two different fields")
 
 
+def _placed(scores: pd.DataFrame, requested: pd.DataFrame | None) -> pd.DataFrame:
+    """Return the scored cells, `computed` 1, and the requested ones that are not among them, `computed` 0."""
+    missing = [name for name in ("cell", *FIELDS, "phase", "lost") if name not in scores]
+    if missing:
+        raise AnalysisError(f"`scores` must come from analysis.score; it lacks the columns {comma_list(missing)}")
+    if scores.empty:
+        raise AnalysisError("there is no finished cell to draw; run the sweep first")
+    cells = scores.assign(computed=1)
+    if requested is None:
+        return cells
+    unfinished = requested[~requested["cell"].isin(scores["cell"])]
+    return cells if unfinished.empty else pd.concat([cells, unfinished.assign(computed=0)])
+
+
+def _check_length(axis: str, values: np.ndarray) -> None:
+    if len(values) > MAX_VALUES:
+        raise AnalysisError(
+            f"{axis} has {len(values)} values: a map shows at most {MAX_VALUES} on an axis; "
+            "use another axis, or --where, or plot the table that `lop-analysis scores` writes"
+        )
+
+
 def _follows(cells: pd.DataFrame, field: str, x: str, y: str) -> bool:
-    """Whether `field` has one value for each value of an axis."""
-    return any(bool((cells.groupby(axis)[field].nunique() == 1).all()) for axis in (x, y))
+    """Return whether `field` has one value for each value of an axis."""
+    return any(bool((cells.groupby(axis, observed=True)[field].nunique() == 1).all()) for axis in (x, y))
+
+
+def _points_of(frame: pd.DataFrame, grid: Grid) -> np.ndarray:
+    """Return the flat index of each row's point."""
+    rows = pd.Index(grid.y.values).get_indexer(pd.Index(frame[grid.y.field].to_numpy()))
+    columns = pd.Index(grid.x.values).get_indexer(pd.Index(frame[grid.x.field].to_numpy()))
+    return rows * grid.shape[1] + columns
+
+
+@dataclass(frozen=True)
+class _Points:
+    """The cells of a panel, and the flat index of each one's point, of `size` points."""
+
+    cells: pd.DataFrame
+    index: np.ndarray
+    size: int
+
+    @classmethod
+    def of(cls, cells: pd.DataFrame, grid: Grid) -> _Points:
+        return cls(cells, _points_of(cells, grid), grid.shape[0] * grid.shape[1])
+
+    def count(self, chosen: np.ndarray) -> np.ndarray:
+        """Count the chosen cells of each point."""
+        return np.bincount(self.index[chosen], minlength=self.size)
+
+
+def _summarise(points: _Points, value: MapValue | CategoryValue, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Return the columns of a panel's rows, one entry per point."""
+    lost, phase = points.cells["lost"].to_numpy(float), points.cells["phase"].to_numpy(object)
+    counts = {
+        "cells": points.count(points.cells["computed"].to_numpy() == 1),
+        "n": points.count(~np.isnan(lost)),
+        "lost": points.count(lost == 1),
+    }
+    share = {"share": _share(counts["lost"], counts["n"])}
+    others = {name: points.count(phase == name) for name in UNDECIDED}
+    if isinstance(value, MapValue):
+        return counts | share | others | _statistics(points, value, rng)
+    return counts | share | others | _most_common(points, value)
+
+
+def _statistics(points: _Points, value: MapValue, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Return the statistic and the interval of a score at each point."""
+    scores = value.of_cells(points.cells).to_numpy(float)
+    known = ~np.isnan(scores)
+    order = np.argsort(points.index[known], kind="stable")
+    defined = points.count(known)
+    samples = np.split(scores[known][order], np.cumsum(defined)[:-1])
+    values, low, high = np.full((3, points.size), np.nan)
+    for size in np.unique(defined[defined > 0]):
+        some = np.flatnonzero(defined == size)
+        stacked = np.stack([samples[index] for index in some])
+        values[some] = (np.mean if value.statistic == "mean" else np.median)(stacked, axis=1)
+        low[some], high[some] = bootstrap(stacked, rng, value.statistic)
+    if value.column == "lost":
+        lost = points.cells["lost"].to_numpy(float)
+        low, high = wilson(points.count(lost == 1), points.count(~np.isnan(lost)))
+    return {"value": values, "low": low, "high": high, "defined": defined}
+
+
+def _most_common(points: _Points, value: CategoryValue) -> dict[str, np.ndarray]:
+    """Return the most common name at each point, of those outside the background; in a tie the first in the legend."""
+    computed = points.cells["computed"].to_numpy() == 1
+    names = points.cells[value.column].to_numpy(object)
+    order = [*(name for name in value.colours if name != value.background), value.background]
+    counts = np.stack([points.count(computed & (names == name)) for name in order])
+    foreground = counts[:-1].sum(axis=0)
+    best = np.where(foreground > 0, counts[:-1].argmax(axis=0), len(order) - 1)
+    matching = np.take_along_axis(counts, best[None], axis=0)[0]
+    chosen = np.where(matching > 0, np.array(order, object)[best], "")
+    lead = np.full(points.size, np.nan)
+    if value.lead:
+        for index in np.flatnonzero(matching):
+            leads = points.cells["lead"].to_numpy(float)[(points.index == index) & (names == chosen[index])]
+            lead[index] = np.median(leads) if len(leads) and not np.isnan(leads).any() else np.nan
+    defined = np.where(foreground > 0, foreground, counts[-1])
+    return {"defined": defined, "category": chosen, "matching": matching, "lead": lead}
+
+
+def _rows(grid: Grid, key: Mapping[str, Any], name: str, panel: Mapping[str, np.ndarray]) -> pd.DataFrame:
+    """Return a panel's rows, point by point along x, then along y."""
+    rows, columns = grid.shape
+    places = {grid.x.field: np.tile(grid.x.values, rows), grid.y.field: np.repeat(grid.y.values, columns)}
+    numbers = {column: panel.get(column, empty) for column, empty in _COLUMNS.items()}
+    return pd.DataFrame({**places, **key, "score": name, **numbers})
+
+
+def _share(lost: np.ndarray, decidable: np.ndarray) -> np.ndarray:
+    with np.errstate(invalid="ignore"):
+        return lost / np.where(decidable > 0, decidable, np.nan)

@@ -1,40 +1,81 @@
-"""The values along a map's axis: how they are spaced, and where one value's area ends and the next begins."""
+"""The values along a map's axes: their spacing, and the borders between their areas."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+import pandas as pd
 
-_DRAWABLE = 1e100
-_REGULAR = 0.75
+from analysis.data import format_value, is_category, levels
+from lop_sweep.config import FIELDS
+
+_MAX_TO_SCALE = 1e100
+_MAX_UNEVENNESS = 0.75
 """An axis is to scale if the standard deviation of its steps is at most this share of their mean."""
 
 
 @dataclass(frozen=True)
 class Axis:
-    """How n sorted distinct values lie along a map's axis.
+    """How n distinct values lie along a map's axis.
 
     Attributes:
-        values: (n,) the values.
-        scale: "linear", "log", or "index": side by side, not to scale.
-        positions: (n,) where each value's tick is: the value itself, or its number for "index".
+        values: (n,) the values, in order.
+        scale: "linear", "log", "index" (numbers side by side, not to scale) or "category" (names side by side).
+        positions: (n,) each value's tick: the value itself, or its index for "index" and "category".
         edges: (n + 1,) borders of the values' areas, increasing.
+        field: the configuration field; empty if it does not matter.
     """
 
     values: np.ndarray
     scale: str
     positions: np.ndarray
     edges: np.ndarray
+    field: str = ""
+
+    @property
+    def label(self) -> str:
+        """The field's label with its unit."""
+        return FIELDS[self.field].axis_label + (", not to scale" if self.scale == "index" else "")
+
+    @property
+    def names(self) -> list[str]:
+        """The values as text."""
+        return [format_value(value) for value in self.values]
+
+    @property
+    def shares(self) -> np.ndarray:
+        """The share of the drawn axis that each value's area takes, (n,)."""
+        borders = np.log(self.edges) if self.scale == "log" else self.edges
+        sizes = np.diff(borders / np.abs(borders).max())  # scaled so as not to overflow
+        return sizes / sizes.sum()
+
+    def within(self, index: np.ndarray, share: float) -> np.ndarray:
+        """Return positions within the areas of some values: `share` of the way from the lower to the upper border."""
+        low, high = self.edges[index], self.edges[index + 1]
+        return low * (high / low) ** share if self.scale == "log" else low + share * (high - low)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The two axes of a map. A point is its row and column: its indices along y and x."""
+
+    x: Axis
+    y: Axis
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of rows and columns."""
+        return len(self.y.values), len(self.x.values)
 
 
 def lay_out(values: np.ndarray) -> Axis:
-    """Choose the scale on which sorted distinct values are spaced most evenly; "index" if that is not even at all.
+    """Choose the scale on which sorted distinct numbers are spaced most evenly, or "index" if none is even enough.
 
     One or two values, and values that are not all positive, are never "log". Values that are too large to be drawn to
     scale, or too close to each other, are "index".
     """
-    borders = edges(values) if np.abs(values).max() <= _DRAWABLE else np.zeros(1)
+    borders = edges(values) if np.abs(values).max() <= _MAX_TO_SCALE else np.zeros(1)
     linearly = Axis(values, "linear", values, borders)
     to_scale = len(borders) > 1 and bool((np.diff(borders) > 0).all())
     if len(values) < 3 and to_scale:
@@ -42,16 +83,22 @@ def lay_out(values: np.ndarray) -> Axis:
     logs = np.log(values) if values[0] > 0 else None
     linear = _unevenness(values) if to_scale else np.inf
     log = _unevenness(logs) if logs is not None and len(values) > 2 else np.inf
-    if min(linear, log) > _REGULAR:
-        numbers = np.arange(len(values), dtype=float)
-        return Axis(values, "index", numbers, edges(numbers))
+    if min(linear, log) > _MAX_UNEVENNESS:
+        return _side_by_side(values, "index")
     if logs is not None and log < linear:
         return Axis(values, "log", values, np.exp(edges(logs)))
     return linearly
 
 
+def axis_of(column: pd.Series) -> Axis:
+    """Lay out the distinct values of a configuration field; categories side by side, in the order of `levels`."""
+    values = levels(column)
+    axis = _side_by_side(values, "category") if is_category(column) else lay_out(values.astype(float))
+    return replace(axis, values=values, field=str(column.name))  # integers stay exact
+
+
 def edges(values: np.ndarray) -> np.ndarray:
-    """Borders of the areas around sorted distinct values: the midpoints, and half a step outside.
+    """Return the borders of the areas around sorted distinct values: the midpoints, and half a step outside.
 
     Args:
         values: shape (n,), n at least 1.
@@ -65,7 +112,12 @@ def edges(values: np.ndarray) -> np.ndarray:
     return np.concatenate([[2 * values[0] - middle[0]], middle, [2 * values[-1] - middle[-1]]])
 
 
+def _side_by_side(values: np.ndarray, scale: str) -> Axis:
+    numbers = np.arange(len(values), dtype=float)
+    return Axis(values, scale, numbers, edges(numbers))
+
+
 def _unevenness(values: np.ndarray) -> float:
-    """Standard deviation of the steps over their mean, 0 for even spacing; steps are scaled so as not to overflow."""
+    """Return the steps' standard deviation over their mean, 0 for even spacing; scaled so as not to overflow."""
     steps = np.diff(values / np.abs(values).max())
     return float(steps.std() / steps.mean())

@@ -1,4 +1,4 @@
-"""The difference of two sweeps: a map of what changes from one to the other, point by point."""
+"""The difference of two sweeps: a map of the changes from one to the other, point by point."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.plot.aggregate import Panel, arrange
-from analysis.plot.facets import Column, draw_sheet
-from analysis.plot.maps import cells_line
-from analysis.plot.variables import DIVERGING, MapValue, map_value
-from analysis.scoring import LossCriterion, difference_interval
+from analysis.data import format_value
+from analysis.plot.aggregate import UNDECIDED, map_table
+from analysis.plot.facets import Column, Sheet
+from analysis.plot.maps import cells_line, columns_of
+from analysis.plot.variables import MapValue, map_value
+from analysis.scoring import Estimate, criterion_of, difference_interval
 from lop_sweep.config import FIELDS
 from lop_sweep.errors import AnalysisError, comma_list
 
@@ -21,87 +22,99 @@ def plot_difference(
     x: str,
     y: str,
     value: str = "excess",
-    criterion: LossCriterion | None = None,
+    *,
     names: tuple[str, str] = ("first", "second"),
     title: str = "",
-    rng: np.random.Generator | None = None,
     width: float | None = None,
 ) -> Figure:
     """Draw a score of the second sweep minus that of the first.
 
-    Fields that have one value in each sweep, but not the same, are what the sweeps differ in: the caption says so.
-    Points that only one sweep has, or where the score is undefined in one, are hatched or crossed. Points whose 95%
-    interval excludes 0 are marked.
+    Fields with one value in each sweep, but not the same, are named in the caption. Points that only one sweep has, or
+    where the score is undefined in one, are hatched or crossed. Points whose 95% interval excludes 0 are marked.
 
     Args:
-        first: from `analysis.scoring.table.score_sweep`.
-        second: likewise, scored with the same rule.
+        first: from `score`.
+        second: from `score`, with the same criterion.
         x: the field along the horizontal axis.
         y: the field along the vertical axis.
-        value: a name in `analysis.plot.variables.VALUES`.
-        rule: the rule that both were scored with.
+        value: a name in `VALUES`.
         names: of the sweeps, for the caption.
-        title: over the figure.
-        rng: draws the bootstrap's resamples; None for a generator seeded with 0.
-        width: as in `analysis.plot.maps.plot_map`.
+        title: over the figure; by default the names, the value and the axes.
+        width: of the figure in inches, in type for print; None for as much as it needs, in type for a screen.
 
     Raises:
-        AnalysisError: a name is unknown, "onset" or a category's, a sweep has no cells, or they have no point in
-            common.
+        AnalysisError: a name is unknown, the value is "onset" or a category, the criteria differ or are missing, a
+            sweep has no cells, or they have no point in common.
     """
-    criterion, rng = criterion or LossCriterion(), rng or np.random.default_rng(0)
-    shown = map_value(value)
-    if not isinstance(shown, MapValue):
-        raise AnalysisError(f"value {value!r} is a category, of which there is no difference; take a score, lost say")
-    if shown.column == "onset":
-        raise AnalysisError("value 'onset' is never for some seeds, which has no difference; take lost or area_excess")
+    shown = check_difference(value)
+    criterion = criterion_of(first)
+    if criterion != criterion_of(second):
+        raise AnalysisError(
+            f"both sweeps must be scored with the same criterion, got '{criterion}' and '{criterion_of(second)}'"
+        )
+    rng = np.random.default_rng(0)
     moved, differing = _aligned(first, second, (x, y))
-    xs, ys, before = arrange(first, shown, x, y, _places(moved), rng)
-    _, _, after = arrange(moved, shown, x, y, _places(first), rng)
-    panels = [_subtract(one, other) for one, other in zip(before, after, strict=True)]
-    if all(np.isnan(panel.values).all() for panel in panels):
+    before = map_table(first, x, y, value, requested=_places(moved), rng=rng)
+    after = map_table(moved, x, y, value, requested=_places(first), rng=rng)
+    table = _subtract(before, after)
+    if table["value"].isna().all():
         raise AnalysisError(f"{names[0]} and {names[1]} have no point in common at which {value} is defined")
-    of_difference = MapValue(shown.column, f"difference of {shown.label}", "around zero", DIVERGING)
     caption = [
         f"{names[1]} minus {names[0]}" + (f"; they differ in {comma_list(differing)}" if differing else ""),
-        f"{names[0]}: {cells_line(first)}",
-        f"{names[1]}: {cells_line(second)}",
+        f"{names[0]}: {cells_line(before)}",
+        f"{names[1]}: {cells_line(after)}",
         str(criterion),
     ]
+    grid, (column,) = columns_of(table)
     heading = title or f"{names[1]} - {names[0]}: {value} over {x} and {y}"
-    return draw_sheet([Column(of_difference, panels)], (x, xs), (y, ys), criterion, heading, caption, width)
+    return Sheet([Column(shown.as_difference(), column.panels)], grid, criterion, width).draw(heading, caption)
+
+
+def check_difference(value: str) -> MapValue:
+    """Return the score of this name, and refuse one that cannot be subtracted.
+
+    Raises:
+        AnalysisError: the name is unknown, "onset" or a category's.
+    """
+    shown = map_value(value)
+    if not isinstance(shown, MapValue):
+        raise AnalysisError(f"{value!r} is a category and cannot be subtracted; choose a numeric score such as 'lost'")
+    if shown.column == "onset":
+        raise AnalysisError("'onset' is infinite for some seeds and cannot be subtracted; choose lost or area_excess")
+    return shown
 
 
 def _aligned(first: pd.DataFrame, second: pd.DataFrame, axes: tuple[str, str]) -> tuple[pd.DataFrame, list[str]]:
-    """The second sweep with the first one's values of the fields that differ as a whole, and these fields in words."""
+    """Return the second sweep with the first one's values of fields that differ as a whole, and their description."""
     moved, differing = second.copy(), []
     for field in FIELDS:
         one, other = first[field].unique(), second[field].unique()
         if field not in (*axes, "seed") and len(one) == len(other) == 1 and one[0] != other[0]:
-            differing.append(f"{field} ({one[0]:g} and {other[0]:g})")
+            differing.append(f"{field} ({format_value(one[0])} and {format_value(other[0])})")
             moved[field] = one[0]
     return moved, differing
 
 
 def _places(scored: pd.DataFrame) -> pd.DataFrame:
-    """The points of a sweep, as cells that no other sweep has."""
+    """Return the points of a sweep, as cells that no other sweep has."""
     return scored[["cell", *FIELDS]].assign(cell="place " + scored["cell"])
 
 
-def _subtract(first: Panel, second: Panel) -> Panel:
-    low, high = difference_interval((first.values, first.low, first.high), (second.values, second.low, second.high))
-    nothing, defined = np.zeros_like(first.cells), np.minimum(first.defined, second.defined)
-    return Panel(
-        key=first.key,
-        cells=np.where(defined > 0, defined, np.minimum(first.cells, second.cells)),
-        decidable=nothing,
-        lost=nothing,
-        values=second.values - first.values,
+def _subtract(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
+    """Return the table of the difference. Both tables have the same points in the same order."""
+    low, high = difference_interval(_estimate(before), _estimate(after))
+    defined = np.minimum(before["defined"], after["defined"])
+    nothing = dict.fromkeys(("n", "lost", *UNDECIDED), 0)
+    return before.assign(
+        **nothing,
+        cells=np.where(defined > 0, defined, np.minimum(before["cells"], after["cells"])),
+        value=after["value"] - before["value"],
         defined=defined,
         low=low,
         high=high,
-        names=first.names,
-        matching=nothing,
-        lead=first.lead,
-        marked=(low > 0) | (high < 0),
+        differs=(low > 0) | (high < 0),
     )
+
+
+def _estimate(table: pd.DataFrame) -> Estimate:
+    return table["value"].to_numpy(), table["low"].to_numpy(), table["high"].to_numpy()

@@ -5,51 +5,38 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import matplotlib
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colorbar import Colorbar
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from analysis.plot.aggregate import Panel
 from analysis.plot.annotations import Room, Writing, notes_on, writing_on
-from analysis.plot.axes import Axis, lay_out
-from analysis.plot.heatmap import draw_boundary, draw_categories, draw_scores, keys
-from analysis.plot.variables import LABELS, CategoryValue, MapValue
+from analysis.plot.axes import Axis, Grid
+from analysis.plot.heatmap import Heatmap, legend_entries
+from analysis.plot.variables import CategoryValue, MapValue
 from analysis.scoring import LossCriterion
 
-_PANEL_INCHES = 3.4
-_LEAST_INCHES = 1.4
-_CHARACTERS_AN_INCH = 16
-"""Of the caption, in type for a screen."""
-_TITLE_AN_INCH, _LABEL_AN_INCH = 11, 14
+_PANEL_INCHES, _MIN_PANEL_INCHES = 3.4, 1.4
 _POINT_INCHES = 0.38
-_FONT = {"screen": 10.0, "paper": 8.0}
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """How large everything is.
-
-    Attributes:
-        rows, columns: of panels.
-        width: of the figure, inches.
-        panel: a panel's width and height, inches, without what is around it.
-        room: of a point.
-        side_by_side: whether the columns are values, each with a colour bar under it.
-    """
-
-    rows: int
-    columns: int
-    width: float
-    panel: tuple[float, float]
-    room: Room
-    side_by_side: bool
+_CAPTION_CHARACTERS_PER_INCH = 16
+"""In type for a screen."""
+_TITLE_CHARACTERS_PER_INCH, _LABEL_CHARACTERS_PER_INCH = 11, 14
+_TICK_CHARACTER_EMS = 0.62
+"""Mean width of a character of a tick label, in font sizes."""
+_MAX_UPRIGHT_TICKS = 5
+_X_SMALL = 0.694
+"""Size of the caption's and the legend's type, in font sizes."""
+_MIN_DECADE_TICKS, _MAX_DECADE_TICKS = 3, 6
+_SCREEN_POINTS, _PRINT_POINTS = 10.0, 8.0
 
 
 @dataclass(frozen=True)
@@ -57,185 +44,243 @@ class Column:
     """One value and its panels, all on the same axes; several become columns side by side."""
 
     value: MapValue | CategoryValue
-    panels: list[Panel]
+    panels: Sequence[Panel]
+
+    def norm(self, criterion: LossCriterion) -> Normalize:
+        """Return the colour scale of all panels of a score."""
+        finite = np.concatenate([panel.values[np.isfinite(panel.values)] for panel in self.panels])
+        return self.value.norm(finite, criterion) if isinstance(self.value, MapValue) else Normalize(0, 1)
 
 
-def draw_sheet(
-    columns: Sequence[Column],
-    x: tuple[str, np.ndarray],
-    y: tuple[str, np.ndarray],
-    criterion: LossCriterion,
-    title: str,
-    caption: Sequence[str],
-    width: float | None = None,
-) -> Figure:
-    """Draw panels on one figure.
+@dataclass(frozen=True)
+class _Layout:
+    """How large everything is.
 
-    Args:
-        columns: what is drawn; one column's panels are wrapped, or arranged by two fields in rows and columns.
-        x: field and sorted values along the horizontal axis.
-        y: field and sorted values along the vertical axis.
-        rule: for where colours are centred.
-        title: over the figure.
-        caption: lines under it, wrapped to its width; what is written on points is explained by itself.
+    Attributes:
+        rows, columns: of panels.
+        width: of the figure, inches.
+        panel: a panel's width and height, inches, without what is around it.
+        room: for text on points.
+    """
+
+    rows: int
+    columns: int
+    width: float
+    panel: tuple[float, float]
+    room: Room
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """The panels of a figure, with everything that their layout and drawing depend on.
+
+    Attributes:
+        columns: the values. The panels of a single one are wrapped, or arranged by two fields in rows and columns.
+            Several stand side by side, each with a colour bar below it.
+        grid: the axes of all panels.
+        criterion: for where colours are centred.
         width: of the figure in inches, in type for print; None for as much as it needs, in type for a screen.
     """
-    x_axis, y_axis = lay_out(x[1]), lay_out(y[1])
-    side_by_side = len(columns) > 1
-    panels = columns[0].panels
-    with matplotlib.rc_context({"font.size": _FONT["screen" if width is None else "paper"], "hatch.linewidth": 0.5}):
-        entries = {
-            key.get_label(): key for column in columns for key in keys(column.panels, column.value, x_axis, y_axis)
-        }
-        plan = _plan(columns, x_axis, y_axis, width)
-        norms = [_norm(column, criterion) for column in columns]
-        writings = [
-            [writing_on(panel, column.value, norm, plan.room) for panel in column.panels]
-            for column, norm in zip(columns, norms, strict=True)
-        ]
-        notes = [column.value.note for column in columns if isinstance(column.value, MapValue) and column.value.note]
-        below = [*caption, *notes_on([writing for some in writings for writing in some]), *notes]
-        figure, grid = _canvas(plan, below, list(entries.values()))
-        for number, column in enumerate(columns):
-            places = list(grid[:, number]) if side_by_side else list(grid.flat)
-            _draw_column(figure, places, plan, column, norms[number], writings[number], x_axis, y_axis)
-            for unused in places[len(panels) :]:
-                unused.set_visible(False)
-        _label_outer_axes(grid, len(panels) * len(columns), _axis_label(x[0], x_axis), _axis_label(y[0], y_axis))
-        figure.suptitle("\n".join(textwrap.wrap(title, int(figure.get_figwidth() * _TITLE_AN_INCH))))
-    return figure
 
+    columns: Sequence[Column]
+    grid: Grid
+    criterion: LossCriterion
+    width: float | None = None
 
-def _norm(column: Column, criterion: LossCriterion) -> Normalize:
-    """The colour scale of all panels of a score."""
-    finite = np.concatenate([panel.values[np.isfinite(panel.values)] for panel in column.panels])
-    return column.value.norm(finite, criterion) if isinstance(column.value, MapValue) else Normalize(0, 1)
+    def draw(self, title: str, caption: Sequence[str]) -> Figure:
+        """Draw all panels.
 
+        Args:
+            title: over the figure.
+            caption: lines below it, wrapped to its width; explanations of the text on points follow.
+        """
+        size = _SCREEN_POINTS if self.width is None else _PRINT_POINTS
+        with matplotlib.rc_context({"font.size": size, "hatch.linewidth": 0.5}):
+            norms = [column.norm(self.criterion) for column in self.columns]
+            writings = [
+                [writing_on(panel, column.value, norm, self._layout.room) for panel in column.panels]
+                for column, norm in zip(self.columns, norms, strict=True)
+            ]
+            notes = [column.value.note for column in self.columns if isinstance(column.value, MapValue)]
+            below = [*caption, *notes_on([writing for some in writings for writing in some]), *filter(None, notes)]
+            figure, axes = self._canvas(below)
+            for number, column in enumerate(self.columns):
+                places = list(axes[:, number]) if self._side_by_side else list(axes.flat)
+                self._draw_column(places[: len(column.panels)], column, norms[number], writings[number])
+                for unused in places[len(column.panels) :]:
+                    unused.set_visible(False)
+            self._label_outer_axes(axes)
+            width = int(figure.get_figwidth() * _TITLE_CHARACTERS_PER_INCH)
+            figure.suptitle("\n".join(textwrap.wrap(title, width)))
+        return figure
 
-def _plan(columns: Sequence[Column], x_axis: Axis, y_axis: Axis, width: float | None) -> _Plan:
-    panels, side_by_side = columns[0].panels, len(columns) > 1
-    bars = 0.2 if side_by_side else 1.1
-    room = None if width is None else width - 0.6 - bars
-    rows, number = (len(panels), len(columns)) if side_by_side else _shape(panels, room)
-    if width is None:
-        width = number * (3.0 if side_by_side else max(_PANEL_INCHES, _POINT_INCHES * len(x_axis.values))) + 0.8 + bars
-    panel = max(0.6, (width - 0.6 - bars) / number)
-    height = max(0.85 * min(panel, _PANEL_INCHES), 0.16 * len(y_axis.values))
-    of_point = Room(panel / len(x_axis.values), height / len(y_axis.values))
-    return _Plan(rows, number, width, (panel, height), of_point, side_by_side)
+    @property
+    def _side_by_side(self) -> bool:
+        return len(self.columns) > 1
 
+    @property
+    def _panels(self) -> Sequence[Panel]:
+        return self.columns[0].panels
 
-def _shape(panels: list[Panel], room: float | None) -> tuple[int, int]:
-    """Rows and columns: one field along a row, two fields in rows and columns; fewer columns where room is small."""
-    most = len(panels) if room is None else max(1, int(room / _LEAST_INCHES))
-    fields = list(panels[0].key)
-    if len(fields) == 2:
-        firsts = len({panel.key[fields[0]] for panel in panels})
-        if firsts > 1 and len(panels) % firsts == 0 and len(panels) // firsts <= min(6, most):
-            return firsts, len(panels) // firsts
-    columns = min(2 if len(panels) == 4 else 3, len(panels), most)
-    return -(-len(panels) // columns), columns
+    @cached_property
+    def _layout(self) -> _Layout:
+        bars = 0.2 if self._side_by_side else 1.1
+        room = None if self.width is None else self.width - 0.6 - bars
+        rows, columns = (len(self._panels), len(self.columns)) if self._side_by_side else self._shape(room)
+        points = self.grid.shape
+        width = self.width
+        if width is None:
+            wide = 3.0 if self._side_by_side else max(_PANEL_INCHES, _POINT_INCHES * points[1])
+            width = columns * wide + 0.8 + bars
+        panel = max(0.6, (width - 0.6 - bars) / columns)
+        height = max(0.85 * min(panel, _PANEL_INCHES), 0.16 * points[0])
+        room_on_points = Room(panel * self.grid.x.shares, height * self.grid.y.shares)
+        return _Layout(rows, columns, width, (panel, height), room_on_points)
 
+    def _shape(self, room: float | None) -> tuple[int, int]:
+        """Return rows and columns: one field along a row, two fields in rows and columns; fewer columns if narrow."""
+        panels = self._panels
+        most = len(panels) if room is None else max(1, int(room / _MIN_PANEL_INCHES))
+        fields = list(panels[0].key)
+        if len(fields) == 2:
+            firsts = len({panel.key[fields[0]] for panel in panels})
+            if firsts > 1 and len(panels) % firsts == 0 and len(panels) // firsts <= min(6, most):
+                return firsts, len(panels) // firsts
+        columns = min(2 if len(panels) == 4 else 3, len(panels), most)
+        return -(-len(panels) // columns), columns
 
-def _canvas(plan: _Plan, caption: Sequence[str], entries: list[Any]) -> tuple[Figure, np.ndarray]:
-    """An empty figure and its axes, with the caption and the legend under them."""
-    width = plan.width
-    size = matplotlib.rcParams["font.size"]
-    line, characters = size * 0.83 / 72 * 1.2, _CHARACTERS_AN_INCH * 10 / size
-    lines = [part for text in caption for part in textwrap.wrap(text, int(width * characters))]
-    longest = max((len(entry.get_label()) for entry in entries), default=1) / characters + 0.6
-    in_a_row = max(1, int(width / longest))
-    legend = 1.2 * line * -(-len(entries) // in_a_row)
-    below = legend + line * (len(lines) + 0.8)
-    total = plan.rows * (plan.panel[1] + 0.3) + 0.9 + (0.8 if plan.side_by_side else 0.0) + below
+    def _legend(self) -> list[Artist]:
+        entries = [entry for column in self.columns for entry in legend_entries(column.panels, column.value, self.grid)]
+        return list({entry.get_label(): entry for entry in entries}.values())
 
-    figure = Figure(figsize=(width, total))
-    figure.set_layout_engine("constrained", rect=(0, below / total, 1, 1 - below / total))
-    figure.text(0.06 / width, (below - line / 2) / total, "\n".join(lines), fontsize="x-small", va="top", color="0.3")
-    if entries:
-        figure.legend(
-            handles=entries, loc="lower left", bbox_to_anchor=(0, 0), ncols=in_a_row, fontsize="x-small", frameon=False,
-            borderpad=0.2, labelspacing=0.3,
-        )  # fmt: skip
-    grid: Any = figure.subplots(plan.rows, plan.columns, squeeze=False, sharex=True, sharey=True)
-    return figure, grid
+    def _canvas(self, caption: Sequence[str]) -> tuple[Figure, np.ndarray]:
+        """Make an empty figure and its axes, with the caption and the legend below them."""
+        layout, entries = self._layout, self._legend()
+        size = matplotlib.rcParams["font.size"]
+        line = _X_SMALL * size / 72 * 1.25
+        characters = _CAPTION_CHARACTERS_PER_INCH * _SCREEN_POINTS / size
+        lines = [part for text in caption for part in textwrap.wrap(text, int(layout.width * characters))]
+        longest = max((len(str(entry.get_label())) for entry in entries), default=1) / characters + 0.6
+        in_a_row = max(1, int(layout.width / longest))
+        legend = 1.2 * line * -(-len(entries) // in_a_row)
+        below = legend + line * (len(lines) + 1.5)
+        names = self._longest_tick * np.sqrt(0.5) if self._slanted and self.grid.x.scale == "category" else 0.0
+        bars = 0.8 if self._side_by_side else 0.0
+        total = layout.rows * (layout.panel[1] + 0.3) + names + 0.9 + bars + below
 
+        figure = Figure(figsize=(layout.width, total))
+        figure.set_layout_engine("constrained", rect=(0, below / total, 1, 1 - below / total))
+        at = 0.06 / layout.width, (below - line / 2) / total
+        figure.text(*at, "\n".join(lines), fontsize="x-small", va="top", color="0.3")
+        if entries:
+            figure.legend(
+                handles=entries, loc="lower left", bbox_to_anchor=(0, 0), ncols=in_a_row, fontsize="x-small",
+                frameon=False, borderpad=0.2, labelspacing=0.3,
+            )  # fmt: skip
+        axes: Any = figure.subplots(layout.rows, layout.columns, squeeze=False, sharex=True, sharey=True)
+        return figure, axes
 
-def _draw_column(
-    figure: Figure,
-    places: list[Axes],
-    plan: _Plan,
-    column: Column,
-    norm: Normalize,
-    writings: list[Writing],
-    x_axis: Axis,
-    y_axis: Axis,
-) -> None:
-    """Draw all panels of a value and its colour bar."""
-    value, panels = column.value, column.panels
-    for axes, panel, writing in zip(places, panels, writings, strict=False):
-        axes.set_xscale("log" if x_axis.scale == "log" else "linear")
-        axes.set_yscale("log" if y_axis.scale == "log" else "linear")
+    def _draw_column(
+        self, places: Sequence[Axes], column: Column, norm: Normalize, writings: Sequence[Writing]
+    ) -> None:
+        """Draw all panels of a value, and its colour bar."""
+        value = column.value
+        for axes, panel, writing in zip(places, column.panels, writings, strict=True):
+            axes.set_xscale("log" if self.grid.x.scale == "log" else "linear")
+            axes.set_yscale("log" if self.grid.y.scale == "log" else "linear")
+            heatmap = Heatmap(axes, panel, self.grid)
+            if isinstance(value, MapValue):
+                heatmap.draw_scores(value, norm, writing)
+            else:
+                heatmap.draw_categories(value, writing)
+            self._set_ticks(axes)
+            axes.set_title(_wrapped(panel.title, self._layout.panel[0]), fontsize="medium")
         if isinstance(value, MapValue):
-            draw_scores(axes, panel, value, norm, x_axis, y_axis, writing)
-        else:
-            draw_categories(axes, panel, value, x_axis, y_axis, writing)
-        draw_boundary(axes, panel, x_axis, y_axis)
-        _ticks(axes, x_axis, y_axis, plan.room)
-        axes.set_title(panel.title, fontsize="medium")
-    if isinstance(value, MapValue):
-        everything = np.concatenate([panel.values.ravel() for panel in panels])
-        length = plan.panel[0] if plan.side_by_side else plan.rows * plan.panel[1]
-        label = "\n".join(textwrap.wrap(value.label, max(12, int(length * _LABEL_AN_INCH))))
+            self._draw_colour_bar(places, column, norm)
+        elif self._side_by_side:
+            title = _wrapped(f"{value.label}\n{column.panels[0].title}".strip(), self._layout.panel[0])
+            places[0].set_title(title, fontsize="small")
+
+    def _draw_colour_bar(self, places: Sequence[Axes], column: Column, norm: Normalize) -> None:
+        value: Any = column.value
+        values = np.concatenate([panel.values.ravel() for panel in column.panels])
+        length = self._layout.panel[0] if self._side_by_side else self._layout.rows * self._layout.panel[1]
+        label = textwrap.wrap(value.axis_label, max(12, int(length * _LABEL_CHARACTERS_PER_INCH)))
+        figure: Any = places[0].figure
         bar = figure.colorbar(
-            ScalarMappable(norm, value.colour_map()), ax=places, label=label,
-            extend=_extend(everything[~np.isnan(everything)], norm),
-            location="bottom" if plan.side_by_side else "right", aspect=20 if plan.side_by_side else 30,
+            ScalarMappable(norm, value.colour_map()), ax=places, label="\n".join(label),
+            extend=_extend(values[~np.isnan(values)], norm),
+            location="bottom" if self._side_by_side else "right", aspect=20 if self._side_by_side else 30,
         )  # fmt: skip
         if isinstance(norm, LogNorm):
             _label_decades(bar, norm)
-    elif plan.side_by_side:
-        places[0].set_title(f"{value.label}\n{panels[0].title}".strip(), fontsize="small")
+
+    def _set_ticks(self, axes: Axes) -> None:
+        """Put ticks at the values; where they are too close, only every second or third has a label."""
+        x, y = self.grid.x, self.grid.y
+        width, height = self._layout.panel[0] / len(x.values), self._layout.panel[1] / len(y.values)
+        size, slanted = _tick_inches(), self._slanted
+        axes.set_xticks(x.positions, _thinned(x, size * (1.9 if slanted else 1.2) / width), fontsize="small")
+        axes.set_yticks(y.positions, _thinned(y, size * 1.2 / height), fontsize="small")
+        if slanted:
+            for label in axes.get_xticklabels():
+                label.set(rotation=45, ha="right", rotation_mode="anchor")
+        axes.minorticks_off()
+        axes.set(xlim=x.edges[[0, -1]], ylim=y.edges[[0, -1]])
+
+    @property
+    def _slanted(self) -> bool:
+        """Whether the labels along x need more room than they have side by side."""
+        x = self.grid.x
+        width = self._layout.panel[0] / len(x.values)
+        return len(x.values) > _MAX_UPRIGHT_TICKS or (x.scale == "category" and self._longest_tick > width)
+
+    @property
+    def _longest_tick(self) -> float:
+        """Inches of the longest label along x."""
+        return max(map(len, self.grid.x.names)) * _tick_inches() * _TICK_CHARACTER_EMS
+
+    def _label_outer_axes(self, axes: np.ndarray) -> None:
+        """Label the left column and the lowest panel of each column; the last row may not be full."""
+        panels, columns = len(self._panels) * len(self.columns), axes.shape[1]
+        for column in range(columns):
+            lowest = axes[(panels - 1 - column) // columns, column]
+            lowest.set_xlabel(self.grid.x.label)
+            lowest.tick_params(labelbottom=True)
+        for left in axes[:, 0]:
+            left.set_ylabel(self.grid.y.label)
+
+
+def _tick_inches() -> float:
+    """Return the type size of tick labels in inches."""
+    return float(matplotlib.rcParams["font.size"]) * 0.83 / 72
+
+
+def _wrapped(text: str, inches: float) -> str:
+    width = max(12, int(inches * _LABEL_CHARACTERS_PER_INCH))
+    return "\n".join(part for line in text.split("\n") for part in textwrap.wrap(line, width))
+
+
+def _thinned(axis: Axis, every: float) -> list[str]:
+    """Return tick labels, of which only every n-th is not empty."""
+    step = int(np.ceil(every))
+    return [name if not index % step else "" for index, name in enumerate(axis.names)]
 
 
 def _label_decades(bar: Colorbar, norm: LogNorm) -> None:
-    """Few labels: of decades, or also of 2 and 5 within them where there are not three."""
-    narrow = norm.vmin is not None and norm.vmax is not None and norm.vmax / norm.vmin < 1000
-    bar.locator = LogLocator(subs=(1, 2, 5) if narrow else (1,))
+    """Label some powers of ten, and round numbers between them where there are fewer than three."""
+    low, high = float(norm.vmin or 0.1), float(norm.vmax or 1)
+    decades = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
+    ticks = np.empty(0)
+    for within in ((1,), (1, 3), (1, 2, 5), range(1, 10)):
+        ticks = np.outer(decades, within).ravel()
+        ticks = ticks[(ticks >= low) & (ticks <= high)]
+        if len(ticks) >= _MIN_DECADE_TICKS:
+            break
+    ticks = ticks[:: -(-len(ticks) // _MAX_DECADE_TICKS) or 1]
+    bar.locator = FixedLocator(ticks.tolist()) if len(ticks) >= 2 else MaxNLocator(_MIN_DECADE_TICKS)
     bar.formatter = FuncFormatter(lambda value, _: f"{value:g}")
-    bar.minorformatter = NullFormatter()
-
-
-def _ticks(axes: Axes, x_axis: Axis, y_axis: Axis, room: Room) -> None:
-    """Ticks at the values; where they stand too close, only every second or third has its label."""
-    size = matplotlib.rcParams["font.size"] * 0.83 / 72
-    for set_ticks, axis, inches, rotation in (
-        (axes.set_xticks, x_axis, room.width, 45 if len(x_axis.values) > 5 else 0),
-        (axes.set_yticks, y_axis, room.height, 0),
-    ):
-        every = int(np.ceil(size * (1.9 if rotation else 1.2) / inches))
-        names = [f"{tick:g}" if not index % every else "" for index, tick in enumerate(axis.values)]
-        set_ticks(axis.positions, names, rotation=rotation, fontsize="small")
-    if len(x_axis.values) > 5:
-        for label in axes.get_xticklabels():
-            label.set(ha="right", rotation_mode="anchor")
-    axes.minorticks_off()
-    axes.set(xlim=x_axis.edges[[0, -1]], ylim=y_axis.edges[[0, -1]])
-
-
-def _label_outer_axes(grid: np.ndarray, panels: int, x_label: str, y_label: str) -> None:
-    """Label the left column and the lowest panel of each column; the last row may not be full."""
-    columns = grid.shape[1]
-    for column in range(columns):
-        lowest = grid[(panels - 1 - column) // columns, column]
-        lowest.set_xlabel(x_label)
-        lowest.tick_params(labelbottom=True)
-    for axes in grid[:, 0]:
-        axes.set_ylabel(y_label)
-
-
-def _axis_label(field: str, axis: Axis) -> str:
-    return LABELS.get(field, field) + (", not to scale" if axis.scale == "index" else "")
+    bar.minorlocator = NullLocator()
 
 
 def _extend(values: np.ndarray, norm: Normalize) -> str:

@@ -1,8 +1,10 @@
-"""One panel of a map: its points' colours and marks, and the boundary of what is lost."""
+"""One panel of a map: its points' colours and marks, and the boundary of the lost region."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib import patheffects
@@ -14,89 +16,115 @@ from matplotlib.patches import Patch, Rectangle
 
 from analysis.plot.aggregate import Panel
 from analysis.plot.annotations import Line, Writing
-from analysis.plot.axes import Axis
+from analysis.plot.axes import Grid
 from analysis.plot.boundary import boundary
 from analysis.plot.variables import CategoryValue, MapValue
-from analysis.scoring import FEW, TELLING, wilson
+from analysis.scoring import MIN_SEEDS, MIN_SEEDS_CONTOUR, wilson
 
 MISSING = Patch(facecolor="0.93", edgecolor="0.6", hatch="///", label="not computed")
 UNDEFINED = Patch(
     facecolor="0.8",
     edgecolor="0.45",
     hatch="xxx",
-    label="undefined: fresh networks fail too (or there are none), or all seeds diverged",
+    label="undefined: untrainable, without fresh baseline, or all seeds diverged",
 )
 FEW_SEEDS = Line2D(
-    [], [], ls="", marker="v", ms=4, mfc="white", mec="black", mew=0.6, label=f"fewer than {FEW} seeds: tells little"
+    [], [], ls="", marker="v", ms=4, mfc="white", mec="black", mew=0.6, label=f"fewer than {MIN_SEEDS} seeds"
 )
-SURE = Line2D([], [], ls="", marker="o", ms=3, color="black", label="95% interval excludes 0")
+DIFFERS = Line2D([], [], ls="", marker="o", ms=3, color="black", label="95% interval excludes 0")
 EDGE = Line2D([], [], color="black", lw=1.4, label="P(lost) = 1/2")
 EDGE_INTERVAL = Line2D([], [], color="black", lw=0.9, ls=(0, (3, 2)), label="its 95% interval (Wilson)")
 
-
-def draw_scores(
-    axes: Axes, panel: Panel, value: MapValue, norm: Normalize, x_axis: Axis, y_axis: Axis, writing: Writing
-) -> None:
-    """Colour the points by a score, and write on them."""
-    within = np.clip(panel.values, norm.vmin, norm.vmax)  # also infinities, and zeros on a logarithmic scale
-    colours = value.colour_map()
-    axes.pcolormesh(x_axis.edges, y_axis.edges, within, norm=norm, cmap=colours, edgecolor="white", lw=0.3)
-    for point in np.ndindex(panel.values.shape):
-        if np.isnan(panel.values[point]):
-            _hatch(axes, point, x_axis, y_axis, UNDEFINED if panel.cells[point] else MISSING)
-        else:
-            _write(axes, point, x_axis, y_axis, writing.get(point, ()), colours(norm(within[point])))
-    _mark_few(axes, panel, x_axis, y_axis)
-    if panel.marked is not None:
-        rows, columns = np.nonzero(panel.marked)
-        axes.plot(
-            _inside(x_axis, columns, 0.14), _inside(y_axis, rows, 0.86), ls="", marker="o", ms=2.5, color="black",
-            zorder=5, scalex=False, scaley=False,
-        )  # fmt: skip
+_UNSCALED: dict[str, Any] = {"scalex": False, "scaley": False}
+"""Lines must not change the limits of the axes."""
 
 
-def draw_categories(
-    axes: Axes, panel: Panel, value: CategoryValue, x_axis: Axis, y_axis: Axis, writing: Writing
-) -> None:
-    """Colour the points by their most common category, and write on them."""
-    for point in np.ndindex(panel.names.shape):
-        name = str(panel.names[point])
-        if not name:
-            _hatch(axes, point, x_axis, y_axis, UNDEFINED if panel.cells[point] else MISSING)
-            continue
-        look = Patch(facecolor=value.colours[name], edgecolor="white", hatch=value.hatches.get(name))
-        _hatch(axes, point, x_axis, y_axis, look)
-        _write(axes, point, x_axis, y_axis, writing.get(point, ()), to_rgba(value.colours[name]))
-    _mark_few(axes, panel, x_axis, y_axis)
+@dataclass(frozen=True)
+class Heatmap:
+    """A panel on its axes.
 
-
-def draw_boundary(axes: Axes, panel: Panel, x_axis: Axis, y_axis: Axis) -> None:
-    """Draw the contour P(lost) = 1/2, and those where Wilson's interval begins and ends to hold 1/2.
-
-    The latter not at points with so few seeds that it always does.
+    Attributes:
+        axes: of the figure.
+        panel: the numbers.
+        grid: where the points are.
     """
-    for share, look in _shares(panel):
-        for line in boundary(share, x_axis, y_axis):
-            axes.plot(
-                *line.T, color=look.get_color(), lw=look.get_linewidth(), ls=look.get_linestyle(), zorder=4,
-                scalex=False, scaley=False,
-                path_effects=[patheffects.withStroke(linewidth=look.get_linewidth() + 0.9, foreground="white")],
+
+    axes: Axes
+    panel: Panel
+    grid: Grid
+
+    def draw_scores(self, value: MapValue, norm: Normalize, writing: Writing) -> None:
+        """Colour the points by a score, and write on them."""
+        panel, grid = self.panel, self.grid
+        within = np.clip(panel.values, norm.vmin, norm.vmax)  # also infinities, and zeros on a logarithmic scale
+        colours = value.colour_map()
+        self.axes.pcolormesh(grid.x.edges, grid.y.edges, within, norm=norm, cmap=colours, edgecolor="white", lw=0.3)
+        for point in np.ndindex(grid.shape):
+            if np.isnan(panel.values[point]):
+                self._fill(point, UNDEFINED if panel.cells[point] else MISSING)
+            else:
+                self._write(point, writing.get(point, ()), colours(norm(within[point])))
+        self._mark(_few(panel), 0.86, FEW_SEEDS)
+        self._mark(panel.differs, 0.14, DIFFERS)
+        self._draw_boundary()
+
+    def draw_categories(self, value: CategoryValue, writing: Writing) -> None:
+        """Colour the points by their most common category, and write on them."""
+        panel = self.panel
+        for point in np.ndindex(self.grid.shape):
+            name = str(panel.names[point])
+            if not name:
+                self._fill(point, UNDEFINED if panel.cells[point] else MISSING)
+                continue
+            self._fill(point, Patch(facecolor=value.colours[name], edgecolor="white", hatch=value.hatches.get(name)))
+            self._write(point, writing.get(point, ()), to_rgba(value.colours[name]))
+        self._mark(_few(panel), 0.86, FEW_SEEDS)
+        self._draw_boundary()
+
+    def _draw_boundary(self) -> None:
+        for share, look in _shares(self.panel):
+            for line in boundary(share, self.grid):
+                width = look.get_linewidth()
+                self.axes.plot(
+                    *line.T, color=look.get_color(), lw=width, ls=look.get_linestyle(), zorder=4, **_UNSCALED,
+                    path_effects=[patheffects.withStroke(linewidth=width + 0.9, foreground="white")],
+                )  # fmt: skip
+
+    def _mark(self, points: np.ndarray, share: float, look: Line2D) -> None:
+        """Put a marker near the top of some points, `share` of the way from their left border."""
+        rows, columns = np.nonzero(points)
+        if len(rows):
+            self.axes.plot(
+                self.grid.x.within(columns, share), self.grid.y.within(rows, 0.86), ls="", marker=look.get_marker(),
+                ms=0.8 * look.get_markersize(), mfc=look.get_markerfacecolor(), mec=look.get_markeredgecolor(),
+                mew=0.5, zorder=5, **_UNSCALED,
             )  # fmt: skip
 
+    def _write(self, point: tuple[int, ...], lines: Sequence[Line], colour: tuple[float, ...]) -> None:
+        if not lines:
+            return
+        red, green, blue, _ = colour
+        dark = 0.3 * red + 0.6 * green + 0.1 * blue > 0.5
+        x, y = self.grid.x.positions[point[1]], self.grid.y.positions[point[0]]
+        # On a patch of the point's own colour, over lines and hatches. The layout need not measure the text, because it
+        # lies within its axes, and there may be hundreds.
+        self.axes.text(
+            float(x), float(y), "\n".join(line.text for line in lines), fontsize=5.5, ha="center", va="center",
+            color="black" if dark else "white", in_layout=False, linespacing=1.1, zorder=6,
+            bbox={"facecolor": colour, "edgecolor": "none", "pad": 0.5},
+        )  # fmt: skip
 
-def boundary_keys(panels: list[Panel], x_axis: Axis, y_axis: Axis) -> list[Line2D]:
-    """The legend's entries of the lines that are drawn."""
-    drawn = [look for panel in panels for share, look in _shares(panel) if boundary(share, x_axis, y_axis)]
-    return [look for look in (EDGE, EDGE_INTERVAL) if look in drawn]
+    def _fill(self, point: tuple[int, ...], look: Patch) -> None:
+        row, column = point
+        x, y = self.grid.x.edges[column : column + 2], self.grid.y.edges[row : row + 2]
+        area = Rectangle((x[0], y[0]), x[1] - x[0], y[1] - y[0])
+        area.update_from(look)
+        area.set_linewidth(0)
+        self.axes.add_patch(area)
 
 
-def _shares(panel: Panel) -> list[tuple[np.ndarray, Line2D]]:
-    low, high = (np.where(panel.decidable < TELLING, np.nan, end) for end in wilson(panel.lost, panel.decidable))
-    return [(panel.share, EDGE), (low, EDGE_INTERVAL), (high, EDGE_INTERVAL)]
-
-
-def keys(panels: list[Panel], value: MapValue | CategoryValue, x_axis: Axis, y_axis: Axis) -> list[Artist]:
-    """The legend's entries: categories, the boundary, and which kinds of points without a value there are."""
+def legend_entries(panels: Sequence[Panel], value: MapValue | CategoryValue, grid: Grid) -> list[Artist]:
+    """Return the legend's entries: categories, the boundary, marks, and the kinds of points without a value."""
     entries: list[Artist] = []
     if isinstance(value, CategoryValue):
         present = {name for panel in panels for name in panel.names.ravel()}
@@ -105,58 +133,28 @@ def keys(panels: list[Panel], value: MapValue | CategoryValue, x_axis: Axis, y_a
             for name, colour in value.colours.items()
             if name in present
         ]
-    entries += boundary_keys(panels, x_axis, y_axis)
+    lines = [look for panel in panels for share, look in _shares(panel) if boundary(share, grid)]
+    entries += [look for look in (EDGE, EDGE_INTERVAL) if look in lines]
     valued = [panel.names != "" if isinstance(value, CategoryValue) else ~np.isnan(panel.values) for panel in panels]
     kinds: Mapping[Artist, bool] = {
-        SURE: any(panel.marked is not None and panel.marked.any() for panel in panels),
-        FEW_SEEDS: any((_few(panel)).any() for panel in panels),
+        DIFFERS: any(panel.differs.any() for panel in panels),
+        FEW_SEEDS: any(_few(panel).any() for panel in panels),
         MISSING: any((panel.cells == 0).any() for panel in panels),
         UNDEFINED: any((~has & (panel.cells > 0)).any() for panel, has in zip(panels, valued, strict=True)),
     }
     return entries + [entry for entry, occurs in kinds.items() if occurs]
 
 
+def _shares(panel: Panel) -> list[tuple[np.ndarray, Line2D]]:
+    """Return the shares whose contours at 1/2 are drawn: P(lost), and the ends of Wilson's interval.
+
+    Points with few seeds have no interval here, because it always contains 1/2.
+    """
+    few = panel.decidable < MIN_SEEDS_CONTOUR
+    low, high = (np.where(few, np.nan, end) for end in wilson(panel.lost, panel.decidable))
+    return [(panel.share, EDGE), (low, EDGE_INTERVAL), (high, EDGE_INTERVAL)]
+
+
 def _few(panel: Panel) -> np.ndarray:
-    """Points that show something, of fewer seeds than say much."""
-    return (panel.defined > 0) & (panel.defined < FEW)
-
-
-def _mark_few(axes: Axes, panel: Panel, x_axis: Axis, y_axis: Axis) -> None:
-    rows, columns = np.nonzero(_few(panel))
-    if len(rows):
-        axes.plot(
-            _inside(x_axis, columns, 0.86), _inside(y_axis, rows, 0.86), ls="", marker="v", ms=3, mfc="white",
-            mec="black", mew=0.5, zorder=5, scalex=False, scaley=False,
-        )  # fmt: skip
-
-
-def _inside(axis: Axis, index: np.ndarray, share: float) -> np.ndarray:
-    """So far from the lower to the upper end of each value's area."""
-    low, high = axis.edges[index], axis.edges[index + 1]
-    return low * (high / low) ** share if axis.scale == "log" else low + share * (high - low)
-
-
-def _write(
-    axes: Axes, point: tuple[int, ...], x_axis: Axis, y_axis: Axis, lines: Sequence[Line], colour: tuple[float, ...]
-) -> None:
-    if not lines:
-        return
-    red, green, blue, _ = colour
-    dark = 0.3 * red + 0.6 * green + 0.1 * blue > 0.5
-    at = float(x_axis.positions[point[1]]), float(y_axis.positions[point[0]])
-    # On a patch of the point's own colour, over lines and hatches. Within its axes, so that laying out need not measure
-    # it: there may be hundreds.
-    axes.text(
-        *at, "\n".join(line.text for line in lines), fontsize=5.5, ha="center", va="center",
-        color="black" if dark else "white", in_layout=False, linespacing=1.1, zorder=6,
-        bbox={"facecolor": colour, "edgecolor": "none", "pad": 0.5},
-    )  # fmt: skip
-
-
-def _hatch(axes: Axes, point: tuple[int, ...], x_axis: Axis, y_axis: Axis, look: Patch) -> None:
-    row, column = point
-    x, y = x_axis.edges[column : column + 2], y_axis.edges[row : row + 2]
-    area = Rectangle((x[0], y[0]), x[1] - x[0], y[1] - y[0])
-    area.update_from(look)
-    area.set_linewidth(0)
-    axes.add_patch(area)
+    """Return the points with a value from few seeds."""
+    return (panel.defined > 0) & (panel.defined < MIN_SEEDS)

@@ -1,7 +1,8 @@
-"""Layers over the task sequence: effective rank and duplicate features as heatmaps of task x layer."""
+"""Layers over the task sequence: each metric per layer as a heatmap of task x layer."""
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,24 +12,28 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from analysis.data import Block, by_configuration, seed_count, shared_configuration
+from analysis.data import Block, by_configuration, describe_shared, format_value, seed_count, shared_fields
+from analysis.plot.curves import NOT_MEASURED
 from analysis.plot.variables import SEQUENTIAL
-from lop_sweep.metrics import LAYERED
+from lop_sweep.config import CellConfig
+from lop_sweep.metrics import METRICS
+from lop_sweep.storage import DIVERGED
 
 MAX_COLUMNS = 4
 
-_LABELS = {"effective_rank": "effective rank", "duplicate_fraction": "duplicate features (share)"}
+_COLUMN_INCHES, _ROW_INCHES, _MIN_INCHES = 3.4, 2.5, 6.0
+_TITLE_CHARACTERS_PER_INCH = 12
 
 
 def plot_layers(blocks: Iterable[Block], title: str = "") -> Figure:
-    """Draw each layer's measures against the task number, one column a configuration, mean over seeds.
+    """Draw each metric per layer against the task number, one column per configuration, mean over seeds.
 
-    Saturation is not stored layer by layer: `plot_curves` has it for the whole network. Tasks at which any seed of a
-    configuration has diverged are empty.
+    Saturation is stored for the whole network only: `plot_curves` shows it. Tasks at which any seed of a configuration
+    has diverged are empty.
 
     Args:
-        blocks: from `analysis.data.sequences.iter_blocks`, narrowed down by its `where`, with the layered measures.
-        title: over the figure.
+        blocks: from `iter_blocks`, narrowed down by its `where`, with the metrics per layer.
+        title: over the figure; by default the fields that all cells share.
 
     Raises:
         AnalysisError: there are no cells, or more than `MAX_COLUMNS` configurations.
@@ -36,33 +41,57 @@ def plot_layers(blocks: Iterable[Block], title: str = "") -> Figure:
     kept = list(blocks)
     cells = pd.concat([block.cells for block in kept], ignore_index=True) if kept else pd.DataFrame()
     groups = by_configuration(cells, MAX_COLUMNS)
-    figure = Figure(figsize=(max(6.0, 3.4 * len(groups) + 1), 5), layout="constrained")
-    grid: Any = figure.subplots(len(LAYERED), len(groups), squeeze=False)
-    for row, metric in enumerate(LAYERED):
-        means = [_mean(kept, set(group["cell"]), metric) for _, group in groups]
-        finite = np.concatenate([mean[np.isfinite(mean)] for mean in means])
-        norm = Normalize(0, 1) if metric == "duplicate_fraction" else Normalize(1, max(finite.max(initial=1), 1.01))
-        for axes, mean in zip(grid[row], means, strict=True):
-            tasks, depth = mean.shape
-            axes.set_facecolor("0.85")
-            axes.imshow(
-                mean.T, norm=norm, cmap=SEQUENTIAL, aspect="auto", interpolation="nearest", origin="lower",
-                extent=(0.5, tasks + 0.5, 0.5, depth + 0.5),
-            )  # fmt: skip
-            axes.set_yticks(range(1, depth + 1, max(1, depth // 6)))
-        grid[row, 0].set_ylabel("hidden layer")
-        figure.colorbar(ScalarMappable(norm, SEQUENTIAL), ax=list(grid[row]), label=_LABELS[metric])
+    names = [name for name, metric in METRICS.items() if metric.per_layer]
+    width = max(_MIN_INCHES, _COLUMN_INCHES * len(groups) + 1)
+    figure = Figure(figsize=(width, _ROW_INCHES * len(names)), layout="constrained")
+    grid: Any = figure.subplots(len(names), len(groups), squeeze=False)
+    for row, name in zip(grid, names, strict=True):
+        means = [_mean(kept, set(group["cell"]), name) for _, group in groups]
+        _draw_row(list(row), name, means)
+        if all(np.isnan(mean).all() for mean in means) and (cells["status"] != DIVERGED).any():
+            _say_not_measured(list(row))
     for axes, (key, _) in zip(grid[0], groups, strict=True):
-        axes.set_title("\n".join(f"{field} = {part:g}" for field, part in key.items()), fontsize="small")
+        axes.set_title("\n".join(f"{field} = {format_value(part)}" for field, part in key.items()), fontsize="small")
     for axes in grid[-1]:
         axes.set_xlabel("task")
     seeds = [len(group) for _, group in groups]
     spread = f"mean over {seed_count(seeds)} seeds" if max(seeds) > 1 else "one seed"
-    figure.suptitle(f"{title or shared_configuration(cells)}\n{spread}; grey: a seed has diverged", fontsize="medium")
+    heading = textwrap.wrap(title or describe_shared(shared_fields(cells)), int(width * _TITLE_CHARACTERS_PER_INCH))
+    figure.suptitle("\n".join([*heading, f"{spread}; grey: a seed has diverged"]), fontsize="medium")
     return figure
 
 
-def _mean(blocks: list[Block], cells: set[str], metric: str) -> np.ndarray:
-    """Over cells of one shape: (T, L)."""
-    return np.concatenate([block.metrics[metric][block.cells["cell"].isin(cells)] for block in blocks
-                           if block.cells["cell"].isin(cells).any()]).mean(axis=0)  # fmt: skip
+def _draw_row(row: list[Any], name: str, means: list[np.ndarray]) -> None:
+    """Draw a metric of all configurations, on one colour scale."""
+    finite = np.concatenate([mean[np.isfinite(mean)] for mean in means])
+    norm = _norm(name, finite)
+    for axes, mean in zip(row, means, strict=True):
+        tasks, depth = mean.shape
+        axes.set_facecolor("0.85")
+        axes.imshow(
+            mean.T, norm=norm, cmap=SEQUENTIAL, aspect="auto", interpolation="nearest", origin="lower",
+            extent=(0.5, tasks + 0.5, 0.5, depth + 0.5),
+        )  # fmt: skip
+        axes.set_yticks(range(1, depth + 1, max(1, depth // 6)))
+    row[0].set_ylabel("hidden layer")
+    row[0].figure.colorbar(ScalarMappable(norm, SEQUENTIAL), ax=row, label=METRICS[name].axis_label)
+
+
+def _say_not_measured(row: list[Any]) -> None:
+    for axes in row:
+        axes.text(0.5, 0.5, NOT_MEASURED, transform=axes.transAxes, ha="center", va="center", color="0.4")
+
+
+def _norm(name: str, finite: np.ndarray) -> Normalize:
+    """Return colours from the metric's lower bound to its upper one, or to the largest value if it is not a share."""
+    low, high = METRICS[name].bounds(CellConfig())
+    if (low, high) == (0.0, 1.0):
+        return Normalize(0, 1)
+    low = low if np.isfinite(low) else finite.min(initial=0)
+    return Normalize(low, max(finite.max(initial=low), low + 0.01))
+
+
+def _mean(blocks: list[Block], cells: set[str], name: str) -> np.ndarray:
+    """Return the mean over cells of one shape: (T, L)."""
+    chosen = [(block.metrics[name], block.cells["cell"].isin(cells).to_numpy()) for block in blocks]
+    return np.concatenate([values[mask] for values, mask in chosen if mask.any()]).mean(axis=0)

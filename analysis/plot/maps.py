@@ -1,84 +1,127 @@
-"""Loss-of-plasticity maps: scores over two axes, the other axes that vary as panels, summarised over seeds."""
+"""Loss-of-plasticity maps: scores over two axes, other fields that vary as panels, summarised over seeds."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.data import seed_count, shared_configuration
-from analysis.plot.aggregate import arrange
-from analysis.plot.facets import Column, draw_sheet
+from analysis.data import describe_shared, seed_count
+from analysis.plot.aggregate import UNDECIDED, map_table, panels_of
+from analysis.plot.axes import Grid, axis_of
+from analysis.plot.facets import Column, Sheet
 from analysis.plot.variables import CategoryValue, MapValue, map_value
-from analysis.scoring import PHASES, LossCriterion
-from lop_sweep.config import FIELDS
-from lop_sweep.errors import comma_list
+from analysis.scoring import PHASES, criterion_of
+from lop_sweep.errors import AnalysisError, comma_list
 
 
 def plot_map(
-    scored: pd.DataFrame,
-    x: str,
-    y: str,
-    value: str | Sequence[str] = "excess",
-    criterion: LossCriterion | None = None,
-    title: str = "",
+    scores: pd.DataFrame,
+    x: str | None = None,
+    y: str | None = None,
+    value: str | Sequence[str] | None = None,
+    *,
     requested: pd.DataFrame | None = None,
-    rng: np.random.Generator | None = None,
+    title: str = "",
     width: float | None = None,
 ) -> Figure:
     """Draw a map, or several values side by side.
 
-    A grid point's colour is the mean or median over its seeds, or the most common category. Where the value depends on
-    the fresh baseline, the point says how many of its seeds lost plasticity ("2/3"). If there is room, a second line
-    has the 95% interval. Seeds for which the value is undefined (they have diverged, or fresh networks fail too, so
-    that nothing can be judged) are left out, and the point says of how many seeds it is the mean ("1 of 3"). A point
-    that was not computed is hatched, one whose value is undefined for all seeds is crossed, one with fewer than
-    `analysis.scoring.intervals.FEW` seeds has a mark. Lines are the contour P(lost) = 1/2 and its interval.
+        plot_map(score("results"), x="lr", y="depth", value="lost").savefig("map.png")
+
+    A point's colour is the mean or median over its seeds, or the most common category. The text on a point, where there
+    is room, and the caption explain themselves. Points that were not computed are hatched, and points whose value is
+    undefined for all seeds are crossed. Points with fewer than `MIN_SEEDS` seeds have a mark. Lines are the contour
+    P(lost) = 1/2 and its interval; there are none between categories.
+
+    The caption states the criterion that the scores carry, and colours are centred where it lets "lost" begin.
 
     Args:
-        scored: from `analysis.scoring.table.score_sweep`.
-        x: the field along the horizontal axis.
-        y: the field along the vertical axis.
-        value: a name in `analysis.plot.variables.VALUES` or `CATEGORIES`, or several of them, which become columns.
-        rule: the rule that `scored` was made with, for the caption and for where colours are centred.
-        title: over the figure.
-        requested: from `analysis.load_requested`; points that no finished cell reaches are shown as not computed.
-        rng: draws the bootstrap's resamples; None for a generator seeded with 0.
+        scores: from `score`, or a table from `map_table`.
+        x: the field along the horizontal axis; None for that of the table.
+        y: the field along the vertical axis; None for that of the table.
+        value: a name in `VALUES` or `CATEGORIES`, or several, which become columns; None for those of the table, and
+            for "excess" of scores.
+        requested: from `load_requested`; points that no finished cell reaches are shown as not computed.
+        title: over the figure; by default the values and axes.
         width: of the figure in inches, in type for print; None for as much as it needs, in type for a screen.
 
     Raises:
-        AnalysisError: a name is unknown, there are no cells, or the other axes would give too many panels.
+        AnalysisError: a name is unknown or not part of the table, there are no cells, `scores` does not carry its
+            criterion, or there would be too many panels.
     """
-    criterion = criterion or LossCriterion()
-    names = [value] if isinstance(value, str) else list(value)
-    columns = []
-    for name in names:
-        shown = map_value(name)
-        xs, ys, panels = arrange(scored, shown, x, y, requested, rng)
-        columns.append(Column(shown, panels))
-    caption = [shared_configuration(scored, without=(x, y)), cells_line(scored), *_rules(scored, columns, criterion)]
+    table = _table(scores, x, y, value, requested)
+    about = table.attrs["map"]
+    x, y = about["x"], about["y"]
+    grid, columns = columns_of(table)
+    caption = [describe_shared(about["shared"], without=(x, y)), cells_line(table), *_rules(table, columns)]
+    names = table["score"].unique()
     heading = title or f"{', '.join(names)} over {x} and {y}"
-    return draw_sheet(columns, (x, xs), (y, ys), criterion, heading, caption, width)
+    return Sheet(columns, grid, criterion_of(table), width).draw(heading, caption)
 
 
-def cells_line(scored: pd.DataFrame) -> str:
-    """How many seeds a point and cells there are, and in which phases, for a caption."""
-    seeds = scored.groupby([field for field in FIELDS if field != "seed"]).size()
-    phases = scored["phase"].value_counts()
-    counts = comma_list(f"{phases[phase]:,} {phase}" for phase in PHASES if phase in phases)
-    return f"{seed_count(seeds)} seed{'s' if seeds.max() > 1 else ''} a point; {len(scored):,} cells: {counts}"
+def columns_of(table: pd.DataFrame) -> tuple[Grid, list[Column]]:
+    """Return the axes of a map and its values with their panels, in the order of the table."""
+    grid = Grid(axis_of(table[table.attrs["map"]["x"]]), axis_of(table[table.attrs["map"]["y"]]))
+    columns = [
+        Column(map_value(name), panels_of(table[table["score"] == name], grid)) for name in table["score"].unique()
+    ]
+    return grid, columns
 
 
-def _rules(scored: pd.DataFrame, columns: list[Column], criterion: LossCriterion) -> list[str]:
-    """What the phases and symptoms that are shown mean."""
+def cells_line(table: pd.DataFrame) -> str:
+    """Return the seeds per point and the cells of a map by phase, for a caption."""
+    points = table[table["score"] == table["score"].iloc[0]]
+    computed = points["cells"][points["cells"] > 0]
+    if computed.empty:
+        return "no cell computed"
+    counts = {name: int(points[name].sum()) for name in UNDECIDED}
+    counts |= {"lost": int(points["lost"].sum()), "plastic": int((points["n"] - points["lost"]).sum())}
+    seeds, cells = "s" if computed.max() > 1 else "", "s" if computed.sum() > 1 else ""
+    phases = comma_list(f"{counts[phase]:,} {phase}" for phase in PHASES if counts[phase])
+    return f"{seed_count(computed)} seed{seeds} per point; {computed.sum():,} cell{cells}: {phases}"
+
+
+def _table(
+    scores: pd.DataFrame,
+    x: str | None,
+    y: str | None,
+    value: str | Sequence[str] | None,
+    requested: pd.DataFrame | None,
+) -> pd.DataFrame:
+    """Return the table of a map: made from scores, or given and narrowed down to some values."""
+    about = scores.attrs.get("map")
+    if about is None:
+        if x is None or y is None:
+            raise AnalysisError(
+                "`x` and `y` must be configuration fields, got None; only a table from map_table has axes"
+            )
+        return map_table(scores, x, y, value or "excess", requested=requested)
+    if x not in (None, about["x"]) or y not in (None, about["y"]):
+        raise AnalysisError(f"this table is over {about['x']} and {about['y']}, not {x} and {y}; call map_table again")
+    if requested is not None:
+        raise AnalysisError("`requested` must be passed to map_table, which places its points")
+    if scores.empty:
+        raise AnalysisError("the table has no rows; there is nothing to draw")
+    if value is None:
+        return scores
+    names = [value] if isinstance(value, str) else list(value)
+    absent = [name for name in names if name not in set(scores["score"])]
+    if absent:
+        raise AnalysisError(f"this table has no {comma_list(absent)}; it has {comma_list(scores['score'].unique())}")
+    return pd.concat([scores[scores["score"] == name] for name in names])
+
+
+def _rules(table: pd.DataFrame, columns: Sequence[Column]) -> list[str]:
+    """Return the definitions of the phases and symptoms that are shown."""
+    criterion = criterion_of(table)
     lines = [str(criterion)]
-    if (scored["phase"] == "untrainable").any():
+    if table["untrainable"].any():
         lines.append(f"untrainable: median CE of the fresh networks is at least {criterion.chance:.3g} nats")
     if any(isinstance(column.value, CategoryValue) and column.value.lead for column in columns):
         lines.append(criterion.of_symptoms)
-    decidable = {column.value.decidable for column in columns if isinstance(column.value, MapValue)}
-    if len(decidable) > 1 and scored["lost"].isna().any():
-        lines.append("measures are shown also where plasticity cannot be judged")
+    decidable_only = {column.value.decidable_only for column in columns if isinstance(column.value, MapValue)}
+    if len(decidable_only) > 1 and (table["n"] < table["cells"]).any():
+        lines.append("late metrics are shown also where loss of plasticity cannot be decided")
     return lines

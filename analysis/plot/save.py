@@ -1,4 +1,4 @@
-"""Saving figures: for screen and paper, with fonts embedded, and with how they were made in their metadata."""
+"""Saving figures for screen and print, with fonts embedded, and with their provenance in the metadata."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import matplotlib
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.data import Where, open_store, seed_count
-from analysis.scoring import LossCriterion
+from analysis.data import open_store, seed_count
+from analysis.scoring import criterion_of
 from lop_sweep.config import FIELDS
 from lop_sweep.errors import AnalysisError, comma_list
 from lop_sweep.storage import write_bytes, writing
@@ -25,35 +25,48 @@ ENDINGS: tuple[str, ...] = (".png", ".pdf", ".svg")
 _PAD_INCHES = 0.05
 
 _EMBEDDED: dict[Any, Any] = {"pdf.fonttype": 42, "svg.fonttype": "path", "svg.hashsalt": "lop-sweep"}
-"""TrueType fonts within a PDF, outlines within an SVG; the same figure gives the same SVG."""
+"""TrueType fonts within a PDF, outlines within an SVG. The salt makes the SVG of a figure reproducible."""
 
 
-def provenance(
-    directory: str | Path, cells: pd.DataFrame, criterion: LossCriterion | None = None, where: Where | None = None
-) -> dict[str, Any]:
-    """How a figure was made: sweep, rule, seeds, version; plain values.
+def provenance(cells: pd.DataFrame) -> dict[str, Any]:
+    """Return how the numbers of a figure were made: sweep, criterion, seeds, version; plain values for JSON.
 
     Args:
-        directory: the sweep directory.
-        cells: the cells that are shown, with the configuration fields.
-        rule: the rule, where one matters.
-        where: the conditions that the cells were chosen with.
+        cells: from `score`, `load_cells` or `map_table`. Its `attrs` say directory, conditions and criterion.
 
     Raises:
-        StoreError: `directory` is not a sweep directory.
+        AnalysisError: the frame does not say its directory.
+        StoreError: the directory is not a sweep directory any more.
     """
+    directory = cells.attrs.get("directory")
+    if directory is None:
+        raise AnalysisError(
+            "`cells` must say its directory in `attrs`, which merge, join and concat may lose; "
+            "use the frame that analysis.score or analysis.load_cells returned"
+        )
     sweep = open_store(directory).read_sweep() or {}
-    seeds = cells.groupby([field for field in FIELDS if field != "seed"]).size()
+    seeds = _seeds(cells)
     made: dict[str, Any] = {
         "sweep": sweep.get("space"),
         "created": sweep.get("created"),
         "dtype": sweep.get("dtype"),
-        "cells": len(cells),
+        "cells": int(seeds.sum()),
         "seeds": seed_count(seeds) if len(seeds) else "0",
-        "where": {field: list(values) for field, values in (where or {}).items()},
+        "where": cells.attrs.get("where", {}),
         "lop_sweep_version": __version__,
     }
-    return made | ({"rule": asdict(criterion), "rule_in_words": str(criterion)} if criterion else {})
+    if "criterion" in cells.attrs:
+        criterion = criterion_of(cells)
+        made |= {"rule": asdict(criterion), "rule_in_words": str(criterion)}
+    return made
+
+
+def _seeds(cells: pd.DataFrame) -> pd.Series:
+    """Return the number of cells of each configuration, or of each point of a map."""
+    if "map" in cells.attrs:
+        points = cells[cells["score"] == cells["score"].iloc[0]] if len(cells) else cells
+        return points["cells"][points["cells"] > 0]
+    return cells.groupby([field for field in FIELDS if field != "seed"], observed=True).size()
 
 
 def save_figure(figure: Figure, path: str | Path, made: Mapping[str, Any]) -> None:
@@ -61,8 +74,8 @@ def save_figure(figure: Figure, path: str | Path, made: Mapping[str, Any]) -> No
 
     Args:
         figure: the figure.
-        path: a file; one that is there is replaced.
-        made: from `provenance`; becomes the metadata's description (of a PDF: subject), as JSON.
+        path: a file; an existing one is replaced.
+        made: from `provenance`. Becomes the description in the metadata, as JSON (of a PDF: the subject).
 
     Raises:
         AnalysisError: the ending is none of `ENDINGS`.
@@ -71,7 +84,7 @@ def save_figure(figure: Figure, path: str | Path, made: Mapping[str, Any]) -> No
     path = Path(path)
     check_ending(str(path), ENDINGS)
     if engine := figure.get_layout_engine():
-        engine.execute(figure)  # once: saving would do it twice, and draw everything twice
+        engine.execute(figure)  # once: saving would draw everything twice to do it
         figure.set_layout_engine(None)
     kind = path.suffix[1:]
     buffer = io.BytesIO()
@@ -88,7 +101,7 @@ def save_figure(figure: Figure, path: str | Path, made: Mapping[str, Any]) -> No
 
 
 def check_ending(path: str, endings: tuple[str, ...]) -> None:
-    """Refuse a path that no format belongs to.
+    """Refuse a path whose ending is not supported.
 
     Raises:
         AnalysisError: it has none of the endings.

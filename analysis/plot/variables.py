@@ -1,9 +1,9 @@
-"""What can be drawn on a map: each score's name, unit, colours, and how seeds are summarised."""
+"""What a map can show: each score's label, unit and colours, and how seeds are summarised."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 import cmcrameri.cm  # noqa: F401  (registers its colour maps)
 import matplotlib
@@ -12,21 +12,18 @@ import pandas as pd
 from matplotlib.colors import Colormap, LogNorm, Normalize
 
 from analysis.scoring import CHANCE_CE, FIRST, PHASES, LossCriterion
+from lop_sweep.config import CellConfig
 from lop_sweep.errors import AnalysisError, comma_list
+from lop_sweep.metrics import METRICS, Metric
 
 DIVERGING, SEQUENTIAL = "cmc.vik", "viridis"
-"""Perceptually uniform, and distinct to colour-blind readers."""
+"""Perceptually uniform, and distinguishable by colour-blind readers."""
 
-LABELS: dict[str, str] = {
-    "lr": "learning rate",
-    "depth": "depth (hidden layers)",
-    "width": "width (units a layer)",
-    "delta": "delta (half-distance of the classes)",
-    "sigma": "sigma (noise)",
-    "spread": "spread (of the bumps)",
-    "steps": "steps a task",
-}
-"""Axis labels of the fields whose bare name says too little."""
+LOG_RATIO_DECADES = 2.0
+"""Colours of a log ratio end this many powers of ten from their centre."""
+
+SYMMETRIC_QUANTILE = 0.9
+"""Symmetric colours end at this quantile of absolute values, so that single points do not drown the others."""
 
 
 @dataclass(frozen=True)
@@ -34,50 +31,65 @@ class MapValue:
     """A score as a map shows it.
 
     Attributes:
-        column: of the frame that `analysis.scoring.table` makes.
-        label: what the colour bar says, with the unit.
+        column: of the frame that `analysis.score` returns.
+        label: what the colour bar says, without the unit.
+        unit: of the values; empty for a pure number.
         scale: how colours follow from values, a key of `SCALES`.
         colours: name of a matplotlib colour map.
-        judged: whether it depends on the fresh baseline, and so is shown only where plasticity can be judged.
+        decidable_only: whether it depends on the fresh baseline, and so is shown only for cells for which loss of
+            plasticity can be decided.
         statistic: over seeds, "mean" or "median".
         note: a line for the caption.
     """
 
     column: str
     label: str
+    unit: str
     scale: str
     colours: str = SEQUENTIAL
-    decidable: bool = False
+    decidable_only: bool = False
     statistic: str = "mean"
     note: str = ""
 
+    @property
+    def axis_label(self) -> str:
+        """The label with the unit."""
+        return f"{self.label} ({self.unit})" if self.unit else self.label
+
     def norm(self, values: np.ndarray, criterion: LossCriterion) -> Normalize:
-        """The colour scale for these finite values, of all panels of a map."""
+        """Return the colour scale for these finite values, of all panels of a map."""
         return SCALES[self.scale](values, criterion)
 
     def colour_map(self) -> Colormap:
-        """The colour map; NaN is transparent."""
+        """Return the colour map; NaN is transparent."""
         return matplotlib.colormaps[self.colours].with_extremes(bad=(0, 0, 0, 0))
 
     def of_cells(self, scored: pd.DataFrame) -> pd.Series:
-        """The score of each cell, NaN where it is not to be shown; onsets that were not reached are infinitely late."""
+        """Return the score of each cell, NaN where it is not shown; censored onsets are infinite."""
         values = scored[self.column].astype(float)
         if self.column == "onset":
             values = values.where(scored["onset_status"] != "censored", np.inf)
-        return values.where(scored["lost"].notna()) if self.decidable else values
+        return values.where(scored["lost"].notna()) if self.decidable_only else values
+
+    def as_difference(self) -> MapValue:
+        """Return how a map shows the difference of two sweeps in this score."""
+        return replace(
+            self, label=f"difference of {self.label}", scale="around zero", colours=DIVERGING, decidable_only=False,
+            note="",
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class CategoryValue:
-    """A property of cells that is one of a few names; a map shows the most common one of the seeds.
+    """A property of cells with a few names as values; a map shows the most common one of the seeds.
 
     Attributes:
-        column: of the frame that `analysis.scoring.table` makes.
+        column: of the frame that `analysis.score` returns.
         label: what the legend says.
         colours: name to colour, in the order of the legend; other names are shown as undefined.
-        hatches: name to hatch, so that they can be told apart without colour.
+        hatches: name to hatch, so that names can be distinguished without colour.
         background: a name that is shown only where all seeds have it.
-        lead: whether a point also says by how many tasks (median of the column "lead").
+        lead: whether a point also has the median of the column "lead", in tasks.
     """
 
     column: str
@@ -100,9 +112,8 @@ def _log(values: np.ndarray, criterion: LossCriterion) -> Normalize:
 
 
 def _around_zero(values: np.ndarray, criterion: LossCriterion) -> Normalize:
-    """Symmetric colours that end where nine tenths of the points do: a single one does not drown the others."""
     sizes = np.abs(values)
-    largest = (np.quantile(sizes, 0.9) or sizes.max()) if sizes.size else 0
+    largest = (np.quantile(sizes, SYMMETRIC_QUANTILE) or sizes.max()) if sizes.size else 0
     return Normalize(-largest, largest) if largest > 0 else Normalize(-1, 1)
 
 
@@ -112,7 +123,7 @@ def _excess(values: np.ndarray, criterion: LossCriterion) -> Normalize:
 
 def _log_ratio(values: np.ndarray, criterion: LossCriterion) -> Normalize:
     centre = np.log10(criterion.factor) if criterion.factor > 0 else 0.0
-    return Normalize(centre - 2, centre + 2)
+    return Normalize(centre - LOG_RATIO_DECADES, centre + LOG_RATIO_DECADES)
 
 
 SCALES: dict[str, Callable[[np.ndarray, LossCriterion], Normalize]] = {
@@ -123,50 +134,77 @@ SCALES: dict[str, Callable[[np.ndarray, LossCriterion], Normalize]] = {
     "excess": _excess,
     "log_ratio": _log_ratio,
 }
-"""From the finite values of a map and the rule to its colours."""
+"""From the finite values of a map and the criterion to its colours."""
 
-VALUES: dict[str, MapValue] = {
+_SCORES: dict[str, MapValue] = {
     "excess": MapValue(
-        "excess",
-        "excess: late CE - fresh CE (nats)",
-        "excess",
-        DIVERGING,
-        decidable=True,
+        "excess", "excess: late CE - fresh CE", "nats", "excess", DIVERGING, decidable_only=True,
         note="white: where 'lost' begins by the margin, 0 is light blue; the colours end ln 2 = 0.69 nats from there",
     ),
     "log_ratio": MapValue(
-        "log_ratio", "log10 of late CE / fresh CE", "log_ratio", DIVERGING, decidable=True,
+        "log_ratio", "log10 of late CE / fresh CE", "", "log_ratio", DIVERGING, decidable_only=True,
         note="white: where 'lost' begins by the factor, 0 is light blue",
     ),
-    "lost": MapValue("lost", "P(lost): share of seeds that lost plasticity", "share", DIVERGING, decidable=True),
+    "lost": MapValue(
+        "lost", "P(lost): share of seeds that lost plasticity", "", "share", DIVERGING, decidable_only=True
+    ),
     "onset": MapValue(
-        "onset", "onset of the loss (task, median over seeds)", "linear", "viridis_r", decidable=True,
+        "onset", "onset of the loss, median over seeds", "task", "linear", "viridis_r", decidable_only=True,
         statistic="median", note="seeds that do not lose plasticity within their tasks count as later than all others",
     ),
-    "slope": MapValue("slope", "slope of the CE (nats a task, Theil-Sen)", "around zero", DIVERGING),
-    "area_excess": MapValue("area_excess", "excess summed over tasks (nats)", "around zero", DIVERGING, decidable=True),
-    "area_ce": MapValue("area_ce", "final CE summed over tasks (nats)", "log"),
-    "late_ce": MapValue("late_final_ce", "final CE of the late tasks (nats)", "log"),
-    "late_min_ce": MapValue("late_min_ce", "smallest CE of the late tasks (nats)", "log"),
-    "fresh_ce": MapValue("fresh_ce", "final CE of fresh networks (nats)", "log"),
-    "effective_rank": MapValue("late_effective_rank", "effective rank, late tasks, mean over layers", "linear"),
-    "duplicate_fraction": MapValue(
-        "late_duplicate_fraction", "duplicate features, late tasks, mean over layers (share)", "share"
+    "slope": MapValue("slope", "Theil-Sen slope of the CE", "nats per task", "around zero", DIVERGING),
+    "area_excess": MapValue(
+        "area_excess", "excess summed over tasks", "nats", "around zero", DIVERGING, decidable_only=True
     ),
-    "saturation": MapValue("late_saturation", "saturated units, late tasks (share of |z| > 2)", "share"),
-    "grad_norm": MapValue(
-        "late_grad_norm", "hidden gradient norm at task start, median of late tasks", "log", statistic="median"
-    ),
-    "rank_collapse": MapValue(
-        "rank_collapse", "share of the early effective rank that is gone late", "around zero", DIVERGING
-    ),
+    "area_ce": MapValue("area_ce", "final CE summed over tasks", "nats", "log"),
+    "fresh_ce": MapValue("fresh_ce", "final CE of fresh networks", "nats", "log"),
+}  # fmt: skip
+
+_CHANGES: dict[str, MapValue] = {
+    "rank_collapse": MapValue("rank_collapse", "lost share of the early effective rank", "", "around zero", DIVERGING),
     "duplicates_growth": MapValue(
-        "duplicates_growth", "growth of duplicate features (share, late - early)", "around zero", DIVERGING
+        "duplicates_growth", "duplicate features, late - early", "share", "around zero", DIVERGING
     ),
     "saturation_growth": MapValue(
-        "saturation_growth", "growth of saturation (share, late - early)", "around zero", DIVERGING
+        "saturation_growth", "saturated units, late - early", "share", "around zero", DIVERGING
     ),
 }  # fmt: skip
+
+_NAMES = {"final_ce": "late_ce", "min_ce": "late_min_ce"}
+"""Names of late metrics where they are not those of the metric."""
+
+
+class _Values(Mapping[str, MapValue]):
+    """All scores, with one entry for the late tasks of each registered metric."""
+
+    def __getitem__(self, name: str) -> MapValue:
+        return self._all()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all())
+
+    def __len__(self) -> int:
+        return len(self._all())
+
+    def _all(self) -> dict[str, MapValue]:
+        metrics = {_NAMES.get(name, name): _late(metric) for name, metric in METRICS.items()}
+        return {**_SCORES, **metrics, **_CHANGES}
+
+
+def _late(metric: Metric) -> MapValue:
+    layers = ", mean over layers" if metric.per_layer else ""
+    shares = metric.bounds(CellConfig()) == (0.0, 1.0)
+    return MapValue(
+        f"late_{metric.name}",
+        f"{metric.label}, {metric.late_statistic} of late tasks{layers}",
+        metric.unit,
+        "log" if metric.logarithmic else "share" if shares else "linear",
+        statistic=metric.late_statistic,
+    )
+
+
+VALUES: Mapping[str, MapValue] = _Values()
+"""Scores by the name that `--value` has."""
 
 _PHASE_COLOURS = dict(zip(PHASES, ("#56B4E9", "#D55E00", "#999999", "#333333", "#F0E442", "#EEEEEE"), strict=True))
 _FIRST_COLOURS = dict(
@@ -178,23 +216,28 @@ CATEGORIES: dict[str, CategoryValue] = {
         "phase", "phase (most common of the seeds)", _PHASE_COLOURS, {"untrainable": "///", "diverged": "xxx"}
     ),
     "first_symptom": CategoryValue(
-        "first_symptom", "first symptom before the loss (most common of the seeds that lose plasticity)",
+        "first_symptom", "first symptom before the loss (most common of the seeds that lost plasticity)",
         _FIRST_COLOURS, {"rank": "///", "duplicates": "...", "several at once": "xxx"},
         background="no loss", lead=True,
     ),
 }  # fmt: skip
 
 EFFECTS: tuple[str, ...] = ("excess", "effective_rank", "duplicate_fraction", "saturation", "grad_norm")
-"""The loss and what may have caused it, for maps side by side."""
+"""The loss and its possible causes, for maps side by side."""
 
 
 def map_value(name: str) -> MapValue | CategoryValue:
-    """The score of this name.
+    """Return the score of this name.
 
     Raises:
         AnalysisError: there is none.
     """
     found = VALUES.get(name) or CATEGORIES.get(name)
     if found is None:
-        raise AnalysisError(f"value {name!r} is unknown; there are {comma_list([*VALUES, *CATEGORIES])}")
+        raise AnalysisError(f"unknown value {name!r}; choose from: {comma_list([*VALUES, *CATEGORIES])}")
     return found
+
+
+def metric_label(metric: Metric) -> str:
+    """Return the axis label of a metric of the whole network, task by task."""
+    return f"{metric.axis_label}, mean over layers" if metric.per_layer else metric.axis_label

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.data import varying_fields
-from analysis.plot import LABELS, MAX_VALUES, edges, lay_out
+from analysis.plot import MAX_VALUES, edges, lay_out
 from lop_sweep.config import FIELDS
 
 BINS = 20
@@ -54,7 +54,7 @@ def fixed_fields(cells: pd.DataFrame) -> dict[str, Any]:
 
 
 def _field(name: str, values: np.ndarray) -> dict[str, Any]:
-    entry = {"name": name, "label": LABELS.get(name, name)}
+    entry = {"name": name, "label": FIELDS[name].axis_label}
     if len(values) > MAX_VALUES:
         return entry | _bins(values.astype(float))
     axis = lay_out(values.astype(float))

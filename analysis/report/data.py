@@ -18,18 +18,17 @@ import pandas as pd
 from matplotlib.colors import to_hex
 
 from analysis.data import Block, Where, blocks_of, load_cells, load_requested, open_store, select
-from analysis.plot import CATEGORIES, MANY, SEQUENTIAL, VALUES
+from analysis.plot import CATEGORIES, PERCENTILES_FROM, SEQUENTIAL, VALUES
 from analysis.report.axes import fixed_fields, map_fields, positions_of
 from analysis.report.encoding import Column, block_means, single, to_bfloat16
 from analysis.scoring import (
-    AT_ONCE,
-    FEW,
     FIRST,
-    LATE,
+    MAX_BLOCKS,
     METRIC_OF,
+    MIN_SEEDS,
+    MIN_SEEDS_CONTOUR,
     PHASES,
     SYMPTOMS,
-    TELLING,
     LossCriterion,
     check_last,
     score_block,
@@ -122,7 +121,7 @@ def collect(directory: str | Path, criterion: LossCriterion, where: Where | None
             f"{int(cells['tasks'].sum()):,} here; narrow it down with --where, or take another definition"
         )
     missing = _missing(cells, select(load_requested(directory), where or {}, required=False))
-    parts = list(prefetch(lambda block: _keep(block, criterion, resolution), blocks_of(cells, directory), AT_ONCE))
+    parts = list(prefetch(lambda block: _keep(block, criterion, resolution), blocks_of(cells, directory), MAX_BLOCKS))
     ordered = pd.concat([cells_of for cells_of, _ in parts], ignore_index=True)
     series = {name: np.concatenate([arrays[name] for _, arrays in parts]) for name in parts[0][1]}
     everything = pd.concat([ordered[list(FIELDS)], missing[list(FIELDS)]]) if len(missing) else ordered
@@ -235,20 +234,20 @@ def _vocabulary(criterion: LossCriterion) -> dict[str, Any]:
     """Names, labels and defaults, so that they are defined in one place."""
     return {
         "rule": asdict(criterion),
-        "few": FEW,
-        "telling": TELLING,
-        "percentiles_from": MANY,
+        "few": MIN_SEEDS,
+        "telling": MIN_SEEDS_CONTOUR,
+        "percentiles_from": PERCENTILES_FROM,
         "phases": list(PHASES),
         "symptoms": list(SYMPTOMS),
-        "measure_of": METRIC_OF,
-        "late_medians": list(LATE),
+        "measure_of": dict(METRIC_OF),
+        "late_medians": [name for name, metric in METRICS.items() if metric.late_statistic == "median"],
         "first": list(FIRST),
         "measures": list(METRICS),
         "layered": list(LAYERED),
         "config": {name: info.default for name, info in FIELDS.items()},
         "descriptions": {name: info.description for name, info in FIELDS.items()},
         "scores": [
-            {"name": name, "column": value.column, "label": value.label, "judged": value.decidable}
+            {"name": name, "column": value.column, "label": value.axis_label, "judged": value.decidable_only}
             | {"statistic": value.statistic, "note": value.note, "scale": value.scale, "palette": value.colours}
             for name, value in VALUES.items()
         ],

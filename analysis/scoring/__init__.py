@@ -1,43 +1,59 @@
 """Scores of cells: definitions of lost plasticity, scores, intervals, symptoms."""
 
-from analysis.scoring.criterion import DEFINITIONS, PHASES, SYMPTOMS, LossCriterion
-from analysis.scoring.intervals import FEW, TELLING, bootstrap, difference_interval, wilson
-from analysis.scoring.scores import CHANCE_CE
-from analysis.scoring.symptoms import check_fields, symptom_table
-from analysis.scoring.table import (
-    AT_ONCE,
-    FIRST,
-    LATE,
-    METRIC_OF,
-    check_last,
-    score_block,
-    score_cells,
-    score_sweep,
-    symptom_marks,
-    symptom_thresholds,
+from analysis.scoring.criterion import (
+    CRITERION_FIELDS,
+    DEFINITIONS,
+    LATE_SHARE,
+    PHASES,
+    SYMPTOMS,
+    TEMPLATES,
+    CriterionField,
+    LossCriterion,
+    Symptom,
+    criterion_of,
+    with_criterion,
 )
+from analysis.scoring.intervals import (
+    LEVEL,
+    MIN_SEEDS,
+    MIN_SEEDS_CONTOUR,
+    Estimate,
+    bootstrap,
+    difference_interval,
+    wilson,
+)
+from analysis.scoring.scores import CHANCE_CE
+from analysis.scoring.symptoms import FIRST, METRIC_OF, symptom_marks, symptom_table, symptom_thresholds
+from analysis.scoring.table import MAX_BLOCKS, check_last, score, score_block, score_cells
 
 __all__ = [
-    "AT_ONCE",
     "CHANCE_CE",
+    "CRITERION_FIELDS",
     "DEFINITIONS",
-    "FEW",
     "FIRST",
-    "LATE",
+    "LATE_SHARE",
+    "LEVEL",
+    "MAX_BLOCKS",
     "METRIC_OF",
+    "MIN_SEEDS",
+    "MIN_SEEDS_CONTOUR",
     "PHASES",
     "SYMPTOMS",
-    "TELLING",
+    "TEMPLATES",
+    "CriterionField",
+    "Estimate",
     "LossCriterion",
+    "Symptom",
     "bootstrap",
-    "check_fields",
     "check_last",
+    "criterion_of",
     "difference_interval",
+    "score",
     "score_block",
     "score_cells",
-    "score_sweep",
     "symptom_marks",
     "symptom_table",
     "symptom_thresholds",
     "wilson",
+    "with_criterion",
 ]

@@ -1,135 +1,286 @@
-"""When a network counts as having lost plasticity, and what counts as a symptom: definitions and their thresholds.
+"""Definitions of lost plasticity and of symptoms, with their thresholds.
 
-Changing them needs no new run: scores are computed from the store.
+Changing them needs no new run, because scores are computed from the store. Scores carry the criterion that they were
+made with in `DataFrame.attrs`, as plain values.
 """
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-from numbers import Integral
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from analysis.scoring.scores import CHANCE_CE
-from lop_sweep.errors import AnalysisError, comma_list
+from lop_sweep.console.options import check_options, document_options, option, options_from_keywords
+from lop_sweep.errors import AnalysisError
+from lop_sweep.storage import DIVERGED
 
-DEFINITIONS: tuple[str, ...] = ("late", "onset", "trend")
+DEFINITIONS: Mapping[str, str] = {
+    "late": "late tasks are worse",
+    "onset": "worse for a while, and it stays so",
+    "trend": "the loss rises over the tasks",
+}
+"""The definitions of "lost" by name, each in a few words. `LossCriterion` states them in full."""
+
+LATE_SHARE = 0.25
+"""The share of the tasks that are late, where `LossCriterion.last` is None."""
+
+_WORSE = "that of fresh networks by > {margin} nats and > {factor} times"
+TEMPLATES: Mapping[str, str] = {
+    "late": f"lost: mean CE of the {{late_tasks}} exceeds {_WORSE}",
+    "onset": f"lost: CE exceeds {_WORSE} for {{hold}} tasks in a row, without a recovery of {{recover}} in a row",
+    "trend": "lost: CE rises by > {margin} nats over the sequence, 95% interval of the slope above 0",
+    "late_tasks": "last {last} tasks",
+    "late_share": "last quarter of tasks",
+    "symptoms": "symptoms, against the first {early} tasks, for {hold} in a row: effective rank below {rank} times, "
+    "duplicates {duplicates} above, saturation {saturation} above",
+}
+"""A criterion in words: one sentence per definition, with the names of its fields in braces.
+
+`{late_tasks}` stands for the template of that name, or for "late_share" where `LossCriterion.last` is None. The report
+fills in the same templates.
+"""
+
 PHASES: tuple[str, ...] = ("plastic", "lost", "untrainable", "diverged", "no baseline", "too short")
-SYMPTOMS: tuple[str, ...] = ("rank", "duplicates", "saturation")
-"""Symptoms by the names under which scores and figures show them."""
 
 
+@dataclass(frozen=True)
+class Symptom:
+    """A change of a metric that may explain a loss of plasticity.
+
+    Attributes:
+        metric: the metric that shows it.
+        falls: whether it is present where the metric is below its threshold, rather than above.
+    """
+
+    metric: str
+    falls: bool
+
+
+SYMPTOMS: Mapping[str, Symptom] = {
+    "rank": Symptom("effective_rank", falls=True),
+    "duplicates": Symptom("duplicate_fraction", falls=False),
+    "saturation": Symptom("saturation", falls=False),
+}
+"""Symptoms by the names that scores and figures use; each has a threshold of this name in `LossCriterion`."""
+
+
+_KEY = "analysis.criterion"
+
+
+@dataclass(frozen=True)
+class CriterionField:
+    """Everything that is known of one field of `LossCriterion`.
+
+    Attributes:
+        name: as in `LossCriterion`, and the command line's option.
+        type: `str`, `int` or `float`.
+        default: its default; None for that of `last`.
+        description: one phrase for `--help` and the report.
+        label: what the report's control says.
+        unit: of its values; empty if it has none.
+        step: by how much the report's control changes it.
+        none: what None means; empty where None is not allowed.
+        definitions: the definitions that depend on it; none for a threshold of the symptoms only.
+    """
+
+    name: str
+    type: type
+    default: Any
+    description: str
+    label: str
+    unit: str
+    step: float
+    none: str
+    definitions: tuple[str, ...]
+
+
+def _declare(
+    default: Any,
+    description: str,
+    *,
+    label: str = "",
+    unit: str = "",
+    step: float = 1,
+    none: str = "",
+    definitions: tuple[str, ...] = tuple(DEFINITIONS),
+) -> Any:
+    """Declare a field of a criterion; the arguments are those of `CriterionField`."""
+    known = {"description": description, "label": label, "unit": unit, "step": step, "none": none}
+    text = f"{description} (default: the {none})" if none else description
+    if isinstance(default, str):
+        declared = option(default, text, choices=DEFINITIONS)
+    else:
+        declared = option(default, text, at_least=0 if isinstance(default, float) else 1)
+    return field(default=default, metadata={**declared.metadata, _KEY: {**known, "definitions": definitions}})
+
+
+@document_options
 @dataclass(frozen=True)
 class LossCriterion:
     """The definition of "lost", its thresholds, and those of the symptoms.
 
-    A task is learnt *worse than by a fresh network* if its final CE exceeds the fresh baseline's mean by more than
-    `margin`, and is more than `factor` times that. Then a cell is lost
+    A task is learnt *worse than by a fresh network* if its final CE exceeds the mean CE of the fresh baseline by more
+    than `margin`, and by more than a factor of `factor`. A cell is lost by definition
 
-        late    if this is true of the mean over its late tasks
-        onset   if it is true of `hold` tasks in a row, and after them of some of any `recover` tasks in a row
-        trend   if its final CE rises: the Theil-Sen slope's interval lies above 0, and the rise over the sequence is
-                more than `margin`. It looks at no baseline, but to see that a fresh network learns at all
+        late    if this holds for the mean over its late tasks
+        onset   if it holds for `hold` tasks in a row, and then never fails for `recover` tasks in a row
+        trend   if its final CE rises: the interval of the Theil-Sen slope lies above 0, and the rise over the sequence
+                is more than `margin`. The baseline only shows that a fresh network learns at all
 
-    and plastic otherwise. Untrainable: the fresh networks' median CE is at least `chance`, so that there is nothing to
-    lose: half of them fail themselves. It is not their mean, which a single one of them can raise above any threshold;
-    where one has diverged it is untrainable too. Too short: there are fewer than `hold` tasks for "onset", or too few
-    for the interval of "trend", 95% of which then says nothing. Cells that are untrainable, too short, diverged or
-    without a fresh baseline are neither lost nor plastic.
+    and plastic otherwise. Cells of four other phases are neither lost nor plastic:
 
-    A symptom is there from the first task from which, for `hold` tasks in a row, the effective rank is less than
-    `rank` times that of the early tasks, or the share of duplicate features or of saturated units is more than
-    `duplicates` or `saturation` above theirs (means over layers). An effective rank is never below 1, and a share never
-    above 1: a network whose early tasks are too near to that is not *at risk*, and nothing follows from its having no
-    such symptom.
+        untrainable   the median CE of the fresh networks is at least `chance`, or one of them diverged. Half of them
+                      fail, so there is nothing to lose. A single failure can raise their mean above any threshold,
+                      which is why it is not the mean
+        too short     fewer than `hold` tasks for "onset", or too few for the 95% interval of "trend"
+        diverged      its numbers overflowed
+        no baseline   it has no fresh networks
 
-    Attributes:
-        definition: one of `DEFINITIONS`.
-        last: how many of the last tasks are late; None for the last quarter.
-        margin: nats.
-        factor: a ratio.
-        chance: nats.
-        hold: tasks.
-        recover: tasks; more than `hold`, because a network that has lost plasticity still learns easy tasks.
-        early: how many of the first tasks are early.
-        rank: a ratio.
-        duplicates: a difference of shares.
-        saturation: a difference of shares.
+    A symptom is present from the first task from which its metric crosses a threshold for `hold` tasks in a row. The
+    effective rank must be below `rank` times its mean over the early tasks. The share of duplicate features or of
+    saturated units must be more than `duplicates` or `saturation` above it (means over layers). An effective rank is
+    never below 1 and a share never above 1. A network whose early tasks are too near to that bound is not *at risk*:
+    the absence of the symptom says nothing.
 
     Raises:
         AnalysisError: a value is out of range.
     """
 
-    definition: str = "late"
-    last: int | None = None
-    margin: float = 0.1
-    factor: float = 1.5
-    chance: float = CHANCE_CE
-    hold: int = 3
-    recover: int = 10
-    early: int = 5
-    rank: float = 0.7
-    duplicates: float = 0.1
-    saturation: float = 0.1
+    definition: str = _declare("late", "what lost means")
+    last: int | None = _declare(
+        None, "number of late tasks", label="late", unit="tasks", none="last quarter", definitions=("late",)
+    )
+    margin: float = _declare(0.1, "nats by which a task must be worse than by fresh networks", unit="nats", step=0.01)
+    factor: float = _declare(
+        1.5,
+        "factor by which a task must be worse than by fresh networks",
+        unit="times",
+        step=0.1,
+        definitions=("late", "onset"),
+    )
+    chance: float = _declare(
+        CHANCE_CE,
+        "median CE in nats from which on fresh networks count as failing; guessing costs ln 2",
+        unit="nats",
+        step=0.01,
+    )
+    hold: int = _declare(3, "tasks in a row that make an onset, of a loss or of a symptom", unit="tasks")
+    recover: int = _declare(10, "tasks in a row that make a recovery", unit="tasks", definitions=("onset",))
+    early: int = _declare(5, "number of early tasks, which symptoms are measured against", unit="tasks", definitions=())
+    rank: float = _declare(
+        0.7, "symptom: effective rank below this share of the early one", unit="times", step=0.1, definitions=()
+    )
+    duplicates: float = _declare(
+        0.1, "symptom: growth of the share of duplicate features", unit="share", step=0.01, definitions=()
+    )
+    saturation: float = _declare(
+        0.1, "symptom: growth of the share of saturated units", unit="share", step=0.01, definitions=()
+    )
 
     def __post_init__(self) -> None:
-        if self.definition not in DEFINITIONS:
-            raise AnalysisError(f"definition {self.definition!r} is unknown; there are {comma_list(DEFINITIONS)}")
-        for name in ("last", "hold", "recover", "early"):
-            count = getattr(self, name)
-            if count is not None and (not isinstance(count, Integral) or count < 1):
-                raise AnalysisError(f"{name} = {count}: must be an integer of at least 1")
-        for name in ("margin", "factor", "chance", "rank", "duplicates", "saturation"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value >= 0):
-                raise AnalysisError(f"{name} = {value}: must be a finite number of at least 0")
+        check_options(self, AnalysisError)
+        for info in CRITERION_FIELDS.values():  # NumPy scalars become plain values, which JSON can hold
+            value = getattr(self, info.name)
+            object.__setattr__(self, info.name, None if value is None else info.type(value))
 
     def window(self, tasks: int) -> int:
-        """How many tasks are late in a sequence of this length."""
-        return max(1, round(tasks / 4)) if self.last is None else min(self.last, tasks)
+        """Return the number of late tasks in a sequence of `tasks` tasks."""
+        return max(1, round(tasks * LATE_SHARE)) if self.last is None else min(self.last, tasks)
 
     @property
     def of_symptoms(self) -> str:
         """The thresholds of the symptoms in words."""
-        return (
-            f"symptoms, against the first {self.early} tasks, for {self.hold} in a row: effective rank below "
-            f"{self.rank:g} times, duplicates {self.duplicates:g} above, saturation {self.saturation:g} above"
-        )
+        return self._in_words("symptoms")
 
     def __str__(self) -> str:
-        worse = f"the fresh networks' by > {self.margin:g} nats and {self.factor:g} times"
-        late = "last quarter of tasks" if self.last is None else f"last {self.last} tasks"
-        return {
-            "late": f"lost: CE of the {late} exceeds {worse}",
-            "onset": f"lost: CE exceeds {worse} for {self.hold} tasks in a row, not below for {self.recover} later",
-            "trend": f"lost: CE rises by > {self.margin:g} nats over the sequence, 95% interval of the slope above 0",
-        }[self.definition]
+        return self._in_words(self.definition)
+
+    def _in_words(self, template: str) -> str:
+        values = {name: f"{value:g}" if isinstance(value, float) else value for name, value in asdict(self).items()}
+        late_tasks = TEMPLATES["late_share" if self.last is None else "late_tasks"].format_map(values)
+        return TEMPLATES[template].format_map({**values, "late_tasks": late_tasks})
 
 
-def phases(
-    lost: np.ndarray,
-    enough_tasks: np.ndarray,
-    median: np.ndarray,
-    diverged: np.ndarray,
-    baseline: np.ndarray,
-    criterion: LossCriterion,
-) -> np.ndarray:
-    """The phase of each cell: the first that applies of diverged, no baseline, untrainable, too short, lost, plastic.
+def _describe() -> dict[str, CriterionField]:
+    kinds = {"str": str, "int": int, "float": float}
+    described = {}
+    for one in fields(LossCriterion):
+        known: dict[str, Any] = {**one.metadata[_KEY]}
+        known["label"] = known["label"] or one.name
+        described[one.name] = CriterionField(one.name, kinds[str(one.type).split(" ")[0]], one.default, **known)
+    return described
+
+
+CRITERION_FIELDS: Mapping[str, CriterionField] = _describe()
+"""Every field of a criterion by name."""
+
+
+def criterion_of(scores: pd.DataFrame) -> LossCriterion:
+    """Return the criterion that scores, or the table behind a map, were made with.
+
+    Filters, `query`, `assign`, sorting and a Parquet file keep it. `merge`, `join`, CSV files and the concatenation of
+    different sweeps lose it.
+
+    Raises:
+        AnalysisError: the frame does not carry a criterion.
+    """
+    stored = scores.attrs.get("criterion")
+    if not isinstance(stored, Mapping):
+        raise AnalysisError(
+            "`scores` must carry the criterion that it was made with, which merge, join and CSV files lose. "
+            "Score again with analysis.score, or attach it with analysis.with_criterion(scores, margin=...)"
+        )
+    return options_from_keywords(LossCriterion, stored, AnalysisError)
+
+
+def with_criterion(scores: pd.DataFrame, criterion: LossCriterion | None = None, **thresholds: Any) -> pd.DataFrame:
+    """Return a copy of scores that carries a criterion, for frames that have lost it.
 
     Args:
-        lost: (n,) booleans, by the rule's definition.
-        decided: (n,) booleans, whether there are tasks enough for it.
-        median: (n,) median CE of the fresh baseline in nats; NaN (a fresh network diverged) is untrainable.
-        diverged: (n,) booleans.
-        baseline: (n,) how many fresh networks there are.
-        rule: for `chance`.
+        scores: a frame with the columns of `score`.
+        criterion: the criterion that it was made with; None for the default.
+        thresholds: any fields of `LossCriterion`, which replace those of `criterion`.
+
+    Raises:
+        AnalysisError: a threshold does not exist or is out of range.
+    """
+    marked = scores.copy(deep=False)
+    marked.attrs = {**scores.attrs, "criterion": asdict(make_criterion(criterion, thresholds))}
+    return marked
+
+
+def make_criterion(criterion: LossCriterion | None, thresholds: Mapping[str, Any]) -> LossCriterion:
+    """Return a criterion, by default the default one, with some fields replaced.
+
+    Raises:
+        AnalysisError: a threshold does not exist or is out of range.
+    """
+    base = asdict(criterion or LossCriterion())
+    return options_from_keywords(LossCriterion, {**base, **thresholds}, AnalysisError)
+
+
+def phases(cells: pd.DataFrame, lost: np.ndarray, enough_tasks: np.ndarray, criterion: LossCriterion) -> np.ndarray:
+    """Return the phase of each cell.
+
+    The first that applies of: diverged, no baseline, untrainable, too short, lost, plastic.
+
+    Args:
+        cells: n cells with `status`, `fresh_baseline` and `fresh_median_ce` (nats; NaN: a fresh network diverged).
+        lost: (n,) booleans, by the criterion's definition.
+        enough_tasks: (n,) booleans, whether the sequence is long enough for the definition.
+        criterion: for `chance`.
 
     Returns:
         (n,) names in `PHASES`.
     """
+    diverged, without = cells["status"] == DIVERGED, cells["fresh_baseline"] == 0
+    trainable = cells["fresh_median_ce"].to_numpy(float) < criterion.chance
     return np.select(
-        [diverged, baseline == 0, ~(median < criterion.chance), ~enough_tasks, lost],
+        [diverged.to_numpy(), without.to_numpy(), ~trainable, ~enough_tasks, lost],
         ["diverged", "no baseline", "untrainable", "too short", "lost"],
         default="plastic",
     )

@@ -6,8 +6,8 @@
     excess    final CE - fresh; above 0, a network learns worse than a fresh one
     above     boolean, whether a task's final CE counts as that of a network that has lost plasticity
 
-Losses are in nats. Task numbers count from 1, as floats, NaN for "never". A sequence with a NaN in it (it diverged) has
-NaN for every score over all of its tasks.
+Losses are in nats. Task numbers count from 1, as floats, NaN for "never". A sequence with a NaN in it, because it
+diverged, has NaN for every score over all of its tasks.
 """
 
 from __future__ import annotations
@@ -18,16 +18,17 @@ from statistics import NormalDist
 import numpy as np
 
 CHANCE_CE = math.log(2)
-"""Cross-entropy, in nats, of answering 1/2 whatever the input."""
+"""Cross-entropy, in nats, of predicting 1/2 for every input."""
 
 MAX_POINTS = 200
-"""Longer sequences are averaged to so many points before slopes are taken: their number grows with the square."""
+"""Longer sequences are averaged to this many points before slopes are taken, whose number grows with the square."""
 
-_PAIRS_AT_ONCE = 4_000_000
+MAX_PAIRS = 4_000_000
+"""Slopes in memory at a time."""
 
 
 def late_mean(values: np.ndarray, last: int) -> np.ndarray:
-    """Mean over the last tasks: `mean(v_t, t > T - W)`; over all of them if `last` exceeds T.
+    """Return the mean over the last tasks: `mean(v_t, t > T - W)`, over all of them if `last` exceeds T.
 
     Args:
         values: (n, T).
@@ -40,19 +41,19 @@ def late_mean(values: np.ndarray, last: int) -> np.ndarray:
 
 
 def late_median(values: np.ndarray, last: int) -> np.ndarray:
-    """Median over the last tasks. Arguments and result as in `late_mean`."""
+    """Return the median over the last tasks. Arguments and result as in `late_mean`."""
     return np.median(values[:, -last:], axis=1)
 
 
 def early_mean(values: np.ndarray, first: int) -> np.ndarray:
-    """Mean over the first tasks: `mean(v_t, t <= E)`. Arguments and result as in `late_mean`."""
+    """Return the mean over the first tasks: `mean(v_t, t <= E)`. Arguments and result as in `late_mean`."""
     return values[:, :first].mean(axis=1)
 
 
 def log_ratio(late: np.ndarray, fresh: np.ndarray) -> np.ndarray:
-    """`log10(late / fresh)`: 0 as good as fresh, 1 ten times the loss.
+    """Return `log10(late / fresh)`: 0 for as good as fresh, 1 for ten times the loss.
 
-    A loss of exactly 0 gives -inf or inf, two of them NaN.
+    A loss of exactly 0 gives -inf or inf, and two of them NaN.
 
     Args:
         late: (n,) nats.
@@ -63,10 +64,10 @@ def log_ratio(late: np.ndarray, fresh: np.ndarray) -> np.ndarray:
 
 
 def area(values: np.ndarray) -> np.ndarray:
-    """Area under a curve over tasks, each of width 1: `sum(v_t)`, in the values' unit times tasks.
+    """Return the area under a curve over tasks, each of width 1: `sum(v_t)`, in the values' unit times tasks.
 
-    Of the excess it is what the whole sequence has lost against fresh networks (negative: gained), of the final CE what
-    was paid altogether.
+    The area of the excess is the loss of the whole sequence against fresh networks. It is negative for a gain. The area
+    of the final CE is its total cost.
 
     Args:
         values: (n, T).
@@ -78,9 +79,9 @@ def area(values: np.ndarray) -> np.ndarray:
 
 
 def above(final_ce: np.ndarray, fresh: np.ndarray, margin: float, factor: float) -> np.ndarray:
-    """Which tasks are learnt worse than by fresh networks: `excess > margin` and `final CE > factor * fresh`.
+    """Return which tasks are learnt worse than by fresh networks: `excess > margin` and `final CE > factor * fresh`.
 
-    The ratio alone would be noise where everything is learnt, since both losses are tiny there; the margin alone would
+    The ratio alone would be noise where everything is learnt, since both losses are tiny there. The margin alone would
     call a small change of a hard problem a loss. False where anything is NaN.
 
     Args:
@@ -97,10 +98,10 @@ def above(final_ce: np.ndarray, fresh: np.ndarray, margin: float, factor: float)
 
 
 def onset(condition: np.ndarray, hold: int) -> np.ndarray:
-    """First task from which a condition holds for `hold` tasks in a row.
+    """Return the first task from which a condition holds for `hold` tasks in a row.
 
-    Right-censored: NaN says that this did not happen within the T tasks; it may happen later. A condition that begins
-    to hold fewer than `hold` tasks before the end has not been seen to hold.
+    Right-censored: NaN means that this did not happen within the T tasks, and may happen later. A condition that begins
+    to hold fewer than `hold` tasks before the end has not been observed.
 
     Args:
         condition: (n, T) booleans.
@@ -118,10 +119,10 @@ def onset(condition: np.ndarray, hold: int) -> np.ndarray:
 
 
 def recovery(condition: np.ndarray, since: np.ndarray, hold: int) -> np.ndarray:
-    """First task after an onset from which the condition fails for `hold` tasks in a row: whether it ever comes back.
+    """Return the first task after an onset from which the condition fails for `hold` tasks in a row.
 
     Args:
-        condition: (n, T) booleans, False where undefined: a sequence that diverges seems to recover.
+        condition: (n, T) booleans, False where undefined. So a sequence that diverges seems to recover.
         since: (n,) onsets, NaN for never.
         hold: m, at least 1.
 
@@ -133,9 +134,9 @@ def recovery(condition: np.ndarray, since: np.ndarray, hold: int) -> np.ndarray:
 
 
 def collapse(values: np.ndarray, first: int, last: int) -> np.ndarray:
-    """What is gone of a measure: `1 - late / early`. 0 for no change, 1 for all, negative for growth.
+    """Return the lost share of a metric, `1 - late / early`: 0 for no change, 1 for all, negative for growth.
 
-    NaN where the early mean is 0. For the effective rank.
+    NaN where the early mean is 0. Used for the effective rank.
 
     Args:
         values: (n, T).
@@ -151,26 +152,26 @@ def collapse(values: np.ndarray, first: int, last: int) -> np.ndarray:
 
 
 def growth(values: np.ndarray, first: int, last: int) -> np.ndarray:
-    """What has come to a measure: `late - early`. For shares: duplicates, saturation. Arguments as in `collapse`."""
+    """Return the late mean minus the early mean, for shares. Arguments as in `collapse`."""
     return late_mean(values, last) - early_mean(values, first)
 
 
 def theil_sen(values: np.ndarray, level: float = 0.95) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Slope over tasks: the median of the slopes of all pairs of tasks, with a confidence interval.
+    """Return the Theil-Sen slope over tasks, the median slope of all pairs of tasks, with a confidence interval.
 
-    It does not care about single bad tasks. The interval is Sen's (1968), from the normal approximation of Kendall's
-    tau; it takes the tasks for independent given the trend and does not correct for ties. More than `MAX_POINTS` tasks
-    are averaged in blocks of equal length first (the last ones, which fill no block, are left out).
+    It is robust against single bad tasks. The interval is Sen's (1968), from the normal approximation of Kendall's tau.
+    It assumes independent tasks given the trend, and does not correct for ties. More than `MAX_POINTS` tasks are first
+    averaged in blocks of equal length. The last tasks, which fill no block, are left out.
 
     Args:
         values: (n, T).
         level: of the interval.
 
     Returns:
-        Slope, lower and upper end, each (n,), in the values' unit a task; NaN for sequences with a NaN or of less than
-        2 tasks, and the ends NaN where there are too few tasks for the level: at 95%, fewer than 5.
+        Slope, lower and upper end, each (n,), in the values' unit per task. NaN for sequences with a NaN or of fewer
+        than 2 tasks. The ends are NaN where there are too few tasks for the level: at 95%, fewer than 5.
 
-    Source: Sen, "Estimates of the regression coefficient based on Kendall's tau", JASA 63 (1968); as
+    Source: Sen, "Estimates of the regression coefficient based on Kendall's tau", JASA 63 (1968); the same as
     `scipy.stats.theilslopes`.
     """
     block = math.ceil(values.shape[1] / MAX_POINTS)
@@ -180,14 +181,14 @@ def theil_sen(values: np.ndarray, level: float = 0.95) -> tuple[np.ndarray, np.n
     pairs = points * (points - 1) // 2
     if pairs:
         whole = np.flatnonzero(np.isfinite(values).all(axis=1))
-        for some in np.array_split(whole, max(1, math.ceil(len(whole) * pairs / _PAIRS_AT_ONCE))):
+        for some in np.array_split(whole, max(1, math.ceil(len(whole) * pairs / MAX_PAIRS))):
             result[:, some] = _slopes(values[some], level)
     slope, low, high = result / block
     return slope, low, high
 
 
 def _slopes(values: np.ndarray, level: float) -> np.ndarray:
-    """Median, lower and upper end of the slopes of all pairs, shape (3, n)."""
+    """Return median, lower and upper end of the slopes of all pairs, shape (3, n)."""
     points = values.shape[1]
     slopes = np.concatenate([(values[:, lag:] - values[:, :-lag]) / lag for lag in range(1, points)], axis=1)
     pairs = slopes.shape[1]

@@ -1,35 +1,39 @@
 """Scores of all cells of a sweep as one data frame.
 
-The columns, one row a cell:
+The columns, one row per cell:
 
     cell, configuration fields, status
-    late_tasks                    how many tasks are late
-    late_<measure>                mean over the late tasks (and over layers); of the gradient norm the median, since
+    late_tasks                    number of late tasks
+    late_<metric>                 mean over the late tasks (and over layers); of the gradient norm the median, because
                                   single tasks make up most of its mean
-    early_<measure>               the same over the early tasks, for the symptoms' measures
+    early_<metric>                mean over the early tasks, for the symptoms' metrics
     fresh_ce, fresh_median_ce     mean and median CE of the fresh baseline, nats
-    excess, ratio, log_ratio      late final CE less, by, and by in powers of ten, the fresh one
-    slope, slope_low, slope_high  Theil-Sen slope of the final CE over tasks and its 95% interval, nats a task
+    excess, ratio, log_ratio      late CE minus fresh CE; their ratio; log10 of the ratio
+    slope, slope_low, slope_high  Theil-Sen slope of the final CE over tasks and its 95% interval, nats per task
     onset                         first task of a loss that lasts for `LossCriterion.hold` tasks
     onset_status                  "observed", "censored" (not within these tasks) or "undefined"
-    recovery                      first task from which it is over, after an onset
-    area_excess, area_ce          summed over tasks, nats
-    rank_collapse                 share of the early effective rank that is gone late
-    duplicates_growth, saturation_growth   late share less the early one
+    recovery                      first task of a recovery after an onset
+    area_excess, area_ce          excess and final CE summed over tasks, nats
+    rank_collapse                 lost share of the early effective rank
+    duplicates_growth, saturation_growth   late share minus early share
     rank_at, duplicates_at, saturation_at  first task of each symptom
-    rank_at_risk, ...             whether the symptom could come at all: see `LossCriterion`
-    first_symptom                 which came before the onset first: one of `FIRST`
-    lead                          by how many tasks
+    rank_at_risk, ...             whether the cell could have the symptom: see `LossCriterion`
+    first_symptom                 the first symptom before the onset: one of `FIRST`
+    lead                          tasks between the two
     phase                         one of `analysis.scoring.criterion.PHASES`
     lost                          1.0 or 0.0, NaN where the phase is neither "lost" nor "plastic"
 
-All scores of a diverged cell are NaN, and those that need a baseline where there is none.
+All scores of a diverged cell are NaN, and so are those that need a baseline where there is none. `attrs` of the frame
+has the criterion, the directory and the conditions that it was made with.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import inspect
+from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -37,110 +41,140 @@ import pyarrow as pa
 
 from analysis.data import Block, Where, blocks_of, load_cells, select, split
 from analysis.scoring import scores
-from analysis.scoring.criterion import SYMPTOMS, LossCriterion, phases
+from analysis.scoring.criterion import LossCriterion, make_criterion, phases
+from analysis.scoring.symptoms import (
+    METRIC_OF,
+    at_risk,
+    first_symptom,
+    symptom_marks,
+    symptom_thresholds,
+)
 from lop_sweep.config import FIELDS
-from lop_sweep.errors import AnalysisError
-from lop_sweep.metrics import LAYERED, METRICS
+from lop_sweep.console.options import keyword_parameters
+from lop_sweep.errors import AnalysisError, comma_list
+from lop_sweep.metrics import METRICS
 from lop_sweep.prefetch import prefetch
 from lop_sweep.storage import DIVERGED
 
-FIRST: tuple[str, ...] = (
-    *SYMPTOMS, "several at once", "none before the loss", "no onset seen", "no loss", "undefined"
-)  # fmt: skip
-"""What `first_symptom` can be.
+MAX_BLOCKS = 4
+"""Blocks scored at a time, in threads: NumPy releases Python's lock."""
 
-"several at once" crossed their thresholds at the same task; "no onset seen" are cells that have lost plasticity without
-losing it for `LossCriterion.hold` tasks in a row.
-"""
-
-METRIC_OF = {"rank": "effective_rank", "duplicates": "duplicate_fraction", "saturation": "saturation"}
-"""The measure that shows each of `SYMPTOMS`."""
-
-LATE = {"grad_norm": scores.late_median}
-"""How a measure's late tasks are summarised, where it is not by their mean."""
-
-AT_ONCE = 4
-"""Blocks that are worked on at a time: NumPy leaves Python's lock."""
+_LATE = {"mean": scores.late_mean, "median": scores.late_median}
 
 
-def score_sweep(
-    directory: str | Path, where: Where | None = None, criterion: LossCriterion | None = None, slopes: bool = True
+def score(
+    directory: str | Path,
+    *,
+    where: Where | None = None,
+    slopes: bool = True,
+    criterion: LossCriterion | None = None,
+    **thresholds: Any,
 ) -> pd.DataFrame:
-    """Score the finished cells of a sweep, file by file: memory grows with the cells, not with their tasks.
+    """Score the finished cells of a sweep.
+
+    The store is read file by file, so memory grows with the cells, not with their tasks.
+
+        scored = score("results", where={"depth": [4, 8]}, margin=0.2, last=10)
+        scored.attrs["criterion"]["margin"]  # 0.2
 
     Args:
-        directory: a sweep directory.
-        where: conditions on the cells, see `analysis.data.load.select`; None for all.
-        rule: when plasticity counts as lost.
-        slopes: whether there are the three columns of the slope, which take most of the computation.
+        directory: a sweep directory; a sweep may still be writing to it.
+        where: conditions on the cells, field to values; None for all cells.
+        slopes: whether to compute the three columns of the slope, which take most of the time.
+        criterion: when plasticity counts as lost; None for the default.
+        thresholds: any fields of `LossCriterion`, which replace those of `criterion`.
 
     Returns:
-        One row a cell with this module's columns, in the order of `analysis.data.load.load_cells`.
+        One row per cell with the columns of `analysis.scoring.table`, in the order of `load_cells`. Its `attrs` say how
+        it was made: `criterion` (field to value), `directory`, and `where` if there are conditions.
 
     Raises:
-        StoreError: it is not a sweep directory, or a file in it is damaged.
-        AnalysisError: a condition cannot be met, or no cell has as many tasks as the rule calls late.
+        StoreError: `directory` is not a sweep directory, or a file in it is damaged.
+        AnalysisError: a threshold does not exist or is out of range, no cell fulfils a condition, or no cell has as
+            many tasks as the criterion calls late.
     """
-    cells, criterion = select(load_cells(directory), where or {}), criterion or LossCriterion()
+    criterion = make_criterion(criterion, thresholds)
+    cells = select(load_cells(directory), where or {})
     check_last(criterion, cells)
     return _score(cells, blocks_of(cells, directory), criterion, slopes)
 
 
-def check_last(criterion: LossCriterion, cells: pd.DataFrame) -> None:
-    """Refuse a rule by which more tasks are late than any cell has.
+def score_cells(
+    cells: pd.DataFrame, tasks: pd.DataFrame, *, criterion: LossCriterion | None = None, **thresholds: Any
+) -> pd.DataFrame:
+    """Score cells from frames in memory.
+
+    Args:
+        cells: from `load_cells`, or any frame with `cell`, the configuration fields, `status`, `fresh_mean_ce` and
+            `fresh_median_ce`.
+        tasks: all rows of these cells from `load_tasks`, with `cell`, `task` and the metrics; rows of other cells are
+            ignored.
+        criterion: when plasticity counts as lost; None for the default.
+        thresholds: any fields of `LossCriterion`, which replace those of `criterion`.
+
+    Returns:
+        As `score`, in the order of `cells`.
 
     Raises:
-        AnalysisError: it is so.
+        AnalysisError: a threshold does not exist or is out of range, a column is missing, a cell's rows are
+            incomplete, or a cell occurs twice.
+    """
+    missing = [name for name in ("cell", "task", *METRICS) if name not in tasks]
+    if missing:
+        raise AnalysisError(f"`tasks` lacks the columns {comma_list(missing)}; analysis.load_tasks loads all of them")
+    if cells["cell"].duplicated().any():
+        raise AnalysisError(f"`cells` has cell {cells['cell'][cells['cell'].duplicated()].iloc[0]} twice")
+    cells = cells.reset_index(drop=True)
+    table = pa.table({name: _column(tasks[name]) for name in ("cell", "task", *METRICS)})
+    return _score(cells, split(cells, table), make_criterion(criterion, thresholds))
+
+
+def _document_thresholds(function: Any) -> None:
+    """Let `help` and editors show the criterion's fields where a function takes them as keywords."""
+    signature = inspect.signature(function)
+    own = [one for one in signature.parameters.values() if one.kind is not inspect.Parameter.VAR_KEYWORD]
+    function.__signature__ = signature.replace(parameters=[*own, *keyword_parameters(LossCriterion)])
+
+
+_document_thresholds(score)
+_document_thresholds(score_cells)
+
+
+def check_last(criterion: LossCriterion, cells: pd.DataFrame) -> None:
+    """Refuse a criterion with more late tasks than any cell has.
+
+    Raises:
+        AnalysisError: no cell has that many tasks.
     """
     if criterion.last is not None and len(cells) and criterion.last > cells["tasks"].max():
         raise AnalysisError(f"last = {criterion.last}: no cell here has more than {cells['tasks'].max()} tasks")
 
 
-def score_cells(cells: pd.DataFrame, tasks: pd.DataFrame, criterion: LossCriterion | None = None) -> pd.DataFrame:
-    """Score cells whose rows are at hand as frames.
-
-    Args:
-        cells: from `analysis.data.load.load_cells`; `cell`, the configuration fields, `status`,
-            `fresh_mean_ce` and `fresh_median_ce` matter.
-        tasks: all rows of these cells from `analysis.load_tasks`, with `cell`, `task` and the measures; those of
-            other cells do not matter.
-        rule: when plasticity counts as lost.
-
-    Returns:
-        As `score_sweep`, in the order of `cells`.
-
-    Raises:
-        AnalysisError: a cell's rows are not complete, or a cell is there twice.
-    """
-    if cells["cell"].duplicated().any():
-        raise AnalysisError(f"cell {cells['cell'][cells['cell'].duplicated()].iloc[0]}: is there twice")
-    cells = cells.reset_index(drop=True)
-    table = pa.table({name: _column(tasks[name]) for name in ("cell", "task", *METRICS)})
-    return _score(cells, split(cells, table), criterion or LossCriterion())
-
-
 def _column(values: pd.Series) -> pa.Array:
-    """A column with NaN as NaN, not as null; lists of numbers as such."""
-    if values.name not in LAYERED:
+    """Return a column as an Arrow array: numbers with NaN as NaN, lists of numbers with null for None."""
+    metric = METRICS.get(str(values.name))
+    if metric is None or not metric.per_layer:
         return pa.array(values.to_numpy(), from_pandas=False)
-    ends = np.cumsum([0, *values.map(len)])
-    return pa.ListArray.from_arrays(pa.array(ends, pa.int32()), pa.array(np.concatenate([*values, np.empty(0)])))
+    return pa.array([None if row is None else np.asarray(row, float) for row in values], pa.list_(pa.float64()))
 
 
 def _score(cells: pd.DataFrame, blocks: Iterable[Block], criterion: LossCriterion, slopes: bool = True) -> pd.DataFrame:
-    parts = list(prefetch(lambda block: score_block(block, criterion, slopes), blocks, AT_ONCE))
+    parts = list(prefetch(lambda block: score_block(block, criterion, slopes), blocks, MAX_BLOCKS))
     if cells.empty:
-        empty = {name: np.empty((0, 1, 1) if name in LAYERED else (0, 1)) for name in METRICS}
-        return score_block(Block(cells, empty), criterion, slopes)
-    whole = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame({"cell": []})
+        empty = {name: np.empty((0, 1, 1) if metric.per_layer else (0, 1)) for name, metric in METRICS.items()}
+        whole = score_block(Block(cells, empty), criterion, slopes)
+    else:
+        whole = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame({"cell": []})
     order = pd.Index(whole["cell"]).get_indexer(cells["cell"])
     if (order < 0).any():
         raise AnalysisError(f"cell {cells['cell'].iloc[(order < 0).argmax()]}: has no rows of tasks")
-    return whole.iloc[order].reset_index(drop=True)
+    scored = whole.iloc[order].reset_index(drop=True)
+    scored.attrs = {**cells.attrs, "criterion": asdict(criterion)}
+    return scored
 
 
 def score_block(block: Block, criterion: LossCriterion, slopes: bool = True) -> pd.DataFrame:
-    """The scores of a block's cells; arguments and columns as in `score_sweep`."""
+    """Return the scores of a block's cells; arguments and columns as in `score`."""
     cells, tasks = block.cells, block.metrics["final_ce"].shape[1]
     late, early = criterion.window(tasks), min(criterion.early, tasks)
     diverged = (cells["status"] == DIVERGED).to_numpy()
@@ -149,11 +183,11 @@ def score_block(block: Block, criterion: LossCriterion, slopes: bool = True) -> 
     final = metrics["final_ce"]
 
     columns: dict[str, object] = {"late_tasks": late}
-    columns |= {f"late_{name}": LATE.get(name, scores.late_mean)(values, late) for name, values in metrics.items()}
+    columns |= {f"late_{name}": _LATE[METRICS[name].late_statistic](row, late) for name, row in metrics.items()}
     columns |= {f"early_{name}": scores.early_mean(metrics[name], early) for name in METRIC_OF.values()}
     late_ce = scores.late_mean(final, late)
-    median = cells["fresh_median_ce"].to_numpy(float)
-    columns |= {"fresh_ce": fresh, "fresh_median_ce": median, "excess": late_ce - fresh}
+    columns |= {"fresh_ce": fresh, "fresh_median_ce": cells["fresh_median_ce"].to_numpy(float)}
+    columns |= {"excess": late_ce - fresh}
     with np.errstate(divide="ignore", invalid="ignore"):
         columns["ratio"] = late_ce / fresh
     columns["log_ratio"] = scores.log_ratio(late_ce, fresh)
@@ -171,9 +205,7 @@ def score_block(block: Block, criterion: LossCriterion, slopes: bool = True) -> 
         "trend": (low > 0) & (slope * (tasks - 1) > criterion.margin),
     }[criterion.definition]
     enough_tasks = {"late": True, "onset": tasks >= criterion.hold, "trend": ~np.isnan(low)}[criterion.definition]
-    phase = phases(
-        lost, enough_tasks | np.zeros_like(diverged), median, diverged, cells["fresh_baseline"].to_numpy(), criterion
-    )
+    phase = phases(cells, lost, enough_tasks | np.zeros_like(diverged), criterion)
     decidable = np.isin(phase, ["lost", "plastic"])
     onset, recovery = np.where(decidable, onset, np.nan), np.where(decidable, recovery, np.nan)
     observed = ~np.isnan(onset)
@@ -188,8 +220,7 @@ def score_block(block: Block, criterion: LossCriterion, slopes: bool = True) -> 
         "saturation_growth": scores.growth(metrics["saturation"], early, late),
     }
     thresholds = symptom_thresholds(metrics, criterion)
-    marks = symptom_marks(metrics, thresholds)
-    at = {name: scores.onset(there, criterion.hold) for name, there in marks.items()}
+    at = {name: scores.onset(marks, criterion.hold) for name, marks in symptom_marks(metrics, thresholds).items()}
     first, lead = first_symptom(phase == "lost", onset, at)
     columns |= {f"{name}_at": task for name, task in at.items()}
     columns |= {f"{name}_at_risk": risk for name, risk in at_risk(thresholds).items()}
@@ -197,77 +228,3 @@ def score_block(block: Block, criterion: LossCriterion, slopes: bool = True) -> 
     columns |= {"phase": phase, "lost": np.where(decidable, phase == "lost", np.nan)}
     configuration = cells[["cell", *FIELDS, "status"]].reset_index(drop=True)
     return pd.concat([configuration, pd.DataFrame(columns, index=configuration.index)], axis=1)
-
-
-def symptom_thresholds(metrics: Mapping[str, np.ndarray], criterion: LossCriterion) -> dict[str, np.ndarray]:
-    """What each network's measures must cross for a symptom.
-
-    Args:
-        measures: effective rank, duplicate fraction and saturation, each (n, T).
-        rule: for how they follow from the early tasks.
-
-    Returns:
-        Name in `SYMPTOMS` to (n,), NaN where an early task is.
-    """
-    early = {name: scores.early_mean(metrics[metric], criterion.early) for name, metric in METRIC_OF.items()}
-    return {
-        "rank": criterion.rank * early["rank"],
-        "duplicates": early["duplicates"] + criterion.duplicates,
-        "saturation": early["saturation"] + criterion.saturation,
-    }
-
-
-def symptom_marks(metrics: Mapping[str, np.ndarray], thresholds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """At which tasks the rank is below its threshold, and the shares are above theirs.
-
-    Args:
-        measures: effective rank, duplicate fraction and saturation, each (n, T).
-        thresholds: from `symptom_thresholds`.
-
-    Returns:
-        Name in `SYMPTOMS` to (n, T) booleans, False where a measure is NaN.
-    """
-    values = {name: metrics[metric] for name, metric in METRIC_OF.items()}
-    return {
-        name: values[name] < least[:, None] if name == "rank" else values[name] > least[:, None]
-        for name, least in thresholds.items()
-    }
-
-
-def at_risk(thresholds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Which networks can have each symptom: the rank can be below its threshold, the shares above theirs.
-
-    Args:
-        thresholds: from `symptom_thresholds`.
-
-    Returns:
-        Name in `SYMPTOMS` to (n,) booleans, False where a threshold is NaN.
-    """
-    return {name: threshold > 1 if name == "rank" else threshold < 1 for name, threshold in thresholds.items()}
-
-
-def first_symptom(lost: np.ndarray, onset: np.ndarray, at: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Which symptom came before the loss first, and by how many tasks.
-
-    Args:
-        lost: (n,) booleans; networks that did not lose plasticity have no first symptom, even if some tasks were bad.
-        onset: (n,) onsets of the loss, NaN for never.
-        at: for each of `SYMPTOMS` (n,) its first task, NaN for never.
-
-    Returns:
-        (n,) names in `FIRST`, without "undefined", and (n,) leads in tasks, NaN where no symptom came before.
-    """
-    tasks = np.stack([at[name] for name in SYMPTOMS])
-    before = np.where(lost & (tasks < onset), tasks, np.inf)
-    earliest = before.min(axis=0)
-    ahead = np.isfinite(earliest)
-    several = ahead & ((before == earliest).sum(axis=0) > 1)
-    name = np.array(SYMPTOMS)[before.argmin(axis=0)]
-    kinds = {
-        "no loss": ~lost,
-        "no onset seen": np.isnan(onset),
-        "none before the loss": ~ahead,
-        "several at once": several,
-    }
-    first = np.select(list(kinds.values()), list(kinds), name)
-    return first, np.where(ahead, onset - earliest, np.nan)

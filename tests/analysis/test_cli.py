@@ -12,8 +12,7 @@ from sweeping import compute_here
 
 from analysis.cli import main
 from analysis.data.load import load_cells, load_tasks
-from analysis.scoring.criterion import LossCriterion
-from analysis.scoring.table import score_cells, score_sweep
+from analysis.scoring.table import score, score_cells
 from lop_sweep.planning.space import expand_space
 
 
@@ -52,7 +51,7 @@ def test_symptoms_are_written(store_dir: Path, tmp_path: Path) -> None:
     out = tmp_path / "symptoms.csv"
     assert main(["symptoms", str(store_dir), "--by", "depth", "--factor", "0", "--margin", "0", "--out", str(out)]) == 0
     table = pd.read_csv(out)
-    scored = score_sweep(store_dir, criterion=LossCriterion(factor=0, margin=0))
+    scored = score(store_dir, factor=0, margin=0)
     decidable = scored[scored["lost"].notna()]
     assert table[table["symptom"] == "rank"]["cells"].sum() == len(decidable)
     assert set(table["depth"]) == {1, 2}
@@ -82,28 +81,31 @@ def test_the_rule_can_be_changed(store_dir: Path, tmp_path: Path) -> None:
         ("map {empty} --x lr --y depth", "there is no finished cell to draw"),
         ("curves {empty}", "there is no finished cell to draw"),
         ("map {store} --x lr", "the following arguments are required: --y"),
-        ("map {store} --x lr --y dept", "'dept' is no configuration field; axes are seed"),
-        ("map {store} --x lr --y depth --value loss", "value 'loss' is unknown; there are excess"),
-        ("map {store} --x lr --y depth --where depth", "'depth' is no condition"),
-        ("map {store} --x lr --y depth --where depth=9", "no cell has depth = 9; there is depth = 1, 2"),
+        ("map {store} --x lr --y dept", "unknown configuration field 'dept'; choose from: seed"),
+        ("map {store} --x lr --y depth --value loss", "unknown value 'loss'; choose from: excess"),
+        ("map {store} --x lr --y depth --where depth", "condition 'depth' must be FIELD=VALUE"),
+        ("map {store} --x lr --y depth --where depth=9", "no cell has depth = 9; available: depth = 1, 2"),
         ("map {store} --x lr --y depth --out map.gif", "--out 'map.gif': must end with .png, .pdf, .svg"),
         ("map {store} --x lr --y depth --out nowhere/map.png", "nowhere/map.png: cannot be written"),
         ("map {store} --x lr --y depth --last 0", "last = 0: must be an integer of at least 1"),
         (
             "map {store} --x lr --y depth --definition best",
-            "definition 'best' is unknown; there are late, onset, trend",
+            "definition = 'best': must be one of late, onset, trend",
         ),
         ("map {store} --x lr --y depth --hold 0", "hold = 0: must be an integer of at least 1"),
-        ("map {store} --x lr --y depth --width 1", "--width 1: must be from 2 to 60 inches"),
-        ("map {store} --x lr --y depth --width nan", "--width nan: must be from 2 to 60 inches"),
-        ("map {store} --x lr --y depth --value excess,loss", "value 'loss' is unknown"),
+        ("map {store} --x lr --y depth --width 1", "--width must be from 2 to 60 inches, got 1"),
+        ("map {store} --x lr --y depth --width nan", "--width must be from 2 to 60 inches, got nan"),
+        ("map {store} --x lr --y depth --value excess,loss", "unknown value 'loss'"),
         ("difference {store} nowhere --x lr --y depth", "nowhere: is not a directory"),
         ("difference {store} {empty} --x lr --y depth", "there is no finished cell to draw"),
         ("difference {store} {store} --x lr --y depth --value phase", "'phase' is a category"),
         ("layers {store}", "12 configurations, at most 4 are drawn"),
         ("layers {empty}", "there is no finished cell to draw"),
-        ("plots {store} --cell zz --out plots", "--cell 'zz': is how the ids of 0 finished cells begin, not of one"),
-        ("symptoms {store} --by depht --out s.csv", "depht: no such configuration field"),
+        (
+            "plots {store} --cell zz --out plots",
+            "--cell must be the id of one finished cell, or its beginning, got 'zz': 0 match",
+        ),
+        ("symptoms {store} --by depht --out s.csv", "unknown configuration field 'depht'"),
         ("report {empty}", "no finished cell"),
         ("report {store} --out report.pdf", "--out 'report.pdf': must end with .html"),
         ("curves {store}", "12 configurations, at most 8 are drawn"),

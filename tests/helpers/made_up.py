@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from analysis.scoring.criterion import with_criterion
 from lop_sweep.config import FIELDS, CellConfig
 
 
 def scored_frame(rows: list[dict[str, object]]) -> pd.DataFrame:
-    """A frame like `score_cells` returns, from made-up rows; what is left out takes plausible values."""
+    """Make a frame like that of `score_cells` from made-up rows; missing columns take plausible values."""
     base = {
         **CellConfig().model_dump(),
         "status": "finished",
@@ -20,4 +21,5 @@ def scored_frame(rows: list[dict[str, object]]) -> pd.DataFrame:
     }
     frame = pd.DataFrame([{**base, "cell": str(i), **row} for i, row in enumerate(rows)])
     assert set(FIELDS) <= set(frame.columns)
-    return frame.assign(late_final_ce=frame["fresh_ce"] + frame["excess"], late_effective_rank=np.nan)
+    scored = frame.assign(late_final_ce=frame["fresh_ce"] + frame["excess"], late_effective_rank=np.nan)
+    return with_criterion(scored)

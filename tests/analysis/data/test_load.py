@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
-from analysis.data.load import load_cells, load_layers, load_tasks, parse_where, seed_count, select, varying_fields
-from lop_sweep.config import FIELDS
+from analysis.data.load import load_cells, load_layers, load_tasks, parse_where, select
+from analysis.data.sequences import split
+from lop_sweep.config import FIELDS, CellConfig
 from lop_sweep.errors import AnalysisError, StoreError
 from lop_sweep.storage.schema import CELLS, TASKS
 
@@ -70,7 +73,7 @@ def test_rows_and_layers_of_chosen_cells_only(store_dir: Path) -> None:
 
 def test_columns_can_be_chosen_and_wrong_ones_are_refused(store_dir: Path) -> None:
     assert list(load_tasks(store_dir, ["final_ce", "cell"]).columns) == ["final_ce", "cell"]
-    with pytest.raises(AnalysisError, match="no such column of tasks: loss; there are cell, task"):
+    with pytest.raises(AnalysisError, match="unknown column of tasks loss; choose from: cell, task"):
         load_tasks(store_dir, ["loss"])
 
 
@@ -93,16 +96,20 @@ def test_select_matches_floats_as_people_write_them(store_dir: Path) -> None:
     assert len(select(cells.assign(lr=cells["lr"] * (1 + 1e-8)), {"lr": [0.2]})) == 8
     seeds = cells.assign(seed=1_700_000_000 + cells["seed"])
     assert set(select(seeds, {"seed": [1_700_000_001]})["seed"]) == {1_700_000_001}
-    with pytest.raises(AnalysisError, match=r"no cell has depth = 7; there is depth = 1, 2"):
+    with pytest.raises(AnalysisError, match=r"no cell has depth = 7; available: depth = 1, 2"):
         select(cells, {"depth": [7]})
-    with pytest.raises(AnalysisError, match="'dept' is no configuration field"):
+    with pytest.raises(AnalysisError, match="unknown configuration field 'dept'"):
         select(cells, {"dept": [7]})
 
 
 def test_conditions_are_parsed() -> None:
     assert parse_where(["depth=5", "lr=0.1,0.2", "lr=0.3"]) == {"depth": [5.0], "lr": [0.1, 0.2, 0.3]}
-    for bad, said in (("depth", "is no condition; write FIELD=VALUE"), ("depth=", "'' is no number"),
-                      ("depth=3,five", "'five' is no number")):  # fmt: skip
+    for bad, said in (
+        ("depth", "must be FIELD=VALUE"),
+        ("depth=", "must be a number, got ''"),
+        ("depth=3,five", "must be a number, got 'five'"),
+        ("dept=3", "unknown configuration field 'dept'"),
+    ):
         with pytest.raises(AnalysisError, match=said):
             parse_where([bad])
 
@@ -112,10 +119,28 @@ def test_seeds_larger_than_a_float_holds_are_told_apart() -> None:
     assert list(select(frame, parse_where([f"seed={2**62 + 1}"]))["seed"]) == [2**62 + 1]
 
 
-def test_varying_fields_leave_out_the_seed(store_dir: Path) -> None:
-    assert varying_fields(load_cells(store_dir)) == ["depth", "lr", "delta"]
+def test_frames_say_where_they_come_from(store_dir: Path) -> None:
+    cells = load_cells(store_dir)
+    assert cells.attrs == {"directory": str(store_dir)}
+    chosen = select(select(cells, {"depth": [np.int64(2)]}), {"lr": [0.2]})
+    assert chosen.attrs == {"directory": str(store_dir), "where": {"depth": [2], "lr": [0.2]}}
+    assert cells.attrs == {"directory": str(store_dir)}
+    json.dumps(chosen.attrs)  # as Parquet files store them
 
 
-def test_seed_counts() -> None:
-    assert seed_count([3, 3]) == "3"
-    assert seed_count([2, 5, 3]) == "2 to 5"
+def test_metrics_that_were_not_measured_are_nan() -> None:
+    """In the tasks of one cell the metrics have values, in those of the other they are null."""
+    config = {**CellConfig(tasks=2, depth=3).model_dump(), "status": "finished"}
+    cells = pd.DataFrame([{**config, "cell": "a"}, {**config, "cell": "b"}])
+    tasks = pa.table(
+        {
+            "cell": ["a", "a", "b", "b"],
+            "task": [1, 2, 1, 2],
+            "saturation": [0.1, 0.2, None, None],
+            "effective_rank": pa.array([[1.0, 2, 3], [4, 5, 6], None, None], pa.list_(pa.float64())),
+        }
+    )
+    (block,) = split(cells, tasks)
+    np.testing.assert_array_equal(block.metrics["saturation"], [[0.1, 0.2], [np.nan, np.nan]])
+    np.testing.assert_array_equal(block.metrics["effective_rank"][0], [[1, 2, 3], [4, 5, 6]])
+    assert np.isnan(block.metrics["effective_rank"][1]).all()

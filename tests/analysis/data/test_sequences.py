@@ -90,5 +90,5 @@ def test_cells_without_rows_are_an_error(copy: Path) -> None:
     cells = load_cells(copy)
     for path in (copy / "tasks").glob("*.parquet"):
         path.unlink()
-    with pytest.raises(AnalysisError, match="24 finished cells have no rows; lop-sweep audit says which"):
+    with pytest.raises(AnalysisError, match="24 finished cells have no rows; lop-sweep audit names them"):
         list(blocks_of(cells, copy))

@@ -10,17 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from made_up import scored_frame
+from map_panels import map_panels
 from matplotlib.figure import Figure
 
 from analysis.data.load import load_cells, load_tasks
-from analysis.plot.aggregate import MAX_PANELS, arrange
-from analysis.plot.axes import edges, lay_out
+from analysis.plot.aggregate import MAX_PANELS
+from analysis.plot.axes import Grid, edges, lay_out
 from analysis.plot.boundary import boundary
 from analysis.plot.difference import plot_difference
 from analysis.plot.maps import plot_map
-from analysis.plot.variables import CATEGORIES, EFFECTS, VALUES
-from analysis.scoring.criterion import LossCriterion
-from analysis.scoring.table import score_cells, score_sweep
+from analysis.plot.variables import EFFECTS, VALUES
+from analysis.scoring.criterion import LossCriterion, with_criterion
+from analysis.scoring.table import score, score_cells
 from lop_sweep.config import FIELDS
 from lop_sweep.errors import AnalysisError
 
@@ -88,8 +89,8 @@ def test_panels_hold_means_over_seeds_and_counts() -> None:
             {"lr": 0.2, "depth": 2, "seed": 0, "excess": np.nan, "lost": np.nan},
         ]
     )
-    xs, ys, (panel,) = arrange(scored, VALUES["excess"], "lr", "depth")
-    assert (list(xs), list(ys)) == ([0.1, 0.2], [1, 2])
+    grid, (panel,) = map_panels(scored, "excess")
+    assert (list(grid.x.values), list(grid.y.values)) == ([0.1, 0.2], [1, 2])
     np.testing.assert_allclose(panel.values, [[0.3, np.nan], [np.nan, np.nan]])
     np.testing.assert_array_equal(panel.cells, [[2, 0], [0, 1]])
     np.testing.assert_array_equal(panel.decidable, [[2, 0], [0, 0]])
@@ -102,8 +103,8 @@ def test_other_fields_that_vary_make_panels_but_followers_do_not() -> None:
         {"lr": lr, "steps": steps, "fresh_steps": steps, "delta": delta, "sigma": sigma}
         for lr in (0.1, 0.2) for steps in (10, 20) for delta in (0.0, 2.8) for sigma in (0.1, 0.5)
     ]  # fmt: skip
-    _, _, panels = arrange(scored_frame(rows), VALUES["excess"], "lr", "steps")
-    assert [panel.title for panel in panels] == [
+    _, found = map_panels(scored_frame(rows), "excess", y="steps")
+    assert [panel.title for panel in found] == [
         "delta = 0, sigma = 0.1", "delta = 0, sigma = 0.5", "delta = 2.8, sigma = 0.1", "delta = 2.8, sigma = 0.5",
     ]  # fmt: skip
 
@@ -112,11 +113,11 @@ def test_too_many_panels_and_wrong_axes_are_refused() -> None:
     rows = [{"lr": lr, "delta": float(delta)} for lr in (0.1, 0.2) for delta in range(MAX_PANELS + 1)]
     with pytest.raises(AnalysisError, match=r"25 panels over delta: at most 24 .* --where"):
         plot_map(scored_frame(rows), "lr", "depth")
-    with pytest.raises(AnalysisError, match="'dept' is no configuration field"):
+    with pytest.raises(AnalysisError, match="unknown configuration field 'dept'"):
         plot_map(scored_frame(rows), "lr", "dept")
     with pytest.raises(AnalysisError, match="two different fields"):
         plot_map(scored_frame(rows), "lr", "lr")
-    with pytest.raises(AnalysisError, match="value 'loss' is unknown; there are excess"):
+    with pytest.raises(AnalysisError, match="unknown value 'loss'; choose from: excess"):
         plot_map(scored_frame(rows), "lr", "depth", "loss")
     with pytest.raises(AnalysisError, match="no finished cell"):
         plot_map(scored_frame(rows).iloc[:0], "lr", "depth")
@@ -134,11 +135,11 @@ def test_seeds_are_counted_on_the_map_and_gaps_are_visible() -> None:
     assert texts(figure) == ["1/2\n.0 to 1.0"]
     assert sorted(hatches(figure)) == ["///", "///", "xxx"]
     assert legend(figure) == [
-        "fewer than 3 seeds: tells little",
+        "fewer than 3 seeds",
         "not computed",
-        "undefined: fresh networks fail too (or there are none), or all seeds diverged",
+        "undefined: untrainable, without fresh baseline, or all seeds diverged",
     ]
-    assert "1 to 2 seeds a point; 3 cells: 1 plastic, 1 lost, 1 untrainable" in caption(figure)
+    assert "1 to 2 seeds per point; 3 cells: 1 plastic, 1 lost, 1 untrainable" in caption(figure)
     assert caption(figure).startswith("width = 100, delta = 2.8, sigma = 0.22, steps = 40, tasks = 100\n")
     assert unwrapped(figure.axes[-1].get_ylabel()) == "excess: late CE - fresh CE (nats)"
 
@@ -151,7 +152,7 @@ def test_points_that_were_asked_for_have_their_place_before_they_are_computed() 
     figure = plot_map(scored, "lr", "depth", requested=requested)
     assert [tick.get_text() for tick in figure.axes[0].get_xticklabels()] == ["0.1", "0.2", "0.4"]
     assert hatches(figure) == ["///"] * 5
-    assert "1 cells: 1 plastic" in caption(figure)
+    assert "1 cell: 1 plastic" in caption(figure)
 
 
 def test_excess_of_untrainable_cells_is_not_drawn_as_a_gain() -> None:
@@ -169,9 +170,9 @@ def test_every_value_draws_a_real_store(value: str, store_dir: Path, tmp_path: P
     figure = plot_map(scored, "lr", "depth", value)
     figure.savefig(tmp_path / "map.png")
     assert figure.axes[0].get_title() == "delta = 0"
-    assert unwrapped(figure.axes[-1].get_ylabel()) == VALUES[value].label
+    assert unwrapped(figure.axes[-1].get_ylabel()) == VALUES[value].axis_label
     mesh = figure.axes[0].collections[0]
-    if VALUES[value].decidable:  # untrainable cells are left out
+    if VALUES[value].decidable_only:  # untrainable cells are left out
         scored = scored[scored["lost"].notna()]
     scored = scored[scored["delta"] == 0].assign(score=VALUES[value].of_cells)
     expected = scored.groupby(["depth", "lr"])["score"].mean()
@@ -184,7 +185,7 @@ def test_every_value_draws_a_real_store(value: str, store_dir: Path, tmp_path: P
 def test_a_single_value_on_an_axis_still_draws(tmp_path: Path) -> None:
     figure = plot_map(scored_frame([{"lr": 0.1, "depth": 3}]), "lr", "depth", "late_ce")
     figure.savefig(tmp_path / "map.png")
-    assert "1 seed a point" in caption(figure)
+    assert "1 seed per point" in caption(figure)
 
 
 def test_means_that_leave_seeds_out_say_so() -> None:
@@ -193,7 +194,7 @@ def test_means_that_leave_seeds_out_say_so() -> None:
     scored.loc[1, ["late_final_ce", "lost", "phase"]] = [np.nan, np.nan, "diverged"]
     figure = plot_map(scored, "lr", "depth", "late_ce")
     assert texts(figure) == ["2 of 3"]
-    assert "k of n: of k of n seeds; the others have diverged" in caption(figure)
+    assert "k of n: computed from k of n seeds; the others diverged" in caption(figure)
 
 
 def test_infinite_values_are_drawn_at_the_end_of_the_scale() -> None:
@@ -223,17 +224,17 @@ def grid_of(lost: list[list[float]], seeds: int = 4) -> pd.DataFrame:
 
 def test_the_boundary_runs_where_half_of_the_seeds_are_lost() -> None:
     """Share 0 at lr 0.1, 1/4 at 0.2, 3/4 at 0.4: half way between 0.2 and 0.4, on the logarithmic axis."""
-    x_axis, y_axis = lay_out(np.array([0.1, 0.2, 0.4])), lay_out(np.array([1.0, 2.0]))
-    (line,) = boundary(np.array([[0, 0.25, 0.75], [0, 0.25, 0.75]]), x_axis, y_axis)
+    grid = Grid(lay_out(np.array([0.1, 0.2, 0.4])), lay_out(np.array([1.0, 2.0])))
+    (line,) = boundary(np.array([[0, 0.25, 0.75], [0, 0.25, 0.75]]), grid)
     np.testing.assert_allclose(line[:, 0], np.sqrt(0.2 * 0.4))
     assert sorted(line[:, 1])[0] == 0.5
     assert sorted(line[:, 1])[-1] == 2.5
 
 
 def test_no_boundary_beside_what_is_unknown_or_where_all_are_alike() -> None:
-    x_axis, y_axis = lay_out(np.array([0.1, 0.2, 0.4])), lay_out(np.array([1.0, 2.0]))
-    assert boundary(np.array([[0, np.nan, 1], [0, np.nan, 1]]), x_axis, y_axis) == []
-    assert boundary(np.ones((2, 3)), x_axis, y_axis) == []
+    grid = Grid(lay_out(np.array([0.1, 0.2, 0.4])), lay_out(np.array([1.0, 2.0])))
+    assert boundary(np.array([[0, np.nan, 1], [0, np.nan, 1]]), grid) == []
+    assert boundary(np.ones((2, 3)), grid) == []
 
 
 def test_a_map_shows_the_boundary_and_its_interval() -> None:
@@ -247,10 +248,10 @@ def test_a_map_shows_the_boundary_and_its_interval() -> None:
 
 def test_points_of_few_seeds_are_marked() -> None:
     few = plot_map(grid_of([[0, 1]], seeds=2), "lr", "depth")
-    assert "fewer than 3 seeds: tells little" in legend(few)
+    assert "fewer than 3 seeds" in legend(few)
     assert [len(line.get_xdata()) for line in few.axes[0].get_lines() if line.get_marker() == "v"] == [2]
     enough = plot_map(grid_of([[0, 1]], seeds=3), "lr", "depth")
-    assert "fewer than 3 seeds: tells little" not in legend(enough)
+    assert "fewer than 3 seeds" not in legend(enough)
 
 
 def test_colours_are_centred_where_lost_begins() -> None:
@@ -261,7 +262,8 @@ def test_colours_are_centred_where_lost_begins() -> None:
         ("lost", LossCriterion(), 0.5),
     ]
     for value, criterion, centre in centres:
-        mesh = plot_map(scored.assign(log_ratio=0.0), "lr", "depth", value, criterion).axes[0].collections[0]
+        scored = with_criterion(scored.assign(log_ratio=0.0), criterion)
+        mesh = plot_map(scored, "lr", "depth", value).axes[0].collections[0]
         assert (mesh.norm.vmin + mesh.norm.vmax) / 2 == pytest.approx(centre)
         assert mesh.get_cmap().name == "cmc.vik"
 
@@ -269,7 +271,7 @@ def test_colours_are_centred_where_lost_begins() -> None:
 def test_phases_are_categories() -> None:
     scored = grid_of([[0, 3, 4], [0, 1, 4]])
     scored.loc[scored["depth"] == 2, ["phase", "lost"]] = ["diverged", np.nan]
-    _, _, (panel,) = arrange(scored, CATEGORIES["phase"], "lr", "depth")
+    _, (panel,) = map_panels(scored, "phase")
     assert panel.names.tolist() == [["plastic", "lost", "lost"], ["diverged"] * 3]
     assert panel.matching.tolist() == [[4, 3, 4], [4, 4, 4]]
     figure = plot_map(scored, "lr", "depth", "phase")
@@ -283,7 +285,7 @@ def test_first_symptoms_of_the_seeds_that_lost_plasticity() -> None:
     scored.loc[[4, 5, 6], "first_symptom"] = ["rank", "saturation", "saturation"]
     scored.loc[[4, 5, 6], "lead"] = [9.0, 2.0, 4.0]
     scored.loc[8:, "first_symptom"] = "none before the loss"
-    _, _, (panel,) = arrange(scored, CATEGORIES["first_symptom"], "lr", "depth")
+    _, (panel,) = map_panels(scored, "first_symptom")
     assert panel.names.tolist() == [["no loss", "saturation", "none before the loss"]]
     assert (panel.matching.tolist(), panel.defined.tolist()) == ([[4, 2, 4]], [[4, 3, 4]])
     np.testing.assert_array_equal(panel.lead, [[np.nan, 3.0, np.nan]])
@@ -293,17 +295,17 @@ def test_first_symptoms_of_the_seeds_that_lost_plasticity() -> None:
 def test_onsets_that_were_not_reached_are_later_than_all_others() -> None:
     scored = grid_of([[0, 1, 3]], seeds=3).assign(onset_status="observed", onset=[np.nan] * 4 + [5, 7, 9, 4, 8])
     scored["onset_status"] = np.where(scored["onset"].isna(), "censored", "observed")
-    _, _, (panel,) = arrange(scored, VALUES["onset"], "lr", "depth")
+    _, (panel,) = map_panels(scored, "onset")
     np.testing.assert_array_equal(panel.values, [[np.inf, 7, 8]])
     plot_map(scored, "lr", "depth", "onset").draw_without_rendering()
 
 
 def test_causes_and_effects_side_by_side(store_dir: Path, tmp_path: Path) -> None:
-    figure = plot_map(score_sweep(store_dir), "lr", "depth", EFFECTS)
+    figure = plot_map(score(store_dir), "lr", "depth", EFFECTS)
     figure.savefig(tmp_path / "map.png")
     assert len(figure.axes) == 2 * len(EFFECTS) + len(EFFECTS)  # two panels and a colour bar each
     labels = {unwrapped(axes.get_xlabel()) for axes in figure.axes}
-    assert {VALUES[name].label for name in EFFECTS} <= labels
+    assert {VALUES[name].axis_label for name in EFFECTS} <= labels
 
 
 def test_two_other_fields_are_rows_and_columns() -> None:
@@ -317,7 +319,7 @@ def test_two_other_fields_are_rows_and_columns() -> None:
 
 @pytest.mark.parametrize("width", [3.4, 7.0])
 def test_figures_for_print_have_their_width_and_nothing_is_cut(width: float, store_dir: Path) -> None:
-    figure = plot_map(score_sweep(store_dir), "lr", "depth", "lost", width=width)
+    figure = plot_map(score(store_dir), "lr", "depth", "lost", width=width)
     figure.draw_without_rendering()
     assert figure.get_figwidth() == width
     box = figure.get_tightbbox()

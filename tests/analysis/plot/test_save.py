@@ -14,7 +14,7 @@ from PIL import Image
 import lop_sweep
 from analysis.data.load import load_cells
 from analysis.plot.save import provenance, save_figure
-from analysis.scoring.criterion import LossCriterion
+from analysis.scoring.table import score
 from lop_sweep.errors import AnalysisError, StoreError
 
 
@@ -27,13 +27,13 @@ def figure() -> Figure:
 
 
 def test_how_a_figure_was_made_says_sweep_rule_seeds_and_version(store_dir: Path) -> None:
-    made = provenance(store_dir, load_cells(store_dir), LossCriterion(margin=0.2), {"depth": [1.0, 2.0]})
+    made = provenance(score(store_dir, where={"depth": [1.0, 2.0]}, margin=0.2))
     assert (made["sweep"], made["cells"], made["seeds"], made["dtype"]) == ("here", 24, "2", "float64")
     assert made["rule"]["margin"] == 0.2
     assert "0.2 nats" in made["rule_in_words"]
     assert made["where"] == {"depth": [1.0, 2.0]}
     assert made["lop_sweep_version"] == lop_sweep.__version__
-    assert "rule" not in provenance(store_dir, load_cells(store_dir).iloc[:0])
+    assert "rule" not in provenance(load_cells(store_dir).iloc[:0])
 
 
 def test_a_png_carries_it(figure: Figure, tmp_path: Path) -> None:
@@ -63,11 +63,18 @@ def test_an_svg_carries_it_and_needs_no_font(figure: Figure, tmp_path: Path) -> 
     assert (tmp_path / "b.svg").read_text() == content
 
 
-def test_bad_paths_are_refused_and_nothing_is_left(figure: Figure, tmp_path: Path) -> None:
+def test_bad_paths_leave_nothing(figure: Figure, tmp_path: Path) -> None:
     with pytest.raises(AnalysisError, match=r"must end with \.png, \.pdf, \.svg"):
         save_figure(figure, tmp_path / "a.gif", {})
     with pytest.raises(StoreError, match="cannot be written"):
         save_figure(figure, tmp_path / "no" / "a.png", {})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_provenance_needs_the_directory(store_dir: Path, tmp_path: Path) -> None:
+    cells = load_cells(store_dir)
+    with pytest.raises(AnalysisError, match="must say its directory in `attrs`"):
+        provenance(pd.DataFrame(cells.to_dict("list")))
+    cells.attrs["directory"] = str(tmp_path)
     with pytest.raises(StoreError, match=r"holds no sweep\.json"):
-        provenance(tmp_path, pd.DataFrame())
+        provenance(cells)

@@ -23,7 +23,7 @@ from analysis.report.data import collect
 from analysis.report.encoding import block_means, pack_arrays, stride, to_bfloat16
 from analysis.report.write import json_in_script, write_report
 from analysis.scoring.criterion import LossCriterion
-from analysis.scoring.table import score_sweep
+from analysis.scoring.table import score as score_store
 from lop_sweep.config import FIELDS, CellConfig
 from lop_sweep.errors import AnalysisError, LopSweepError, StoreError
 
@@ -85,7 +85,7 @@ def test_file_needs_nothing_but_itself(page: str):
 def test_arrays_are_what_the_scores_say(page: str, store_dir: Path):
     about, arrays = decode(page)
     ids = [bytes(cell).hex() for cell in arrays["id"].reshape(-1, 8)]
-    scored = score_sweep(store_dir).set_index("cell").loc[ids]
+    scored = score_store(store_dir).set_index("cell").loc[ids]
     assert len(ids) == about["cells"] == 24
     for name in ("late_final_ce", "late_effective_rank", "early_saturation", "fresh_ce", "slope_low", "area_excess"):
         np.testing.assert_array_equal(arrays[name], scored[name])

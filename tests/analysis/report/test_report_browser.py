@@ -15,16 +15,17 @@ import numpy as np
 import pandas as pd
 import pytest
 from made_store import losing, write_store
+from map_panels import map_panels
 from playwright.sync_api import Browser, Page
 from report_tools import Report, change, id_of, points, set_rule
 
 from analysis.data.load import load_cells, load_requested, load_tasks
-from analysis.plot.aggregate import Panel, arrange
-from analysis.plot.variables import CATEGORIES, VALUES, map_value
+from analysis.plot.aggregate import Panel
+from analysis.plot.variables import CATEGORIES, VALUES
 from analysis.report.write import write_report
 from analysis.scoring.criterion import PHASES, LossCriterion
 from analysis.scoring.intervals import wilson
-from analysis.scoring.table import score_sweep
+from analysis.scoring.table import score as score_store
 from lop_sweep.config import FIELDS, CellConfig
 
 RULES = [
@@ -39,8 +40,8 @@ RULES = [
 
 def expected(directory: Path, criterion: LossCriterion, value: str) -> np.ndarray:
     """The values of the map of depth over lr where delta is 1.5, as maps on paper have them."""
-    scored = score_sweep(directory, {"delta": [1.5]}, criterion)
-    _, _, (panel,) = arrange(scored, map_value(value), "lr", "depth", load_requested(directory).query("delta == 1.5"))
+    scored = score_store(directory, where={"delta": [1.5]}, criterion=criterion)
+    _, (panel,) = map_panels(scored, value, requested=load_requested(directory).query("delta == 1.5"))
     return panel.values.ravel()
 
 
@@ -62,14 +63,14 @@ def select_point(page: Page, x: int, y: int) -> None:
 def test_map_shows_what_python_computes_for_every_score(
     report: Report, made: Path, made_file: Path, criterion: LossCriterion
 ):
-    page, scored, requested = report(made_file), score_sweep(made, criterion=criterion), load_requested(made)
+    page, scored, requested = report(made_file), score_store(made, criterion=criterion), load_requested(made)
     wanted = [(value, delta) for value in (*VALUES, *CATEGORIES) for delta in range(2)]
     set_rule(page, criterion)
     shown = page.evaluate(
         "wanted => wanted.map(([score, delta]) => window.lopReport.pointsOf({score, at: {delta}}))", wanted
     )
     for (value, delta), of_page in zip(wanted, map(pd.DataFrame, shown), strict=True):
-        _, _, panels = arrange(scored, map_value(value), "lr", "depth", requested)
+        _, panels = map_panels(scored, value, requested=requested)
         _compare(of_page, panels[delta], value, criterion)
 
 
@@ -125,7 +126,7 @@ def test_every_finished_cell_of_a_real_sweep_is_there(report: Report, store_dir:
 def test_clicked_point_shows_its_own_numbers(report: Report, made: Path, made_file: Path):
     page = report(made_file, "#at.delta=1.5")
     select_point(page, 2, 1)
-    scored = score_sweep(made)
+    scored = score_store(made)
     mine = scored.query("lr == 0.8 and depth == 2 and delta == 1.5").set_index("seed").sort_index()
     assert page.inner_text("#details h2") == "lr = 0.8, depth = 2, delta = 1.5"
     rows = page.eval_on_selector_all(

@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 from made_store import losing, write_store
+from map_panels import map_panels
 from playwright.sync_api import Page
 from report_tools import Report, change, id_of, points, set_rule
 
 from analysis.data.load import load_cells, load_requested, load_tasks
-from analysis.plot.aggregate import arrange
 from analysis.plot.variables import CATEGORIES, VALUES, map_value
 from analysis.report.write import write_report
 from analysis.scoring.criterion import LossCriterion
 from analysis.scoring.intervals import wilson
-from analysis.scoring.table import score_sweep
+from analysis.scoring.table import score as score_store
 from lop_sweep.config import CellConfig
 from lop_sweep.errors import AnalysisError
 
@@ -30,11 +30,14 @@ def traces(page: Page, condition: str) -> list[dict[str, Any]]:
 def test_colours_end_where_those_of_paper_figures_do(report: Report, made: Path, made_file: Path):
     page, criterion = report(made_file, "#at.delta=1.5"), LossCriterion(margin=0.3, factor=4.0)
     set_rule(page, criterion)
-    scored, requested = score_sweep(made, {"delta": [1.5]}, criterion), load_requested(made).query("delta == 1.5")
+    scored, requested = (
+        score_store(made, where={"delta": [1.5]}, criterion=criterion),
+        load_requested(made).query("delta == 1.5"),
+    )
     for score in VALUES:
         change(page, score=score)
         value = map_value(score)
-        _, _, (panel,) = arrange(scored, value, "lr", "depth", requested)
+        _, (panel,) = map_panels(scored, score, requested=requested)
         norm = value.norm(panel.values[np.isfinite(panel.values)], criterion)
         ends = np.log10([norm.vmin, norm.vmax]) if value.scale == "log" else [norm.vmin, norm.vmax]
         (heat,) = traces(page, "t.type === 'heatmap'")
@@ -101,10 +104,10 @@ def test_late_values_are_of_the_window_asked_for_whatever_the_report_came_with(
     page, requested = report(tmp_path / "report.html", "#at.delta=1.5"), load_requested(made).query("delta == 1.5")
     for criterion in (LossCriterion(last=3), LossCriterion(), LossCriterion(last=7), LossCriterion(last=22)):
         set_rule(page, criterion)
-        scored = score_sweep(made, {"delta": [1.5]}, criterion)
+        scored = score_store(made, where={"delta": [1.5]}, criterion=criterion)
         for score in ("late_ce", "saturation", "grad_norm", "effective_rank"):
             change(page, score=score)
-            _, _, (panel,) = arrange(scored, map_value(score), "lr", "depth", requested)
+            _, (panel,) = map_panels(scored, score, requested=requested)
             np.testing.assert_allclose(points(page)["value"].astype(float), panel.values.ravel(), rtol=1e-5)
 
 
@@ -174,7 +177,7 @@ def test_bands_are_over_cells_of_one_length(report: Report, tmp_path: Path):
 
 def test_fresh_band_and_onsets_are_drawn_where_they_are(report: Report, made: Path, made_file: Path):
     page = report(made_file, "#at.delta=1.5&point.x=0.8&point.y=3")
-    scored = score_sweep(made).query("delta == 1.5 and lr == 0.8 and depth == 3").sort_values("seed")
+    scored = score_store(made).query("delta == 1.5 and lr == 0.8 and depth == 3").sort_values("seed")
     cells = load_cells(made).set_index("cell").loc[scored["cell"]]
     low, high, mean, onsets = of_curves(page)[-4:]
     quantiles = np.mean([np.quantile(losses, [0.1, 0.9]) for losses in cells["fresh_ce"]], axis=0)
@@ -271,6 +274,6 @@ def test_sequences_too_short_for_a_definition_are_so_on_the_page_too(report: Rep
     page = report(tmp_path / "report.html", "#x=lr&y=tasks&score=phase")
     for criterion in (LossCriterion("trend"), LossCriterion("onset", hold=5)):
         set_rule(page, criterion)
-        phases = score_sweep(folder, criterion=criterion).sort_values(["tasks", "lr"])["phase"]
+        phases = score_store(folder, criterion=criterion).sort_values(["tasks", "lr"])["phase"]
         assert list(points(page)["name"]) == list(phases)
         assert list(phases[:2]) == ["too short", "too short"]

@@ -123,5 +123,5 @@ def test_long_sequences_are_averaged_in_blocks_before_slopes_are_taken() -> None
 def test_many_cells_at_once_equal_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     values = np.random.default_rng(1).normal(size=(7, 20))
     whole = np.stack(scores.theil_sen(values))
-    monkeypatch.setattr(scores, "_PAIRS_AT_ONCE", 300)
+    monkeypatch.setattr(scores, "MAX_PAIRS", 300)
     np.testing.assert_array_equal(np.stack(scores.theil_sen(values)), whole)
