@@ -1,4 +1,4 @@
-"""Made-up stores: finished sweeps with sequences that a test has chosen."""
+"""Made-up stores: finished sweeps with sequences that a test chooses."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def write_store(
     name: str = "made up",
     dtype: str = "float64",
 ) -> Path:
-    """Write a sweep of `configs` and `missing`, of which only the former are finished; other measures are drawn."""
+    """Write a sweep of `configs`, which are finished, and of `missing`, which are not; other metrics are random."""
     store, rng = Store(root), np.random.default_rng(0)
     store.create()
     space = SearchSpace(name, (*configs, *missing))
@@ -38,9 +38,9 @@ def write_store(
 
 
 def losing(config: CellConfig, rng: np.random.Generator) -> tuple[np.ndarray, float]:
-    """Losses that rise for good at a task that depends on the cell, for some; others stay, or come back.
+    """Return losses of which some rise for good, some rise and recover, and others stay low.
 
-    With delta 0 most fresh networks fail. Where lr is 1.6 the odd seeds diverge.
+    Most fresh networks fail where delta is 0. Odd seeds diverge where lr is 1.6.
     """
     final = 0.05 * rng.lognormal(0, 0.6, config.tasks)
     onset = 3 + config.tasks // 2 + int(rng.integers(-2, 5))
