@@ -1,4 +1,4 @@
-"""The report's file without a browser: what is in it, how large it is, what it refuses."""
+"""The report's file without a browser: its content, its size, and invalid input."""
 
 from __future__ import annotations
 
@@ -62,9 +62,9 @@ def unpack(directory: list[dict[str, Any]], packed: str) -> dict[str, np.ndarray
     raw = gzip.decompress(base64.b64decode(packed))
     arrays = {}
     for entry in directory:
-        start, length, halved = entry["offset"], entry["length"], entry["format"] == "bf16"
-        array = np.frombuffer(raw, "<u2" if halved else FORMATS[entry["format"]], length, start)
-        arrays[entry["name"]] = (array.astype(np.uint32) << 16).view(np.float32) if halved else array
+        start, length, is_bfloat16 = entry["offset"], entry["length"], entry["format"] == "bf16"
+        array = np.frombuffer(raw, "<u2" if is_bfloat16 else FORMATS[entry["format"]], length, start)
+        arrays[entry["name"]] = (array.astype(np.uint32) << 16).view(np.float32) if is_bfloat16 else array
     return arrays
 
 
@@ -100,7 +100,7 @@ def test_arrays_are_what_the_scores_say(page: str, store_dir: Path):
     np.testing.assert_array_equal(arrays["layer.effective_rank"], layers)
 
 
-def test_halves_are_near_and_keep_what_is_not_finite():
+def test_bfloat16_is_near_and_keeps_infinities():
     values = np.array([0.0, 1.0, -2.5, 1e-30, 3.14159, 1e300, np.inf, -np.inf, np.nan, 2.0**-126])
     (entry,), packed = pack_arrays({"values": to_bfloat16(values)})
     found = unpack([entry], packed)["values"].astype(float)
@@ -138,7 +138,7 @@ def test_few_varying_fields_leave_two_axes():
 
 
 def test_million_rows_fit_into_fifteen_megabytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """A tenth of it: 1,000 cells of 100 tasks under a tenth of the limits."""
+    """Scaled down by ten: 1,000 cells of 100 tasks under a tenth of the limits."""
     for name in ("MAX_EXACT_ROWS", "MAX_CURVE_VALUES", "MAX_LAYER_VALUES"):
         monkeypatch.setattr(report_sequences, name, getattr(report_sequences, name) // 10)
     axes = itertools.product((1, 3, 5, 8), (0.1, 0.2, 0.4, 0.8, 1.6), range(50))

@@ -42,7 +42,7 @@ def expected(directory: Path, criterion: LossCriterion, score_name: str) -> np.n
 
 
 def wait(page: Page, condition: str) -> None:
-    """Wait until an expression is true; Playwright's own way is refused by the page's content security policy."""
+    """Wait until an expression is true; the page's content security policy refuses Playwright's own way."""
     end = time.monotonic() + 10
     while not page.evaluate(condition):
         assert time.monotonic() < end, condition
@@ -230,7 +230,7 @@ def test_keyboard_moves_selects_and_closes(report: Report, made_file: Path):
     assert page.evaluate("document.activeElement.id") == "map"
 
 
-def test_hover_tells_missing_few_and_untrainable_points_apart(report: Report, made_file: Path):
+def test_hover_names_missing_few_and_untrainable_points(report: Report, made_file: Path):
     page = report(made_file, "#at.delta=0&score=saturation")
 
     def tip(x: int, y: int) -> str:
@@ -326,14 +326,16 @@ def test_odd_sweeps_are_shown(report: Report, tmp_path: Path, name: str):
     if fragment:
         page.evaluate(f"location.hash = {fragment!r}")
     wait(page, f"document.getElementById('summary').textContent.includes({said!r})")
-    for score in ("excess", "onset", "grad_norm", "phase"):
-        change(page, score=score)
+    for name in ("excess", "onset", "grad_norm", "phase"):
+        change(page, score=name)
     filled, columns = np.flatnonzero(points(page)["cells"]), page.evaluate("window.lopReport.axes().x.length")
     select_point(page, int(filled[0] % columns), int(filled[0] // columns))
     assert page.locator("#seeds tbody tr").count() >= 1
 
 
-def test_thinned_out_sweep_says_so(report: Report, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_page_says_that_sequences_are_block_means(
+    report: Report, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     for name, value in (
         ("MAX_FULL_ROWS", 100),
         ("MAX_EXACT_ROWS", 100),
@@ -348,13 +350,13 @@ def test_thinned_out_sweep_says_so(report: Report, made: Path, tmp_path: Path, m
     assert page.is_disabled("#last")
     assert "means over up to 2 tasks" in page.inner_text("#resolution")
     set_criterion(page, LossCriterion(margin=0.3))
-    for score in ("lost", "excess", "rank_collapse"):
-        change(page, score=score)
-        values = expected(made, LossCriterion(margin=0.3), score)
+    for name in ("lost", "excess", "rank_collapse"):
+        change(page, score=name)
+        values = expected(made, LossCriterion(margin=0.3), name)
         np.testing.assert_allclose(points(page)["value"].astype(float), values, rtol=1e-9)
 
 
-def test_browser_without_decompression_is_told(browser: Browser, made_file: Path):
+def test_browser_without_decompression_gets_a_message(browser: Browser, made_file: Path):
     page = browser.new_page()
     page.add_init_script("delete window.DecompressionStream")
     page.goto(made_file.as_uri())

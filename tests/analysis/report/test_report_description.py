@@ -23,6 +23,7 @@ FILES = (*SCRIPTS, "page.html")
 STRING = re.compile(r"'((?:[^'\\\n]|\\.)*)'|`((?:[^`\\]|\\.)*)`|\"((?:[^\"\\\n]|\\.)*)\"|>([^<>{}]+)<")
 COMMENT = re.compile(r"/\*.*?\*/|^\s*//.*?$", re.DOTALL | re.MULTILINE)
 NUMBER = re.compile(r"(?<![\w.#])\d+(?:\.\d+)?(?:e-?\d+)?(?![\w.])")
+KEYS_OF_NAMES = ("name", "column", "metric", "scale", "definition", "statistic", "late_statistic")
 IDENTIFIERS = {"undefined", "lost", "phase", "onset", "excess", "tasks", "above"}
 """Labels and parts of sentences that are also names of columns, arrays, colours or of the plotting library."""
 
@@ -35,7 +36,7 @@ def texts_of(value: Any, key: str = "") -> Iterator[str]:
     elif isinstance(value, list):
         for one in value:
             yield from texts_of(one, key)
-    elif isinstance(value, str) and key not in ("name", "column", "metric", "scale", "definition", "statistic", "late_statistic"):
+    elif isinstance(value, str) and key not in KEYS_OF_NAMES:
         yield from (part.strip(" ,.:") for part in re.split(r"\{\w+\}", value))
 
 

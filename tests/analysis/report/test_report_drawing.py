@@ -1,4 +1,4 @@
-"""What the report's page draws: colours, marks, boundary, curves and bands, number by number."""
+"""The drawing on the report's page: colours, marks, boundary, curves and bands, number by number."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from lop_sweep.errors import AnalysisError
 
 
 def traces(page: Page, condition: str) -> list[dict[str, Any]]:
-    """The map's traces for which an expression in `t` is true."""
+    """Return the map's traces for which an expression in `t` is true."""
     return page.evaluate(f"JSON.parse(JSON.stringify(plot.data.filter(t => {condition})))")
 
 
@@ -61,10 +61,10 @@ def test_boundary_is_the_contour_of_the_share_and_its_interval(report: Report, m
     assert not traces(page, "t.type === 'contour'")
 
 
-def test_points_without_a_value_are_hatched_and_those_of_few_seeds_ringed(report: Report, made_file: Path):
+def test_points_without_values_are_hatched_few_seeds_ringed(report: Report, made_file: Path):
     page = report(made_file, "#at.delta=0")
-    for score in ("excess", "saturation"):
-        change(page, score=score)
+    for name in ("excess", "saturation"):
+        change(page, score=name)
         shown, axes = points(page), page.evaluate("window.lopReport.axes()")
         columns = len(axes["x"])
         crossed, waiting = traces(page, "t.type === 'bar'")
@@ -88,12 +88,10 @@ AT_PLACES = """places => {
     const [x, y] = [plot.data[0].x, plot.data[0].y];
     return places.map(([left, top]) => within(y, top) * (x.length - 1) + within(x, left));
 }"""
-"""The numbers of the points that places in the map's coordinates lie in."""
+"""From places in the map's coordinates to the indices of their points."""
 
 
-def test_late_values_are_of_the_window_asked_for_whatever_the_report_came_with(
-    report: Report, made: Path, tmp_path: Path
-):
+def test_late_values_follow_the_chosen_window(report: Report, made: Path, tmp_path: Path):
     write_report(made, tmp_path / "report.html", last=3)
     page, requested = report(tmp_path / "report.html", "#at.delta=1.5"), load_requested(made).query("delta == 1.5")
     for criterion in (LossCriterion(last=3), LossCriterion(), LossCriterion(last=7), LossCriterion(last=22)):
@@ -105,7 +103,7 @@ def test_late_values_are_of_the_window_asked_for_whatever_the_report_came_with(
             np.testing.assert_allclose(points(page)["value"].astype(float), table["value"], rtol=1e-5)
 
 
-def test_late_means_of_thinned_out_curves_count_blocks_by_their_late_part(
+def test_late_means_of_blocks_weigh_the_first_block(
     report: Report, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("analysis.report.sequences.MAX_CURVE_VALUES", 1)  # 22 tasks in 11 blocks
@@ -125,7 +123,7 @@ def of_curves(page: Page, yaxis: str = "y") -> list[dict[str, Any]]:
 
 
 def rising(config: CellConfig, rng: np.random.Generator) -> tuple[np.ndarray, float]:
-    """Losses of which each seed has its own level; seed 3 diverges where lr is 0.4."""
+    """Return losses with a level per seed; seed 3 diverges where lr is 0.4."""
     final = (1 + config.seed) * np.linspace(0.01, 0.02, config.tasks) * rng.lognormal(0, 0.1, config.tasks)
     if config.lr == 0.4 and config.seed == 3:
         final[5:] = np.nan
@@ -145,7 +143,7 @@ def test_many_seeds_are_a_median_and_a_band(report: Report, tmp_path: Path, seed
     assert ("range" if seeds == 6 else "10th to 90th percentile") in page.inner_text("#curve-note")
     change(page, point={"x": 1, "y": 0})
     diverged = of_curves(page)[:3]
-    for trace in diverged:  # nothing is said of the seeds that are left
+    for trace in diverged:  # not a median over the seeds that are left
         assert [value is None for value in trace["y"]] == [False] * 5 + [True] * 7
     assert "up to the first that diverged" in page.inner_text("#curve-note")
 
@@ -186,7 +184,7 @@ def test_fresh_band_and_onsets_are_drawn_where_they_are(report: Report, made: Pa
 
 
 def test_every_cell_of_a_point_can_be_chosen(report: Report, tmp_path: Path):
-    """Seeds that are also numbers of cells, and several cells of a seed in a pooled slice."""
+    """Seeds may equal indices of cells, and a pooled slice has several cells per seed."""
     cells = [
         CellConfig(tasks=4, lr=lr, depth=depth, delta=delta, seed=seed)
         for lr in (0.1, 0.4) for depth in (1, 2) for delta in (0.0, 1.0) for seed in (1, 2, 3)
@@ -261,7 +259,7 @@ def test_more_late_tasks_than_there_are_is_an_error(made: Path, tmp_path: Path):
         write_report(made, tmp_path / "report.html", last=23)
 
 
-def test_sequences_too_short_for_a_definition_are_so_on_the_page_too(report: Report, tmp_path: Path):
+def test_too_short_sequences_are_so_on_the_page_too(report: Report, tmp_path: Path):
     cells = [CellConfig(tasks=tasks, depth=2, lr=lr) for tasks in (3, 9) for lr in (0.1, 0.4)]
     folder = write_store(tmp_path / "sweep", cells, losing)
     write_report(folder, tmp_path / "report.html")
