@@ -4,8 +4,8 @@
 
   const lop = window.lop;
   const BELOW_AXIS = 1e-300;
-  const LABEL_CHARACTERS = 48;
-  const PIXELS = { main: 170, panel: 120, gap: 52, top: 24, bottom: 34 };
+  const CHARACTER_WIDTH = 5.7;
+  const PIXELS = { main: 170, panel: 120, gap: 52, top: 24, bottom: 34, left: 44, right: 8 };
   const SIDES = [[0, 0.45], [0.56, 1]];
 
   /** The middle task of each value of a sequence. */
@@ -61,12 +61,16 @@
     return { suffix, traces: { xaxis: `x${suffix}`, yaxis: `y${suffix}` } };
   }
 
-  /** A text over a panel, or in its middle. */
-  function label(text, place, inside = false) {
-    const middle = ([low, high]) => (low + high) / 2;
-    const shown = lop.wrap(text, LABEL_CHARACTERS).map(lop.escape).join('<br>');
-    const common = { text: shown, xref: 'paper', yref: 'paper', showarrow: false };
-    if (inside) return { ...common, x: middle(place.x), y: middle(place.y), xanchor: 'center' };
+  /** A text in the middle of a panel. */
+  function note(text, { x: [left, right], y: [bottom, top] }) {
+    return { text, xref: 'paper', yref: 'paper', showarrow: false, x: (left + right) / 2, y: (bottom + top) / 2, xanchor: 'center' };
+  }
+
+  /** A text over a panel of a figure, which may reach into the gap beside it; `width` is the figure's. */
+  function label(text, place, width) {
+    const pixels = (width - PIXELS.left - PIXELS.right) * Math.min(1, place.x[1] - place.x[0] + (place.x[1] < 1 ? 0.08 : 0));
+    const lines = lop.wrap(text, Math.floor(pixels / CHARACTER_WIDTH)).map(lop.escape).join('<br>');
+    const common = { text: lines, xref: 'paper', yref: 'paper', showarrow: false };
     return { ...common, x: place.x[0], y: place.y[1], xanchor: 'left', yanchor: 'bottom', align: 'left', font: { size: 11.5 } };
   }
 
@@ -184,8 +188,8 @@
       figure.traces.push(...traces);
       figure.layout[`xaxis${suffix}`] = { ...look, domain: place.x, anchor: axes.yaxis, range: [0.5, this.longest + 0.5], title };
       figure.layout[`yaxis${suffix}`] = { ...look, domain: place.y, anchor: axes.xaxis, nticks: 5, ...this.yScale(values, log) };
-      figure.layout.annotations.push(label(metric.label, place));
-      if (values.length === 0) figure.layout.annotations.push(label(this.whyEmpty(metric), place, true));
+      figure.layout.annotations.push(label(metric.label, place, figure.layout.width));
+      if (values.length === 0) figure.layout.annotations.push(note(this.whyEmpty(metric), place));
     }
 
     whyEmpty({ name, logarithmic }) {
@@ -198,7 +202,7 @@
       const main = metrics.find(({ name }) => name === 'final_ce');
       const ordered = [main, ...metrics.filter((metric) => metric !== main)];
       const { height, places } = grid(ordered.length, true, PIXELS.panel);
-      const margin = { l: 44, r: 8, t: PIXELS.top, b: PIXELS.bottom };
+      const margin = { l: PIXELS.left, r: PIXELS.right, t: PIXELS.top, b: PIXELS.bottom };
       const layout = { ...baseLayout(this.ink), width: element.clientWidth, height, margin, hovermode: 'closest' };
       const figure = { traces: [], layout };
       ordered.forEach((metric, number) => this.addPanel(figure, metric, places[number], number));
@@ -228,7 +232,7 @@
     const step = lop.stride(tasks, about.resolution.layers);
     const metrics = about.metrics.filter((metric) => metric.per_layer);
     const { height, places } = grid(metrics.length, false, 40 + 14 * Math.min(Math.max(depth, 3), 12));
-    const layout = { ...baseLayout(ink), width: element.clientWidth, height, margin: { l: 44, r: 48, t: PIXELS.top, b: PIXELS.bottom } };
+    const layout = { ...baseLayout(ink), width: element.clientWidth, height, margin: { l: PIXELS.left, r: 48, t: PIXELS.top, b: PIXELS.bottom } };
     const traces = metrics.map((metric, number) => {
       const { suffix, traces: axes } = axesOf(number);
       const place = { ...places[number], x: [[0, 0.39], [0.58, 0.97]][number % 2] };
@@ -238,9 +242,9 @@
       const yTitle = number % 2 === 0 ? { text: 'layer', standoff: 4 } : undefined;
       layout[`xaxis${suffix}`] = { ...look, domain: place.x, anchor: axes.yaxis, range: [0.5, tasks + 0.5], title: place.last ? { text: 'task', standoff: 4 } : undefined };
       layout[`yaxis${suffix}`] = { ...look, domain: place.y, anchor: axes.xaxis, dtick: Math.ceil(depth / 8), tick0: 1, range: [0.5, depth + 0.5], title: yTitle };
-      layout.annotations.push(label(metric.layer_label, place));
+      layout.annotations.push(label(metric.layer_label, place, layout.width));
       if (z.flat().every((value) => value === null)) {
-        layout.annotations.push(label(lop.isMeasured(sweep, metric.name, [cell]) ? 'no finite value' : 'not measured', place, true));
+        layout.annotations.push(note(lop.isMeasured(sweep, metric.name, [cell]) ? 'no finite value' : 'not measured', place));
       }
       return {
         type: 'heatmap', x: edges, y: Array.from({ length: depth }, (_, layer) => layer + 1), z, ...axes,
