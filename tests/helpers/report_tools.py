@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,6 +25,14 @@ def replace_everywhere(monkeypatch: pytest.MonkeyPatch, old: object, new: object
         for name, value in list(vars(module).items()):
             if value is old:
                 monkeypatch.setattr(module, name, new)
+
+
+def wait(page: Page, condition: str) -> None:
+    """Wait until an expression is true; the page's content security policy refuses Playwright's own way."""
+    end = time.monotonic() + 10
+    while not page.evaluate(condition):
+        assert time.monotonic() < end, condition
+        page.wait_for_timeout(20)
 
 
 def change(page: Page, **changes: object) -> None:

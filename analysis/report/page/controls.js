@@ -41,7 +41,8 @@
   function thresholds({ about }) {
     const rows = about.controls.map(({ name, label, unit, description, step, empty, is_count: isCount }) => {
       const input = make('input', { id: name, type: 'number', min: isCount ? '1' : '0', step: String(step), placeholder: empty });
-      return make('label', { title: description }, `${label} `, make('span', { className: 'unit', textContent: unit }), ' ', input);
+      const unitSpan = make('span', { className: 'unit', textContent: unit });
+      return make('label', { title: description }, `${label} `, unitSpan, ' ', input);
     });
     $('thresholds').replaceChildren(...rows);
   }
@@ -89,9 +90,10 @@
         'Onsets and other windows of late tasks are not available.',
       );
     }
-    const layers = `layers over up to ${step(resolution.layers)}, to keep this file small.`;
-    if (step(resolution.curves) > 1) notes.push(`Other curves are means over up to ${step(resolution.curves)} tasks, ${layers}`);
-    else if (step(resolution.layers) > 1) notes.push(`Layers show means over up to ${step(resolution.layers)} tasks, to keep this file small.`);
+    const [curves, layers] = [step(resolution.curves), step(resolution.layers)];
+    const small = 'to keep this file small.';
+    if (curves > 1) notes.push(`Other curves are means over up to ${curves} tasks, layers over up to ${layers}, ${small}`);
+    else if (layers > 1) notes.push(`Layers show means over up to ${layers} tasks, ${small}`);
     return notes.join(' ');
   }
 

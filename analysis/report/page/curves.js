@@ -63,7 +63,8 @@
 
   /** A text in the middle of a panel. */
   function note(text, { x: [left, right], y: [bottom, top] }) {
-    return { text, xref: 'paper', yref: 'paper', showarrow: false, x: (left + right) / 2, y: (bottom + top) / 2, xanchor: 'center' };
+    const [x, y] = [(left + right) / 2, (bottom + top) / 2];
+    return { text, xref: 'paper', yref: 'paper', showarrow: false, x, y, xanchor: 'center' };
   }
 
   /** A text over a panel of a figure, which may reach into the gap beside it; `width` is the figure's. */
@@ -169,7 +170,8 @@
     }
 
     yScale(values, log) {
-      if (values.length === 0) return log ? { type: 'log', range: [Math.log10(this.sweep.about.min_log_value), 0], tickvals: [] } : {};
+      const empty = { type: 'log', range: [Math.log10(this.sweep.about.min_log_value), 0], tickvals: [] };
+      if (values.length === 0) return log ? empty : {};
       const range = this.yRange(values, log);
       if (!log) return range;
       const ticks = lop.logTicks(...range.range, 5);
@@ -232,16 +234,22 @@
     const step = lop.stride(tasks, about.resolution.layers);
     const metrics = about.metrics.filter((metric) => metric.per_layer);
     const { height, places } = grid(metrics.length, false, 40 + 14 * Math.min(Math.max(depth, 3), 12));
-    const layout = { ...baseLayout(ink), width: element.clientWidth, height, margin: { l: PIXELS.left, r: 48, t: PIXELS.top, b: PIXELS.bottom } };
+    const margin = { l: PIXELS.left, r: 48, t: PIXELS.top, b: PIXELS.bottom };
+    const layout = { ...baseLayout(ink), width: element.clientWidth, height, margin };
     const traces = metrics.map((metric, number) => {
       const { suffix, traces: axes } = axesOf(number);
       const place = { ...places[number], x: [[0, 0.39], [0.58, 0.97]][number % 2] };
       const z = layerRows(sweep, metric, cell);
       const edges = Array.from({ length: z[0].length + 1 }, (_, i) => Math.min(i * step, tasks) + 0.5);
       const look = { ...axisLook(ink), showgrid: false };
-      const yTitle = number % 2 === 0 ? { text: 'layer', standoff: 4 } : undefined;
-      layout[`xaxis${suffix}`] = { ...look, domain: place.x, anchor: axes.yaxis, range: [0.5, tasks + 0.5], title: place.last ? { text: 'task', standoff: 4 } : undefined };
-      layout[`yaxis${suffix}`] = { ...look, domain: place.y, anchor: axes.xaxis, dtick: Math.ceil(depth / 8), tick0: 1, range: [0.5, depth + 0.5], title: yTitle };
+      const title = (text, isThere) => (isThere ? { text, standoff: 4 } : undefined);
+      layout[`xaxis${suffix}`] = {
+        ...look, domain: place.x, anchor: axes.yaxis, range: [0.5, tasks + 0.5], title: title('task', place.last),
+      };
+      layout[`yaxis${suffix}`] = {
+        ...look, domain: place.y, anchor: axes.xaxis, dtick: Math.ceil(depth / 8), tick0: 1, range: [0.5, depth + 0.5],
+        title: title('layer', number % 2 === 0),
+      };
       layout.annotations.push(label(metric.layer_label, place, layout.width));
       if (z.flat().every((value) => value === null)) {
         layout.annotations.push(note(lop.isMeasured(sweep, metric.name, [cell]) ? 'no finite value' : 'not measured', place));
@@ -250,7 +258,10 @@
         type: 'heatmap', x: edges, y: Array.from({ length: depth }, (_, layer) => layer + 1), z, ...axes,
         colorscale: lop.even(about.palettes[about.sequential]), ...(metric.is_share ? { zmin: 0, zmax: 1 } : lowEnd(metric, z)),
         hovertemplate: 'layer %{y}, task %{x:.0f}: %{z:.3g}<extra></extra>',
-        colorbar: { x: place.x[1] + 0.005, y: (place.y[0] + place.y[1]) / 2, len: place.y[1] - place.y[0], thickness: 8, outlinewidth: 0, nticks: 4 },
+        colorbar: {
+          x: place.x[1] + 0.005, y: (place.y[0] + place.y[1]) / 2, len: place.y[1] - place.y[0],
+          thickness: 8, outlinewidth: 0, nticks: 4,
+        },
       };
     });
     return window.Plotly.react(element, traces, layout, { displayModeBar: false });

@@ -1,4 +1,4 @@
-/** The details of a chosen point: its numbers, curves, layers, seeds and configuration, and the command to rerun a cell. */
+/** The details of a chosen point: its numbers, curves, layers, seeds, configuration, and a command to rerun a cell. */
 (function () {
   'use strict';
 
@@ -60,7 +60,8 @@
     ]);
     const cellsHtml = (row) => row.map((text) => `<td>${lop.escape(text)}</td>`).join('');
     const body = rows.map((row, i) => `<tr data-cell="${idOf(sweep, cells[i])}">${cellsHtml(row)}</tr>`).join('');
-    return `<thead><tr>${head.map((text) => `<th scope="col">${lop.escape(text)}</th>`).join('')}</tr></thead><tbody>${body}</tbody>`;
+    const headHtml = head.map((text) => `<th scope="col">${lop.escape(text)}</th>`).join('');
+    return `<thead><tr>${headHtml}</tr></thead><tbody>${body}</tbody>`;
   }
 
   function configurationHtml(sweep, cell, cells) {
@@ -82,10 +83,13 @@
     const steps = (metric) => Math.max(...cells.map((cell) => lop.sequence(sweep, metric, cell).step));
     const [final, others] = [steps('final_ce'), steps(about.metrics.find(({ name }) => name !== 'final_ce').name)];
     const alike = lop.equallyLong(sweep, cells, chosen);
-    const those = alike.length < cells.length ? `the ${alike.length} cells of ${sweep.arrays.tasks[chosen]} tasks` : `${cells.length} cells`;
+    const some = `the ${alike.length} cells of ${sweep.arrays.tasks[chosen]} tasks`;
+    const those = alike.length < cells.length ? some : `${cells.length} cells`;
     const gaps = alike.some((cell) => sweep.arrays.diverged_at[cell]) ? ', up to the first that diverged' : '';
     return [
-      lop.hasSeedLines(sweep, cells) ? 'One line per seed.' : `Median and ${lop.bandName(sweep, alike)} over ${those}${gaps}. Thin line: the chosen seed.`,
+      lop.hasSeedLines(sweep, cells)
+        ? 'One line per seed.'
+        : `Median and ${lop.bandName(sweep, alike)} over ${those}${gaps}. Thin line: the chosen seed.`,
       `Dashed: mean of the fresh networks, with a band from their ${about.percentiles.label}. Triangles: onsets.`,
       `Logarithmic axes end at ${lop.number(about.min_log_value, 1)}.`,
       others > 1 ? `Curves are means over ${others} tasks${final > 1 ? '' : ', except the final CE'}.` : '',
@@ -121,7 +125,8 @@
     $('seed').replaceChildren(...cells.map((one) => {
       const option = document.createElement('option');
       option.value = idOf(sweep, one);
-      option.textContent = [seedOf(sweep, one), ...pooled.map((name) => `${name} = ${lop.setting(lop.fieldValue(sweep, name, one))}`)].join(', ');
+      const values = pooled.map((name) => `${name} = ${lop.setting(lop.fieldValue(sweep, name, one))}`);
+      option.textContent = [seedOf(sweep, one), ...values].join(', ');
       return option;
     }));
     $('seed').value = idOf(sweep, cell);
@@ -163,9 +168,11 @@
     $('seeds').innerHTML = seedsTable(sweep, scores, cells);
     $('configuration').innerHTML = configurationHtml(sweep, cell, cells);
     const provenance = Object.entries(sweep.about.provenance[sweep.arrays.provenance[cell]]);
-    $('provenance').textContent = `Cell ${idOf(sweep, cell)}. Computed with ${provenance.map(([name, text]) => `${name} ${text}`).join(', ')}.`;
+    const computedWith = provenance.map(([name, text]) => `${name} ${text}`).join(', ');
+    $('provenance').textContent = `Cell ${idOf(sweep, cell)}. Computed with ${computedWith}.`;
     const look = [state.theme, matchMedia('(prefers-color-scheme: dark)').matches, $('curves').clientWidth];
-    ifNew('curves', [look, cells, cell, cells.map((one) => scores.onset[one])], () => lop.drawCurves($('curves'), sweep, scores, cells, cell));
+    const onsets = cells.map((one) => scores.onset[one]);
+    ifNew('curves', [look, cells, cell, onsets], () => lop.drawCurves($('curves'), sweep, scores, cells, cell));
     ifNew('layers', [look, cell], () => lop.drawLayers($('layers'), sweep, cell));
   }
 

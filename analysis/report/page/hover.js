@@ -52,7 +52,8 @@
     const index = point.y * layout.columns + point.x;
     const of = view.points[index];
     const { about } = view.sweep;
-    if (of.cells === 0) return [['cells', of.missing ? `${lop.count(of.missing, 'cell')} not computed yet` : 'none in the sweep']];
+    if (of.cells === 0 && of.missing > 0) return [['cells', `${lop.count(of.missing, 'cell')} not computed yet`]];
+    if (of.cells === 0) return [['cells', 'none in the sweep']];
     const cells = layout.cellsOf(index);
     const metrics = about.scores.filter((score) => score.is_fact && score.column !== view.variable.column);
     const rows = [

@@ -53,7 +53,8 @@
     const undefinedNote = view.points.some((point) => point.defined) ? '' : 'This score is undefined on the whole map. ';
     const { phases } = lop.tally(sweep, view.scores, layout.members);
     const counts = lop.phaseCounts(phases, sweep.about.phases);
-    return `${undefinedNote}${lop.count(layout.members.length, 'cell')} on this map, ${range} per point: ${counts}.${notComputed}`;
+    const cells = lop.count(layout.members.length, 'cell');
+    return `${undefinedNote}${cells} on this map, ${range} per point: ${counts}.${notComputed}`;
   }
 
   /** The marks that occur on the map, as `[class, text]`. */
@@ -67,10 +68,13 @@
       entries.push(['none', `all points have fewer than ${about.min_seeds} seeds and are not reliable`]);
     }
     if (page.state.boundary && isCrossed('middle')) entries.push(['line', 'P(lost) = 1/2']);
-    if (page.state.boundary && (isCrossed('low') || isCrossed('high'))) entries.push(['dashed', `its ${about.interval.label} (Wilson)`]);
+    if (page.state.boundary && (isCrossed('low') || isCrossed('high'))) {
+      entries.push(['dashed', `its ${about.interval.label} (Wilson)`]);
+    }
     if (page.state.numbers && variable.decidable_only) entries.push(['none', 'k/n: k of n networks lost plasticity']);
     if (page.state.numbers && variable.colours) {
-      entries.push(['none', variable.background ? 'k/n: k of the n networks that lost plasticity' : 'k/n: k of n networks are in this phase']);
+      const ofLost = 'k/n: k of the n networks that lost plasticity';
+      entries.push(['none', variable.background ? ofLost : 'k/n: k of n networks are in this phase']);
     }
     if (variable.note) entries.push(['none', variable.note]);
     if (variable.metric && lop.isRough(page.sweep, variable.metric, page.state.criterion)) {
@@ -90,7 +94,8 @@
     const { sweep, state } = page;
     const slice = Object.entries(state.at).map(([name, index]) =>
       (index === lop.ALL ? `${name}: all, pooled` : lop.fieldText(sweep.fields.get(name), index)));
-    return [slice.join(', '), $('sentence').textContent, $('summary').textContent, `lop-sweep ${sweep.about.version}`].filter(Boolean);
+    const sentences = [$('sentence').textContent, $('summary').textContent];
+    return [slice.join(', '), ...sentences, `lop-sweep ${sweep.about.version}`].filter(Boolean);
   }
 
   function undefinedText() {
@@ -98,7 +103,9 @@
     if (view.variable.decidable_only) return 'undefined: fresh networks fail too (or there are none), or all seeds diverged';
     const { metric } = view.variable;
     const empty = view.points.flatMap((point, p) => (point.cells > 0 && point.defined === 0 ? [layout.cellsOf(p)] : []));
-    if (metric && empty.some((cells) => !lop.isMeasured(sweep, metric, cells))) return 'undefined: not measured, or all seeds diverged';
+    if (metric && empty.some((cells) => !lop.isMeasured(sweep, metric, cells))) {
+      return 'undefined: not measured, or all seeds diverged';
+    }
     return view.variable.colours ? 'undefined' : 'undefined: all seeds diverged';
   }
 
@@ -220,7 +227,8 @@
 
   async function start() {
     if (!window.DecompressionStream) {
-      fail('This browser has no DecompressionStream and cannot unpack the report. Use Firefox 113, Chrome or Edge 97, Safari 16.4, or a later version.');
+      const browsers = 'Use Firefox 113, Chrome or Edge 97, Safari 16.4, or a later version.';
+      fail(`This browser has no DecompressionStream and cannot unpack the report. ${browsers}`);
       return;
     }
     page.sweep = await lop.load();

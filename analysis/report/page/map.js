@@ -1,4 +1,4 @@
-/** The map: a heat map with marks for points without a value, the boundary of the loss, the cursor and the chosen point. */
+/** The map: a heat map, marks for points without a value, the boundary of the loss, the cursor and the chosen point. */
 (function () {
   'use strict';
 
@@ -61,7 +61,8 @@
   }
 
   function frames(layout, ink, chosen, cursor) {
-    const outlined = (point, outline, line) => [frame(layout, point, { color: ink('paper'), width: outline }), frame(layout, point, line)];
+    const outlined = (point, width, line) =>
+      [frame(layout, point, { color: ink('paper'), width }), frame(layout, point, line)];
     const shapes = chosen ? outlined(chosen, 5, { color: ink('focus'), width: 3 }) : [];
     if (!cursor || (chosen && chosen.x === cursor.x && chosen.y === cursor.y)) return shapes;
     return [...shapes, ...outlined(cursor, 4, { color: ink('text'), width: 2, dash: 'dash' })];
@@ -95,7 +96,8 @@
       const { variable, scale } = this.view;
       const { ink, inner } = this;
       const clip = (value) => Math.min(Math.max(scale.draw(value), scale.low), scale.high);
-      const roomy = smallestStep(this.layout.x, inner.width) >= MIN_TEXT_WIDTH && smallestStep(this.layout.y, inner.height) >= MIN_TEXT_HEIGHT;
+      const [width, height] = [smallestStep(this.layout.x, inner.width), smallestStep(this.layout.y, inner.height)];
+      const roomy = width >= MIN_TEXT_WIDTH && height >= MIN_TEXT_HEIGHT;
       const text = { text: this.rows((point) => pointText(variable, point)), texttemplate: '%{text}' };
       const title = inner.height < 300 ? variable.short : variable.label;
       return {
@@ -181,7 +183,8 @@
         width: this.width, height: this.height, margin: this.margin, barmode: 'overlay', showlegend: false,
         paper_bgcolor: ink('paper'), plot_bgcolor: ink('ground'),
         font: { color: ink('text'), family: ink('font'), size: 12 },
-        xaxis: this.axis(layout.x, inner.width, labelWidth(layout.x) + 4), yaxis: this.axis(layout.y, inner.height, MIN_TICK_HEIGHT),
+        xaxis: this.axis(layout.x, inner.width, labelWidth(layout.x) + 4),
+        yaxis: this.axis(layout.y, inner.height, MIN_TICK_HEIGHT),
         shapes: frames(layout, ink, view.point, cursor), uirevision: 'map',
       };
       return window.Plotly.react(this.plot, traces, figure, { staticPlot: true });
@@ -204,13 +207,15 @@
     const [above, below] = [30, 8 + 16 * wrapped.length];
     const { margin } = layout;
     const caption = {
-      text: wrapped.map(lop.escape).join('<br>'), xref: 'paper', yref: 'paper', x: 0, y: 0, xshift: 10 - margin.l, yshift: -margin.b,
+      text: wrapped.map(lop.escape).join('<br>'),
+      xref: 'paper', yref: 'paper', x: 0, y: 0, xshift: 10 - margin.l, yshift: -margin.b,
       xanchor: 'left', yanchor: 'top', align: 'left', showarrow: false, font: { size: 11, color: layout.font.color },
     };
     return {
       data,
       layout: {
-        ...layout, shapes: [], height: layout.height + above + below, margin: { ...margin, t: margin.t + above, b: margin.b + below },
+        ...layout, shapes: [], height: layout.height + above + below,
+        margin: { ...margin, t: margin.t + above, b: margin.b + below },
         title: { text: lop.escape(title), x: 0.02, font: { size: 15 } }, annotations: [caption],
       },
     };

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import shlex
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +15,7 @@ import pandas as pd
 import pytest
 from made_store import losing, write_store
 from playwright.sync_api import Browser, Page
-from report_tools import Report, change, id_of, points, set_criterion
+from report_tools import Report, change, id_of, points, set_criterion, wait
 
 from analysis.data import load_cells, load_requested, load_tasks
 from analysis.plot import CATEGORIES, VALUES, map_table
@@ -39,14 +38,6 @@ def expected(directory: Path, criterion: LossCriterion, score_name: str) -> np.n
     scored = score(directory, where={"delta": [1.5]}, criterion=criterion)
     requested = load_requested(directory).query("delta == 1.5")
     return map_table(scored, "lr", "depth", score_name, requested=requested)["value"].to_numpy()
-
-
-def wait(page: Page, condition: str) -> None:
-    """Wait until an expression is true; the page's content security policy refuses Playwright's own way."""
-    end = time.monotonic() + 10
-    while not page.evaluate(condition):
-        assert time.monotonic() < end, condition
-        page.wait_for_timeout(20)
 
 
 def select_point(page: Page, x: int, y: int) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from report_tools import Report, change, id_of, points, replace_everywhere
+from report_tools import Report, change, id_of, points, replace_everywhere, wait
 
 from analysis.data import Block, blocks_of, load_cells, load_requested
 from analysis.plot import map_table
@@ -95,7 +95,7 @@ def test_category_called_all_is_not_the_pooled_slice(report: Report, category_pa
     page = report(category_page, "#x=lr&y=depth&at.delta=1.5&at.activation=all")
     pooled = points(page)["cells"].sum()
     page.select_option("#at-activation", label="all")
-    page.wait_for_timeout(300)
+    wait(page, "location.hash.includes('at.activation=%22all%22')")
     state, address = page.evaluate("window.lopReport.state()"), page.url
     some = points(page)["cells"].sum()
     assert state["at"]["activation"] == 0
