@@ -222,7 +222,8 @@ def _symptoms(options: argparse.Namespace) -> int:
 def _report(options: argparse.Namespace) -> int:
     """Write one page that shows the sweep in a browser, offline: maps to choose from, and each cell in detail."""
     _check_out(options.out, (".html",))
-    write_report(options.dir, options.out, options_from(LossCriterion, options), parse_where(options.where))
+    criterion = options_from(LossCriterion, options)
+    write_report(options.dir, options.out, where=parse_where(options.where), criterion=criterion)
     return _written(options.out)
 
 

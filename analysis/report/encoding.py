@@ -1,7 +1,7 @@
-"""Arrays on their way into a page: thinned out along tasks, in small number formats, packed into one text.
+"""Encoding of arrays for the page: block means along tasks, small number formats, and one compressed text.
 
-A sequence of T tasks that may have at most B values is cut into blocks of `stride(T, B)` tasks each, the last one maybe
-shorter, and each block becomes its mean. The page computes the same strides, so that they need not be stored.
+A sequence of T tasks that may have at most B values is cut into blocks of `stride(T, B)` tasks each, of which the last
+may be shorter. Each block becomes its mean. The page computes the same strides, so they are not stored.
 """
 
 from __future__ import annotations
@@ -19,30 +19,30 @@ _FORMATS = {"float64": "f8", "float32": "f4", "uint32": "u4", "int32": "i4", "ui
 
 @dataclass(frozen=True)
 class BFloat16:
-    """Numbers as the upper half of their float32: a relative precision of 0.4%, the range of a float32.
+    """Numbers as bfloat16, the upper half of a float32: the same range, with a relative precision of 0.4%.
 
     Attributes:
-        bits: uint16.
+        bits: uint16, of any shape.
     """
 
     bits: np.ndarray
 
 
 Column = np.ndarray | BFloat16
-"""What can be packed: an array of one of the types in `_FORMATS`, of any shape, or halved floats."""
+"""What can be packed: an array of one of the types in `_FORMATS`, of any shape, or bfloat16 numbers."""
 
 
 def stride(tasks: int, blocks: int) -> int:
-    """How many tasks a block has, so that there are at most so many blocks."""
+    """Return how many tasks a block has, so that there are at most `blocks` blocks."""
     return -(-tasks // blocks)
 
 
 def block_means(values: np.ndarray, blocks: int) -> np.ndarray:
-    """Means over blocks of tasks.
+    """Return means over blocks of tasks.
 
     Args:
         values: (n, T, ...).
-        blocks: at most so many values are left of T.
+        blocks: the largest number of blocks.
 
     Returns:
         (n, ceil(T / stride), ...); NaN for a block with a NaN in it.
@@ -51,13 +51,13 @@ def block_means(values: np.ndarray, blocks: int) -> np.ndarray:
     step = stride(tasks, blocks)
     if step == 1:
         return values
-    resume_from = np.arange(0, tasks, step)
-    sizes = np.diff(resume_from, append=tasks).reshape((1, -1) + (1,) * (values.ndim - 2))
-    return np.add.reduceat(values, resume_from, axis=1) / sizes
+    starts = np.arange(0, tasks, step)
+    sizes = np.diff(starts, append=tasks).reshape((1, -1) + (1,) * (values.ndim - 2))
+    return np.add.reduceat(values, starts, axis=1) / sizes
 
 
 def to_bfloat16(values: np.ndarray) -> BFloat16:
-    """Round floats of any shape to `Halved`; what is too large for a float32 becomes infinite."""
+    """Round floats of any shape to bfloat16, halves to even; numbers too large for a float32 become infinite."""
     with np.errstate(over="ignore"):
         bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
     rounded = (bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)
@@ -65,35 +65,35 @@ def to_bfloat16(values: np.ndarray) -> BFloat16:
 
 
 def single(values: np.ndarray) -> np.ndarray:
-    """As float32; what is too large becomes infinite."""
+    """Round floats of any shape to float32; numbers too large for it become infinite."""
     with np.errstate(over="ignore"):
         return values.astype(np.float32)
 
 
 def pack_arrays(arrays: Mapping[str, Column]) -> tuple[list[dict[str, object]], str]:
-    """Put arrays one after the other, compress them, and write the bytes as text.
+    """Concatenate arrays, compress them, and encode the bytes as text.
 
     Args:
-        arrays: by name; stored flat, little-endian, each beginning at a multiple of 8 bytes.
+        arrays: by name; stored flat and little-endian, each at a multiple of 8 bytes.
 
     Returns:
-        For each array its name, format ("h2" for halved floats), offset in bytes and number of values; and the text, in
-        base64 of gzip.
+        For each array its name, format (a key of NumPy's, or "bf16"), offset in bytes and number of values; and the
+        text, base64 of gzip.
     """
     directory: list[dict[str, object]] = []
-    parts: list[bytes] = []
+    contents: list[bytes] = []
     offset = 0
     for name, column in arrays.items():
         array = column.bits if isinstance(column, BFloat16) else column
-        form = "h2" if isinstance(column, BFloat16) else _FORMATS[array.dtype.name]
+        form = "bf16" if isinstance(column, BFloat16) else _FORMATS[array.dtype.name]
         content = array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
         content += bytes(-len(content) % _ALIGNMENT)
         directory.append({"name": name, "format": form, "offset": offset, "length": int(array.size)})
-        parts.append(content)
+        contents.append(content)
         offset += len(content)
-    return directory, compress(b"".join(parts))
+    return directory, compress(b"".join(contents))
 
 
 def compress(content: bytes) -> str:
-    """Base64 of gzip, the same text for the same content."""
+    """Return base64 of gzip, the same text for the same content."""
     return base64.b64encode(gzip.compress(content, compresslevel=6, mtime=0)).decode("ascii")

@@ -1,4 +1,4 @@
-"""The report: one HTML file in which a sweep's maps, curves and rules can be explored, offline and without a server."""
+"""The report: one HTML file to explore the maps and curves of a sweep in a browser, offline and without a server."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 from analysis.data import Where
 from analysis.report.data import collect
 from analysis.report.encoding import compress, pack_arrays
-from analysis.scoring import LossCriterion
+from analysis.scoring import LossCriterion, make_criterion
 from lop_sweep.errors import printable
 from lop_sweep.storage import write_bytes, writing
 from lop_sweep.version import __version__
@@ -28,27 +28,33 @@ SCRIPTS: tuple[str, ...] = (
 
 
 def write_report(
-    directory: str | Path, out: str | Path, criterion: LossCriterion | None = None, where: Where | None = None
+    directory: str | Path,
+    out: str | Path,
+    *,
+    where: Where | None = None,
+    criterion: LossCriterion | None = None,
+    **thresholds: Any,
 ) -> None:
     """Write the report of a sweep's finished cells.
 
-    The file holds all that the page shows and needs no network. 2 MB are the plotting library; the rest grows with the
-    cells and, up to `analysis.report.data.FULL_ROWS` rows, with their tasks: 10,000 cells of 100 tasks give some 12 MB.
-    Beyond, sequences are thinned out so that only the number of cells matters, some 1 kB each. Memory grows like the
-    file, to a few times its size.
+    The file contains everything that the page shows, and needs no network. The plotting library takes 2 MB. The rest
+    grows with the cells and, up to `analysis.report.sequences.MAX_FULL_ROWS` rows, with their tasks: 10,000 cells of
+    100 tasks take 12 MB. Above, sequences are means over blocks of tasks, and a cell takes 1 kB. Memory grows with
+    the file, to a few times its size.
 
     Args:
         directory: a sweep directory; a sweep may be writing to it.
-        out: the file, conventionally `.html`; replaced whole or not at all.
-        rule: when plasticity counts as lost, as the page opens; None for the default. The page can change it.
-        where: conditions on the cells, see `analysis.data.load.select`; None for all.
+        out: the file, conventionally `.html`; it is replaced atomically.
+        where: conditions on the cells, see `analysis.data.select`; None for all.
+        criterion: when plasticity counts as lost, as the page opens; None for the default. The page can change it.
+        thresholds: any fields of `LossCriterion`, which replace those of `criterion`.
 
     Raises:
-        StoreError: it is not a sweep directory, a file in it is damaged, or `out` cannot be written.
-        AnalysisError: there is no finished cell, a condition cannot be met, or the rule's definition needs every task
-            of a sweep that is too large for that.
+        StoreError: `directory` is not a sweep directory, a file in it is damaged, or `out` cannot be written.
+        AnalysisError: no cell is finished, a condition cannot be met, a threshold does not exist or is out of range, or
+            the definition needs every task of a sweep that is too large for that.
     """
-    data = collect(directory, criterion or LossCriterion(), where)
+    data = collect(directory, make_criterion(criterion, thresholds), where)
     arrays, packed = pack_arrays(data.arrays)
     about = {**data.about, "version": __version__, "arrays": arrays}
     page = _page(about, packed)
@@ -58,7 +64,7 @@ def write_report(
 
 
 def _page(about: Mapping[str, Any], packed: str) -> str:
-    from plotly.offline import get_plotlyjs  # takes a while to import
+    from plotly.offline import get_plotlyjs  # here, because its import takes a second
 
     plotly, scripts = get_plotlyjs(), [f"\n{_file(name)}" for name in SCRIPTS]
     parts = {
@@ -76,13 +82,13 @@ def _page(about: Mapping[str, Any], packed: str) -> str:
 def content_policy(scripts: Iterable[str]) -> str:
     """Return a content security policy under which a browser runs these scripts and no others.
 
-    A script is known by the SHA-256 of its text, in an element of the page or in one that another script makes, as that
-    of the plotting library is. Markup that escaping has let through cannot run code: neither scripts nor attributes
-    like `onerror` nor `javascript:` addresses have a hash that is listed. Nothing can be fetched or sent, except images
-    within the page.
+    The policy lists the SHA-256 of each script's text. That covers a script element of the page, and one that another
+    script creates, as for the plotting library. Markup that escaping has let through cannot run code: no hash is listed
+    for its scripts, its attributes like `onerror` or its `javascript:` addresses. Nothing can be fetched or sent,
+    except images within the page.
 
-    Styles may be inline: the plotting library writes style attributes into the SVG that it draws, and a style sheet of
-    its own into the page; their text is not known beforehand. Styles cannot load anything either.
+    Styles may be inline. The plotting library writes style attributes into the SVG that it draws, and a style sheet of
+    its own into the page, so their text is not known beforehand. Styles cannot load anything either.
     """
     hashes = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts)
     return "; ".join(
@@ -98,7 +104,7 @@ def content_policy(scripts: Iterable[str]) -> str:
 
 
 def json_in_script(content: Mapping[str, Any]) -> str:
-    """JSON that can stand in a script element: nothing in it ends the element or opens a comment."""
+    """Return JSON that is safe in a script element: nothing in it ends the element or opens a comment."""
     text = json.dumps(content, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 

@@ -11,6 +11,7 @@ from analysis.scoring.criterion import (
     LossCriterion,
     Symptom,
     criterion_of,
+    make_criterion,
     with_criterion,
 )
 from analysis.scoring.intervals import (
@@ -48,6 +49,7 @@ __all__ = [
     "check_last",
     "criterion_of",
     "difference_interval",
+    "make_criterion",
     "score",
     "score_block",
     "score_cells",

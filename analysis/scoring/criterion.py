@@ -20,7 +20,7 @@ from lop_sweep.storage import DIVERGED
 
 DEFINITIONS: Mapping[str, str] = {
     "late": "late tasks are worse",
-    "onset": "worse for a while, and it stays so",
+    "onset": "worse without a recovery",
     "trend": "the loss rises over the tasks",
 }
 """The definitions of "lost" by name, each in a few words. `LossCriterion` states them in full."""

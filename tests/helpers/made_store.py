@@ -1,4 +1,4 @@
-"""Made-up stores: finished sweeps with sequences that a test has chosen."""
+"""Made-up stores: finished sweeps with sequences that a test chooses."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from lop_sweep.config import PACKABLE, CellConfig
+from lop_sweep.metrics import METRICS
 from lop_sweep.pack import make_packs
 from lop_sweep.planning.space import SearchSpace
 from lop_sweep.storage.manifest import describe_space
@@ -26,7 +27,7 @@ def write_store(
     name: str = "made up",
     dtype: str = "float64",
 ) -> Path:
-    """Write a sweep of `configs` and `missing`, of which only the former are finished; other measures are drawn."""
+    """Write a sweep of `configs`, which are finished, and of `missing`, which are not; other metrics are random."""
     store, rng = Store(root), np.random.default_rng(0)
     store.create()
     space = SearchSpace(cells=(*configs, *missing), name=name)
@@ -38,9 +39,9 @@ def write_store(
 
 
 def losing(config: CellConfig, rng: np.random.Generator) -> tuple[np.ndarray, float]:
-    """Losses that rise for good at a task that depends on the cell, for some; others stay, or come back.
+    """Return losses of which some rise for good, some rise and recover, and others stay low.
 
-    With delta 0 most fresh networks fail. Where lr is 1.6 the odd seeds diverge.
+    Most fresh networks fail where delta is 0. Odd seeds diverge where lr is 1.6.
     """
     final = 0.05 * rng.lognormal(0, 0.6, config.tasks)
     onset = 3 + config.tasks // 2 + int(rng.integers(-2, 5))
@@ -69,6 +70,10 @@ def _result(
         "effective_rank": 10 * trend[..., None] * rng.uniform(0.8, 1.2, (*final.shape, depth)),
         "duplicate_fraction": np.clip(0.8 * (1 - trend)[..., None] + rng.normal(0, 0.1, (*final.shape, depth)), 0, 1),
     }
+    for name, metric in METRICS.items():
+        low, high = metric.bounds(cells[0])
+        shape = (*final.shape, depth) if metric.per_layer else final.shape
+        history.setdefault(name, rng.uniform(max(low, 0), min(high, 100), shape))
     history = {
         name: np.where(gone[..., None] if values.ndim == 3 else gone, np.nan, values)
         for name, values in history.items()

@@ -10,7 +10,7 @@ from lop_sweep.config import FIELDS, CellConfig
 
 
 def scored_frame(rows: list[dict[str, object]]) -> pd.DataFrame:
-    """Make a frame like that of `score_cells` from made-up rows; missing columns take plausible values."""
+    """Return a frame as from `score_cells`, from made-up rows; columns left out take plausible values."""
     base = {
         **CellConfig().model_dump(),
         "status": "finished",

@@ -1,32 +1,34 @@
-/** Colour scales: what a score's colours mean, where they end, and the colour bar's ticks. */
+/** Colour scales: the colours of a score, the values where they end, and the ticks of the colour bar. */
 (function () {
   'use strict';
 
   const lop = window.lop;
+
+  /** The stops of a colour scale with evenly spaced colours. */
   const even = (colours) => colours.map((colour, index) => [index / (colours.length - 1), colour]);
 
   function spread(values) {
     if (values.length === 0) return [0, 1];
-    const [low, high] = [values.reduce((a, b) => Math.min(a, b)), values.reduce((a, b) => Math.max(a, b))];
+    const [low, high] = lop.extent(values);
     return [low, high > low ? high : low + 1];
   }
 
   /**
-   * The scale of a score, as `analysis.plot.variables` has it: `colours`, and `low` and `high` where they end, in what `draw`
-   * makes of a value. Where a score has no natural ends they are those of the points that are shown.
+   * The scale of a score, as in `analysis.plot.variables`: `colours`, and `low` and `high` where they end, in the
+   * coordinates that `draw` maps a value to. Where a score has no natural ends they are those of the points.
    */
-  function scaleOf(sweep, rule, shown, points) {
-    const colours = even(sweep.about.palettes[shown.palette]);
+  function scaleOf({ about }, criterion, score, points) {
+    const colours = even(about.palettes[score.palette]);
     const plain = ([low, high]) => ({ colours, low, high, draw: (v) => v });
     const around = (centre, half) => plain([centre - half, centre + half]);
     const values = points.map((point) => point.value).filter(Number.isFinite);
-    switch (shown.scale) {
-      case 'excess': return around(rule.margin, Math.LN2);
-      case 'log_ratio': return around(rule.factor > 0 ? Math.log10(rule.factor) : 0, 2);
+    switch (score.scale) {
+      case 'excess': return around(criterion.margin, about.half_widths.excess);
+      case 'log_ratio': return around(criterion.factor > 0 ? Math.log10(criterion.factor) : 0, about.half_widths.log_ratio);
       case 'share': return plain([0, 1]);
       case 'around zero': {
         const sizes = values.map(Math.abs);
-        return around(0, (sizes.length && (lop.quantile(sizes, 0.9) || Math.max(...sizes))) || 1);
+        return around(0, (sizes.length && (lop.quantile(sizes, about.symmetric_quantile) || Math.max(...sizes))) || 1);
       }
       case 'log': {
         const [low, high] = spread(values.filter((v) => v > 0).map(Math.log10));
@@ -35,11 +37,13 @@
         return { ...plain([low, high]), draw: (v) => (v > 0 ? Math.log10(v) : -Infinity), ...marks };
       }
       case 'linear': return plain(spread(values));
-      default: throw new Error(`unknown scale ${shown.scale}`);
+      default: throw new Error(`unknown scale ${score.scale}`);
     }
   }
 
-  /** At most so many ticks between two powers of ten: at whole powers; at 1, 2 and 5 times them where there would be too few. */
+  /**
+   * At most `most` ticks between two powers of ten: at whole powers, or also at 2 and 5 times them if there are too few.
+   */
   function logTicks(low, high, most) {
     const make = (factors) => {
       const ticks = [];
@@ -55,12 +59,12 @@
     return ticks;
   }
 
-  /** The scale of a category: one step a name. */
-  function stepsOf(shown) {
-    const names = Object.keys(shown.colours);
+  /** The scale of a category: one step per name. */
+  function stepsOf(category) {
+    const names = Object.keys(category.colours);
     const colours = names.flatMap((name, i) => [
-      [i / names.length, shown.colours[name]],
-      [(i + 1) / names.length, shown.colours[name]],
+      [i / names.length, category.colours[name]],
+      [(i + 1) / names.length, category.colours[name]],
     ]);
     const tickvals = names.map((_, index) => index);
     return { colours, low: -0.5, high: names.length - 0.5, draw: (v) => v, tickvals, ticktext: names };

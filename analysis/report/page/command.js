@@ -7,26 +7,36 @@
   /** A cell's whole configuration, by field; the seed as text, because it may have more digits than a number holds. */
   function configuration(sweep, cell) {
     const config = {};
-    for (const name of Object.keys(sweep.about.config)) config[name] = lop.fieldValue(sweep, name, cell);
+    for (const { name } of sweep.about.config) config[name] = lop.fieldValue(sweep, name, cell);
     config.seed = sweep.about.seeds[sweep.arrays.seed[cell]];
     return config;
   }
 
-  function isDefault(sweep, config, name) {
-    const usual = name === 'fresh_steps' ? config.steps : sweep.about.config[name];
-    return Number(config[name]) === Number(usual);
+  /** Whether a field of a configuration has its default; that of some fields is another field's value. */
+  function isDefault(config, { name, default: usual, default_from: other }) {
+    return config[name] === (other === null ? usual : config[other]);
   }
 
-  /** `lop-sweep run` with every field that differs from its default, and how it was computed where that does. */
+  /** A word of a command line, quoted where a shell would take it apart. */
+  function quote(word) {
+    return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
+  }
+
+  function flag(name, value) {
+    const word = quote(String(value));
+    return word.startsWith('-') ? `--${name}=${word}` : `--${name} ${word}`;
+  }
+
+  /** The parts of a `lop-sweep run` with every field that differs from its default, also dtype and device. */
   function command(sweep, cell) {
     const config = configuration(sweep, cell);
-    const flags = Object.keys(config)
-      .filter((name) => name !== 'seed' && !isDefault(sweep, config, name))
-      .map((name) => (config[name] < 0 ? `--${name}=${config[name]}` : `--${name} ${config[name]}`));
-    const how = sweep.about.how[sweep.arrays.how[cell]];
-    if (how.dtype === 'float32') flags.push('--dtype float32');
-    if (how.device.startsWith('cuda')) flags.push('--device cuda');
-    return ['lop-sweep run', `--seed ${config.seed}`, ...flags, `--out rerun-seed-${config.seed}`].join(' ');
+    const flags = sweep.about.config
+      .filter((field) => field.name !== 'seed' && !isDefault(config, field))
+      .map(({ name }) => flag(name, config[name]));
+    const provenance = sweep.about.provenance[sweep.arrays.provenance[cell]];
+    if (provenance.dtype === 'float32') flags.push('--dtype float32');
+    if (provenance.device.startsWith('cuda')) flags.push('--device cuda');
+    return ['lop-sweep run', `--seed ${config.seed}`, ...flags, `--out rerun-seed-${config.seed}`];
   }
 
   Object.assign(lop, { configuration, isDefault, command });

@@ -1,73 +1,73 @@
-/** The form: it shows the state and says what is changed in it. */
+/** The form: it shows the state, and reports what is changed in it. */
 (function () {
   'use strict';
 
   const lop = window.lop;
   const $ = (id) => document.getElementById(id);
 
-  function option(value, text) {
-    const element = document.createElement('option');
-    element.value = value;
-    element.textContent = text;
+  function make(tag, properties, ...children) {
+    const element = Object.assign(document.createElement(tag), properties);
+    element.append(...children);
     return element;
+  }
+
+  function option(value, textContent) {
+    return make('option', { value, textContent });
   }
 
   function fill(select, options) {
     select.replaceChildren(...options.map(([value, text]) => option(value, text)));
   }
 
-  function group(label, shown) {
-    const element = document.createElement('optgroup');
-    element.label = label;
-    element.append(...shown.map((one) => option(one.name, lop.shortLabel(one))));
-    return element;
+  function group(label, variables) {
+    return make('optgroup', { label }, ...variables.map(({ name, short }) => option(name, short)));
   }
 
-  /** One select for each sliced field. */
+  /** One select per sliced field. */
   function slices(sweep, state, change) {
-    const rows = Object.entries(state.at).map(([name, index]) => {
-      const label = document.createElement('label');
-      const select = document.createElement('select');
-      const { values, binned } = sweep.fields.get(name);
-      select.id = `at-${name}`;
-      fill(select, values.map((value, i) => [i, `${binned ? '≈ ' : ''}${lop.setting(value)}`]));
-      select.prepend(option(lop.ALL, 'all, pooled'));
-      select.value = String(index);
+    const rows = Object.keys(state.at).map((name) => {
+      const { names, binned } = sweep.fields.get(name);
+      const select = make('select', { id: `at-${name}` });
+      fill(select, [[lop.ALL, 'all, pooled'], ...names.map((text, index) => [index, `${binned ? '≈ ' : ''}${text}`])]);
       select.addEventListener('change', () => change((now) => ({ ...now, at: { ...now.at, [name]: Number(select.value) } })));
-      label.append(`${name} `, select);
-      return label;
+      return make('label', {}, `${name} `, select);
     });
     const fieldset = $('slices');
     fieldset.replaceChildren(fieldset.querySelector('legend'), ...rows);
     fieldset.hidden = rows.length === 0;
   }
 
-  /** Which thresholds the chosen definition uses at all. */
-  function used(name, definition) {
-    const by = { last: ['late'], recover: ['onset'], factor: ['late', 'onset'] };
-    return (by[name] ?? ['late', 'onset', 'trend']).includes(definition);
+  /** The inputs of the criterion's thresholds. */
+  function thresholds({ about }) {
+    const rows = about.controls.map(({ name, label, unit, description, step, empty, is_count: isCount }) => {
+      const input = make('input', { id: name, type: 'number', min: isCount ? '1' : '0', step: String(step), placeholder: empty });
+      const unitSpan = make('span', { className: 'unit', textContent: unit });
+      return make('label', { title: description }, `${label} `, unitSpan, ' ', input);
+    });
+    $('thresholds').replaceChildren(...rows);
   }
 
-  /** Say which numbers are not used because they are none that the rule could have. */
-  function showProblems() {
-    const names = [...lop.NUMBERS, ...lop.COUNTS].filter((name) => $(name).getAttribute('aria-invalid') === 'true');
-    const wants = (name) => `${name} must be ${lop.COUNTS.includes(name) ? 'a whole number of at least 1' : 'a number of at least 0'}`;
-    $('invalid').textContent = names.length ? `${names.map(wants).join('; ')}. The map still follows the last valid one.` : '';
+  /** Name the numbers that are not used because the criterion does not allow them. */
+  function showProblems({ about }) {
+    const wrong = about.controls.filter(({ name }) => $(name).getAttribute('aria-invalid') === 'true');
+    const kind = (control) => (control.is_count ? 'a whole number of at least 1' : 'a number of at least 0');
+    const problems = wrong.map((control) => `${control.label} must be ${kind(control)}.`);
+    $('invalid').textContent = problems.length ? `${problems.join(' ')} The map still shows the last valid value.` : '';
   }
 
   /** Write the state into the form; a number that is being typed is left alone. */
   function showState(sweep, state, change) {
     for (const name of ['x', 'y', 'score', 'theme']) $(name).value = state[name];
-    $('definition').value = state.rule.definition;
-    for (const name of [...lop.NUMBERS, ...lop.COUNTS]) {
-      const input = $(name);
+    $('definition').value = state.criterion.definition;
+    for (const { name, is_count: isCount, definitions } of sweep.about.controls) {
+      const [input, value] = [$(name), state.criterion[name]];
       if (document.activeElement !== input) {
-        input.value = state.rule[name] === null ? '' : name === 'chance' ? Number(state.rule[name].toPrecision(6)) : state.rule[name];
+        input.value = value === null || isCount ? value ?? '' : Number(value.toPrecision(6));
         input.removeAttribute('aria-invalid');
       }
-      input.closest('label').classList.toggle('unused', !used(name, state.rule.definition));
+      input.closest('label').classList.toggle('unused', !definitions.includes(state.criterion.definition));
     }
-    showProblems();
+    showProblems(sweep);
     for (const name of ['boundary', 'numbers']) $(name).checked = state[name];
     const keys = Object.keys(state.at).join();
     if ($('slices').dataset.keys !== keys) {
@@ -78,48 +78,62 @@
     document.documentElement.dataset.theme = state.theme;
   }
 
-  function thinnedNote(sweep) {
+  function resolutionNote(sweep) {
     const { resolution, cells } = sweep.about;
     const longest = sweep.arrays.tasks.reduce((a, b) => Math.max(a, b), 1);
     const step = (blocks) => lop.stride(longest, blocks);
     const notes = [];
     if (resolution.final_ce) {
-      notes.push(`${lop.count(cells, 'cell')} are too many for every task's loss: CE curves are means over up to ${step(resolution.final_ce)} tasks, and what needs every task (onsets, other late windows) is switched off.`);
+      notes.push(
+        `With ${lop.count(cells, 'cell')} the report does not hold the loss of every task.`,
+        `CE curves are means over up to ${step(resolution.final_ce)} tasks.`,
+        'Onsets and other windows of late tasks are not available.',
+      );
     }
-    if (step(resolution.curves) > 1) notes.push(`Other curves are means over up to ${step(resolution.curves)} tasks, layers over ${step(resolution.layers)}, to keep this file small.`);
-    else if (step(resolution.layers) > 1) notes.push(`To keep this file small, the layers' maps show means over up to ${step(resolution.layers)} tasks.`);
+    const [curves, layers] = [step(resolution.curves), step(resolution.layers)];
+    const small = 'to keep this file small.';
+    if (curves > 1) notes.push(`Other curves are means over up to ${curves} tasks, layers over up to ${layers}, ${small}`);
+    else if (layers > 1) notes.push(`Layers show means over up to ${layers} tasks, ${small}`);
     return notes.join(' ');
   }
 
   /** Fill the form once and listen to it; `change` takes a function from the old state to the new. */
   function setUp(sweep, change) {
-    const names = sweep.about.fields.map(({ name }) => [name, name]);
+    const { about } = sweep;
+    const names = about.fields.map(({ name }) => [name, name]);
     fill($('x'), names);
     fill($('y'), names);
-    const shown = lop.allShown(sweep);
+    fill($('definition'), about.definitions.map(({ name, label }) => [name, label]));
+    thresholds(sweep);
+    const isLoss = (variable) => variable.decidable_only || variable.colours;
+    const variables = lop.variables(sweep);
     $('score').replaceChildren(
-      group('Loss of plasticity', shown.filter((s) => s.judged || s.colours)),
-      group('Measures', shown.filter((s) => !s.judged && !s.colours)),
+      group('Loss of plasticity', variables.filter(isLoss)),
+      group('Metrics', variables.filter((variable) => !isLoss(variable))),
     );
-    for (const axis of ['x', 'y']) $(axis).addEventListener('change', () => change((now) => lop.withAxes(sweep, now, { [axis]: $(axis).value })));
-    for (const name of ['score', 'theme']) $(name).addEventListener('change', () => change((now) => ({ ...now, [name]: $(name).value })));
-    $('definition').addEventListener('change', () => change((now) => ({ ...now, rule: { ...now.rule, definition: $('definition').value } })));
-    for (const name of [...lop.NUMBERS, ...lop.COUNTS]) {
-      $(name).addEventListener('input', () => {
-        const read = $(name).validity.badInput ? null : lop.readRuleValue(name, $(name).value);
-        $(name).setAttribute('aria-invalid', String(!read));
-        showProblems();
-        if (read) change((now) => ({ ...now, rule: { ...now.rule, [name]: read.value } }));
+    const on = (name, event, next) => $(name).addEventListener(event, () => change(next));
+    const withCriterion = (now, values) => ({ ...now, criterion: { ...now.criterion, ...values } });
+    for (const axis of ['x', 'y']) on(axis, 'change', (now) => lop.withAxes(sweep, now, { [axis]: $(axis).value }));
+    for (const name of ['score', 'theme']) on(name, 'change', (now) => ({ ...now, [name]: $(name).value }));
+    for (const name of ['boundary', 'numbers']) on(name, 'change', (now) => ({ ...now, [name]: $(name).checked }));
+    on('definition', 'change', (now) => withCriterion(now, { definition: $('definition').value }));
+    on('reset', 'click', (now) => ({ ...now, criterion: lop.ownCriterion(sweep) }));
+    for (const control of about.controls) {
+      const input = $(control.name);
+      input.addEventListener('input', () => {
+        const read = input.validity.badInput ? null : lop.readThreshold(control, input.value);
+        input.setAttribute('aria-invalid', String(!read));
+        showProblems(sweep);
+        if (read) change((now) => withCriterion(now, { [control.name]: read.value }));
       });
     }
-    for (const name of ['boundary', 'numbers']) $(name).addEventListener('change', () => change((now) => ({ ...now, [name]: $(name).checked })));
-    $('reset').addEventListener('click', () => change((now) => ({ ...now, rule: lop.ownRule(sweep) })));
     $('controls').addEventListener('submit', (event) => event.preventDefault());
-    $('thinned').textContent = thinnedNote(sweep);
-    if (!lop.hasEveryTask(sweep)) {
-      $('definition').querySelector('[value=onset]').disabled = true;
-      for (const name of ['last', 'hold', 'recover']) $(name).disabled = true;
+    $('resolution').textContent = resolutionNote(sweep);
+    if (lop.hasEveryTask(sweep)) return;
+    for (const { name, needs_every_task: needs } of about.definitions) {
+      $('definition').querySelector(`[value=${name}]`).disabled = needs;
     }
+    for (const { name, needs_every_task: needs } of about.controls) $(name).disabled = needs;
   }
 
   Object.assign(lop, { setUp, showState });

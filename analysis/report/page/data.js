@@ -1,4 +1,4 @@
-/** From the text in the page to typed arrays: what `analysis.report.encoding` packed. */
+/** From the text in the page to typed arrays: the inverse of `analysis.report.encoding`. */
 (function () {
   'use strict';
 
@@ -23,24 +23,24 @@
     return new Response(packed.stream().pipeThrough(new DecompressionStream('gzip'))).arrayBuffer();
   }
 
-  /** Floats of which the upper half of the bits is given. */
-  function widen(halves) {
+  /** Floats from the upper halves of their bits. */
+  function fromBFloat16(halves) {
     const bits = new Uint32Array(halves.length);
     for (let i = 0; i < halves.length; i += 1) bits[i] = halves[i] << 16;
     return new Float32Array(bits.buffer);
   }
 
   function view(buffer, { format, offset, length }) {
-    if (format === 'h2') return widen(new Uint16Array(buffer, offset, length));
+    if (format === 'bf16') return fromBFloat16(new Uint16Array(buffer, offset, length));
     return new FORMATS[format](buffer, offset, length);
   }
 
-  /** How many tasks each value of a thinned-out sequence stands for. */
+  /** The number of tasks per value of a sequence; 0 blocks mean every task. */
   function stride(tasks, blocks) {
     return blocks === 0 ? 1 : Math.ceil(tasks / blocks);
   }
 
-  /** Where each cell's values begin in an array that holds `sizeOf(cell)` values a cell; one entry more than cells. */
+  /** Where each cell's values begin in an array with `sizeOf(cell)` values per cell; one entry more than cells. */
   function offsets(cells, sizeOf) {
     const starts = new Uint32Array(cells + 1);
     for (let cell = 0; cell < cells; cell += 1) starts[cell + 1] = starts[cell] + sizeOf(cell);
@@ -49,7 +49,7 @@
 
   /**
    * The sweep: `about` (the description), `n` cells, `arrays` by name, and where the sequences of each cell begin.
-   * `starts.rows` counts every task, the others what is kept of them.
+   * `starts.rows` counts every task, the others count blocks of tasks.
    */
   async function load() {
     const about = JSON.parse(document.getElementById('about').textContent);
@@ -65,15 +65,22 @@
       curves: offsets(about.cells, (cell) => kept(cell, resolution.curves)),
       layers: offsets(about.cells, (cell) => kept(cell, resolution.layers) * depth[cell]),
     };
-    return { about, n: about.cells, arrays, starts, fields: new Map(about.fields.map((field) => [field.name, field])) };
+    const byName = (entries) => new Map(entries.map((entry) => [entry.name, entry]));
+    return { about, n: about.cells, arrays, starts, fields: byName(about.fields), metrics: byName(about.metrics) };
   }
 
-  /** A cell's sequence of a measure of the network: its values and how many tasks each stands for. */
-  function sequence(sweep, measure, cell) {
-    const final = measure === 'final_ce';
+  /** A cell's sequence of a metric, mean over layers: its values and the number of tasks per value. */
+  function sequence(sweep, metric, cell) {
+    const final = metric === 'final_ce';
     const starts = final ? sweep.starts.final : sweep.starts.curves;
-    const values = sweep.arrays[final ? measure : `curve.${measure}`].subarray(starts[cell], starts[cell + 1]);
+    const values = sweep.arrays[final ? metric : `curve.${metric}`].subarray(starts[cell], starts[cell + 1]);
     return { values, step: stride(sweep.arrays.tasks[cell], sweep.about.resolution[final ? 'final_ce' : 'curves']) };
+  }
+
+  /** Whether a metric was measured in any of these cells, as far as those that diverged at once can show it. */
+  function isMeasured(sweep, metric, cells) {
+    const begun = Array.from(cells).filter((cell) => sweep.arrays.diverged_at[cell] !== 1);
+    return begun.length === 0 || begun.some((cell) => !sequence(sweep, metric, cell).values.every(Number.isNaN));
   }
 
   /** The value of a configuration field of a cell. */
@@ -92,5 +99,5 @@
     element.remove();
   }
 
-  Object.assign(lop, { load, loadPlotly, sequence, stride, fieldValue });
+  Object.assign(lop, { load, loadPlotly, sequence, isMeasured, stride, fieldValue });
 })();

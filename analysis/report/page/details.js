@@ -1,4 +1,4 @@
-/** The details of a chosen point: its numbers, curves, layers, seeds, configuration, and how to run a cell again. */
+/** The details of a chosen point: its numbers, curves, layers, seeds, configuration, and a command to rerun a cell. */
 (function () {
   'use strict';
 
@@ -10,17 +10,17 @@
     <h3>Task by task</h3><p class="note" id="curve-note"></p><div id="curves"></div>
     <h3><label>One seed <select id="seed"></select></label></h3>
     <div id="layers"></div><p class="note" id="layer-note"></p>
-    <p class="note">Compute it again:</p>
+    <p class="note">Command to compute this cell again:</p>
     <div class="command"><code id="command"></code><button type="button" id="copy">Copy</button></div>
     <h3>Seeds</h3><div class="scroll"><table id="seeds"></table></div><p class="note" id="symptom-note"></p>
-    <h3>Configuration</h3><dl id="configuration"></dl><p class="note" id="how"></p>`;
+    <h3>Configuration</h3><dl id="configuration"></dl><p class="note" id="provenance"></p>`;
 
   function bySeed(sweep, cells) {
     const number = (cell) => sweep.arrays.seed[cell];
     return Array.from(cells).sort((a, b) => number(a) - number(b) || a - b);
   }
 
-  /** The fields in which the cells of a point differ: those of pooled slices and bins. */
+  /** The fields in which the cells of a point differ: pooled slices and bins. */
   function differing(sweep, cells) {
     return sweep.about.fields
       .map((field) => field.name)
@@ -47,9 +47,12 @@
   }
 
   function seedsTable(sweep, scores, cells) {
+    const { about } = sweep;
     const fields = differing(sweep, cells);
-    const head = ['seed', ...fields, 'phase', 'excess', 'late CE', 'onset', 'first symptom', 'ahead by'];
-    const first = (cell) => (lop.hasEveryTask(sweep) ? sweep.about.first[scores.symptoms().first[cell]] : '–');
+    const short = (column) => [...about.categories, ...about.scores].find((variable) => variable.column === column).short;
+    const columns = ['phase', 'excess', 'late_final_ce', 'onset', 'first_symptom'];
+    const head = ['seed', ...fields, ...columns.map(short), 'tasks ahead'];
+    const first = (cell) => (lop.hasEveryTask(sweep) ? about.first[scores.symptoms().first[cell]] : '–');
     const rows = cells.map((cell) => [
       seedOf(sweep, cell), ...fields.map((name) => lop.setting(lop.fieldValue(sweep, name, cell))),
       phaseText(sweep, scores, cell), lop.number(scores.column('excess')[cell]), lop.number(scores.column('late_final_ce')[cell]),
@@ -57,41 +60,45 @@
     ]);
     const cellsHtml = (row) => row.map((text) => `<td>${lop.escape(text)}</td>`).join('');
     const body = rows.map((row, i) => `<tr data-cell="${idOf(sweep, cells[i])}">${cellsHtml(row)}</tr>`).join('');
-    return `<thead><tr>${head.map((text) => `<th scope="col">${lop.escape(text)}</th>`).join('')}</tr></thead><tbody>${body}</tbody>`;
+    const headHtml = head.map((text) => `<th scope="col">${lop.escape(text)}</th>`).join('');
+    return `<thead><tr>${headHtml}</tr></thead><tbody>${body}</tbody>`;
   }
 
   function configurationHtml(sweep, cell, cells) {
     const config = lop.configuration(sweep, cell);
     const varying = differing(sweep, cells);
-    return Object.keys(config)
-      .filter((name) => name !== 'seed')
-      .map((name) => {
-        const text = varying.includes(name) ? `${lop.setting(config[name])} (of the chosen cell)` : lop.setting(config[name]);
-        const mark = lop.isDefault(sweep, config, name) ? '' : ' class="changed"';
-        return `<dt title="${lop.escape(sweep.about.descriptions[name])}">${name}</dt><dd${mark}>${text}</dd>`;
+    return sweep.about.config
+      .filter(({ name }) => name !== 'seed')
+      .map((field) => {
+        const value = lop.setting(config[field.name]);
+        const text = varying.includes(field.name) ? `${value} (of the chosen cell)` : value;
+        const mark = lop.isDefault(config, field) ? '' : ' class="changed"';
+        return `<dt title="${lop.escape(field.description)}">${field.name}</dt><dd${mark}>${lop.escape(text)}</dd>`;
       })
       .join('');
   }
 
   function curveNote(sweep, cells, chosen) {
-    const steps = (measure) => Math.max(...cells.map((cell) => lop.sequence(sweep, measure, cell).step));
+    const { about } = sweep;
+    const steps = (metric) => Math.max(...cells.map((cell) => lop.sequence(sweep, metric, cell).step));
+    const [final, others] = [steps('final_ce'), steps(about.metrics.find(({ name }) => name !== 'final_ce').name)];
     const alike = lop.equallyLong(sweep, cells, chosen);
-    const those = alike.length < cells.length ? `the ${alike.length} cells of ${sweep.arrays.tasks[chosen]} tasks` : `${cells.length} cells`;
-    const gaps = alike.some((cell) => sweep.arrays.diverged_at[cell]) ? ', as long as none has diverged' : '';
-    const seeds = cells.length > lop.MANY_SEEDS ? `Median and ${lop.bandName(sweep, alike)} over ${those}${gaps}; thin: the chosen one.` : 'One line a seed.';
-    const fresh = 'Dashed: mean of the fresh networks; band: their 10th to 90th percentile. Triangles: onsets. Logarithmic axes end at 1e-6 below.';
-    const thinned = steps('min_ce') > 1 ? ` Curves are means over ${steps('min_ce')} tasks${steps('final_ce') > 1 ? '' : ', but the final CE is not'}.` : '';
-    return `${seeds} ${fresh}${thinned}`;
+    const some = `the ${alike.length} cells of ${sweep.arrays.tasks[chosen]} tasks`;
+    const those = alike.length < cells.length ? some : `${cells.length} cells`;
+    const gaps = alike.some((cell) => sweep.arrays.diverged_at[cell]) ? ', up to the first that diverged' : '';
+    return [
+      lop.hasSeedLines(sweep, cells)
+        ? 'One line per seed.'
+        : `Median and ${lop.bandName(sweep, alike)} over ${those}${gaps}. Thin line: the chosen seed.`,
+      `Dashed: mean of the fresh networks, with a band from their ${about.percentiles.label}. Triangles: onsets.`,
+      `Logarithmic axes end at ${lop.number(about.min_log_value, 1)}.`,
+      others > 1 ? `Curves are means over ${others} tasks${final > 1 ? '' : ', except the final CE'}.` : '',
+    ].filter(Boolean).join(' ');
   }
 
   function layerNote(sweep, cell) {
     const step = lop.stride(sweep.arrays.tasks[cell], sweep.about.resolution.layers);
     return step > 1 ? `Means over ${step} tasks.` : '';
-  }
-
-  function symptomNote(rule) {
-    const beyond = `effective rank below ${rule.rank} times, duplicates ${rule.duplicates} or saturation ${rule.saturation} above`;
-    return `Symptoms: ${beyond} that of the first ${rule.early} tasks, ${lop.count(rule.hold, 'task')} in a row.`;
   }
 
   async function copy(text, button) {
@@ -105,7 +112,7 @@
     setTimeout(() => { button.textContent = 'Copy'; }, 2000);
   }
 
-  /** Put the panel's empty parts into the page; `choose` is called with a cell's id, `close` when it is to be closed. */
+  /** Put the panel's empty parts into the page; `choose` takes a cell's id, and `close` closes the panel. */
   function setUpDetails(choose, close) {
     $('details').innerHTML = FRAME;
     $('close').addEventListener('click', close);
@@ -118,20 +125,21 @@
     $('seed').replaceChildren(...cells.map((one) => {
       const option = document.createElement('option');
       option.value = idOf(sweep, one);
-      option.textContent = [seedOf(sweep, one), ...pooled.map((name) => `${name} = ${lop.setting(lop.fieldValue(sweep, name, one))}`)].join(', ');
+      const values = pooled.map((name) => `${name} = ${lop.setting(lop.fieldValue(sweep, name, one))}`);
+      option.textContent = [seedOf(sweep, one), ...values].join(', ');
       return option;
     }));
     $('seed').value = idOf(sweep, cell);
   }
 
-  /** The cell of this id, if it is one of the point's, else the point's first. */
+  /** The cell with this id if the point has it, else the point's first. */
   function chosenCell(sweep, cells, id) {
     return cells.find((cell) => idOf(sweep, cell) === id) ?? cells[0];
   }
 
   const drawn = {};
 
-  /** Draw only if what it depends on differs from the last time. */
+  /** Call `draw` only if one of the things that it depends on has changed. */
   function ifNew(name, dependsOn, draw) {
     const key = JSON.stringify(dependsOn);
     if (drawn[name] !== key) draw();
@@ -154,15 +162,17 @@
     const cell = chosenCell(sweep, cells, state.cell);
     seedOptions(sweep, cells, cell);
     $('curve-note').textContent = curveNote(sweep, cells, cell);
-    $('symptom-note').textContent = symptomNote(state.rule);
+    $('symptom-note').textContent = lop.fillIn(sweep.about, 'symptoms', state.criterion);
     $('layer-note').textContent = layerNote(sweep, cell);
-    $('command').textContent = lop.command(sweep, cell);
+    $('command').innerHTML = lop.command(sweep, cell).map((part) => `<span>${lop.escape(part)}</span>`).join(' ');
     $('seeds').innerHTML = seedsTable(sweep, scores, cells);
     $('configuration').innerHTML = configurationHtml(sweep, cell, cells);
-    const how = sweep.about.how[sweep.arrays.how[cell]];
-    $('how').textContent = `Computed with ${Object.entries(how).map(([name, text]) => `${name} ${text}`).join(', ')}. Cell ${idOf(sweep, cell)}.`;
+    const provenance = Object.entries(sweep.about.provenance[sweep.arrays.provenance[cell]]);
+    const computedWith = provenance.map(([name, text]) => `${name} ${text}`).join(', ');
+    $('provenance').textContent = `Cell ${idOf(sweep, cell)}. Computed with ${computedWith}.`;
     const look = [state.theme, matchMedia('(prefers-color-scheme: dark)').matches, $('curves').clientWidth];
-    ifNew('curves', [look, cells, cell, cells.map((one) => scores.onset[one])], () => lop.drawCurves($('curves'), sweep, scores, cells, cell));
+    const onsets = cells.map((one) => scores.onset[one]);
+    ifNew('curves', [look, cells, cell, onsets], () => lop.drawCurves($('curves'), sweep, scores, cells, cell));
     ifNew('layers', [look, cell], () => lop.drawLayers($('layers'), sweep, cell));
   }
 

@@ -1,63 +1,69 @@
-/** The numbers of a point, as rows of text: beside the mouse, for the keyboard's cursor, and over the details. */
+/** The numbers of a point, as rows of text: beside the mouse, for the keyboard's cursor, and above the details. */
 (function () {
   'use strict';
 
   const lop = window.lop;
-  const METRICS = [
-    ['late_final_ce', 'late CE', 'nats'], ['fresh_ce', 'fresh CE', 'nats'], ['late_effective_rank', 'effective rank', ''],
-    ['late_duplicate_fraction', 'duplicates', ''], ['late_saturation', 'saturation', ''],
-  ];
 
-  function withRange({ value, low, high, defined }, unit = '') {
+  function withRange({ value, low, high, defined }, unit) {
     const text = [lop.number(value), unit].filter(Boolean).join(' ');
     return defined > 1 ? `${text} (seeds ${lop.number(low)} to ${lop.number(high)})` : text;
   }
 
-  function lostRow({ lost, judged }) {
-    if (judged === 0) return 'nothing can be judged here';
-    const [low, high] = lop.wilson(lost, judged).map((share) => `${Math.round(100 * share)}%`);
-    return `${lost} of ${lop.count(judged, 'network')}, 95% interval ${low} to ${high}`;
+  function lostRow({ interval }, { lost, decidable }) {
+    if (decidable === 0) return 'undecidable here';
+    const [low, high] = lop.wilson(lost, decidable, interval.z).map((share) => `${Math.round(100 * share)}%`);
+    return `${lost} of ${lop.count(decidable, 'network')}, ${interval.label} ${low} to ${high}`;
   }
 
-  /** The name of a point: its axes' values, and those of the slice. */
+  /** A field with one of its values: "lr = 0.1". */
+  function fieldText({ name, names, binned }, index) {
+    return `${name} ${binned ? '≈' : '='} ${names[index]}`;
+  }
+
+  /** The name of a point: its values of the axes, and those of the slice. */
   function pointName(view, layout, point) {
-    const parts = [`${layout.x.name} = ${lop.setting(layout.x.values[point.x])}`, `${layout.y.name} = ${lop.setting(layout.y.values[point.y])}`];
-    for (const [field, index] of Object.entries(view.at)) {
-      if (index !== lop.ALL) parts.push(`${field} = ${lop.setting(view.sweep.fields.get(field).values[index])}`);
-    }
-    return parts.join(', ');
+    const slice = Object.entries(view.at).filter(([, index]) => index !== lop.ALL);
+    return [
+      fieldText(layout.x, point.x), fieldText(layout.y, point.y),
+      ...slice.map(([name, index]) => fieldText(view.sweep.fields.get(name), index)),
+    ].join(', ');
   }
 
-  function scoreRow(view, layout, index) {
-    const { shown } = view;
-    const of = view.points[index];
-    if (shown.colours) {
-      const lead = Number.isNaN(of.lead) ? '' : `, ${lop.count(of.lead, 'task')} ahead`;
-      return of.name ? `${of.name} (${of.number} of ${of.defined}${lead})` : 'undefined';
+  function scoreRow({ variable }, point) {
+    if (variable.colours) {
+      const lead = Number.isNaN(point.lead) ? '' : `, ${lop.count(point.lead, 'task')} ahead`;
+      return point.name ? `${point.name} (${point.number} of ${point.defined}${lead})` : 'undefined';
     }
-    if (of.defined === 0) return 'undefined';
-    const text = withRange(of).replaceAll('∞', 'not within the tasks');
-    return of.defined < of.cells ? `${text}, known for ${of.defined} of ${of.cells}` : text;
+    if (point.defined === 0) return 'undefined';
+    const text = withRange(point, variable.unit).replaceAll('∞', 'not within the tasks');
+    return point.defined < point.cells ? `${text}, known for ${point.defined} of ${point.cells}` : text;
   }
 
-  /** Rows of `[name, text]` that say all about a point. */
+  /** A metric of a point's cells, or null where it is undefined because they diverged. */
+  function metricRow({ sweep, scores }, variable, cells) {
+    const found = lop.summary(scores, variable, cells);
+    if (found.defined) return [variable.short, withRange(found, variable.unit)];
+    const { metric, short } = variable;
+    return metric && !lop.isMeasured(sweep, metric, cells) ? [short, 'not measured'] : null;
+  }
+
+  /** Rows of `[name, text]` with everything known of a point. */
   function pointRows(view, layout, point) {
     const index = point.y * layout.columns + point.x;
     const of = view.points[index];
-    const { sweep, scores } = view;
-    if (of.cells === 0) return [['cells', of.waiting ? `${lop.count(of.waiting, 'cell')} not computed yet` : 'none in the sweep']];
+    const { about } = view.sweep;
+    if (of.cells === 0 && of.missing > 0) return [['cells', `${lop.count(of.missing, 'cell')} not computed yet`]];
+    if (of.cells === 0) return [['cells', 'none in the sweep']];
     const cells = layout.cellsOf(index);
+    const metrics = about.scores.filter((score) => score.is_fact && score.column !== view.variable.column);
     const rows = [
-      [lop.shortLabel(view.shown), scoreRow(view, layout, index)],
-      ['lost', lostRow(of)],
-      ['phases', lop.phaseCounts(of.phases, sweep.about.phases)],
+      [view.variable.short, scoreRow(view, of)],
+      [about.scores.find((score) => score.column === 'lost').short, lostRow(about, of)],
+      ['phases', lop.phaseCounts(of.phases, about.phases)],
+      ...metrics.map((score) => metricRow(view, score, cells)).filter(Boolean),
     ];
-    for (const [column, name, unit] of METRICS) {
-      const found = lop.summary(scores, { column, judged: false, statistic: 'mean' }, cells);
-      if (found.defined && column !== view.shown.column) rows.push([name, withRange(found, unit)]);
-    }
-    if (of.waiting) rows.push(['not computed', lop.count(of.waiting, 'cell')]);
-    if (of.defined > 0 && of.defined < sweep.about.few) rows.push(['few seeds', `${of.defined}: trust it little`]);
+    if (of.missing) rows.push(['not computed', lop.count(of.missing, 'cell')]);
+    if (of.defined > 0 && of.defined < about.min_seeds) rows.push(['few seeds', `only ${of.defined}, not reliable`]);
     return rows;
   }
 
@@ -85,5 +91,5 @@
     document.getElementById('live').textContent = [pointName(view, layout, point), ...rows].join('. ');
   }
 
-  Object.assign(lop, { pointName, pointRows, rowsHtml, showTip, hideTip, announce });
+  Object.assign(lop, { fieldText, pointName, pointRows, rowsHtml, showTip, hideTip, announce });
 })();

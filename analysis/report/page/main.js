@@ -10,16 +10,17 @@
     return JSON.stringify(a) === JSON.stringify(b);
   }
 
-  /** Compute what the state asks for; what it does not change is kept. */
+  /** Compute what the state asks for; what has not changed is kept. */
   function compute(state) {
     const { sweep } = page;
     const old = page.view;
     const layout = old && same([old.x, old.y, old.at], [state.x, state.y, state.at]) ? page.layout : lop.layOut(sweep, state);
-    const scores = old && same(old.rule, state.rule) ? old.scores : lop.score(sweep, state.rule);
-    const shown = lop.allShown(sweep).find((one) => one.name === state.score);
-    const points = lop.summarise(sweep, layout, scores, shown);
+    const scores = old && same(old.criterion, state.criterion) ? old.scores : lop.score(sweep, state.criterion);
+    const variable = lop.variables(sweep).find((one) => one.name === state.score);
+    const points = lop.summarise(sweep, layout, scores, variable);
+    const scale = variable.colours ? lop.stepsOf(variable) : lop.scaleOf(sweep, state.criterion, variable, points);
     page.layout = layout;
-    page.view = { ...state, sweep, scores, shown, points, scale: shown.colours ? lop.stepsOf(shown) : lop.scaleOf(sweep, state.rule, shown, points) };
+    page.view = { ...state, sweep, scores, variable, points, scale };
   }
 
   function draw() {
@@ -27,20 +28,13 @@
     lop.showState(sweep, state, change);
     writeSentences();
     lop.showDetails(view, layout, state);
-    const options = { chosen: state.point, cursor: page.cursor, boundary: state.boundary, numbers: state.numbers };
-    return lop.drawMap(sweep, layout, view.points, view.shown, view.scale, options);
+    return lop.drawMap(view, layout, page.cursor);
   }
 
   function writeSentences() {
-    const { sweep, state, view, layout } = page;
-    const cells = layout.members;
-    const { phases } = lop.tally(sweep, view.scores, cells);
-    const seeds = [...new Set(view.points.map((point) => point.cells).filter(Boolean))].sort((a, b) => a - b);
-    const range = seeds.length > 1 ? `${seeds[0]} to ${seeds[seeds.length - 1]} cells` : lop.count(seeds[0] ?? 0, 'cell');
-    $('sentence').textContent = lop.ruleSentence(state.rule);
-    $('summary').textContent = cells.length
-      ? `${view.points.some((point) => point.defined) ? '' : 'This score is undefined on the whole map. '}${lop.count(cells.length, 'cell')} on this map, ${range} a point: ${lop.phaseCounts(phases, sweep.about.phases)}.${missing()}`
-      : `No finished cell in this slice.${missing()} Choose another one.`;
+    const { sweep, state } = page;
+    $('sentence').textContent = lop.fillIn(sweep.about, state.criterion.definition, state.criterion);
+    $('summary').textContent = summary();
     $('legend').replaceChildren(...legend().map(([mark, text]) => {
       const item = document.createElement('li');
       item.innerHTML = `<span class="mark ${mark}" aria-hidden="true"></span>`;
@@ -49,51 +43,75 @@
     }));
   }
 
-  function missing() {
-    const waiting = page.layout.waiting.reduce((sum, n) => sum + n, 0);
-    return waiting ? ` ${lop.count(waiting, 'cell')} not computed yet.` : '';
+  function summary() {
+    const { sweep, view, layout } = page;
+    const missing = layout.missing.reduce((sum, n) => sum + n, 0);
+    const notComputed = missing ? ` ${lop.count(missing, 'cell')} not computed yet.` : '';
+    if (layout.members.length === 0) return `No finished cell in this slice.${notComputed} Choose another slice.`;
+    const numbers = [...new Set(view.points.map((point) => point.cells).filter(Boolean))].sort((a, b) => a - b);
+    const range = numbers.length > 1 ? `${numbers[0]} to ${numbers[numbers.length - 1]} cells` : lop.count(numbers[0], 'cell');
+    const undefinedNote = view.points.some((point) => point.defined) ? '' : 'This score is undefined on the whole map. ';
+    const { phases } = lop.tally(sweep, view.scores, layout.members);
+    const counts = lop.phaseCounts(phases, sweep.about.phases);
+    const cells = lop.count(layout.members.length, 'cell');
+    return `${undefinedNote}${cells} on this map, ${range} per point: ${counts}.${notComputed}`;
   }
 
+  /** The marks that occur on the map, as `[class, text]`. */
   function legend() {
-    const { sweep, state, view } = page;
-    const { points, shown } = view;
+    const { sweep: { about }, view: { points, variable } } = page;
     const entries = [];
-    if (points.some((point) => point.cells > 0 && point.defined === 0)) entries.push(['crossed', undefinedText(shown)]);
-    if (points.some((point) => point.cells === 0 && point.waiting > 0)) entries.push(['hatched', 'not computed yet']);
-    if (lop.isMixed(points, sweep.about.few)) entries.push(['ring', `fewer than ${sweep.about.few} seeds`]);
-    else if (points.some((point) => point.defined > 0 && point.defined < sweep.about.few)) entries.push(['none', `all points have fewer than ${sweep.about.few} seeds: trust them little`]);
-    if (state.boundary && isCrossed(points, 'middle')) entries.push(['line', 'P(lost) = 1/2']);
-    if (state.boundary && (isCrossed(points, 'low') || isCrossed(points, 'high'))) entries.push(['dashed', 'its 95% interval (Wilson)']);
-    if (state.numbers && shown.judged) entries.push(['none', 'k/n: k of n networks lost plasticity']);
-    if (state.numbers && shown.colours) entries.push(['none', shown.background ? 'k/n: k of the n networks that lost plasticity' : 'k/n: k of n networks are in this phase']);
-    if (shown.note) entries.push(['none', shown.note]);
-    if (shown.column && shown.column.startsWith('late_') && lop.isRough(sweep, shown.column.slice(5), state.rule)) {
-      entries.push(['none', 'rough: late means are of thinned-out curves here']);
+    if (points.some((point) => point.cells > 0 && point.defined === 0)) entries.push(['crossed', undefinedText()]);
+    if (points.some((point) => point.cells === 0 && point.missing > 0)) entries.push(['hatched', 'not computed yet']);
+    if (lop.isMixed(points, about.min_seeds)) entries.push(['ring', `fewer than ${about.min_seeds} seeds`]);
+    else if (points.some((point) => point.defined > 0 && point.defined < about.min_seeds)) {
+      entries.push(['none', `all points have fewer than ${about.min_seeds} seeds and are not reliable`]);
+    }
+    if (page.state.boundary && isCrossed('middle')) entries.push(['line', 'P(lost) = 1/2']);
+    if (page.state.boundary && (isCrossed('low') || isCrossed('high'))) {
+      entries.push(['dashed', `its ${about.interval.label} (Wilson)`]);
+    }
+    if (page.state.numbers && variable.decidable_only) entries.push(['none', 'k/n: k of n networks lost plasticity']);
+    if (page.state.numbers && variable.colours) {
+      const ofLost = 'k/n: k of the n networks that lost plasticity';
+      entries.push(['none', variable.background ? ofLost : 'k/n: k of n networks are in this phase']);
+    }
+    if (variable.note) entries.push(['none', variable.note]);
+    if (variable.metric && lop.isRough(page.sweep, variable.metric, page.state.criterion)) {
+      entries.push(['none', 'rough: late values include a few tasks before the late ones']);
     }
     return entries;
   }
 
   /** Whether a share is above 1/2 at some points and below at others. */
-  function isCrossed(points, name) {
-    const shares = points.map((point) => lop.SHARES[name](point, page.sweep.about.telling)).filter((share) => share !== null);
+  function isCrossed(end) {
+    const shares = page.view.points.map((point) => lop.shareOf(page.sweep, point, end)).filter((share) => share !== null);
     return shares.some((share) => share >= 0.5) && shares.some((share) => share < 0.5);
   }
 
-  /** What the saved picture says under the map. */
+  /** The text under a map that is saved. */
   function caption() {
     const { sweep, state } = page;
-    const slice = Object.entries(state.at).map(([name, index]) => `${name} = ${index === lop.ALL ? 'all, pooled' : lop.setting(sweep.fields.get(name).values[index])}`);
-    return [slice.join(', '), $('sentence').textContent, $('summary').textContent, `lop-sweep ${sweep.about.version}`].filter(Boolean);
+    const slice = Object.entries(state.at).map(([name, index]) =>
+      (index === lop.ALL ? `${name}: all, pooled` : lop.fieldText(sweep.fields.get(name), index)));
+    const sentences = [$('sentence').textContent, $('summary').textContent];
+    return [slice.join(', '), ...sentences, `lop-sweep ${sweep.about.version}`].filter(Boolean);
   }
 
-  function undefinedText(shown) {
-    if (shown.judged) return 'undefined: fresh networks fail too (or there are none), or all seeds diverged';
-    return shown.colours ? 'undefined' : 'undefined: all seeds diverged';
+  function undefinedText() {
+    const { sweep, view, layout } = page;
+    if (view.variable.decidable_only) return 'undefined: fresh networks fail too (or there are none), or all seeds diverged';
+    const { metric } = view.variable;
+    const empty = view.points.flatMap((point, p) => (point.cells > 0 && point.defined === 0 ? [layout.cellsOf(p)] : []));
+    if (metric && empty.some((cells) => !lop.isMeasured(sweep, metric, cells))) {
+      return 'undefined: not measured, or all seeds diverged';
+    }
+    return view.variable.colours ? 'undefined' : 'undefined: all seeds diverged';
   }
 
   let scheduled = false;
 
-  /** Go to the state that `step` makes of the present one; drawing waits for the next frame, several steps share it. */
+  /** Replace the state by `step` of it. Drawing waits for the next frame, which several steps may share. */
   function change(step) {
     page.state = step(page.state);
     if (scheduled) return;
@@ -115,7 +133,7 @@
 
   let waiting = null;
 
-  /** Put the state into the address; not at every step of a number that is being changed, browsers limit that. */
+  /** Put the state into the address, with a delay, because browsers limit how often it may change. */
   function writeAddress() {
     clearTimeout(waiting);
     waiting = setTimeout(() => history.replaceState(null, '', lop.toHash(page.sweep, page.state)), 100);
@@ -192,11 +210,11 @@
 
   function origin(sweep) {
     const { about } = sweep;
-    const types = [...new Set(about.how.map((how) => how.dtype))].join(' and ');
-    const versions = [...new Set(about.how.map((how) => how.lop_sweep_version))].join(', ');
+    const dtypes = [...new Set(about.provenance.map(({ dtype }) => dtype))].join(' and ');
+    const versions = [...new Set(about.provenance.map(({ lop_sweep_version: version }) => version))].join(', ');
     const parts = [
-      `${lop.count(about.cells, 'cell')}, ${lop.count(about.seeds.length, 'seed')}`, `directory ${about.directory}`, types,
-      about.created && `made ${about.created.replace('T', ' ').slice(0, 16)}`, `lop-sweep ${versions}`,
+      `${lop.count(about.cells, 'cell')}, ${lop.count(about.seeds.length, 'seed')}`, `directory ${about.directory}`, dtypes,
+      about.created && `created ${about.created.replace('T', ' ').slice(0, 16)}`, `lop-sweep ${versions}`,
     ];
     return parts.filter(Boolean).join(' · ');
   }
@@ -209,7 +227,8 @@
 
   async function start() {
     if (!window.DecompressionStream) {
-      fail('This browser cannot unpack the report (it has no DecompressionStream). Firefox from 113, Chrome and Edge from 97 and Safari from 16.4 can.');
+      const browsers = 'Use Firefox 113, Chrome or Edge 97, Safari 16.4, or a later version.';
+      fail(`This browser has no DecompressionStream and cannot unpack the report. ${browsers}`);
       return;
     }
     page.sweep = await lop.load();
@@ -228,7 +247,7 @@
     throw error;
   });
 
-  /** For scripts and tests: what the page shows, and a way to show something else. */
+  /** For scripts and tests: the content of the page, and a way to change its state. */
   window.lopReport = {
     ready,
     state: () => structuredClone(page.state),
@@ -239,8 +258,8 @@
     points: () => page.view.points,
     pointsOf: (changes) => {
       const state = { ...page.state, ...changes };
-      const shown = lop.allShown(page.sweep).find((one) => one.name === state.score);
-      return lop.summarise(page.sweep, lop.layOut(page.sweep, state), lop.score(page.sweep, state.rule), shown);
+      const variable = lop.variables(page.sweep).find((one) => one.name === state.score);
+      return lop.summarise(page.sweep, lop.layOut(page.sweep, state), lop.score(page.sweep, state.criterion), variable);
     },
     axes: () => ({ x: page.layout.x.values, y: page.layout.y.values }),
     scores: (column) => Array.from(page.view.scores.column(column)),

@@ -1,14 +1,13 @@
-/** Cells on the grid of two axes, summarised over seeds: what `analysis.plot.aggregate` does. */
+/** Cells on the grid of two axes, summarised over seeds, as `analysis.plot.aggregate` does. */
 (function () {
   'use strict';
 
   const lop = window.lop;
-  const Z = 1.959963984540054;
 
-  /** All values of a field, for a slice that is not cut. */
+  /** The index that stands for all values of a field, pooled. */
   const ALL = -1;
 
-  /** Whether a field has one value for each value of an axis. */
+  /** Whether a field has one value per value of an axis. */
   function follows(sweep, name, axis) {
     const seen = new Map();
     for (const cells of sweep.about.missing > 0 ? ['field', 'missing'] : ['field']) {
@@ -22,7 +21,7 @@
     return true;
   }
 
-  /** The fields that a map over x and y is a slice of: those that vary, but do not just follow an axis. */
+  /** The fields in which a map over x and y is a slice: those that vary, and do not just follow an axis. */
   function sliceFields(sweep, x, y) {
     return sweep.about.fields
       .map((field) => field.name)
@@ -30,7 +29,7 @@
       .filter((name) => !follows(sweep, name, x) && !follows(sweep, name, y));
   }
 
-  /** For each of n cells the number of its point, -1 outside the slice. */
+  /** The point of each of n cells, -1 outside the slice. */
   function pointsOf(arrays, prefix, n, view, columns) {
     const points = new Int32Array(n);
     const xs = arrays[`${prefix}.${view.x}`];
@@ -46,8 +45,8 @@
 
   /**
    * The points of a map and their cells. `view` has the fields `x` and `y` and, in `at`, the index of the value of each
-   * sliced field. `members` holds the cells point by point, those of point p from `starts[p]` to `starts[p + 1]`;
-   * `waiting` counts cells that were asked for and are not there.
+   * sliced field. `members` holds the cells point by point, those of point p from `starts[p]` to `starts[p + 1]`.
+   * `missing` counts the cells of each point that were requested and are not finished.
    */
   function layOut(sweep, view) {
     const [x, y] = [sweep.fields.get(view.x), sweep.fields.get(view.y)];
@@ -62,19 +61,19 @@
     points.forEach((point, cell) => {
       if (point >= 0) members[next[point]++] = cell;
     });
-    const waiting = new Uint32Array(size);
+    const missing = new Uint32Array(size);
     if (sweep.about.missing > 0) {
-      for (const p of pointsOf(sweep.arrays, 'missing', sweep.about.missing, view, columns)) if (p >= 0) waiting[p] += 1;
+      for (const p of pointsOf(sweep.arrays, 'missing', sweep.about.missing, view, columns)) if (p >= 0) missing[p] += 1;
     }
     const cellsOf = (point) => members.subarray(starts[point], starts[point + 1]);
-    return { x, y, columns, rows: y.values.length, size, members, cellsOf, waiting };
+    return { x, y, columns, rows: y.values.length, size, members, cellsOf, missing };
   }
 
-  /** Wilson's 95% interval of k of n, as `analysis.scoring.intervals.wilson`. */
-  function wilson(k, n) {
+  /** Wilson's interval of k of n, as `analysis.scoring.intervals.wilson`; `z` is the normal quantile of its level. */
+  function wilson(k, n, z) {
     if (n === 0) return [NaN, NaN];
-    const centre = (k + (Z * Z) / 2) / (n + Z * Z);
-    const half = (Z / (n + Z * Z)) * Math.sqrt((k * (n - k)) / n + (Z * Z) / 4);
+    const centre = (k + (z * z) / 2) / (n + z * z);
+    const half = (z / (n + z * z)) * Math.sqrt((k * (n - k)) / n + (z * z) / 4);
     return [k === 0 ? 0 : centre - half, k === n ? 1 : centre + half];
   }
 
@@ -97,58 +96,64 @@
     return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
   }
 
-  /** Of these cells, how many are in each phase, how many can be judged, and how many of those are lost. */
+  function extent(values) {
+    return [values.reduce((a, b) => Math.min(a, b)), values.reduce((a, b) => Math.max(a, b))];
+  }
+
+  /** How many of these cells are in each phase, for how many a loss can be decided, and how many are lost. */
   function tally(sweep, scores, cells) {
     const phases = new Array(sweep.about.phases.length).fill(0);
     for (const cell of cells) phases[scores.phase[cell]] += 1;
-    const lost = phases[sweep.about.phases.indexOf('lost')];
-    return { phases, lost, judged: lost + phases[sweep.about.phases.indexOf('plastic')] };
+    const { lost, plastic } = lop.indicesOf(sweep.about.phases);
+    return { phases, lost: phases[lost], decidable: phases[lost] + phases[plastic] };
   }
 
-  /** A score of some cells: mean or median, range, and of how many it is known. */
-  function summary(scores, shown, cells) {
-    const column = scores.column(shown.column);
+  /** A score of some cells: mean or median, range, and the number of cells for which it is defined. */
+  function summary(scores, { column, decidable_only: decidableOnly, statistic }, cells) {
+    const values = scores.column(column);
     const known = [];
     for (const cell of cells) {
-      const hidden = shown.judged && Number.isNaN(scores.lost[cell]);
-      if (!hidden && !Number.isNaN(column[cell])) known.push(column[cell]);
+      const hidden = decidableOnly && Number.isNaN(scores.lost[cell]);
+      if (!hidden && !Number.isNaN(values[cell])) known.push(values[cell]);
     }
     if (known.length === 0) return { value: NaN, low: NaN, high: NaN, defined: 0 };
-    const value = shown.statistic === 'median' ? median(known) : mean(known);
-    const [low, high] = [known.reduce((a, b) => Math.min(a, b)), known.reduce((a, b) => Math.max(a, b))];
-    return { value, low, high, defined: known.length };
+    const [low, high] = extent(known);
+    return { value: statistic === 'median' ? median(known) : mean(known), low, high, defined: known.length };
   }
 
-  /** A category of some cells: the most common name, in doubt the first of the legend; the background only if alone. */
-  function mostCommon(sweep, scores, shown, cells) {
-    const names = shown.name === 'phase' ? sweep.about.phases : sweep.about.first;
-    const of = scores.category(shown.name);
-    const order = Object.keys(shown.colours).filter((name) => name !== shown.background);
-    const counts = new Map(Object.keys(shown.colours).map((name) => [name, 0]));
+  /**
+   * A category of some cells: the most common name. In a tie it is the first in the legend. The background is named only
+   * where no other name occurs.
+   */
+  function mostCommon(sweep, scores, category, cells) {
+    const names = category.name === 'phase' ? sweep.about.phases : sweep.about.first;
+    const of = scores.category(category.name);
+    const legend = Object.keys(category.colours);
+    const order = legend.filter((name) => name !== category.background);
+    const counts = new Map(legend.map((name) => [name, 0]));
     for (const cell of cells) {
       const name = names[of[cell]];
       if (counts.has(name)) counts.set(name, counts.get(name) + 1);
     }
     const front = order.reduce((sum, name) => sum + counts.get(name), 0);
     const leader = order.reduce((best, name) => (counts.get(name) > counts.get(best) ? name : best));
-    const best = front > 0 ? leader : shown.background;
+    const best = front > 0 ? leader : category.background;
     const number = counts.get(best) ?? 0;
     if (number === 0) return { value: NaN, name: '', number: 0, defined: 0, lead: NaN };
     const leads = [];
-    for (const cell of cells) if (shown.lead && names[of[cell]] === best) leads.push(scores.symptoms().lead[cell]);
+    for (const cell of cells) if (category.lead && names[of[cell]] === best) leads.push(scores.symptoms().lead[cell]);
     const lead = leads.length && !leads.some(Number.isNaN) ? median(leads) : NaN;
-    const value = Object.keys(shown.colours).indexOf(best);
-    return { value, name: best, number, defined: front || number, lead };
+    return { value: legend.indexOf(best), name: best, number, defined: front || number, lead };
   }
 
   /** Every point of a map: `tally` and `summary` or `mostCommon` of its cells. */
-  function summarise(sweep, layout, scores, shown) {
+  function summarise(sweep, layout, scores, variable) {
     return Array.from({ length: layout.size }, (_, point) => {
       const cells = layout.cellsOf(point);
-      const of = shown.colours ? mostCommon(sweep, scores, shown, cells) : summary(scores, shown, cells);
-      return { cells: cells.length, waiting: layout.waiting[point], ...tally(sweep, scores, cells), ...of };
+      const of = variable.colours ? mostCommon(sweep, scores, variable, cells) : summary(scores, variable, cells);
+      return { cells: cells.length, missing: layout.missing[point], ...tally(sweep, scores, cells), ...of };
     });
   }
 
-  Object.assign(lop, { ALL, sliceFields, layOut, wilson, median, quantile, tally, summary, summarise });
+  Object.assign(lop, { ALL, sliceFields, layOut, wilson, extent, median, quantile, tally, summary, summarise });
 })();

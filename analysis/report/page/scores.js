@@ -1,6 +1,6 @@
 /**
- * Scores of all cells under a rule: `analysis/scores.py`, `rule.py` and `scoring.py` over again, because a rule can be
- * changed here. What no rule changes (slopes, areas, early means) comes with the data.
+ * Scores of all cells under a criterion, as `analysis.scoring` computes them, because the criterion can be changed here.
+ * Scores that no criterion changes (slopes, areas, early means) come with the data.
  */
 (function () {
   'use strict';
@@ -15,9 +15,10 @@
     return below % 2 === 0 ? below : below + 1;
   }
 
-  /** How many tasks are late in a sequence of this length. */
-  function lateTasks(rule, tasks) {
-    return rule.last === null ? Math.max(1, roundHalfEven(tasks / 4)) : Math.min(rule.last, tasks);
+  /** The number of late tasks in a sequence of this length. */
+  function lateTasks(about, criterion, tasks) {
+    if (criterion.last === null) return Math.max(1, roundHalfEven(tasks * about.late_share));
+    return Math.min(criterion.last, tasks);
   }
 
   /** Mean over the last tasks; where values stand for blocks of tasks, the first block counts by its late part. */
@@ -32,42 +33,43 @@
     return sum / late;
   }
 
-  /** Median over the last tasks; where values stand for blocks of tasks, over those that reach into them. */
+  /** Median over the last tasks; where values stand for blocks of tasks, over the blocks that reach into them. */
   function lateMedian({ values, step }, tasks, late) {
     const first = Math.floor((tasks - late) / step);
     const some = values.subarray(first);
     return some.some(Number.isNaN) ? NaN : lop.median(some);
   }
 
-  /** What a measure is in late tasks: as it came with the data under their rule, else from the sequences. */
-  function lateValues(sweep, measure, rule) {
-    if (rule.last === sweep.about.rule.last) return sweep.arrays[`late_${measure}`];
-    const summarise = sweep.about.late_medians.includes(measure) ? lateMedian : lateMean;
-    const means = new Float64Array(sweep.n).fill(NaN);
+  /** A metric over the late tasks: from the data under the report's own criterion, else from the sequences. */
+  function lateValues(sweep, metric, criterion) {
+    const { about, arrays } = sweep;
+    if (criterion.last === about.criterion.last) return arrays[`late_${metric}`];
+    const summarise = sweep.metrics.get(metric).late_statistic === 'median' ? lateMedian : lateMean;
+    const late = new Float64Array(sweep.n).fill(NaN);
     for (let cell = 0; cell < sweep.n; cell += 1) {
-      const tasks = sweep.arrays.tasks[cell];
-      if (sweep.arrays.diverged_at[cell] === 0) {
-        means[cell] = summarise(lop.sequence(sweep, measure, cell), tasks, lateTasks(rule, tasks));
+      const tasks = arrays.tasks[cell];
+      if (arrays.diverged_at[cell] === 0) {
+        late[cell] = summarise(lop.sequence(sweep, metric, cell), tasks, lateTasks(about, criterion, tasks));
       }
     }
-    return means;
+    return late;
   }
 
   /** Onset and recovery of the loss of each cell: first tasks, NaN for never. */
-  function onsets(sweep, rule) {
+  function onsets(sweep, criterion) {
     const { final_ce: final, fresh_ce: freshOf, diverged_at: divergedAt } = sweep.arrays;
     const starts = sweep.starts.rows;
     const onset = new Float64Array(sweep.n).fill(NaN);
     const recovery = new Float64Array(sweep.n).fill(NaN);
     if (sweep.about.resolution.final_ce !== 0) return { onset, recovery };
-    const { margin, factor, hold, recover } = rule;
+    const { margin, factor, hold, recover } = criterion;
     for (let cell = 0; cell < sweep.n; cell += 1) {
       const fresh = freshOf[cell];
-      const least = factor * fresh;
+      const limit = factor * fresh;
       let run = 0;
       let since = 0;
       for (let i = starts[cell], task = 1; i < starts[cell + 1] && divergedAt[cell] === 0; i += 1, task += 1) {
-        const worse = final[i] - fresh > margin && final[i] > least;
+        const worse = final[i] - fresh > margin && final[i] > limit;
         if (since === 0) {
           run = worse ? run + 1 : 0;
           if (run === hold) {
@@ -104,78 +106,82 @@
     return at;
   }
 
-  function isLost(sweep, rule, lateCe, { onset, recovery }, cell) {
-    const { fresh_ce: fresh, slope, slope_low: low, tasks } = sweep.arrays;
-    if (rule.definition === 'onset') return !Number.isNaN(onset[cell]) && Number.isNaN(recovery[cell]);
-    if (rule.definition === 'trend') return low[cell] > 0 && slope[cell] * (tasks[cell] - 1) > rule.margin;
-    return lateCe[cell] - fresh[cell] > rule.margin && lateCe[cell] > rule.factor * fresh[cell];
-  }
+  /** For each definition whether a cell is lost, and whether its sequence is long enough to say so. */
+  const RULES = {
+    late: {
+      isLost: ({ arrays }, { margin, factor }, { lateCe }, cell) =>
+        lateCe[cell] - arrays.fresh_ce[cell] > margin && lateCe[cell] > factor * arrays.fresh_ce[cell],
+      hasEnoughTasks: () => true,
+    },
+    onset: {
+      isLost: (_, __, { onset, recovery }, cell) => !Number.isNaN(onset[cell]) && Number.isNaN(recovery[cell]),
+      hasEnoughTasks: ({ arrays }, { hold }, cell) => arrays.tasks[cell] >= hold,
+    },
+    trend: {
+      isLost: ({ arrays }, { margin }, _, cell) =>
+        arrays.slope_low[cell] > 0 && arrays.slope[cell] * (arrays.tasks[cell] - 1) > margin,
+      hasEnoughTasks: ({ arrays }, _, cell) => !Number.isNaN(arrays.slope_low[cell]),
+    },
+  };
 
-  /** Whether a sequence has tasks enough for the definition. */
-  function isDecided(sweep, rule, cell) {
-    if (rule.definition === 'onset') return sweep.arrays.tasks[cell] >= rule.hold;
-    return rule.definition !== 'trend' || !Number.isNaN(sweep.arrays.slope_low[cell]);
-  }
-
-  /** The phase of each cell, by its number in `about.phases`. */
-  function phasesOf(sweep, rule, lateCe, events) {
+  /** The phase of each cell, by its index in `about.phases`. */
+  function phasesOf(sweep, criterion, losses) {
     const { fresh_median_ce: fresh, diverged_at: divergedAt, baseline } = sweep.arrays;
-    const number = Object.fromEntries(sweep.about.phases.map((name, index) => [name, index]));
-    const phase = new Uint8Array(sweep.n);
-    for (let cell = 0; cell < sweep.n; cell += 1) {
-      let name = isLost(sweep, rule, lateCe, events, cell) ? 'lost' : 'plastic';
-      if (divergedAt[cell] !== 0) name = 'diverged';
-      else if (baseline[cell] === 0) name = 'no baseline';
-      else if (!(fresh[cell] < rule.chance)) name = 'untrainable';
-      else if (!isDecided(sweep, rule, cell)) name = 'too short';
-      phase[cell] = number[name];
-    }
-    return phase;
+    const { plastic, lost, untrainable, diverged, noBaseline, tooShort } = lop.indicesOf(sweep.about.phases);
+    const { isLost, hasEnoughTasks } = RULES[criterion.definition];
+    return Uint8Array.from({ length: sweep.n }, (_, cell) => {
+      if (divergedAt[cell] !== 0) return diverged;
+      if (baseline[cell] === 0) return noBaseline;
+      if (!(fresh[cell] < criterion.chance)) return untrainable;
+      if (!hasEnoughTasks(sweep, criterion, cell)) return tooShort;
+      return isLost(sweep, criterion, losses, cell) ? lost : plastic;
+    });
   }
 
-  /** Which symptom came before the loss first, by its number in `about.first`, and by how many tasks. */
-  function firstSymptoms(sweep, rule, scores) {
-    const names = sweep.about.symptoms;
-    const at = names.map((name) => symptomAt(sweep, name, rule.hold));
-    const number = Object.fromEntries(sweep.about.first.map((name, index) => [name, index]));
+  /** Which symptom preceded the loss first, by its index in `about.first`, and by how many tasks. */
+  function firstSymptoms(sweep, criterion, scores) {
+    const { about } = sweep;
+    const at = about.symptoms.map((name) => symptomAt(sweep, name, criterion.hold));
+    const { severalAtOnce, noneBeforeTheLoss, noOnsetSeen, noLoss, undefined: unknown } = lop.indicesOf(about.first);
     const first = new Uint8Array(sweep.n);
     const lead = new Float64Array(sweep.n).fill(NaN);
     for (let cell = 0; cell < sweep.n; cell += 1) {
       const onset = scores.onset[cell];
       const before = at.map((tasks) => (scores.lost[cell] === 1 && tasks[cell] < onset ? tasks[cell] : Infinity));
       const earliest = Math.min(...before);
-      const several = before.filter((task) => task === earliest).length > 1;
       if (Number.isFinite(earliest)) lead[cell] = onset - earliest;
-      let name = names[before.indexOf(earliest)];
-      if (Number.isNaN(scores.lost[cell])) name = 'undefined';
-      else if (scores.lost[cell] !== 1) name = 'no loss';
-      else if (Number.isNaN(onset)) name = 'no onset seen';
-      else if (!Number.isFinite(earliest)) name = 'none before the loss';
-      else if (several) name = 'several at once';
-      first[cell] = number[name];
+      first[cell] = about.first.indexOf(about.symptoms[before.indexOf(earliest)]);
+      if (Number.isNaN(scores.lost[cell])) first[cell] = unknown;
+      else if (scores.lost[cell] !== 1) first[cell] = noLoss;
+      else if (Number.isNaN(onset)) first[cell] = noOnsetSeen;
+      else if (!Number.isFinite(earliest)) first[cell] = noneBeforeTheLoss;
+      else if (before.filter((task) => task === earliest).length > 1) first[cell] = severalAtOnce;
     }
-    return { first, lead, at: Object.fromEntries(names.map((name, index) => [name, at[index]])) };
+    return { first, lead };
   }
 
   /**
-   * The scores of all cells under a rule.
+   * The scores of all cells under a criterion.
    *
-   * `column(name)` gives those that `analysis.scoring.table` calls so, computed when first asked for; onsets that were not
-   * reached are infinite in it. `phase` and `lost` are as there, `onset` is NaN where nothing can be judged.
+   * `column(name)` gives the column of `analysis.scoring.table` with this name, computed on first use; onsets that were
+   * not reached are infinite in it. `category(name)` gives indices in `about.phases` or `about.first`. `phase` and `lost`
+   * are as in the table. `onset` is NaN where the cell is neither lost nor plastic.
    */
-  function score(sweep, rule) {
+  function score(sweep, criterion) {
     const { about, arrays, n } = sweep;
-    const lateCe = lateValues(sweep, 'final_ce', rule);
-    const events = onsets(sweep, rule);
-    const phase = phasesOf(sweep, rule, lateCe, events);
-    const [plastic, lostPhase] = [about.phases.indexOf('plastic'), about.phases.indexOf('lost')];
-    const lost = Float64Array.from(phase, (p) => (p === lostPhase ? 1 : p === plastic ? 0 : NaN));
-    const judgedOnly = (tasks) => tasks.map((task, cell) => (Number.isNaN(lost[cell]) ? NaN : task));
-    const scores = { rule, phase, lost, onset: judgedOnly(events.onset), recovery: judgedOnly(events.recovery) };
-    const late = (measure) => scores.column(`late_${measure}`);
+    const lateCe = lateValues(sweep, 'final_ce', criterion);
+    const events = onsets(sweep, criterion);
+    const phase = phasesOf(sweep, criterion, { lateCe, ...events });
+    const indices = lop.indicesOf(about.phases);
+    const lost = Float64Array.from(phase, (p) => (p === indices.lost ? 1 : p === indices.plastic ? 0 : NaN));
+    const ifDecidable = (tasks) => tasks.map((task, cell) => (Number.isNaN(lost[cell]) ? NaN : task));
+    const scores = { phase, lost, onset: ifDecidable(events.onset), recovery: ifDecidable(events.recovery) };
+    const late = (metric) => scores.column(`late_${metric}`);
     const map = (of) => Float64Array.from({ length: n }, (_, cell) => of(cell));
-    const early = (symptom) => arrays[`early_${about.measure_of[symptom]}`];
-    const growth = (symptom) => map((cell) => late(about.measure_of[symptom])[cell] - early(symptom)[cell]);
+    const early = (metric) => arrays[`early_${metric}`];
+    const growth = (metric) => map((cell) => late(metric)[cell] - early(metric)[cell]);
+    const collapse = (metric) =>
+      map((cell) => (early(metric)[cell] === 0 ? NaN : 1 - late(metric)[cell] / early(metric)[cell]));
     const makers = {
       lost: () => lost,
       excess: () => map((cell) => lateCe[cell] - arrays.fresh_ce[cell]),
@@ -183,33 +189,30 @@
       log_ratio: () => map((cell) => Math.log10(lateCe[cell] / arrays.fresh_ce[cell])),
       onset: () => map((c) => (lost[c] >= 0 && Number.isNaN(scores.onset[c]) ? Infinity : scores.onset[c])),
       recovery: () => scores.recovery,
-      rank_collapse: () => {
-        const before = early('rank');
-        return map((cell) => (before[cell] === 0 ? NaN : 1 - late('effective_rank')[cell] / before[cell]));
-      },
-      duplicates_growth: () => growth('duplicates'),
-      saturation_growth: () => growth('saturation'),
+      rank_collapse: () => collapse(about.metric_of.rank),
+      duplicates_growth: () => growth(about.metric_of.duplicates),
+      saturation_growth: () => growth(about.metric_of.saturation),
       late_final_ce: () => lateCe,
       lead: () => scores.symptoms().lead,
     };
-    for (const measure of about.measures) makers[`late_${measure}`] ??= () => lateValues(sweep, measure, rule);
+    for (const metric of sweep.metrics.keys()) makers[`late_${metric}`] ??= () => lateValues(sweep, metric, criterion);
     const columns = new Map();
     scores.column = (name) => {
       if (!columns.has(name)) columns.set(name, makers[name] ? makers[name]() : arrays[name]);
       return columns.get(name);
     };
     let symptoms = null;
-    scores.symptoms = () => (symptoms ??= firstSymptoms(sweep, rule, scores));
+    scores.symptoms = () => (symptoms ??= firstSymptoms(sweep, criterion, scores));
     scores.category = (name) => (name === 'phase' ? phase : scores.symptoms().first);
     return scores;
   }
 
-  /** Whether a late mean of a measure is not that of single tasks, but of blocks that reach over its beginning. */
-  function isRough(sweep, measure, rule) {
-    if (rule.last === sweep.about.rule.last) return false;
-    const blocks = sweep.about.resolution[measure === 'final_ce' ? 'final_ce' : 'curves'];
+  /** Whether late values of a metric include tasks before the late ones, because the data are means over blocks. */
+  function isRough(sweep, metric, criterion) {
+    if (criterion.last === sweep.about.criterion.last) return false;
+    const blocks = sweep.about.resolution[metric === 'final_ce' ? 'final_ce' : 'curves'];
     return sweep.arrays.tasks.some((tasks) => lop.stride(tasks, blocks) > 1);
   }
 
-  Object.assign(lop, { score, lateTasks, isRough });
+  Object.assign(lop, { score, isRough });
 })();

@@ -1,26 +1,28 @@
-/** What is chosen: defaults, and the way into the page's address and back. */
+/** The state of the page: its defaults, and its form in the page's address. */
 (function () {
   'use strict';
 
   const lop = window.lop;
-  const NUMBERS = ['margin', 'factor', 'chance'];
-  const COUNTS = ['last', 'hold', 'recover'];
-  const DEFINITIONS = ['late', 'onset', 'trend'];
   const THEMES = ['auto', 'light', 'dark'];
 
-  /** Whether the page has every task's loss, which onsets are computed from. */
+  /** Whether the page has the loss of every task, which onsets are computed from. */
   function hasEveryTask(sweep) {
     return sweep.about.resolution.final_ce === 0;
   }
 
-  function allShown(sweep) {
-    const early = hasEveryTask(sweep) ? [] : ['onset', 'first_symptom'];
-    return [...sweep.about.scores, ...sweep.about.categories].filter((shown) => !early.includes(shown.name));
+  /** Those of the entries (definitions, scores, ...) that can be computed from the data. */
+  function available(sweep, entries) {
+    return entries.filter((entry) => hasEveryTask(sweep) || !entry.needs_every_task);
   }
 
-  /** The rule that the report was made with; thresholds of symptoms belong to it and stay. */
-  function ownRule(sweep) {
-    return { ...sweep.about.rule };
+  /** The scores and categories that the map can show. */
+  function variables(sweep) {
+    return available(sweep, [...sweep.about.scores, ...sweep.about.categories]);
+  }
+
+  /** The criterion that the report was made with. The page cannot change its thresholds of symptoms. */
+  function ownCriterion(sweep) {
+    return { ...sweep.about.criterion };
   }
 
   function firstState(sweep) {
@@ -28,16 +30,17 @@
     const x = names.includes('lr') ? 'lr' : names[0];
     const y = names.includes('depth') && x !== 'depth' ? 'depth' : names.find((name) => name !== x);
     const state = {
-      x, y, score: 'excess', at: {}, rule: ownRule(sweep), boundary: true, numbers: true, theme: 'auto', point: null, cell: null,
+      x, y, score: sweep.about.scores[0].name, at: {}, criterion: ownCriterion(sweep),
+      boundary: true, numbers: true, theme: THEMES[0], point: null, cell: null,
     };
     return { ...state, at: bestSlice(sweep, state) };
   }
 
-  /** Of all slices the one with most cells, then most losses: something is to be seen there. */
+  /** The slice with most cells, and of several such slices the one with most losses. */
   function bestSlice(sweep, state) {
     const names = lop.sliceFields(sweep, state.x, state.y);
     const cut = names.filter((name) => !sweep.fields.get(name).binned);
-    const scores = lop.score(sweep, state.rule);
+    const scores = lop.score(sweep, state.criterion);
     const slices = new Map();
     for (let cell = 0; cell < sweep.n; cell += 1) {
       const key = cut.map((name) => sweep.arrays[`field.${name}`][cell]).join();
@@ -51,7 +54,7 @@
     return Object.fromEntries(names.map((name) => [name, index(name)]));
   }
 
-  /** Slices for other axes: kept where they are the same fields, else where most cells are. */
+  /** The state with other axes: slices of the same fields are kept, others are those with most cells. */
   function withAxes(sweep, state, axes) {
     const next = { ...state, ...axes, point: null };
     if (next.x === next.y) {
@@ -63,70 +66,80 @@
     return { ...next, at: found };
   }
 
-  function nearest(values, wanted) {
-    const exact = values.findIndex((value) => value === wanted);
-    return exact >= 0 ? exact : values.findIndex((value) => lop.setting(value) === lop.setting(wanted));
+  /** A field's value as it stands in the address. A category may itself be called "all". */
+  function toText(field, index) {
+    const text = String(field.values[index]);
+    return text === 'all' ? '"all"' : text;
+  }
+
+  /** The index of the value that a text stands for: of a number the exact one, else the same in six digits. */
+  function indexOf(field, text) {
+    const exact = field.values.findIndex((_, index) => toText(field, index) === text);
+    if (exact >= 0 || field.scale === 'category') return exact;
+    const wanted = Number(text);
+    const same = field.values.indexOf(wanted);
+    return same >= 0 ? same : field.values.findIndex((value) => lop.setting(value) === lop.setting(wanted));
   }
 
   /** The state as it stands after the # of the address. */
   function toHash(sweep, state) {
     const words = new URLSearchParams({ x: state.x, y: state.y, score: state.score });
     for (const [name, index] of Object.entries(state.at)) {
-      words.set(`at.${name}`, index === lop.ALL ? 'all' : String(sweep.fields.get(name).values[index]));
+      words.set(`at.${name}`, index === lop.ALL ? 'all' : toText(sweep.fields.get(name), index));
     }
-    words.set('definition', state.rule.definition);
-    for (const name of [...NUMBERS, ...COUNTS]) words.set(name, state.rule[name] === null ? 'quarter' : String(state.rule[name]));
+    words.set('definition', state.criterion.definition);
+    for (const { name } of sweep.about.controls) {
+      words.set(name, state.criterion[name] === null ? 'quarter' : String(state.criterion[name]));
+    }
     words.set('boundary', state.boundary ? '1' : '0');
     words.set('numbers', state.numbers ? '1' : '0');
     words.set('theme', state.theme);
     if (state.point) {
-      words.set('point.x', String(sweep.fields.get(state.x).values[state.point.x]));
-      words.set('point.y', String(sweep.fields.get(state.y).values[state.point.y]));
+      words.set('point.x', toText(sweep.fields.get(state.x), state.point.x));
+      words.set('point.y', toText(sweep.fields.get(state.y), state.point.y));
       if (state.cell !== null) words.set('cell', state.cell);
     }
     return `#${words}`;
   }
 
-  /** A rule's value from text; null where it is none. */
-  function readRuleValue(name, text) {
-    if (name === 'last' && (text === 'quarter' || text === '')) return { value: null };
+  /** A threshold from text, as `{ value }`; null if it is not allowed. */
+  function readThreshold(control, text) {
+    if (control.empty && (text === 'quarter' || text === '')) return { value: null };
     const value = Number(text);
     if (text === '' || !Number.isFinite(value)) return null;
-    if (COUNTS.includes(name)) return Number.isInteger(value) && value >= 1 ? { value } : null;
+    if (control.is_count) return Number.isInteger(value) && value >= 1 ? { value } : null;
     return value >= 0 ? { value } : null;
   }
 
-  /** The state that an address describes; what it leaves out, or what this sweep does not have, is as at first. */
+  /** The state that an address describes; what it leaves out, or this sweep does not have, keeps its default. */
   function fromHash(sweep, hash) {
     const words = new URLSearchParams(hash.replace(/^#/, ''));
     const first = firstState(sweep);
     const named = (key, names) => (names.includes(words.get(key)) ? words.get(key) : null);
-    const fields = sweep.about.fields.map((field) => field.name);
+    const namesOf = (entries) => entries.map((entry) => entry.name);
+    const fields = namesOf(sweep.about.fields);
     let state = withAxes(sweep, first, { x: named('x', fields) ?? first.x });
     state = withAxes(sweep, state, { y: named('y', fields) ?? state.y });
-    state.score = named('score', allShown(sweep).map((shown) => shown.name)) ?? first.score;
+    state.score = named('score', namesOf(variables(sweep))) ?? first.score;
     for (const name of Object.keys(state.at)) {
       const text = words.get(`at.${name}`);
-      const index = text === 'all' ? lop.ALL : nearest(sweep.fields.get(name).values, Number(text));
-      if (text !== null && (text === 'all' || index >= 0)) state.at[name] = index;
+      const index = text === null || text === 'all' ? lop.ALL : indexOf(sweep.fields.get(name), text);
+      if (text === 'all' || index >= 0) state.at[name] = index;
     }
-    const definitions = hasEveryTask(sweep) ? DEFINITIONS : DEFINITIONS.filter((name) => name !== 'onset');
-    state.rule = { ...state.rule, definition: named('definition', definitions) ?? state.rule.definition };
-    for (const name of [...NUMBERS, ...COUNTS]) {
-      const read = words.has(name) ? readRuleValue(name, words.get(name)) : null;
-      if (read && !(name === 'last' && !hasEveryTask(sweep))) state.rule[name] = read.value;
+    const definitions = namesOf(available(sweep, sweep.about.definitions));
+    state.criterion = { ...state.criterion, definition: named('definition', definitions) ?? state.criterion.definition };
+    for (const control of available(sweep, sweep.about.controls)) {
+      const read = words.has(control.name) ? readThreshold(control, words.get(control.name)) : null;
+      if (read) state.criterion[control.name] = read.value;
     }
     for (const name of ['boundary', 'numbers']) if (words.has(name)) state[name] = words.get(name) === '1';
-    state.theme = named('theme', THEMES) ?? 'auto';
-    const point = { x: pointIndex(sweep, state.x, words.get('point.x')), y: pointIndex(sweep, state.y, words.get('point.y')) };
+    state.theme = named('theme', THEMES) ?? THEMES[0];
+    const index = (name, key) => (words.has(key) ? indexOf(sweep.fields.get(name), words.get(key)) : -1);
+    const point = { x: index(state.x, 'point.x'), y: index(state.y, 'point.y') };
     state.point = point.x >= 0 && point.y >= 0 ? point : null;
     state.cell = /^[0-9a-f]{16}$/.test(words.get('cell') ?? '') ? words.get('cell') : null;
     return state;
   }
 
-  function pointIndex(sweep, name, text) {
-    return text === null ? -1 : nearest(sweep.fields.get(name).values, Number(text));
-  }
-
-  Object.assign(lop, { NUMBERS, COUNTS, hasEveryTask, allShown, ownRule, withAxes, toHash, fromHash, readRuleValue });
+  Object.assign(lop, { hasEveryTask, variables, ownCriterion, withAxes, toHash, fromHash, readThreshold });
 })();

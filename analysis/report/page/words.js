@@ -3,6 +3,7 @@
   'use strict';
 
   const lop = (window.lop = {});
+  const DIGITS = 6;
 
   /** A number in three digits; a dash where it is undefined. */
   function number(value, digits = 3) {
@@ -18,30 +19,26 @@
     return Number.isInteger(value) ? String(value) : String(rounded);
   }
 
-  /** A field's value, exact enough to tell it from its neighbours, as short as that allows. */
+  /** A number as Python's format "g" writes it. */
+  function general(value) {
+    if (value === 0) return '0';
+    const [mantissa, power] = value.toExponential(DIGITS - 1).split('e');
+    const exponent = Number(power);
+    if (exponent >= -4 && exponent < DIGITS) return String(Number(value.toFixed(DIGITS - 1 - exponent)));
+    const size = String(Math.abs(exponent)).padStart(2, '0');
+    return `${Number(mantissa)}e${exponent < 0 ? '-' : '+'}${size}`;
+  }
+
+  /** A field's value as text, as `analysis.data.format_value` writes it. */
   function setting(value) {
-    return String(Number(Number(value).toPrecision(6)));
-  }
-
-  /** Names for the values of an axis, in as few digits, of at least three, as tell them apart. */
-  function shortNames(values) {
-    for (let digits = 3; digits < 6; digits += 1) {
-      const names = values.map((value) => String(Number(value.toPrecision(digits))));
-      if (new Set(names).size === names.length) return names;
-    }
-    return values.map(setting);
-  }
-
-  /** A score's label without what explains it. */
-  function shortLabel({ label }) {
-    return label.split(/: | \(|, | before | at /)[0];
+    return typeof value === 'number' ? general(value) : String(value);
   }
 
   function count(n, noun, plural = `${noun}s`) {
     return `${n.toLocaleString('en')} ${n === 1 ? noun : plural}`;
   }
 
-  /** Lines of at most so many characters, broken between words. */
+  /** Lines of at most `width` characters, broken between words. */
   function wrap(text, width) {
     const lines = [''];
     for (const word of text.split(' ')) {
@@ -58,15 +55,19 @@
     return String(text).replace(/[&<>"']/g, (character) => entities[character]);
   }
 
-  /** The rule in words, as `LossCriterion` puts it. */
-  function ruleSentence(rule) {
-    const worse = `the fresh networks' by > ${setting(rule.margin)} nats and ${setting(rule.factor)} times`;
-    const late = rule.last === null ? 'last quarter of tasks' : `last ${rule.last} tasks`;
-    return {
-      late: `Lost: CE of the ${late} exceeds ${worse}.`,
-      onset: `Lost: CE exceeds ${worse} for ${rule.hold} tasks in a row, not below for ${rule.recover} later.`,
-      trend: `Lost: CE rises by > ${setting(rule.margin)} nats over the sequence, 95% interval of the slope above 0.`,
-    }[rule.definition];
+  /** The indices of names, by the names in camel case: `{ plastic: 0, ..., noBaseline: 4 }`. */
+  function indicesOf(names) {
+    const camelCase = (name) => name.replace(/ (\w)/g, (_, letter) => letter.toUpperCase());
+    return Object.fromEntries(names.map((name, index) => [camelCase(name), index]));
+  }
+
+  /** One of the criterion's templates, filled in as `LossCriterion` does. */
+  function fillIn(about, template, criterion) {
+    const fill = (text, texts) => text.replace(/\{(\w+)\}/g, (_, name) => texts[name]);
+    const texts = Object.fromEntries(Object.entries(criterion).map(([name, value]) => [name, setting(value)]));
+    const late = fill(about.templates[criterion.last === null ? 'late_share' : 'late_tasks'], texts);
+    const filled = fill(about.templates[template], { ...texts, late_tasks: late });
+    return `${filled[0].toUpperCase()}${filled.slice(1)}.`;
   }
 
   /** "120 plastic, 14 lost", without what does not occur. */
@@ -78,5 +79,5 @@
       .join(', ');
   }
 
-  Object.assign(lop, { number, setting, shortNames, shortLabel, count, wrap, escape, ruleSentence, phaseCounts });
+  Object.assign(lop, { number, setting, count, wrap, escape, indicesOf, fillIn, phaseCounts });
 })();

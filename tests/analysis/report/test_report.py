@@ -1,4 +1,4 @@
-"""The report's file without a browser: what is in it, how large it is, what it refuses."""
+"""The report's file without a browser: its content, its size, and invalid input."""
 
 from __future__ import annotations
 
@@ -16,14 +16,13 @@ import pandas as pd
 import pytest
 from made_store import losing, write_store
 
-from analysis.data.load import load_tasks
-from analysis.report import data as report_data
-from analysis.report.axes import map_fields, positions_of
+from analysis.data import load_tasks
+from analysis.report import sequences as report_sequences
+from analysis.report.axes import map_fields
 from analysis.report.data import collect
 from analysis.report.encoding import block_means, pack_arrays, stride, to_bfloat16
 from analysis.report.write import json_in_script, write_report
-from analysis.scoring.criterion import LossCriterion
-from analysis.scoring.table import score as score_store
+from analysis.scoring import LossCriterion, score
 from lop_sweep.config import FIELDS, CellConfig
 from lop_sweep.errors import AnalysisError, LopSweepError, StoreError
 
@@ -63,9 +62,9 @@ def unpack(directory: list[dict[str, Any]], packed: str) -> dict[str, np.ndarray
     raw = gzip.decompress(base64.b64decode(packed))
     arrays = {}
     for entry in directory:
-        start, length, halved = entry["offset"], entry["length"], entry["format"] == "h2"
-        array = np.frombuffer(raw, "<u2" if halved else FORMATS[entry["format"]], length, start)
-        arrays[entry["name"]] = (array.astype(np.uint32) << 16).view(np.float32) if halved else array
+        start, length, is_bfloat16 = entry["offset"], entry["length"], entry["format"] == "bf16"
+        array = np.frombuffer(raw, "<u2" if is_bfloat16 else FORMATS[entry["format"]], length, start)
+        arrays[entry["name"]] = (array.astype(np.uint32) << 16).view(np.float32) if is_bfloat16 else array
     return arrays
 
 
@@ -85,7 +84,7 @@ def test_file_needs_nothing_but_itself(page: str):
 def test_arrays_are_what_the_scores_say(page: str, store_dir: Path):
     about, arrays = decode(page)
     ids = [bytes(cell).hex() for cell in arrays["id"].reshape(-1, 8)]
-    scored = score_store(store_dir).set_index("cell").loc[ids]
+    scored = score(store_dir).set_index("cell").loc[ids]
     assert len(ids) == about["cells"] == 24
     for name in ("late_final_ce", "late_effective_rank", "early_saturation", "fresh_ce", "slope_low", "area_excess"):
         np.testing.assert_array_equal(arrays[name], scored[name])
@@ -101,7 +100,7 @@ def test_arrays_are_what_the_scores_say(page: str, store_dir: Path):
     np.testing.assert_array_equal(arrays["layer.effective_rank"], layers)
 
 
-def test_halves_are_near_and_keep_what_is_not_finite():
+def test_bfloat16_is_near_and_keeps_infinities():
     values = np.array([0.0, 1.0, -2.5, 1e-30, 3.14159, 1e300, np.inf, -np.inf, np.nan, 2.0**-126])
     (entry,), packed = pack_arrays({"values": to_bfloat16(values)})
     found = unpack([entry], packed)["values"].astype(float)
@@ -126,22 +125,22 @@ def test_fields_with_many_values_are_binned():
     lrs = np.geomspace(1e-3, 1, 200)
     cells = pd.DataFrame([CellConfig(lr=lr, depth=1 + index % 2).model_dump() for index, lr in enumerate(lrs)])
     depth, lr = map_fields(cells)
-    assert (depth["name"], depth["binned"], depth["values"]) == ("depth", False, [1.0, 2.0])
-    assert (lr["name"], lr["binned"], lr["scale"], len(lr["values"])) == ("lr", True, "log", 20)
-    position = positions_of(cells, lr)
+    assert (depth.name, depth.binned, depth.values) == ("depth", False, [1.0, 2.0])
+    assert (lr.name, lr.binned, lr.scale, len(lr.values)) == ("lr", True, "log", 20)
+    position = lr.indices_of(cells)
     assert (np.bincount(position) == 10).all()
-    assert (np.log10(lrs) >= np.array(lr["edges"])[position] - 1e-9).all()
+    assert (np.log10(lrs) >= np.array(lr.edges)[position] - 1e-9).all()
 
 
 def test_few_varying_fields_leave_two_axes():
     fields = map_fields(pd.DataFrame([CellConfig(lr=lr).model_dump() for lr in (0.1, 0.2)]))
-    assert [(field["name"], len(field["values"])) for field in fields] == [("lr", 2), ("depth", 1)]
+    assert [(field.name, len(field.values)) for field in fields] == [("lr", 2), ("depth", 1)]
 
 
 def test_million_rows_fit_into_fifteen_megabytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """A tenth of it: 1,000 cells of 100 tasks under a tenth of the limits."""
-    for name in ("EXACT_ROWS", "CURVE_VALUES", "LAYER_VALUES"):
-        monkeypatch.setattr(report_data, name, getattr(report_data, name) // 10)
+    """Scaled down by ten: 1,000 cells of 100 tasks under a tenth of the limits."""
+    for name in ("MAX_EXACT_ROWS", "MAX_CURVE_VALUES", "MAX_LAYER_VALUES"):
+        monkeypatch.setattr(report_sequences, name, getattr(report_sequences, name) // 10)
     axes = itertools.product((1, 3, 5, 8), (0.1, 0.2, 0.4, 0.8, 1.6), range(50))
     cells = [CellConfig(depth=depth, lr=lr, seed=seed) for depth, lr, seed in axes]
     write_store(tmp_path / "sweep", cells, losing)
@@ -156,7 +155,7 @@ def test_flags_of_every_field_are_those_of_the_command(page: str):
 
     about, _ = decode(page)
     values = CellConfig(seed=2**62 + 1, depth=2, lr=1e-7, delta=-0.5, steps=3, fresh_steps=9).model_dump()
-    assert list(about["config"]) == list(FIELDS)
+    assert [field["name"] for field in about["config"]] == list(FIELDS)
     words = [f"--{name}={value}" for name, value in values.items()]
     options = vars(make_parser().parse_args(["run", *words]))
     assert CellConfig(**{name: options[name] for name in FIELDS}) == CellConfig(**values)
@@ -214,10 +213,12 @@ def test_unfinished_cells_are_known(tmp_path: Path):
     assert arrays["missing.lr"].tolist() == [2]
 
 
-def test_onset_rule_on_too_large_a_sweep_is_refused(store_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("analysis.report.data.FULL_ROWS", 10)
+def test_onset_criterion_on_too_large_a_sweep_is_refused(
+    store_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("analysis.report.sequences.MAX_FULL_ROWS", 10)
     with pytest.raises(AnalysisError, match=r"onset.*--where"):
-        write_report(store_dir, tmp_path / "report.html", LossCriterion(definition="onset"))
+        write_report(store_dir, tmp_path / "report.html", criterion=LossCriterion(definition="onset"))
 
 
 def test_place_that_cannot_be_written_is_one_line(store_dir: Path, tmp_path: Path):

@@ -1,4 +1,4 @@
-"""The report in a real browser, from disk: it shows what Python computes, and can be used in every way it offers.
+"""The report in a real browser, from disk: it shows the numbers that Python computes, and every control works.
 
 Needs Chromium: the one on the PATH, or the one that the environment variable LOP_CHROMIUM names.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import shlex
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,20 +14,16 @@ import numpy as np
 import pandas as pd
 import pytest
 from made_store import losing, write_store
-from map_panels import map_panels
 from playwright.sync_api import Browser, Page
-from report_tools import Report, change, id_of, points, set_rule
+from report_tools import Report, change, id_of, points, set_criterion, wait
 
-from analysis.data.load import load_cells, load_requested, load_tasks
-from analysis.plot.aggregate import Panel
-from analysis.plot.variables import CATEGORIES, VALUES
-from analysis.report.write import write_report
-from analysis.scoring.criterion import PHASES, LossCriterion
-from analysis.scoring.intervals import wilson
-from analysis.scoring.table import score as score_store
+from analysis.data import load_cells, load_requested, load_tasks
+from analysis.plot import CATEGORIES, VALUES, map_table
+from analysis.report import write_report
+from analysis.scoring import PHASES, LossCriterion, score, wilson
 from lop_sweep.config import FIELDS, CellConfig
 
-RULES = [
+CRITERIA = [
     LossCriterion(),
     LossCriterion(margin=0.3, factor=4.0),
     LossCriterion(last=3),
@@ -38,19 +33,11 @@ RULES = [
 ]
 
 
-def expected(directory: Path, criterion: LossCriterion, value: str) -> np.ndarray:
-    """The values of the map of depth over lr where delta is 1.5, as maps on paper have them."""
-    scored = score_store(directory, where={"delta": [1.5]}, criterion=criterion)
-    _, (panel,) = map_panels(scored, value, requested=load_requested(directory).query("delta == 1.5"))
-    return panel.values.ravel()
-
-
-def wait(page: Page, condition: str) -> None:
-    """Wait until an expression is true; Playwright's own way is refused by the page's content security policy."""
-    end = time.monotonic() + 10
-    while not page.evaluate(condition):
-        assert time.monotonic() < end, condition
-        page.wait_for_timeout(20)
+def expected(directory: Path, criterion: LossCriterion, score_name: str) -> np.ndarray:
+    """Return the values of the map of depth over lr where delta is 1.5, as figures have them."""
+    scored = score(directory, where={"delta": [1.5]}, criterion=criterion)
+    requested = load_requested(directory).query("delta == 1.5")
+    return map_table(scored, "lr", "depth", score_name, requested=requested)["value"].to_numpy()
 
 
 def select_point(page: Page, x: int, y: int) -> None:
@@ -59,47 +46,51 @@ def select_point(page: Page, x: int, y: int) -> None:
     page.locator("#details h2").wait_for()
 
 
-@pytest.mark.parametrize("criterion", RULES, ids=str)
+@pytest.mark.parametrize("criterion", CRITERIA, ids=str)
 def test_map_shows_what_python_computes_for_every_score(
     report: Report, made: Path, made_file: Path, criterion: LossCriterion
 ):
-    page, scored, requested = report(made_file), score_store(made, criterion=criterion), load_requested(made)
-    wanted = [(value, delta) for value in (*VALUES, *CATEGORIES) for delta in range(2)]
-    set_rule(page, criterion)
+    page = report(made_file)
+    names = [*VALUES, *CATEGORIES]
+    requested = load_requested(made)
+    table = map_table(score(made, criterion=criterion), "lr", "depth", names, requested=requested)
+    wanted = [(name, delta) for name in names for delta in (0.0, 1.5)]
+    set_criterion(page, criterion)
     shown = page.evaluate(
-        "wanted => wanted.map(([score, delta]) => window.lopReport.pointsOf({score, at: {delta}}))", wanted
+        "wanted => wanted.map(([score, delta]) => window.lopReport.pointsOf({score, at: {delta}}))",
+        [(name, int(delta > 0)) for name, delta in wanted],
     )
-    for (value, delta), of_page in zip(wanted, map(pd.DataFrame, shown), strict=True):
-        _, panels = map_panels(scored, value, requested=requested)
-        _compare(of_page, panels[delta], value, criterion)
+    for (name, delta), of_page in zip(wanted, map(pd.DataFrame, shown), strict=True):
+        _compare(of_page, table[(table["score"] == name) & (table["delta"] == delta)], criterion)
 
 
-def _compare(shown: pd.DataFrame, panel: Panel, value: str, criterion: LossCriterion) -> None:
-    for column in ("cells", "judged", "lost", "defined"):
-        np.testing.assert_array_equal(shown[column], getattr(panel, column).ravel(), err_msg=f"{value} {column}")
-    if value in CATEGORIES:
-        assert list(shown["name"]) == list(panel.names.ravel())
-        np.testing.assert_array_equal(shown["number"], panel.matching.ravel())
-        np.testing.assert_array_equal(shown["lead"].astype(float), panel.lead.ravel())
+def _compare(shown: pd.DataFrame, table: pd.DataFrame, criterion: LossCriterion) -> None:
+    name = table["score"].iloc[0]
+    for column, of_table in {"cells": "cells", "decidable": "n", "lost": "lost", "defined": "defined"}.items():
+        np.testing.assert_array_equal(shown[column], table[of_table], err_msg=f"{name} {column}")
+    if name in CATEGORIES:
+        assert list(shown["name"]) == list(table["category"])
+        np.testing.assert_array_equal(shown["number"], table["matching"])
+        np.testing.assert_array_equal(shown["lead"].astype(float), table["lead"])
     else:
-        tolerance = _tolerance(value, criterion)
+        tolerance = _tolerance(name, criterion)
         np.testing.assert_allclose(
-            shown["value"].astype(float), panel.values.ravel(), rtol=tolerance, atol=1e-12, err_msg=value
+            shown["value"].astype(float), table["value"], rtol=tolerance, atol=1e-12, err_msg=name
         )
 
 
-def _tolerance(value: str, criterion: LossCriterion) -> float:
-    """Late means of other measures than the final CE are single for windows that the report did not come with."""
-    single = criterion.last is not None and not value.startswith(("excess", "log_ratio", "late_ce"))
+def _tolerance(name: str, criterion: LossCriterion) -> float:
+    """Return the relative tolerance: metrics other than the final CE are float32 where the page takes late means."""
+    single = criterion.last is not None and not name.startswith(("excess", "log_ratio", "late_ce"))
     return 1e-5 if single else 1e-9
 
 
 def test_single_precision_changes_no_count(report: Report, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("analysis.report.data.EXACT_ROWS", 10)
+    monkeypatch.setattr("analysis.report.sequences.MAX_EXACT_ROWS", 10)
     write_report(made, tmp_path / "report.html")
     page = report(tmp_path / "report.html", "#at.delta=1.5&score=lost")
     for criterion in (LossCriterion(margin=0.2, last=4), LossCriterion(definition="onset", hold=2, recover=4)):
-        set_rule(page, criterion)
+        set_criterion(page, criterion)
         np.testing.assert_array_equal(points(page)["value"].astype(float), expected(made, criterion, "lost"))
 
 
@@ -126,7 +117,7 @@ def test_every_finished_cell_of_a_real_sweep_is_there(report: Report, store_dir:
 def test_clicked_point_shows_its_own_numbers(report: Report, made: Path, made_file: Path):
     page = report(made_file, "#at.delta=1.5")
     select_point(page, 2, 1)
-    scored = score_store(made)
+    scored = score(made)
     mine = scored.query("lr == 0.8 and depth == 2 and delta == 1.5").set_index("seed").sort_index()
     assert page.inner_text("#details h2") == "lr = 0.8, depth = 2, delta = 1.5"
     rows = page.eval_on_selector_all(
@@ -187,7 +178,7 @@ def test_controls_change_the_map_and_the_address(report: Report, made: Path, mad
     assert page.get_attribute("#last", "aria-invalid") == "false"
     page.click("#reset")
     wait(page, "location.hash.includes('margin=0.1&')")
-    assert page.evaluate("window.lopReport.state().rule.definition") == "late"
+    assert page.evaluate("window.lopReport.state().criterion.definition") == "late"
 
 
 def test_address_restores_the_view(report: Report, made: Path, made_file: Path):
@@ -210,7 +201,7 @@ def test_address_restores_the_view(report: Report, made: Path, made_file: Path):
     pd.testing.assert_frame_equal(points(page), shown)
     page.evaluate("location.hash = '#score=lost&x=nonsense&margin=-3'")
     wait(page, "window.lopReport.state().score === 'lost'")
-    assert page.evaluate("window.lopReport.state().rule.margin") == 0.1
+    assert page.evaluate("window.lopReport.state().criterion.margin") == 0.1
 
 
 def test_keyboard_moves_selects_and_closes(report: Report, made_file: Path):
@@ -230,7 +221,7 @@ def test_keyboard_moves_selects_and_closes(report: Report, made_file: Path):
     assert page.evaluate("document.activeElement.id") == "map"
 
 
-def test_hover_tells_missing_few_and_untrainable_points_apart(report: Report, made_file: Path):
+def test_hover_names_missing_few_and_untrainable_points(report: Report, made_file: Path):
     page = report(made_file, "#at.delta=0&score=saturation")
 
     def tip(x: int, y: int) -> str:
@@ -239,7 +230,7 @@ def test_hover_tells_missing_few_and_untrainable_points_apart(report: Report, ma
         return page.inner_text("#tip")
 
     assert "5 cells not computed yet" in tip(0, 0)
-    assert "trust it little" in tip(0, 1)
+    assert "not reliable" in tip(0, 1)
     shown = points(page)
     failing = [phases[PHASES.index("untrainable")] for phases in shown["phases"]]
     point = int(np.argmax(failing))
@@ -247,7 +238,7 @@ def test_hover_tells_missing_few_and_untrainable_points_apart(report: Report, ma
     assert "not computed yet" in page.inner_text("#legend")
     assert "fewer than 3 seeds" in page.inner_text("#legend")
     change(page, score="excess")
-    assert "nothing can be judged here" in tip(0, 1)
+    assert "undecidable here" in tip(0, 1)
 
 
 def test_command_runs_the_very_cell_again(report: Report, made: Path, made_file: Path):
@@ -326,30 +317,37 @@ def test_odd_sweeps_are_shown(report: Report, tmp_path: Path, name: str):
     if fragment:
         page.evaluate(f"location.hash = {fragment!r}")
     wait(page, f"document.getElementById('summary').textContent.includes({said!r})")
-    for score in ("excess", "onset", "grad_norm", "phase"):
-        change(page, score=score)
+    for name in ("excess", "onset", "grad_norm", "phase"):
+        change(page, score=name)
     filled, columns = np.flatnonzero(points(page)["cells"]), page.evaluate("window.lopReport.axes().x.length")
     select_point(page, int(filled[0] % columns), int(filled[0] // columns))
     assert page.locator("#seeds tbody tr").count() >= 1
 
 
-def test_thinned_out_sweep_says_so(report: Report, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    for name, value in (("FULL_ROWS", 100), ("EXACT_ROWS", 100), ("CURVE_VALUES", 1), ("LAYER_VALUES", 1)):
-        monkeypatch.setattr(f"analysis.report.data.{name}", value)
+def test_page_says_that_sequences_are_block_means(
+    report: Report, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    for name, value in (
+        ("MAX_FULL_ROWS", 100),
+        ("MAX_EXACT_ROWS", 100),
+        ("MAX_CURVE_VALUES", 1),
+        ("MAX_LAYER_VALUES", 1),
+    ):
+        monkeypatch.setattr(f"analysis.report.sequences.{name}", value)
     write_report(made, tmp_path / "report.html")
     page = report(tmp_path / "report.html", "#definition=onset&score=onset&at.delta=1.5&point.x=0.4&point.y=2")
-    assert page.evaluate("window.lopReport.state().rule.definition") == "late"
+    assert page.evaluate("window.lopReport.state().criterion.definition") == "late"
     assert page.evaluate("window.lopReport.state().score") == "excess"
     assert page.is_disabled("#last")
-    assert "means over up to 2 tasks" in page.inner_text("#thinned")
-    set_rule(page, LossCriterion(margin=0.3))
-    for score in ("lost", "excess", "rank_collapse"):
-        change(page, score=score)
-        values = expected(made, LossCriterion(margin=0.3), score)
+    assert "means over up to 2 tasks" in page.inner_text("#resolution")
+    set_criterion(page, LossCriterion(margin=0.3))
+    for name in ("lost", "excess", "rank_collapse"):
+        change(page, score=name)
+        values = expected(made, LossCriterion(margin=0.3), name)
         np.testing.assert_allclose(points(page)["value"].astype(float), values, rtol=1e-9)
 
 
-def test_browser_without_decompression_is_told(browser: Browser, made_file: Path):
+def test_browser_without_decompression_gets_a_message(browser: Browser, made_file: Path):
     page = browser.new_page()
     page.add_init_script("delete window.DecompressionStream")
     page.goto(made_file.as_uri())

@@ -1,4 +1,4 @@
-"""What the report's page draws: colours, marks, boundary, curves and bands, number by number."""
+"""The drawing on the report's page: colours, marks, boundary, curves and bands, number by number."""
 
 from __future__ import annotations
 
@@ -8,75 +8,69 @@ from typing import Any
 import numpy as np
 import pytest
 from made_store import losing, write_store
-from map_panels import map_panels
 from playwright.sync_api import Page
-from report_tools import Report, change, id_of, points, set_rule
+from report_tools import Report, change, id_of, points, set_criterion
 
-from analysis.data.load import load_cells, load_requested, load_tasks
-from analysis.plot.variables import CATEGORIES, VALUES, map_value
-from analysis.report.write import write_report
-from analysis.scoring.criterion import LossCriterion
-from analysis.scoring.intervals import wilson
-from analysis.scoring.table import score as score_store
+from analysis.data import load_cells, load_requested, load_tasks
+from analysis.plot import CATEGORIES, VALUES, map_table
+from analysis.report import write_report
+from analysis.scoring import LossCriterion, score, wilson
 from lop_sweep.config import CellConfig
 from lop_sweep.errors import AnalysisError
 
 
 def traces(page: Page, condition: str) -> list[dict[str, Any]]:
-    """The map's traces for which an expression in `t` is true."""
+    """Return the map's traces for which an expression in `t` is true."""
     return page.evaluate(f"JSON.parse(JSON.stringify(plot.data.filter(t => {condition})))")
 
 
 def test_colours_end_where_those_of_paper_figures_do(report: Report, made: Path, made_file: Path):
     page, criterion = report(made_file, "#at.delta=1.5"), LossCriterion(margin=0.3, factor=4.0)
-    set_rule(page, criterion)
-    scored, requested = (
-        score_store(made, where={"delta": [1.5]}, criterion=criterion),
-        load_requested(made).query("delta == 1.5"),
-    )
-    for score in VALUES:
-        change(page, score=score)
-        value = map_value(score)
-        _, (panel,) = map_panels(scored, score, requested=requested)
-        norm = value.norm(panel.values[np.isfinite(panel.values)], criterion)
+    set_criterion(page, criterion)
+    scored = score(made, where={"delta": [1.5]}, criterion=criterion)
+    table = map_table(scored, "lr", "depth", list(VALUES), requested=load_requested(made).query("delta == 1.5"))
+    for name, value in VALUES.items():
+        change(page, score=name)
+        values = table[table["score"] == name]["value"].to_numpy()
+        norm = value.norm(values[np.isfinite(values)], criterion)
         ends = np.log10([norm.vmin, norm.vmax]) if value.scale == "log" else [norm.vmin, norm.vmax]
         (heat,) = traces(page, "t.type === 'heatmap'")
-        np.testing.assert_allclose([heat["zmin"], heat["zmax"]], ends, rtol=1e-6, err_msg=score)
-        drawn = np.log10(panel.values) if value.scale == "log" else panel.values
-        shown = np.array(heat["z"], float)
-        np.testing.assert_allclose(shown, np.clip(drawn, *ends), rtol=1e-6, atol=1e-9, err_msg=score)
+        np.testing.assert_allclose([heat["zmin"], heat["zmax"]], ends, rtol=1e-6, err_msg=name)
+        drawn = np.log10(values) if value.scale == "log" else values
+        shown = np.array(heat["z"], float).ravel()
+        np.testing.assert_allclose(shown, np.clip(drawn, *ends), rtol=1e-6, atol=1e-9, err_msg=name)
         ours = [tuple(int(255 * part + 0.5) for part in value.colour_map()(share)[:3]) for share in (0.0, 0.5, 1.0)]
         theirs = [heat["colorscale"][index][1] for index in (0, len(heat["colorscale"]) // 2, -1)]
-        assert [tuple(bytes.fromhex(colour[1:])) for colour in theirs] == ours, score
+        assert [tuple(bytes.fromhex(colour[1:])) for colour in theirs] == ours, name
 
 
 def test_boundary_is_the_contour_of_the_share_and_its_interval(report: Report, made: Path, made_file: Path):
     page = report(made_file, "#at.delta=1.5&score=lost")
     lines = [t for t in traces(page, "t.type === 'contour'") if t["line"]["color"] != "#ffffff"]
     shown = points(page)
-    low, high = wilson(shown["lost"], shown["judged"])
-    few = shown["judged"] < 4
+    low, high = wilson(shown["lost"], shown["decidable"])
+    few = shown["decidable"] < 4
     assert few.any()
-    assert (shown["lost"] * 2 > shown["judged"]).any()
-    expected = [np.where(few, np.nan, low), np.where(few, np.nan, high), shown["lost"] / shown["judged"]]
+    assert (shown["lost"] * 2 > shown["decidable"]).any()
+    expected = [np.where(few, np.nan, low), np.where(few, np.nan, high), shown["lost"] / shown["decidable"]]
     for line, share in zip(lines, expected, strict=True):
         assert (line["contours"]["start"], line["contours"]["end"]) == (0.5, 0.5)
         np.testing.assert_allclose(np.array(line["z"], float)[1:-1, 1:-1].ravel(), share)
-    assert [bool(line["line"].get("dash")) for line in lines] == [True, True, False]
+    assert [line["line"]["dash"] == "solid" for line in lines] == [False, False, True]
     change(page, boundary=False)
     assert not traces(page, "t.type === 'contour'")
 
 
-def test_points_without_a_value_are_hatched_and_those_of_few_seeds_ringed(report: Report, made_file: Path):
+def test_points_without_values_are_hatched_few_seeds_ringed(report: Report, made_file: Path):
     page = report(made_file, "#at.delta=0")
-    for score in ("excess", "saturation"):
-        change(page, score=score)
+    for name in ("excess", "saturation"):
+        change(page, score=name)
         shown, axes = points(page), page.evaluate("window.lopReport.axes()")
         columns = len(axes["x"])
         crossed, waiting = traces(page, "t.type === 'bar'")
         kinds = {
             "x": (crossed, (shown["cells"] > 0) & (shown["defined"] == 0)),
-            "/": (waiting, (shown["cells"] == 0) & (shown["waiting"] > 0)),
+            "/": (waiting, (shown["cells"] == 0) & (shown["missing"] > 0)),
         }
         for shape, (bars, expected) in kinds.items():
             assert bars["marker"]["pattern"]["shape"] == shape
@@ -94,27 +88,25 @@ AT_PLACES = """places => {
     const [x, y] = [plot.data[0].x, plot.data[0].y];
     return places.map(([left, top]) => within(y, top) * (x.length - 1) + within(x, left));
 }"""
-"""The numbers of the points that places in the map's coordinates lie in."""
+"""From places in the map's coordinates to the indices of their points."""
 
 
-def test_late_values_are_of_the_window_asked_for_whatever_the_report_came_with(
-    report: Report, made: Path, tmp_path: Path
-):
-    write_report(made, tmp_path / "report.html", LossCriterion(last=3))
+def test_late_values_follow_the_chosen_window(report: Report, made: Path, tmp_path: Path):
+    write_report(made, tmp_path / "report.html", last=3)
     page, requested = report(tmp_path / "report.html", "#at.delta=1.5"), load_requested(made).query("delta == 1.5")
     for criterion in (LossCriterion(last=3), LossCriterion(), LossCriterion(last=7), LossCriterion(last=22)):
-        set_rule(page, criterion)
-        scored = score_store(made, where={"delta": [1.5]}, criterion=criterion)
-        for score in ("late_ce", "saturation", "grad_norm", "effective_rank"):
-            change(page, score=score)
-            _, (panel,) = map_panels(scored, score, requested=requested)
-            np.testing.assert_allclose(points(page)["value"].astype(float), panel.values.ravel(), rtol=1e-5)
+        set_criterion(page, criterion)
+        scored = score(made, where={"delta": [1.5]}, criterion=criterion)
+        for name in ("late_ce", "saturation", "grad_norm", "effective_rank"):
+            change(page, score=name)
+            table = map_table(scored, "lr", "depth", name, requested=requested)
+            np.testing.assert_allclose(points(page)["value"].astype(float), table["value"], rtol=1e-5)
 
 
-def test_late_means_of_thinned_out_curves_count_blocks_by_their_late_part(
+def test_late_means_of_blocks_weigh_the_first_block(
     report: Report, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("analysis.report.data.CURVE_VALUES", 1)  # 22 tasks in 11 blocks
+    monkeypatch.setattr("analysis.report.sequences.MAX_CURVE_VALUES", 1)  # 22 tasks in 11 blocks
     write_report(made, tmp_path / "report.html")
     page = report(tmp_path / "report.html", "#at.delta=1.5&last=3&score=saturation")
     cell = id_of(made, lr=0.4, depth=2, seed=0)
@@ -123,7 +115,7 @@ def test_late_means_of_thinned_out_curves_count_blocks_by_their_late_part(
     index = list(load_cells(made)["cell"]).index(cell)
     late = page.evaluate("window.lopReport.scores('late_saturation')")[index]
     assert late == pytest.approx((blocks[-1] * 2 + blocks[-2]) / 3, rel=1e-5)
-    assert "rough: late means are of thinned-out curves" in page.inner_text("#legend")
+    assert "rough: late values include" in page.inner_text("#legend")
 
 
 def of_curves(page: Page, yaxis: str = "y") -> list[dict[str, Any]]:
@@ -131,7 +123,7 @@ def of_curves(page: Page, yaxis: str = "y") -> list[dict[str, Any]]:
 
 
 def rising(config: CellConfig, rng: np.random.Generator) -> tuple[np.ndarray, float]:
-    """Losses of which each seed has its own level; seed 3 diverges where lr is 0.4."""
+    """Return losses with a level per seed; seed 3 diverges where lr is 0.4."""
     final = (1 + config.seed) * np.linspace(0.01, 0.02, config.tasks) * rng.lognormal(0, 0.1, config.tasks)
     if config.lr == 0.4 and config.seed == 3:
         final[5:] = np.nan
@@ -151,9 +143,9 @@ def test_many_seeds_are_a_median_and_a_band(report: Report, tmp_path: Path, seed
     assert ("range" if seeds == 6 else "10th to 90th percentile") in page.inner_text("#curve-note")
     change(page, point={"x": 1, "y": 0})
     diverged = of_curves(page)[:3]
-    for trace in diverged:  # nothing is said of the seeds that are left
+    for trace in diverged:  # not a median over the seeds that are left
         assert [value is None for value in trace["y"]] == [False] * 5 + [True] * 7
-    assert "as long as none has diverged" in page.inner_text("#curve-note")
+    assert "up to the first that diverged" in page.inner_text("#curve-note")
 
 
 def test_bands_are_over_cells_of_one_length(report: Report, tmp_path: Path):
@@ -177,7 +169,7 @@ def test_bands_are_over_cells_of_one_length(report: Report, tmp_path: Path):
 
 def test_fresh_band_and_onsets_are_drawn_where_they_are(report: Report, made: Path, made_file: Path):
     page = report(made_file, "#at.delta=1.5&point.x=0.8&point.y=3")
-    scored = score_store(made).query("delta == 1.5 and lr == 0.8 and depth == 3").sort_values("seed")
+    scored = score(made).query("delta == 1.5 and lr == 0.8 and depth == 3").sort_values("seed")
     cells = load_cells(made).set_index("cell").loc[scored["cell"]]
     low, high, mean, onsets = of_curves(page)[-4:]
     quantiles = np.mean([np.quantile(losses, [0.1, 0.9]) for losses in cells["fresh_ce"]], axis=0)
@@ -192,7 +184,7 @@ def test_fresh_band_and_onsets_are_drawn_where_they_are(report: Report, made: Pa
 
 
 def test_every_cell_of_a_point_can_be_chosen(report: Report, tmp_path: Path):
-    """Seeds that are also numbers of cells, and several cells of a seed in a pooled slice."""
+    """Seeds may equal indices of cells, and a pooled slice has several cells per seed."""
     cells = [
         CellConfig(tasks=4, lr=lr, depth=depth, delta=delta, seed=seed)
         for lr in (0.1, 0.4) for depth in (1, 2) for delta in (0.0, 1.0) for seed in (1, 2, 3)
@@ -209,7 +201,7 @@ def test_every_cell_of_a_point_can_be_chosen(report: Report, tmp_path: Path):
         command = page.inner_text("#command")
         assert f"--seed {wanted[cell].seed} " in command
         assert ("--delta 0 " in command) == (wanted[cell].delta == 0)
-        assert f"Cell {cell}." in page.inner_text("#how")
+        assert f"Cell {cell}." in page.inner_text("#provenance")
 
 
 def test_command_says_what_else_the_cell_was_computed_with(report: Report, tmp_path: Path):
@@ -235,9 +227,9 @@ def test_saved_picture_says_what_it_shows(report: Report, made_file: Path):
 def test_invalid_thresholds_are_named(report: Report, made_file: Path):
     page = report(made_file)
     page.fill("#margin", "-1")
-    assert "margin must be a number of at least 0" in page.inner_text("#invalid")
+    assert "Margin must be a number of at least 0" in page.inner_text("#invalid")
     page.fill("#hold", "0")
-    assert "hold must be a whole number of at least 1" in page.inner_text("#invalid")
+    assert "Hold must be a whole number of at least 1" in page.inner_text("#invalid")
     page.fill("#margin", "0.2")
     page.fill("#hold", "2")
     assert page.inner_text("#invalid") == ""
@@ -264,16 +256,16 @@ def test_categories_have_their_colours(report: Report, made_file: Path):
 
 def test_more_late_tasks_than_there_are_is_an_error(made: Path, tmp_path: Path):
     with pytest.raises(AnalysisError, match="no cell here has more than 22 tasks"):
-        write_report(made, tmp_path / "report.html", LossCriterion(last=23))
+        write_report(made, tmp_path / "report.html", last=23)
 
 
-def test_sequences_too_short_for_a_definition_are_so_on_the_page_too(report: Report, tmp_path: Path):
+def test_too_short_sequences_are_so_on_the_page_too(report: Report, tmp_path: Path):
     cells = [CellConfig(tasks=tasks, depth=2, lr=lr) for tasks in (3, 9) for lr in (0.1, 0.4)]
     folder = write_store(tmp_path / "sweep", cells, losing)
     write_report(folder, tmp_path / "report.html")
     page = report(tmp_path / "report.html", "#x=lr&y=tasks&score=phase")
     for criterion in (LossCriterion("trend"), LossCriterion("onset", hold=5)):
-        set_rule(page, criterion)
-        phases = score_store(folder, criterion=criterion).sort_values(["tasks", "lr"])["phase"]
+        set_criterion(page, criterion)
+        phases = score(folder, criterion=criterion).sort_values(["tasks", "lr"])["phase"]
         assert list(points(page)["name"]) == list(phases)
         assert list(phases[:2]) == ["too short", "too short"]

@@ -1,4 +1,4 @@
-"""The report's content security policy, in a real browser: code that escaping has let through does not run."""
+"""The report's content security policy in a real browser: code that escaping has let through does not run."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ WAYS = {
 
 
 def smuggled(browser: Browser, path: Path, content: str) -> tuple[Page, set[str]]:
-    """The page that has the markup in it, and which ways of running code have worked there."""
+    """Return a page with the markup in it, and the ways of running code that have worked there."""
     path.write_text(content.replace("<body>", "<body>" + MARKUP, 1), encoding="utf-8")
     page = browser.new_page(viewport={"width": 1366, "height": 768})
     page.add_init_script("window.smuggled = []")

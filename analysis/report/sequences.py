@@ -1,0 +1,96 @@
+"""The sequences of a report: how finely they are kept, and what is kept of each block of cells."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from analysis.data import Block
+from analysis.report.encoding import Column, block_means, single, to_bfloat16
+from analysis.scoring import METRIC_OF, LossCriterion, score_block, symptom_marks, symptom_thresholds
+from lop_sweep.metrics import METRICS
+from lop_sweep.storage import DIVERGED
+
+MAX_EXACT_ROWS = 100_000
+"""Rows (cells times tasks) up to which final losses are kept as float64 and the other metrics as float32."""
+
+MAX_FULL_ROWS = 1_500_000
+"""Rows up to which the final loss of every task is kept; above, only means over blocks of tasks."""
+
+MAX_CURVE_VALUES, MIN_CURVE_BLOCKS = 200_000, 20
+MAX_LAYER_VALUES, MIN_LAYER_BLOCKS = 400_000, 4
+"""Values per metric over all cells, and blocks of tasks per cell, which take precedence."""
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """How finely sequences are kept.
+
+    Attributes:
+        final_ce: largest number of blocks per cell of the final loss; 0 for every task.
+        curves: largest number of blocks per cell of the other metrics, means over layers.
+        layers: largest number of blocks per cell and layer.
+        exact: whether numbers keep their precision.
+    """
+
+    final_ce: int
+    curves: int
+    layers: int
+    exact: bool
+
+    @classmethod
+    def of(cls, cells: pd.DataFrame) -> Resolution:
+        """Choose the resolution for these cells, so that the file stays small."""
+        rows, layers = int(cells["tasks"].sum()), int(cells["depth"].sum())
+        return cls(
+            final_ce=0 if rows <= MAX_FULL_ROWS else max(MIN_CURVE_BLOCKS, MAX_FULL_ROWS // len(cells)),
+            curves=max(MIN_CURVE_BLOCKS, MAX_CURVE_VALUES // len(cells)),
+            layers=max(MIN_LAYER_BLOCKS, MAX_LAYER_VALUES // layers),
+            exact=rows <= MAX_EXACT_ROWS,
+        )
+
+
+def keep(block: Block, criterion: LossCriterion, resolution: Resolution) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
+    """Return the cells of a block, and the report's arrays of them, each flat.
+
+    Raises:
+        AnalysisError: the criterion does not fit the cells.
+    """
+    scored = score_block(block, criterion)
+    kept = {name: scored[name].to_numpy(float) for name in _score_columns()}
+    finished = (block.cells["status"] != DIVERGED).to_numpy()[:, None]
+    metrics = {name: block.of_network(name) for name in METRIC_OF.values()}
+    marks = symptom_marks(metrics, symptom_thresholds(metrics, criterion))
+    kept |= {f"symptom.{name}": (present & finished).ravel() for name, present in marks.items()}
+    final = block.metrics["final_ce"]
+    final = (block_means(final, resolution.final_ce) if resolution.final_ce else final).ravel()
+    kept["final_ce"] = final if resolution.exact else single(final)
+    for name, metric in METRICS.items():
+        if name != "final_ce":
+            kept[f"curve.{name}"] = single(block_means(block.of_network(name), resolution.curves).ravel())
+        if metric.per_layer:
+            kept[f"layer.{name}"] = single(block_means(block.metrics[name], resolution.layers).ravel())
+    return block.cells, kept
+
+
+def encode(series: Mapping[str, np.ndarray], resolution: Resolution) -> dict[str, Column]:
+    """Convert arrays from `keep` to the formats of the page."""
+    encoded: dict[str, Column] = {}
+    for name, values in series.items():
+        if name.startswith("symptom."):
+            encoded[name] = np.packbits(values, bitorder="little")
+        elif name.startswith(("curve.", "layer.")) and not resolution.exact:
+            encoded[name] = to_bfloat16(values)
+        else:
+            encoded[name] = values
+    return encoded
+
+
+def _score_columns() -> list[str]:
+    """Return the scores that the page does not compute itself, and late metrics under the report's criterion."""
+    late = [f"late_{name}" for name in METRICS]
+    early = [f"early_{name}" for name in METRIC_OF.values()]
+    return [*late, *early, "fresh_ce", "fresh_median_ce", "slope", "slope_low", "area_excess", "area_ce"]
