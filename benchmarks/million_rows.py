@@ -40,7 +40,7 @@ def make_store(root: Path, cells: int) -> None:
     store, rng = Store(root), np.random.default_rng(0)
     store.create()
     store.write_sweep(
-        {"dtype": "float64", "created": "today", **describe_space(SearchSpace(name="many", cells=tuple(configs)))}
+        {"dtype": "float64", "created": "today", **describe_space(SearchSpace(cells=configs, name="many"))}
     )
     numerics = {"engine": "drawn", "dtype": "float64", "device": "none", **describe_numerics()}
     for pack in Sizing(cells=PACK).split(make_packs(configs, PACKABLE), lambda cell: 1.0):

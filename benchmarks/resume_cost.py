@@ -42,7 +42,7 @@ pack = []
 def make_sweep(root: Path, count: int) -> tuple[Store, SearchSpace]:
     """Make a sweep directory with `count` packs of one cell, the last two of them unfinished."""
     base = CellConfig(width=2, depth=1, samples=4, steps=1, tasks=2, fresh_baseline=1)
-    space = SearchSpace(name="many", cells=tuple(base.replace(seed=seed) for seed in range(count)), pack=())
+    space = SearchSpace(cells=[base.replace(seed=seed) for seed in range(count)], name="many", pack=())
     store = Store(root)
     store.create()
     store.write_sweep({"dtype": "float64", "created": "today", **describe_space(space)})
