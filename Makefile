@@ -1,4 +1,4 @@
-# Both commands set themselves up: they need Python 3.11 or newer and a network connection the first time.
+# All targets set up $(VENV) first. This needs Python 3.11 or newer and, the first time, a network connection.
 PYTHON ?= python3
 VENV ?= .venv
 DEMO ?= demo
@@ -19,27 +19,29 @@ demo: $(VENV)/.installed  ## run a real sweep and draw its map
 test: $(VENV)/.installed browser  ## run all tests
 	$(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile
 
-test-long: $(VENV)/.installed browser faults  ## run the tests that take minutes, three quarters of an hour in all
+test-long: $(VENV)/.installed browser faults  ## run the tests that take minutes each, three quarters of an hour in total
 	$(VENV)/bin/python -m pytest -m long --durations=0
 
-browser: $(VENV)/.installed  ## a Chromium for the report's tests: the system's, else the distribution's, else Playwright's own
+browser: $(VENV)/.installed  ## find or install a Chromium for the report's tests: the system's, the distribution's or Playwright's
 	@PATH="$(abspath $(VENV))/bin:$$PATH" sh .ci/browser
 
-faults: $(VENV)/.installed  ## what the long tests disturb sweeps with
+faults: $(VENV)/.installed  ## find or install the tools of the long tests
 	@PATH="$(abspath $(VENV))/bin:$$PATH" sh .ci/faults
 
-lint: $(VENV)/.installed  ## style and types
+lint: $(VENV)/.installed  ## style, types, imports and spelling
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+	$(VENV)/bin/codespell
 
-bench: $(VENV)/.installed  ## everything side by side, in a few minutes; BENCH=--long for all of it
+bench: $(VENV)/.installed  ## measure speed side by side, in a few minutes; BENCH=--long for everything
 	$(VENV)/bin/python benchmarks/run.py $(BENCH)
 
 clean:
 	rm -rf $(VENV) $(DEMO)
 
-# PyTorch first and pinned: on a machine where its CPU build is at hand, nothing larger is fetched.
+# PyTorch first and pinned: where its CPU build is available, nothing larger is downloaded.
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed, this is " + sys.version)'
 	$(PYTHON) -m venv $(VENV)

@@ -1,10 +1,10 @@
-"""A sweep against the obvious alternative (`benchmarks/alternative.py`), on the same cells and cores.
+"""Compare a sweep with the obvious alternative (`benchmarks/alternative.py`), on the same cells and cores.
 
     python benchmarks/against_tune.py [--cells 8] [--rounds 1] [--tasks 100]
 
-Both commands from process start to results on the disk, alternating. Beside the time stands the mean final
-cross-entropy of the last quarter of the tasks over all cells: the default cells are chaotic, so single ones differ, but
-their mean does not, by much.
+Times both commands from process start to results on the disk, alternating. The table also has the mean final
+cross-entropy of the last quarter of the tasks, over all cells. The default cells are chaotic: single ones differ, but
+their mean hardly does.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from harness import HERE, LOP_SWEEP, Section, files_and_bytes, median, run, spre
 
 
 def compare(cells: int, rounds: int, tasks: int, lr: float = 0.6) -> Section:
-    """The table."""
+    """Run both commands and return the table."""
     times: dict[str, list[float]] = {"lop-sweep": [], "alternative": []}
     late: dict[str, float] = {}
     stored: dict[str, tuple[int, int]] = {}
@@ -53,7 +53,9 @@ def compare(cells: int, rounds: int, tasks: int, lr: float = 0.6) -> Section:
         )
         for name in times
     ]  # fmt: skip
-    columns = ("", "cells", "seconds", "alternative / this", "cells a second", "late final CE", "files", "on the disk")
+    columns = (
+        "", "cells", "seconds", "alternative / this", "cells per second", "late final CE", "files", "on the disk"
+    )  # fmt: skip
     command = f"python benchmarks/against_tune.py --cells {cells} --rounds {rounds} --tasks {tasks}"
     data = {"cells": cells, "tasks": tasks, "seconds": times, "ratios": ratios, "late_final_ce": late, "stored": stored}
     return Section("A sweep against the obvious alternative, all cores", command, columns, rows, data)

@@ -1,9 +1,9 @@
-"""The obvious alternative to lop-sweep: a Ray Tune function trainable around a plain PyTorch loop, one trial a cell.
+"""The obvious alternative to lop-sweep: a Ray Tune function trainable around a plain PyTorch loop, one trial per cell.
 
     python benchmarks/alternative.py --cells 64 --out DIR
 
-Written as its users would write it: Tune's defaults, a report after each task, results from Tune's own files. It does
-all of the protocol (`lop_sweep/experiment/reference.py`), fresh baseline and metrics included, and prints a JSON
+It is written as its users would write it: Tune's defaults, a report after each task, results from Tune's own files. It
+does all of the protocol (`lop_sweep/experiment/reference.py`), including fresh baseline and metrics. It prints a JSON
 summary.
 """
 
@@ -16,11 +16,11 @@ import sys
 import ray
 from ray import tune
 
-DEFAULTS_TASKS = 100
+DEFAULT_TASKS = 100
 
 
 def train_cell(config: dict[str, float]) -> None:
-    """One cell: its tasks, then its fresh baseline."""
+    """Run one cell: its tasks, then its fresh baseline."""
     from lop_sweep.config import CellConfig
     from lop_sweep.experiment.reference import ReferenceExperiment
 
@@ -44,10 +44,10 @@ def train_cell(config: dict[str, float]) -> None:
 
 
 def main() -> int:
-    """Run the cells and print what came of them."""
+    """Run the cells and print a summary of their results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cells", type=int, default=64)
-    parser.add_argument("--tasks", type=int, default=DEFAULTS_TASKS)
+    parser.add_argument("--tasks", type=int, default=DEFAULT_TASKS)
     parser.add_argument("--lr", type=float, default=0.6)
     parser.add_argument("--out", required=True)
     options = parser.parse_args()

@@ -1,8 +1,8 @@
-"""The cost model that packs are sized by (`lop_sweep/cost.py`) against the time that cells take on one core.
+"""Compare the cost model that sizes packs (`lop_sweep/planning/cost.py`) with the time that cells take on one core.
 
     python benchmarks/cost_model.py
 
-What matters is that the ratio is the same for all cells: packs then take equally long, on every machine.
+The ratio should be the same for all cells: packs then take equally long, on every machine.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ SCRIPT = "cost_model.py"
 SHAPES = ((1, 8), (2, 32), (5, 32), (1, 100), (5, 100), (10, 100), (5, 256))
 
 
-def metric() -> list[dict[str, float]]:
-    """Seconds of a short sequence of each shape, in this process, and by the model."""
+def measure() -> list[dict[str, float]]:
+    """Return the seconds of a short sequence of each shape, measured in this process and by the model."""
     from lop_sweep import runtime
 
     runtime.prepare_process()
@@ -43,14 +43,14 @@ def metric() -> list[dict[str, float]]:
 
 
 def compare() -> Section:
-    """The table."""
+    """Measure in a fresh process and return the table."""
     data = child(SCRIPT)
     rows = [
         (str(r["depth"]), str(r["width"]), r["dtype"], f"{r['seconds']:.3f}", f"{r['model']:.3f}",
          f"{r['seconds'] / r['model']:.2f}")
         for r in data
     ]  # fmt: skip
-    columns = ("depth", "width", "", "seconds", "by the model", "ratio")
+    columns = ("depth", "width", "dtype", "seconds", "by the model", "ratio")
     return Section("The cost model", "python benchmarks/cost_model.py", columns, rows, data)
 
 
@@ -59,7 +59,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     if parser.parse_args().child:
-        print(json.dumps(metric()))
+        print(json.dumps(measure()))
     else:
         print(compare().markdown())
     return 0

@@ -1,10 +1,10 @@
-"""One whole default cell: the command from process start to files written, and where its time goes.
+"""Time one default cell: the whole command from process start to files written, and the parts of its time.
 
     python benchmarks/default_cell.py [--rounds 3]
 
-Compares `lop-sweep run` with `lop-sweep run --engine reference` (plain PyTorch, one thread), alternating. Beside the
-time stands the mean final cross-entropy that each reports. The default cell is beyond the edge of stability, where
-rounding decides over the course of a single cell: only the order of magnitude can agree.
+Compares `lop-sweep run` with `lop-sweep run --engine reference` (plain PyTorch, one thread), alternating. The table
+also has the mean final cross-entropy that each reports. The default cell is beyond the edge of stability, where
+rounding decides the course of a single cell: only the order of magnitude can agree.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ PARTS = {
 
 
 def whole(rounds: int) -> Section:
-    """The command, against the reference."""
+    """Time the command and the reference, and return the table."""
     kinds = {"lop-sweep run": (), "float32": ("--dtype", "float32"), "plain PyTorch": ("--engine", "reference")}
     seconds: dict[str, list[float]] = {name: [] for name in kinds}
     losses: dict[str, float] = {}
@@ -51,7 +51,7 @@ def whole(rounds: int) -> Section:
 
 
 def shares(rounds: int) -> Section:
-    """Where the engine's time goes."""
+    """Measure the share of each part of the engine's time, and return the table."""
     rows, data = [], {}
     for dtype in ("float64", "float32"):
         measured = [child(SCRIPT, dtype) for _ in range(rounds)]
@@ -64,7 +64,7 @@ def shares(rounds: int) -> Section:
 
 
 def profile(dtype: str) -> dict[str, float]:
-    """Seconds of the parts of a default cell, in this process."""
+    """Return the seconds of each part of a default cell, measured in this process."""
     from lop_sweep import runtime
 
     runtime.prepare_process()
@@ -92,7 +92,7 @@ def profile(dtype: str) -> dict[str, float]:
         (GaussianMixture, "draw"),
     ):
         setattr(owner, name, timed(name, getattr(owner, name)))
-    Experiment([CellConfig(tasks=1, fresh_baseline=1)], dtype).run_task()  # first calls are slow
+    Experiment([CellConfig(tasks=1, fresh_baseline=1)], dtype).run_task()  # the first calls are slow
     spent.clear()
     start = time.perf_counter()
     experiment = Experiment([CellConfig()], dtype)

@@ -1,15 +1,15 @@
-"""Steps a second of the engine, of plain PyTorch, and what the machine's BLAS would allow.
+"""Measure steps per second of the engine and of plain PyTorch, and the limit that the machine's BLAS sets.
 
     python benchmarks/engine_speed.py [--rounds 5] [--depth 5 10] [--width 100] [--seconds 0.7]
 
-Engine and reference (`lop_sweep/experiment/reference.py`) are processes of their own with one thread, and alternate,
-so that a machine whose speed drifts slows both; the ratio is taken round by round. The engine's process is set up as
-the workers of `lop-sweep` are (`lop_sweep.runtime`), the reference's as a user's own script would be. The reference
-computes in float64 always. Beside the time stands by how much the losses after 50 steps differ, in a stable regime:
-both must have done the same work.
+Engine and reference (`lop_sweep/experiment/reference.py`) run in separate processes with one thread each. They
+alternate, so that a drift of the machine's speed slows both, and the ratio is computed per round. The engine's process
+is set up like the workers of `lop-sweep` (`lop_sweep.runtime`), the reference's like a user's own script. The reference
+always computes in float64. The table also has the difference of the losses after 50 steps in a stable regime: both
+sides must have done the same work.
 
-The machine's limit is the rate of matrix products that NumPy reaches in the engine's own process: of large matrices
-(1,500 x 1,500), and of those that make up a step (samples x width by width x width, as they come and transposed).
+The machine's limit is the rate at which NumPy multiplies matrices in the engine's own process: large ones (1,500 x
+1,500), and those of a step (samples x width by width x width, plain and transposed).
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ SCRIPT = "engine_speed.py"
 LARGE = 1500
 
 
-def metric(who: str, dtype: str, depth: int, width: int, seconds: float) -> dict[str, float]:
-    """One implementation in this process: steps a second, the loss it ends with, and the rates of matrix products."""
+def measure(who: str, dtype: str, depth: int, width: int, seconds: float) -> dict[str, float]:
+    """Measure one implementation in this process: steps per second, its final loss, and rates of matrix products."""
     if who == "engine":
         runtime.prepare_process()
     import numpy as np
@@ -74,7 +74,7 @@ def metric(who: str, dtype: str, depth: int, width: int, seconds: float) -> dict
 
 
 def _rate(work: Callable[[], object], seconds: float) -> float:
-    """Calls a second."""
+    """Return the calls per second."""
     work()
     calls, start = 0, time.perf_counter()
     while time.perf_counter() - start < seconds:
@@ -84,13 +84,13 @@ def _rate(work: Callable[[], object], seconds: float) -> float:
 
 
 def _products(dtype: str, samples: int, width: int, seconds: float) -> dict[str, float]:
-    """Operations a second of NumPy's matrix products."""
+    """Return the operations per second of NumPy's matrix products."""
     import numpy as np
 
     rng = np.random.default_rng(0)
     large = rng.normal(size=(LARGE, LARGE)).astype(dtype)
     a, w = rng.normal(size=(samples, width)).astype(dtype), rng.normal(size=(width, width)).astype(dtype)
-    e = a + 1  # not `a` itself: the product of a matrix with its own transpose is another routine
+    e = a + 1  # not `a` itself: BLAS has another routine for a matrix times its own transpose
     each = [1 / _rate(product, seconds / 3) for product in (lambda: a @ w, lambda: a.T @ e, lambda: e @ w.T)]
     return {
         "large_product_flops": 2 * LARGE**3 * _rate(lambda: large @ large, seconds),
@@ -99,13 +99,13 @@ def _products(dtype: str, samples: int, width: int, seconds: float) -> dict[str,
 
 
 def step_flops(samples: int, dim: int, width: int, depth: int) -> int:
-    """Operations of the matrix products in one step: forward, gradients of weights, errors of the layers below."""
+    """Count the operations of one step's matrix products: forward, gradients of weights, errors of the layers below."""
     square = (depth - 1) * width * width
     return 2 * samples * (2 * (dim * width + square + width) + square + width)
 
 
 def compare(depths: list[int], widths: list[int], rounds: int, seconds: float) -> Section:
-    """The table."""
+    """Measure all depths and widths, and return the table."""
     rows, data = [], []
     for depth in depths:
         for width in widths:
@@ -115,7 +115,7 @@ def compare(depths: list[int], widths: list[int], rounds: int, seconds: float) -
                     who, dtype = ("reference", "float64") if name == "reference" else ("engine", name)
                     measured.append(child(SCRIPT, who, dtype, depth, width, seconds))
             for dtype in ("float64", "float32"):
-                row = _judge(rounds_of[dtype], rounds_of["reference"], depth, width)
+                row = _summarise(rounds_of[dtype], rounds_of["reference"], depth, width)
                 data.append({"depth": depth, "width": width, "dtype": dtype, **row, "rounds": rounds_of})
                 rows.append(_cells(depth, width, dtype, row))
     columns = (
@@ -129,7 +129,9 @@ def compare(depths: list[int], widths: list[int], rounds: int, seconds: float) -
     return Section("The engine against plain PyTorch, one core", command, columns, rows, data)
 
 
-def _judge(engine: list[dict[str, float]], reference: list[dict[str, float]], depth: int, width: int) -> dict[str, Any]:
+def _summarise(
+    engine: list[dict[str, float]], reference: list[dict[str, float]], depth: int, width: int
+) -> dict[str, Any]:
     flops = step_flops(96, 4, width, depth)
     used = [one["steps_per_second"] * flops for one in engine]
     return {
@@ -164,7 +166,7 @@ def main() -> int:
     options = parser.parse_args()
     if options.child:
         who, dtype, depth, width, seconds = options.child
-        print(json.dumps(metric(who, dtype, int(depth), int(width), float(seconds))))
+        print(json.dumps(measure(who, dtype, int(depth), int(width), float(seconds))))
     else:
         print(compare(options.depth, options.width, options.rounds, options.seconds).markdown())
     return 0

@@ -1,11 +1,13 @@
-"""Cells a second of a GPU, by the number of cells in a pack, against one CPU core.
+"""Measure cells per second of a GPU against one CPU core, by the number of cells per pack.
 
     python benchmarks/gpu_packs.py [--packs 64 512 2048 8192] [--device cuda]
 
-Runs some tasks of packs of default cells on the device, after one to warm up (its CUDA graph is captured then), and of
-a few cells on a CPU core. A cell a second means 100 tasks and their measures a second; the fresh baseline is left out
-on both sides. The share of peak is that of batched matrix products of 1,024 x 1,024, at the same precision, on the same
-device. Beside the time stands the largest relative difference of a task's final loss to the CPU's, in a stable regime.
+Runs some tasks of packs of default cells on the device, after one warm-up task that captures the CUDA graph, and of a
+few cells on a CPU core. One cell per second means 100 tasks and their metrics per second. The fresh baseline is left
+out on both sides.
+
+The share of peak compares with batched matrix products of 1,024 x 1,024, at the same precision, on the same device. The
+table also has the largest relative difference of a task's final loss from the CPU's, in a stable regime.
 `--device torch` runs the same code on the CPU, to try it out.
 """
 
@@ -14,27 +16,26 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from engine_speed import step_flops
+from harness import Section
 
 from lop_sweep import runtime
+from lop_sweep.errors import ConfigError
 
-runtime.prepare_process()
-
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
-from engine_speed import step_flops  # noqa: E402
-from harness import Section  # noqa: E402
-
-from lop_sweep.config import CellConfig  # noqa: E402
-from lop_sweep.errors import ConfigError  # noqa: E402
-from lop_sweep.experiment.backends import make_device  # noqa: E402
-from lop_sweep.experiment.experiment import Experiment  # noqa: E402
+if TYPE_CHECKING:  # NumPy must not be imported before `prepare_process` has run
+    import numpy as np
+    import torch
 
 TASKS, CHECKED = 5, 8
 
 
-def seconds_a_task(cells: int, dtype: str, device: str) -> tuple[float, np.ndarray]:
-    """Of a whole pack, measures included; and the final losses of the first cells' last task."""
+def seconds_per_task(cells: int, dtype: str, device: str) -> tuple[float, np.ndarray]:
+    """Return the seconds per task of a whole pack, including metrics, and the last final losses of the first cells."""
+    from lop_sweep.config import CellConfig
+    from lop_sweep.experiment import Experiment
+
     configs = [CellConfig(seed=seed, lr=0.01) for seed in range(cells)]
     experiment = Experiment(configs, dtype, device)
     experiment.run_task()
@@ -45,7 +46,9 @@ def seconds_a_task(cells: int, dtype: str, device: str) -> tuple[float, np.ndarr
 
 
 def peak_flops(dtype: str, device: torch.device) -> float:
-    """Operations a second of batched products on the device."""
+    """Return the operations per second of batched products on the device."""
+    import torch
+
     a = torch.randn(8, 1024, 1024, dtype=getattr(torch, dtype), device=device)
     torch.bmm(a, a)
     best = 0.0
@@ -60,7 +63,13 @@ def peak_flops(dtype: str, device: torch.device) -> float:
 
 
 def compare(packs: list[int], device: str) -> Section:
-    """The table."""
+    """Measure all sizes of packs and return the table."""
+    import numpy as np
+    import torch
+
+    from lop_sweep.config import CellConfig
+    from lop_sweep.experiment import make_device
+
     runtime.limit_threads()
     label = make_device(device).label
     where = torch.device("cuda" if device == "cuda" else "cpu")
@@ -68,29 +77,31 @@ def compare(packs: list[int], device: str) -> Section:
     flops = config.steps * step_flops(config.samples, config.input_dim, config.width, config.depth)
     rows, data = [], []
     for dtype in ("float64", "float32"):
-        cpu, expected = seconds_a_task(CHECKED, dtype, "cpu")
+        cpu, expected = seconds_per_task(CHECKED, dtype, "cpu")
         peak = peak_flops(dtype, where)
         for cells in packs:
-            seconds, losses = seconds_a_task(cells, dtype, device)
+            seconds, losses = seconds_per_task(cells, dtype, device)
             figures: dict[str, Any] = {
                 "dtype": dtype,
                 "cells": cells,
-                "cells_a_second": cells / seconds / config.tasks,
-                "core_cells_a_second": CHECKED / cpu / config.tasks,
+                "cells_per_second": cells / seconds / config.tasks,
+                "core_cells_per_second": CHECKED / cpu / config.tasks,
                 "share_of_peak": cells * flops / seconds / peak,
                 "peak_gflops": peak / 1e9,
                 "loss_difference": float(np.abs(losses / expected[: len(losses)] - 1).max()),
             }
             data.append(figures)
+            rate, core_rate = figures["cells_per_second"], figures["core_cells_per_second"]
             rows.append(
                 (
-                    dtype, f"{cells:,}", f"{figures['cells_a_second']:.2f}", f"{figures['core_cells_a_second']:.3f}",
-                    f"{figures['cells_a_second'] / figures['core_cells_a_second']:.1f}",
+                    dtype, f"{cells:,}", f"{rate:.2f}", f"{core_rate:.3f}", f"{rate / core_rate:.1f}",
                     f"{figures['share_of_peak']:.2f} of {figures['peak_gflops']:,.0f} GFLOP/s",
                     f"{figures['loss_difference']:.0e}",
                 )
             )  # fmt: skip
-    columns = ("", "cells a pack", "cells/s", "one CPU core, cells/s", "ratio", "share of peak", "losses differ by")
+    columns = (
+        "dtype", "cells per pack", "cells/s", "one CPU core, cells/s", "ratio", "share of peak", "losses differ by"
+    )  # fmt: skip
     command = f"python benchmarks/gpu_packs.py --device {device} --packs {' '.join(map(str, packs))}"
     return Section(f"Packs on {label}", command, columns, rows, data)
 
@@ -101,6 +112,7 @@ def main() -> int:
     parser.add_argument("--packs", type=int, nargs="+", default=[64, 512, 2048, 8192])
     parser.add_argument("--device", default="cuda")
     options = parser.parse_args()
+    runtime.prepare_process()
     try:
         print(compare(options.packs, options.device).markdown())
     except ConfigError as error:

@@ -1,4 +1,4 @@
-"""What the benchmarks share: processes with one BLAS thread, their time and memory, medians, tables, the machine."""
+"""Shared by the benchmarks: processes with one BLAS thread, their time and memory, medians, tables, the machine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from typing import Any
 
 HERE = Path(__file__).parent
 CLEAN = dict(os.environ)
-"""What every process that is measured starts from: not what this one has set for itself."""
+"""The environment of every measured process: without what this process sets for itself later."""
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 LOP_SWEEP = (sys.executable, "-m", "lop_sweep")
 LOP_ANALYSIS = (sys.executable, "-m", "analysis")
@@ -28,12 +28,12 @@ class Section:
     """One table of the report.
 
     Attributes:
-        name: short.
-        command: what measures just this.
-        columns: of the table.
-        rows: text, one row a line.
-        data: everything that was measured, as JSON values.
-        notes: what to know to read it.
+        name: a short heading.
+        command: the command that measures only this table.
+        columns: headings of the table.
+        rows: text, one entry per line of the table.
+        data: all measurements, as JSON values.
+        notes: how to read the table.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Section:
     notes: str = ""
 
     def markdown(self) -> str:
-        """The table for people, and for `docs/performance.md`."""
+        """Return the table as Markdown, as in `docs/performance.md`."""
         lines = [f"### {self.name}", "", f"`{self.command}`", ""]
         lines += [f"| {' | '.join(self.columns)} |", "|" + "---|" * len(self.columns)]
         lines += [f"| {' | '.join(row)} |" for row in self.rows]
@@ -53,7 +53,7 @@ class Section:
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """How a finished command went: wall-clock seconds, its peak resident memory in bytes, and its output."""
+    """The result of a finished command: wall-clock seconds, peak resident memory in bytes, and output."""
 
     seconds: float
     peak_bytes: int
@@ -61,10 +61,10 @@ class Run:
 
 
 def run(*command: object, env: dict[str, str] | None = None) -> Run:
-    """Run a command to its end; its peak memory is that of the process itself, not of those that it started.
+    """Run a command to its end. Its peak memory is that of the process itself, without its children.
 
     Raises:
-        RuntimeError: it failed; the message holds its output.
+        RuntimeError: the command failed; the message contains its output.
     """
     with tempfile.TemporaryFile("w+") as output:
         start = time.perf_counter()
@@ -77,30 +77,30 @@ def run(*command: object, env: dict[str, str] | None = None) -> Run:
         output.seek(0)
         text = output.read()
     if process.returncode:
-        raise RuntimeError(f"{command} ended with {process.returncode}: {text}")
+        raise RuntimeError(f"{command} exited with status {process.returncode}: {text}")
     return Run(seconds, usage.ru_maxrss * 1024, text)
 
 
 def child(script: str, *arguments: object) -> Any:
-    """The JSON that `benchmarks/SCRIPT --child ARGUMENTS` prints, from a process of its own with one BLAS thread."""
+    """Run `benchmarks/SCRIPT --child ARGUMENTS` in a process with one BLAS thread, and return its JSON output."""
     result = run(sys.executable, HERE / script, "--child", *arguments, env=ONE_THREAD)
     return json.loads(result.output.splitlines()[-1])
 
 
 def median(values: Sequence[float]) -> float:
-    """The median."""
+    """Return the median."""
     return statistics.median(values)
 
 
 def spread(values: Sequence[float], digits: int = 2) -> str:
-    """A median with the range of all values, as text."""
+    """Format a median with the range of all values."""
     if len(values) == 1:
         return f"{values[0]:.{digits}f}"
     return f"{median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
 
 
 def machine() -> dict[str, Any]:
-    """What the figures were measured on."""
+    """Describe the machine and the versions."""
     from lop_sweep.runtime import describe_numerics
 
     numerics = {name: value for name, value in describe_numerics().items() if name != "host"}
@@ -108,7 +108,7 @@ def machine() -> dict[str, Any]:
 
 
 def cpu_name() -> str:
-    """The CPU's model name and family, as far as Linux tells."""
+    """Return the CPU's model name and family, where Linux reports them."""
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     wanted = ("model name", "cpu family", "model\t")
     found = dict.fromkeys(line.replace("\t", "") for line in lines if line.startswith(wanted))
@@ -116,13 +116,13 @@ def cpu_name() -> str:
 
 
 def files_and_bytes(folder: Path) -> tuple[int, int]:
-    """How many files a folder holds, and their bytes."""
+    """Count the files in a folder, and their bytes."""
     sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
     return len(sizes), sum(sizes)
 
 
 def write_space(path: Path, fields: dict[str, object]) -> Path:
-    """A search-space file; a list of values becomes a grid axis."""
+    """Write a search-space file; a list of values becomes a grid axis."""
     lines = [f"    {n!r}: {f'tune.grid_search({v!r})' if isinstance(v, list) else repr(v)}," for n, v in fields.items()]
     path.write_text("\n".join(["from ray import tune", "param_space = {", *lines, "}"]) + "\n")
     return path

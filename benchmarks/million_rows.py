@@ -1,10 +1,10 @@
-"""From a store of a million rows to scores, a map and a report: seconds, peak memory and size of the whole command.
+"""Turn a store of a million rows into scores, a map and a report: seconds, peak memory and size per command.
 
     python benchmarks/million_rows.py [--cells 10000] [--rounds 3]
 
 The store is synthetic: 10,000 cells of 100 tasks (5 depths, 20 learning rates, 4 values of delta, 25 seeds), in packs
-of 100, with drawn numbers. Beside the time stands how far the scores (excess, late effective rank) are from those that
-plain pandas computes from the raw files.
+of 100, with random numbers. The table also has the difference of the scores (excess, late effective rank) from those
+that plain pandas computes from the raw files.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ TASKS, PACK = 100, 100
 
 
 def make_store(root: Path, cells: int) -> None:
-    """A finished sweep of so many cells, with numbers that are drawn."""
+    """Write a finished sweep of `cells` cells, with random numbers."""
     seeds = cells // 400
     axes = itertools.product((1, 2, 3, 5, 8), [0.05 * 1.2**i for i in range(20)], (0.0, 1.0, 2.0, 3.0), range(seeds))
     configs = [CellConfig(depth=depth, lr=lr, delta=delta, seed=seed, tasks=TASKS) for depth, lr, delta, seed in axes]
@@ -55,7 +55,7 @@ def make_store(root: Path, cells: int) -> None:
 
 
 def check(root: Path, scores: Path) -> float:
-    """The largest relative difference of the scores to those of plain pandas on the raw files."""
+    """Return the largest relative difference of the scores from those of plain pandas on the raw files."""
     tasks = pd.read_parquet(root / "tasks", columns=["cell", "task", "final_ce", "effective_rank"])
     fresh = pd.read_parquet(root / "cells", columns=["cell", "fresh_mean_ce"]).set_index("cell")["fresh_mean_ce"]
     late = tasks[tasks["task"] > TASKS - TASKS // 4]
@@ -66,8 +66,8 @@ def check(root: Path, scores: Path) -> float:
     return float((ours / expected - 1).abs().max().max())
 
 
-def metric(cells: int, rounds: int) -> Section:
-    """The table."""
+def measure(cells: int, rounds: int) -> Section:
+    """Time the three commands and return the table."""
     with tempfile.TemporaryDirectory() as folder:
         root, scores = Path(folder) / "sweep", Path(folder) / "scores.parquet"
         make_store(root, cells)
@@ -84,7 +84,7 @@ def metric(cells: int, rounds: int) -> Section:
         }
     rows: list[tuple[str, ...]] = []
     data: dict[str, Any] = {}
-    for name, what, runs in (
+    for name, content, runs in (
         ("map", ": scores and a map of 4 panels", maps),
         ("scores", "", tables),
         ("report", "", reports),
@@ -93,13 +93,13 @@ def metric(cells: int, rounds: int) -> Section:
         quality = f"{difference:.0e}" if runs is tables else ""
         memory = f"{peak / 1e9:.2f} GB"
         rows.append(
-            (f"`lop-analysis {name}`{what}", f"{cells * TASKS:,}", spread(seconds), memory, sizes[name], quality)
+            (f"`lop-analysis {name}`{content}", f"{cells * TASKS:,}", spread(seconds), memory, sizes[name], quality)
         )
         data[name] = {"seconds": seconds, "peak_bytes": peak, "size": sizes[name]}
     data["relative_difference"] = difference
     columns = ("command", "rows", "seconds", "peak memory", "file", "scores differ from plain pandas by")
-    own = f"python benchmarks/million_rows.py --cells {cells} --rounds {rounds}"
-    return Section("A million rows to scores, a map and a report", own, columns, rows, data)
+    itself = f"python benchmarks/million_rows.py --cells {cells} --rounds {rounds}"
+    return Section("A million rows to scores, a map and a report", itself, columns, rows, data)
 
 
 def main() -> int:
@@ -108,7 +108,7 @@ def main() -> int:
     parser.add_argument("--cells", type=int, default=10_000)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    print(metric(options.cells, options.rounds).markdown())
+    print(measure(options.cells, options.rounds).markdown())
     return 0
 
 

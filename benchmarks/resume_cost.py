@@ -1,42 +1,35 @@
-"""What going on with a sweep costs before anything is computed, by the number of its packs.
+"""Measure the cost of resuming a sweep before anything is computed, by the number of its packs.
 
     python benchmarks/resume_cost.py [--packs 250 1000 4000] [--rounds 3]
 
-Makes sweep directories with so many small packs, of which all but two are finished; one of the two has a checkpoint and
-every finished pack a kept state. Measures, in one run, medians of several:
+Makes sweep directories with these numbers of small packs. All but two packs are finished and have a kept state. One of
+the two has a checkpoint. Measures in one run, as medians of several rounds:
 
-    plan       what `lop-sweep sweep` does beside starting Ray: read what is finished, tidy up, find what is missing
-    status     what `lop-sweep status` does
-    command    the whole command `lop-sweep sweep` where nothing is missing, process start included
-    compacted  plan and command again after `lop-sweep compact`
+    plan                what `lop-sweep sweep` does beside starting Ray: read, collect garbage, find what is missing
+    status              what `lop-sweep status` does
+    command             the whole command `lop-sweep sweep` with nothing missing, including process start
+    compact             `lop-sweep compact`
+    command, compacted  the command again
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from lop_sweep import runtime
+from harness import LOP_SWEEP, run
 
-runtime.prepare_process()
-
-from lop_sweep.config import CellConfig  # noqa: E402
-from lop_sweep.pack import Pack  # noqa: E402
-from lop_sweep.planning.packing import Sizing  # noqa: E402
-from lop_sweep.planning.plan import make_plan  # noqa: E402
-from lop_sweep.planning.space import SearchSpace  # noqa: E402
-from lop_sweep.planning.status import sweep_status  # noqa: E402
-from lop_sweep.runtime import describe_numerics, limit_threads  # noqa: E402
-from lop_sweep.storage import describe_space  # noqa: E402
-from lop_sweep.storage.maintenance.compaction import compact  # noqa: E402
-from lop_sweep.storage.store import Store  # noqa: E402
-from lop_sweep.tune.worker import PackRun  # noqa: E402
+from lop_sweep.config import CellConfig
+from lop_sweep.pack import Pack
+from lop_sweep.planning import SearchSpace, Sizing, make_plan, sweep_status
+from lop_sweep.runtime import describe_numerics, limit_threads
+from lop_sweep.storage import Store, describe_space
+from lop_sweep.storage.maintenance import compact
+from lop_sweep.tune.worker import PackRun
 
 SPACE = """
 from ray import tune
@@ -47,7 +40,7 @@ pack = []
 
 
 def make_sweep(root: Path, count: int) -> tuple[Store, SearchSpace]:
-    """A sweep directory with `count` packs of one cell, the last two of them unfinished."""
+    """Make a sweep directory with `count` packs of one cell, the last two of them unfinished."""
     base = CellConfig(width=2, depth=1, samples=4, steps=1, tasks=2, fresh_baseline=1)
     space = SearchSpace(cells=[base.replace(seed=seed) for seed in range(count)], name="many", pack=())
     store = Store(root)
@@ -62,14 +55,14 @@ def make_sweep(root: Path, count: int) -> tuple[Store, SearchSpace]:
 
 
 def finish(store: Store, cell: CellConfig) -> None:
-    """Compute a cell."""
+    """Compute a cell and commit its pack."""
     run = PackRun(Pack((cell,)), store=store, keep_state=True)
     run.run_tasks(cell.tasks)
     run.finish()
 
 
 def plan(store: Store, space: SearchSpace) -> None:
-    """What the command does before it computes anything, beside starting Ray."""
+    """Do what the command does before it computes anything, beside starting Ray."""
     done = set(store.read_cells(["cell", "dtype"])["cell"].to_pylist())
     store.collect_garbage()
     store.checkpoints.discard_finished(done)
@@ -78,7 +71,7 @@ def plan(store: Store, space: SearchSpace) -> None:
 
 
 def seconds(work: Callable[[], object], rounds: int) -> float:
-    """Median time."""
+    """Return the median time of a call."""
     times = []
     for _ in range(rounds):
         start = time.perf_counter()
@@ -88,13 +81,12 @@ def seconds(work: Callable[[], object], rounds: int) -> float:
 
 
 def command(store: Store, space_file: Path) -> None:
-    """The whole command where nothing is missing."""
-    arguments = [sys.executable, "-m", "lop_sweep", "sweep", str(space_file), "--out", str(store.root)]
-    subprocess.run(arguments, check=True, capture_output=True)
+    """Run the whole command with nothing missing."""
+    run(*LOP_SWEEP, "sweep", space_file, "--out", store.root)
 
 
-def metric(count: int, rounds: int) -> dict[str, float]:
-    """All figures for one number of packs."""
+def measure(count: int, rounds: int) -> dict[str, float]:
+    """Measure everything for one number of packs."""
     with tempfile.TemporaryDirectory() as folder:
         store, space = make_sweep(Path(folder) / "sweep", count)
         space_file = Path(folder) / "many.py"
@@ -112,7 +104,7 @@ def metric(count: int, rounds: int) -> dict[str, float]:
 
 
 def main() -> None:
-    """Print a table of seconds, and of the growth from line to line."""
+    """Print the seconds per number of packs, and their growth from line to line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--packs", type=int, nargs="+", default=[250, 1000, 4000])
     parser.add_argument("--rounds", type=int, default=3)
@@ -121,7 +113,7 @@ def main() -> None:
     print(describe_numerics())
     before: dict[str, float] | None = None
     for count in options.packs:
-        figures = metric(count, options.rounds)
+        figures = measure(count, options.rounds)
         line = "  ".join(f"{name} {value:6.2f} s" for name, value in figures.items())
         growth = f"   plan x {figures['plan'] / before['plan']:.2f}" if before else ""
         print(f"{count:6} packs: {line}{growth}", flush=True)

@@ -1,9 +1,10 @@
-"""The benchmarks of speed, in one run: a table each, and everything measured as JSON.
+"""Run the speed benchmarks: print one table each, and write all measurements as JSON.
 
     python benchmarks/run.py [--long] [--only NAME ...] [--out benchmarks.json]
 
-A few minutes; with --long most of an hour: all depths, widths and rounds, 64 cells against the alternative, ten
-thousand tiny cells. Each table's own command, which it prints, measures just that. Leave the machine alone meanwhile.
+This takes a few minutes, or most of an hour with --long: all depths, widths and rounds, 64 cells against the
+alternative, ten thousand tiny cells. Each table names the command that measures only that table. Leave the machine
+alone meanwhile.
 """
 
 from __future__ import annotations
@@ -21,23 +22,22 @@ from harness import machine as describe_machine
 
 from lop_sweep import runtime
 
-runtime.prepare_process()
-
-import against_tune  # noqa: E402
-import cost_model  # noqa: E402
-import default_cell  # noqa: E402
-import engine_speed  # noqa: E402
-import million_rows  # noqa: E402
-import step_parts  # noqa: E402
-import tiny_cells  # noqa: E402
-import torch  # noqa: E402
-
 
 def sections(long: bool) -> dict[str, Callable[[], Section]]:
-    """What there is to measure, by name."""
+    """Return the available measurements by name."""
+    # Not at the top: NumPy must not be imported before `prepare_process` has run.
+    import against_tune
+    import cost_model
+    import default_cell
+    import engine_speed
+    import million_rows
+    import step_parts
+    import tiny_cells
+    import torch
+
     rounds = 5 if long else 3
     depths, widths = ([1, 2, 5, 10, 20], [32, 100, 256]) if long else ([5, 10], [100])
-    measured: dict[str, Callable[[], Section]] = {
+    available: dict[str, Callable[[], Section]] = {
         "engine": lambda: engine_speed.compare(depths, widths, rounds, 0.7),
         "step": lambda: step_parts.compare(5, 100),
         "cell": lambda: default_cell.whole(rounds),
@@ -47,26 +47,27 @@ def sections(long: bool) -> dict[str, Callable[[], Section]]:
         "tiny": lambda: tiny_cells.grow(
             [1250, 2500, 5000, 10_000] if long else [2500, 5000], [1000] if long else [250]
         ),
-        "rows": lambda: million_rows.metric(10_000, rounds),
+        "rows": lambda: million_rows.measure(10_000, rounds),
     }
     if torch.cuda.is_available():
         import gpu_packs
 
-        measured["gpu"] = lambda: gpu_packs.compare([64, 512, 2048, 8192], "cuda")
-    return measured
+        available["gpu"] = lambda: gpu_packs.compare([64, 512, 2048, 8192], "cuda")
+    return available
 
 
 def main() -> int:
-    """Measure, print the tables as they come, and write the JSON."""
+    """Measure, print each table as soon as it is there, and write the JSON."""
+    runtime.prepare_process()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--long", action="store_true")
-    parser.add_argument("--only", nargs="+", metavar="NAME", help=f"of {', '.join(sections(True))}")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help=f"choose from: {', '.join(sections(True))}")
     parser.add_argument("--out", type=Path, default=Path("benchmarks.json"))
     options = parser.parse_args()
     available = sections(options.long)
     unknown = [name for name in options.only or () if name not in available]
     if unknown:
-        parser.error(f"no benchmark {', '.join(unknown)}; there are {', '.join(available)}")
+        parser.error(f"unknown benchmark {', '.join(unknown)}; choose from: {', '.join(available)}")
     found = describe_machine()
     print(json.dumps(found, indent=1), flush=True)
     results = []

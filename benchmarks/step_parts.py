@@ -1,9 +1,9 @@
-"""What one gradient step of a network consists of: each operation alone, at its shapes, and how often it occurs.
+"""Time the operations of one gradient step: each alone, at its shapes, and how often it occurs.
 
     python benchmarks/step_parts.py [--depth 5] [--width 100]
 
-Operations are timed one after the other on few arrays, which stay in the cache; a whole step as the engine takes it,
-the last line, takes longer than their sum. The product for the error below includes copying the transposed weights
+Operations are timed one after the other on few arrays, which stay in the cache. The engine's whole step, in the last
+line, therefore takes longer than their sum. The product for the error below includes copying the transposed weights
 where the engine does that.
 """
 
@@ -25,7 +25,7 @@ ROUNDS, REPETITIONS = 7, 1000
 
 
 def best(work: Callable[[], object]) -> float:
-    """Microseconds of one call: the smallest of several means."""
+    """Return the microseconds of one call: the smallest of several means."""
     means = []
     for _ in range(ROUNDS):
         start = time.perf_counter()
@@ -35,8 +35,8 @@ def best(work: Callable[[], object]) -> float:
     return 1e6 * min(means)
 
 
-def metric(dtype: str, depth: int, width: int) -> list[tuple[str, int, float]]:
-    """Each operation, how often it occurs in a step, and its microseconds."""
+def measure(dtype: str, depth: int, width: int) -> list[tuple[str, int, float]]:
+    """Return each operation, how often it occurs in a step, and its microseconds."""
     runtime.prepare_process()
     import numpy as np
 
@@ -89,7 +89,7 @@ def metric(dtype: str, depth: int, width: int) -> list[tuple[str, int, float]]:
 
 
 def compare(depth: int, width: int) -> Section:
-    """The table."""
+    """Measure both dtypes in fresh processes, and return the table."""
     data: dict[str, Any] = {dtype: child(SCRIPT, dtype, depth, width) for dtype in ("float64", "float32")}
     rows = []
     for double, single in zip(data["float64"], data["float32"], strict=True):
@@ -97,9 +97,9 @@ def compare(depth: int, width: int) -> Section:
         rows.append((name, str(count), f"{micros:.1f}", f"{count * micros:.0f}", f"{count * single[2]:.0f}"))
     sums = [sum(count * micros for _, count, micros in data[dtype][:-1]) for dtype in data]
     rows.insert(-1, ("sum of these", "", "", *(f"{total:.0f}" for total in sums)))
-    columns = ("operation", "times a step", "us each, float64", "us a step, float64", "us a step, float32")
+    columns = ("operation", "times per step", "us each, float64", "us per step, float64", "us per step, float32")
     command = f"python benchmarks/step_parts.py --depth {depth} --width {width}"
-    return Section(f"What a step consists of (depth {depth}, width {width})", command, columns, rows, data)
+    return Section(f"Parts of a step (depth {depth}, width {width})", command, columns, rows, data)
 
 
 def main() -> int:
@@ -111,7 +111,7 @@ def main() -> int:
     options = parser.parse_args()
     if options.child:
         dtype, depth, width = options.child
-        print(json.dumps(metric(dtype, int(depth), int(width))))
+        print(json.dumps(measure(dtype, int(depth), int(width))))
     else:
         print(compare(options.depth, options.width).markdown())
     return 0

@@ -1,10 +1,14 @@
-"""What Tune and the sweep directory cost, where the cells themselves cost next to nothing.
+"""Measure the cost of Tune and of the sweep directory, with cells that cost next to nothing.
 
     python benchmarks/tiny_cells.py [--cells 1250 2500 5000 10000] [--unpacked 500]
 
-Each cell is a network of 4 units that takes 5 tasks of 2 steps: some 3 milliseconds. Measured are whole commands:
-sweeps of so many cells, packed as lop-sweep does by default, the same command again with nothing missing, and a sweep
-with a trial for each cell (`--pack 1`). Memory is the driver's. Beside the time stands what `lop-sweep audit` says.
+Each cell is a network of 4 units that takes 5 tasks of 2 steps: about 3 milliseconds. Whole commands are measured:
+
+- sweeps with these numbers of cells, packed as lop-sweep does by default,
+- the same command again, with nothing missing,
+- sweeps with one trial per cell (`--pack 1`).
+
+Memory is the driver's. The table also has the result of `lop-sweep audit`.
 """
 
 from __future__ import annotations
@@ -22,11 +26,11 @@ from harness import LOP_SWEEP, Section, files_and_bytes, run, write_space
 FIELDS = {"width": 4, "depth": 1, "samples": 8, "steps": 2, "tasks": 5, "fresh_baseline": 1}
 
 
-def metric(folder: Path, cells: int, *options: str) -> dict[str, Any]:
-    """One sweep, the same command again, and an audit."""
+def measure(folder: Path, cells: int, *options: str) -> dict[str, Any]:
+    """Run a sweep, the same command again, and an audit."""
     lrs = [0.01 * k for k in range(1, 51)]
     if cells % len(lrs):
-        raise SystemExit(f"{cells} cells: must be a multiple of {len(lrs)}, the number of learning rates")
+        raise SystemExit(f"`--cells` must be a multiple of {len(lrs)}, the number of learning rates, got {cells}.")
     space = write_space(folder / "tiny.py", {**FIELDS, "lr": lrs, "seed": list(range(cells // len(lrs)))})
     out = folder / "out"
     first = run(*LOP_SWEEP, "sweep", space, "--out", out, "--no-progress", *options)
@@ -42,19 +46,19 @@ def metric(folder: Path, cells: int, *options: str) -> dict[str, Any]:
 
 
 def grow(counts: list[int], unpacked: list[int]) -> Section:
-    """The table."""
+    """Measure all numbers of cells, and return the table."""
     rows, data = [], []
     for options, numbers in (((), counts), (("--pack", "1"), unpacked)):
         before: dict[str, Any] | None = None
         for cells in numbers:
             with tempfile.TemporaryDirectory() as folder:
-                figures = metric(Path(folder), cells, *options)
+                figures = measure(Path(folder), cells, *options)
             growth = figures["seconds"] / before["seconds"] if before and cells == 2 * before["cells"] else None
             data.append({**figures, "options": options, "growth": growth})
-            rows.append(_cells(figures, "packed" if not options else "a trial a cell", growth))
+            rows.append(_cells(figures, "packed" if not options else "one trial per cell", growth))
             before = figures
     columns = (
-        "", "cells", "packs", "seconds", "doubling takes", "reports a second", "driver's memory", "files",
+        "", "cells", "packs", "seconds", "doubling takes", "reports per second", "driver's memory", "files",
         "on the disk", "nothing missing", "audit",
     )  # fmt: skip
     numbers = (" ".join(map(str, values)) for values in (counts, unpacked))

@@ -1,4 +1,4 @@
-"""The benchmarks run, do the same work on both sides, and say what they measured."""
+"""The benchmarks run, do the same work on both sides, and report their measurements."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 
 def run(*arguments: object) -> str:
     command = [sys.executable, *map(str, arguments)]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=1800)  # for a busy machine
+    result = subprocess.run(command, capture_output=True, text=True, timeout=1800)  # the machine may be busy
     assert result.returncode == 0, result.stderr
     return result.stdout
 
@@ -25,7 +25,7 @@ def table(markdown: str) -> list[list[str]]:
 
 
 @pytest.mark.long
-def test_the_engine_is_compared_with_the_same_work() -> None:
+def test_engine_and_reference_do_the_same_work() -> None:
     rows = table(run(BENCHMARKS / "engine_speed.py", "--rounds", 1, "--seconds", 0.02, "--depth", 2, "--width", 8))
     assert [row[:3] for row in rows] == [["2", "8", "float64"], ["2", "8", "float32"]]
     assert float(rows[0][-1]) < 1e-12
@@ -33,7 +33,7 @@ def test_the_engine_is_compared_with_the_same_work() -> None:
     assert all(float(row[5]) > 0 for row in rows)
 
 
-def test_operations_of_a_step_are_those_of_its_products() -> None:
+def test_step_flops_count_its_matrix_products() -> None:
     sys.path.insert(0, str(BENCHMARKS))
     try:
         from engine_speed import step_flops
@@ -45,7 +45,7 @@ def test_operations_of_a_step_are_those_of_its_products() -> None:
     assert step_flops(n, d, h, 2) == 2 * (2 * forward + below)
 
 
-def test_a_store_of_drawn_numbers_is_scored_as_pandas_scores_it() -> None:
+def test_scores_of_a_random_store_are_those_of_pandas() -> None:
     rows = table(run(BENCHMARKS / "million_rows.py", "--cells", 400, "--rounds", 1))
     assert [row[1] for row in rows] == ["40,000"] * 3
     assert float(rows[1][-1]) < 1e-12
@@ -53,7 +53,7 @@ def test_a_store_of_drawn_numbers_is_scored_as_pandas_scores_it() -> None:
 
 
 @pytest.mark.long
-def test_everything_is_measured_and_written_down(tmp_path: Path) -> None:
+def test_everything_is_measured_and_recorded(tmp_path: Path) -> None:
     out = tmp_path / "benchmarks.json"
     run(BENCHMARKS / "run.py", "--only", "cell", "shares", "cost", "sweep", "tiny", "--out", out)
     content = json.loads(out.read_text())
@@ -64,13 +64,13 @@ def test_everything_is_measured_and_written_down(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-def test_the_alternative_computes_the_same_cells() -> None:
+def test_alternative_computes_the_same_cells() -> None:
     rows = table(run(BENCHMARKS / "against_tune.py", "--cells", 2, "--tasks", 4, "--lr", 0.01))
     assert float(rows[0][5]) == pytest.approx(float(rows[1][5]), rel=1e-4)
 
 
 @pytest.mark.long
-def test_the_parts_of_a_step_and_a_batch_on_torch_are_measured() -> None:
+def test_step_parts_packs_and_resuming_are_measured() -> None:
     assert len(table(run(BENCHMARKS / "step_parts.py", "--depth", 2, "--width", 8))) == 12
     rows = table(run(BENCHMARKS / "gpu_packs.py", "--device", "torch", "--packs", 3))
     assert float(rows[0][-1]) < 1e-9

@@ -1,7 +1,11 @@
-"""Every command of the README is run: those of lop-sweep here, in order; `make demo` and `make test` by `.ci/run`."""
+"""The documentation is true: its commands and Python blocks run, its links resolve, and what it names exists.
+
+`make demo` and `make test` are run by `.ci/run`; all other commands are run here, page by page, in their order.
+"""
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import shlex
@@ -9,67 +13,161 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from lop_sweep.config import FIELDS
+from lop_sweep.storage.schema import CELLS, TASKS
+
 ROOT = Path(__file__).parents[1]
-TEXT = (ROOT / "README.md").read_text()
-OURS = ("lop-sweep", "lop-analysis")
+MODULES = {"lop-sweep": "lop_sweep", "lop-analysis": "analysis"}
+DOCS = ROOT / "docs"
+EXECUTED = [ROOT / "README.md", DOCS / "sweeps.md", DOCS / "analysis.md", DOCS / "results.md", DOCS / "cluster.md"]
+"""In this order, in one folder: the README's sweep is what the other pages work on."""
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(DOCS.rglob("*.md"))]
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", TEXT, flags=re.DOTALL)
+@dataclass(frozen=True)
+class Block:
+    """A fenced block of a page.
+
+    Attributes:
+        language: as after the fence.
+        text: what is in it.
+        before: the page up to it.
+    """
+
+    language: str
+    text: str
+    before: str
+
+    @property
+    def file(self) -> str:
+        """The name under which a search space is to be saved: the last file named before it."""
+        return re.findall(r"`(\w+\.py)`", self.before)[-1]
+
+    @property
+    def is_space(self) -> bool:
+        return self.language == "python" and "\nparam_space = " in self.text
 
 
-COMMANDS = [line for block in blocks("sh") for line in block.strip().splitlines()]
-LOCAL = [command for command in COMMANDS if command.startswith(OURS) and "/shared/" not in command]
-CLUSTER = [command for command in COMMANDS if command.startswith((*OURS, "ray start")) and command not in LOCAL]
+def blocks(page: Path) -> list[Block]:
+    text = page.read_text()
+    found = re.finditer(r"^```(\w*)\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
+    return [Block(match[1], match[2], text[: match.start()]) for match in found]
 
 
-def in_folder(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    arguments = shlex.split(command)
-    module = {"lop-sweep": "lop_sweep", "lop-analysis": "analysis"}[arguments[0]]
-    return subprocess.run(
-        [sys.executable, "-m", module, *arguments[1:]], cwd=folder, capture_output=True, text=True, timeout=300
+def commands(block: Block) -> list[str]:
+    return block.text.strip().splitlines() if block.language == "sh" else []
+
+
+def needs_cluster(command: str) -> bool:
+    return command.startswith("ray start") or "/shared/" in command
+
+
+ALL_COMMANDS = list(
+    dict.fromkeys(command for page in EXECUTED for block in blocks(page) for command in commands(block))
+)
+
+
+def run_command(command: str, folder: Path) -> None:
+    name, *arguments = shlex.split(command)
+    result = subprocess.run(
+        [sys.executable, "-m", MODULES[name], *arguments], cwd=folder, capture_output=True, text=True, timeout=300
     )
+    assert result.returncode == 0, f"{command}\n{result.stderr}"
+
+
+def run_page(page: Path, folder: Path) -> list[str]:
+    """Run a page's blocks in their order; returns what its Python blocks print."""
+    printed = []
+    for block in blocks(page):
+        if block.is_space:
+            (folder / block.file).write_text(block.text)
+        elif block.language == "python":
+            result = subprocess.run([sys.executable, "-c", block.text], cwd=folder, capture_output=True, text=True)
+            assert result.returncode == 0, f"{block.text}\n{result.stderr}"
+            printed.append(result.stdout)
+        for command in commands(block):
+            if not command.startswith("make ") and not needs_cluster(command):
+                run_command(command, folder)
+    return printed
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the README's commands have been run."""
     folder = tmp_path_factory.mktemp("readme")
-    (folder / "my_space.py").write_text(blocks("python")[0])
+    run_page(ROOT / "README.md", folder)
     return folder
 
 
-def test_every_command_is_accounted_for() -> None:
-    assert len(LOCAL) == 10
-    assert len(CLUSTER) == 4
-    assert [command for command in COMMANDS if command not in (*LOCAL, *CLUSTER)] == ["make demo", "make test"]
+def test_every_command_is_run() -> None:
+    others = [c for c in ALL_COMMANDS if not needs_cluster(c) and shlex.split(c)[0] not in MODULES]
+    assert others == ["make demo", "make test"]
     ci = (ROOT / ".ci" / "run").read_text()
-    assert "make demo" in ci
-    assert "make test" in ci
+    assert all(command in ci for command in others)
 
 
-def test_the_commands_work_in_their_order(folder: Path) -> None:
-    for command in LOCAL:
-        result = in_folder(command, folder)
-        assert result.returncode == 0, f"{command}\n{result.stderr}"
-    for name in ("report.html", "map.png", "causes.png", "curves.png", "scores.csv", "one/summary.json"):
+def test_readme_commands_write_their_files(folder: Path) -> None:
+    for name in ("report.html", "map.png", "causes.png", "curves.png", "scores.csv"):
         assert (folder / name).stat().st_size > 500
-    snippet = subprocess.run([sys.executable, "-c", blocks("python")[1]], cwd=folder, capture_output=True, text=True)
-    assert snippet.returncode == 0, snippet.stderr
-    assert "0.9" in snippet.stdout
-    tuner = subprocess.run([sys.executable, "-c", blocks("python")[2]], cwd=folder, capture_output=True, text=True)
-    assert tuner.returncode == 0, tuner.stderr
+    assert len(pd.read_parquet(folder / "results" / "cells")) == 27
+
+
+def test_blocks_of_sweeps_page_run(folder: Path) -> None:
+    printed = run_page(DOCS / "sweeps.md", folder)
+    assert printed == ["2 cells computed; 2 of 2 finished\nTrue\n"]
+    assert len(pd.read_parquet(folder / "random" / "cells")) == 6
+    assert (folder / "one" / "summary.json").stat().st_size > 500
+
+
+def test_blocks_of_analysis_page_run(folder: Path) -> None:
+    criterion, unfinished = run_page(DOCS / "analysis.md", folder)
+    assert criterion.startswith("0.2\n")
+    assert float(unfinished) == 1
+    assert (folder / "lost.pdf").stat().st_size > 500
+
+
+def test_blocks_of_results_page_run(folder: Path) -> None:
+    (printed,) = run_page(DOCS / "results.md", folder)
+    assert "0.9" in printed
+
+
+def test_blocks_of_cluster_page_run(folder: Path) -> None:
+    """Those that start a cluster are run by the test after this one."""
+    run_page(DOCS / "cluster.md", folder)
+
+
+def test_cluster_commands_work(folder: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    head, node, *ours = (
+        command.replace("HEAD:6379", f"127.0.0.1:{port}")
+        .replace("--port=6379", f"--port={port}")
+        .replace("/shared/results", str(folder / "shared"))
+        for command in filter(needs_cluster, ALL_COMMANDS)
+    )
+    assert len(ours) == 2
+    space = folder / "my_space.py"
+    space.write_text(space.read_text().replace("[0, 1, 2]", "[0]"))
+    with running(head):
+        wait_for(port)
+        with running(node):
+            for command in ours:
+                run_command(command, folder)
+    assert len(pd.read_parquet(folder / "shared" / "cells")) == 9
 
 
 @contextmanager
 def running(command: str) -> Iterator[None]:
-    """A command that runs until it is told to stop, here by its own process id."""
+    """Run a command until the block ends, then stop it by its process id."""
     environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0"}
     executable = str(Path(sys.executable).with_name("ray"))
     process = subprocess.Popen(
@@ -83,22 +181,6 @@ def running(command: str) -> Iterator[None]:
         process.wait(timeout=60)
 
 
-def test_the_cluster_commands_work(folder: Path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    commands = [c.replace("HEAD:6379", f"127.0.0.1:{port}").replace("--port=6379", f"--port={port}") for c in CLUSTER]
-    head, node, *ours = (command.replace("/shared/results", str(folder / "shared")) for command in commands)
-    (folder / "my_space.py").write_text(blocks("python")[0].replace("[0, 1, 2]", "[0]"))
-    with running(head):
-        wait_for(port)
-        with running(node):
-            for command in ours:
-                result = in_folder(command, folder)
-                assert result.returncode == 0, f"{command}\n{result.stderr}"
-    assert len(pd.read_parquet(folder / "shared" / "cells")) == 9
-
-
 def wait_for(port: int) -> None:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
@@ -109,3 +191,87 @@ def wait_for(port: int) -> None:
         except OSError:
             time.sleep(0.2)
     raise TimeoutError(f"no head node at port {port}")
+
+
+def prose(page: Path) -> str:
+    """Return a page without its fenced blocks."""
+    return re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the anchors of a page's headings, as GitHub forms them."""
+    headings = re.findall(r"^#+ (.+)$", prose(page), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_resolve(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
+        if link.startswith(("http://", "https://")):
+            continue
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        assert target.exists(), f"{link}: no such file"
+        if anchor:
+            assert anchor in anchors(target), f"{link}: no such heading"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_named_files_and_modules_exist(page: Path) -> None:
+    for path in re.findall(r"`((?:lop_sweep|analysis|tests|benchmarks|search_spaces|docs)/[\w/.-]+)`", prose(page)):
+        assert (ROOT / path).exists(), path
+    for name in re.findall(r"`((?:lop_sweep|analysis)(?:\.[A-Za-z_]\w*)+)`", prose(page)):
+        assert resolves(name), name
+    for script in re.findall(r"python (benchmarks/\w+\.py)", page.read_text()):
+        assert (ROOT / script).exists(), script
+
+
+def resolves(name: str) -> bool:
+    """Return whether a dotted name is a module, or an attribute of one."""
+    module, _, attribute = name.rpartition(".")
+    try:
+        importlib.import_module(name)
+    except ModuleNotFoundError:
+        return bool(module) and hasattr(importlib.import_module(module), attribute)
+    return True
+
+
+def test_guarantees_name_existing_tests() -> None:
+    named = set(re.findall(r"`(test_\w+)`", (DOCS / "guarantees.md").read_text()))
+    assert len(named) > 15
+    assert named <= {path.stem for path in (ROOT / "tests").rglob("test_*.py")}
+
+
+def options_of(module: str, names: Sequence[str]) -> dict[str, set[str]]:
+    """Return the options that the help of each subcommand lists."""
+    code = (
+        f"from {module}.cli import main\nimport contextlib\nfor name in {names!r}:\n    print('==', name, flush=True)\n"
+    )
+    code += "    with contextlib.suppress(SystemExit):\n        main([name, '--help'])\n"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    helps = dict(zip(names, result.stdout.split("== ")[1:], strict=True))
+    return {name: documented_options(text) - {"--help"} for name, text in helps.items()}
+
+
+def documented_options(text: str) -> set[str]:
+    return set(re.findall(r"--[a-z][\w-]*", text))
+
+
+def test_options_of_lop_sweep_are_documented() -> None:
+    documented = documented_options((DOCS / "sweeps.md").read_text())
+    known = options_of("lop_sweep", ["sweep", "status", "audit", "compact", "run"])
+    for name in ("sweep", "status", "audit", "compact"):
+        assert known[name] <= documented
+    assert documented <= set().union(*known.values(), {"--where"})  # of `lop-analysis`
+
+
+def test_options_of_lop_analysis_are_documented() -> None:
+    documented = documented_options((DOCS / "analysis.md").read_text())
+    names = ["report", "map", "difference", "curves", "layers", "plots", "scores", "symptoms"]
+    assert documented == set().union(*options_of("analysis", names).values())
+
+
+def test_result_columns_are_documented() -> None:
+    text = (DOCS / "results.md").read_text()
+    for column in {*CELLS.names, *TASKS.names} - set(FIELDS):
+        assert f"`{column}`" in text, column
