@@ -16,6 +16,7 @@ from analysis.data import Where
 from analysis.report.data import collect
 from analysis.report.encoding import compress, pack_arrays
 from analysis.scoring import LossCriterion, make_criterion
+from lop_sweep.console.options import accepts_options
 from lop_sweep.errors import printable
 from lop_sweep.storage import write_bytes, writing
 from lop_sweep.version import __version__
@@ -27,6 +28,7 @@ SCRIPTS: tuple[str, ...] = (
 """The page's scripts, in the order in which they run."""
 
 
+@accepts_options(LossCriterion)
 def write_report(
     directory: str | Path,
     out: str | Path,

@@ -29,7 +29,6 @@ has the criterion, the directory and the conditions that it was made with.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
@@ -50,7 +49,7 @@ from analysis.scoring.symptoms import (
     symptom_thresholds,
 )
 from lop_sweep.config import FIELDS
-from lop_sweep.console.options import keyword_parameters
+from lop_sweep.console.options import accepts_options
 from lop_sweep.errors import AnalysisError, comma_list
 from lop_sweep.metrics import METRICS
 from lop_sweep.prefetch import prefetch
@@ -62,6 +61,7 @@ MAX_BLOCKS = 4
 _LATE = {"mean": scores.late_mean, "median": scores.late_median}
 
 
+@accepts_options(LossCriterion)
 def score(
     directory: str | Path,
     *,
@@ -99,6 +99,7 @@ def score(
     return _score(cells, blocks_of(cells, directory), criterion, slopes)
 
 
+@accepts_options(LossCriterion)
 def score_cells(
     cells: pd.DataFrame, tasks: pd.DataFrame, *, criterion: LossCriterion | None = None, **thresholds: Any
 ) -> pd.DataFrame:
@@ -127,17 +128,6 @@ def score_cells(
     cells = cells.reset_index(drop=True)
     table = pa.table({name: _column(tasks[name]) for name in ("cell", "task", *METRICS)})
     return _score(cells, split(cells, table), make_criterion(criterion, thresholds))
-
-
-def _document_thresholds(function: Any) -> None:
-    """Let `help` and editors show the criterion's fields where a function takes them as keywords."""
-    signature = inspect.signature(function)
-    own = [one for one in signature.parameters.values() if one.kind is not inspect.Parameter.VAR_KEYWORD]
-    function.__signature__ = signature.replace(parameters=[*own, *keyword_parameters(LossCriterion)])
-
-
-_document_thresholds(score)
-_document_thresholds(score_cells)
 
 
 def check_last(criterion: LossCriterion, cells: pd.DataFrame) -> None:

@@ -191,8 +191,9 @@ def accepts_options(cls: type) -> Callable[[Function], Function]:
     """Decorate a function with a final `**options`: its signature lists the options of a class as keywords."""
 
     def decorate(function: Function) -> Function:
-        own = list(inspect.signature(function).parameters.values())[:-1]
-        function.__signature__ = inspect.Signature([*own, *_parameters(cls)])  # type: ignore[attr-defined]
+        signature = inspect.signature(function)
+        own = list(signature.parameters.values())[:-1]
+        function.__signature__ = signature.replace(parameters=[*own, *_parameters(cls)])  # type: ignore[attr-defined]
         return function
 
     return decorate

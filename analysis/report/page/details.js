@@ -162,7 +162,7 @@
     const cell = chosenCell(sweep, cells, state.cell);
     seedOptions(sweep, cells, cell);
     $('curve-note').textContent = curveNote(sweep, cells, cell);
-    $('symptom-note').textContent = lop.fillIn(sweep.about, 'symptoms', state.criterion);
+    $('symptom-note').textContent = lop.fillTemplate(sweep.about, 'symptoms', state.criterion);
     $('layer-note').textContent = layerNote(sweep, cell);
     $('command').innerHTML = lop.command(sweep, cell).map((part) => `<span>${lop.escape(part)}</span>`).join(' ');
     $('seeds').innerHTML = seedsTable(sweep, scores, cells);

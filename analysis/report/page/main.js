@@ -33,7 +33,7 @@
 
   function writeSentences() {
     const { sweep, state } = page;
-    $('sentence').textContent = lop.fillIn(sweep.about, state.criterion.definition, state.criterion);
+    $('sentence').textContent = lop.fillTemplate(sweep.about, state.criterion.definition, state.criterion);
     $('summary').textContent = summary();
     $('legend').replaceChildren(...legend().map(([mark, text]) => {
       const item = document.createElement('li');

@@ -62,7 +62,7 @@
   }
 
   /** One of the criterion's templates, filled in as `LossCriterion` does. */
-  function fillIn(about, template, criterion) {
+  function fillTemplate(about, template, criterion) {
     const fill = (text, texts) => text.replace(/\{(\w+)\}/g, (_, name) => texts[name]);
     const texts = Object.fromEntries(Object.entries(criterion).map(([name, value]) => [name, setting(value)]));
     const late = fill(about.templates[criterion.last === null ? 'late_share' : 'late_tasks'], texts);
@@ -79,5 +79,5 @@
       .join(', ');
   }
 
-  Object.assign(lop, { number, setting, count, wrap, escape, indicesOf, fillIn, phaseCounts });
+  Object.assign(lop, { number, setting, count, wrap, escape, indicesOf, fillTemplate, phaseCounts });
 })();

@@ -87,7 +87,7 @@ def test_random_criteria_give_pythons_words_and_verdicts(report: Report, made: P
         sentence = str(criterion)
         assert page.inner_text("#sentence") == f"{sentence[0].upper()}{sentence[1:]}."
         template = page.evaluate(
-            "state => window.lop.fillIn(JSON.parse(about.textContent), 'symptoms', state)", asdict(criterion)
+            "state => window.lop.fillTemplate(JSON.parse(about.textContent), 'symptoms', state)", asdict(criterion)
         )
         assert template.lower() == f"{criterion.of_symptoms}.".lower()
         table = map_table(score(made, criterion=criterion), "lr", "depth", ["lost"], requested=requested)
