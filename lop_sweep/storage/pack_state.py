@@ -24,10 +24,12 @@ from lop_sweep.storage.schema import NUMERICS, PackResult, refuse_newer, unmeasu
 from lop_sweep.storage.serialization import WRITER, load_header, load_state, save_state
 from lop_sweep.version import __version__
 
-_LISTS = ("trajectories", "cells", "diverged_at", "seconds", "task_streams")
+_LISTS = ("trajectories", "cells", "diverged_at", "seconds", "task_streams", "streams")
 _ARRAYS = ("network_streams", "fresh_ce")
-_LAYERS = ("weights", "biases")
+_LAYERS = ("weights", "biases", "optimizer")
 _ALIKE = ("version", "dtype", "tasks_done")
+"""Keys of `Experiment.state_dict` by form. Only task streams and optimizers with a state have the last of the lists and
+of the layers."""
 
 _STREAM_BYTES = 6_000
 """File size of both random streams of a cell, with its share of the structure around them."""
@@ -241,11 +243,11 @@ def assemble(pack: Pack, places: Sequence[tuple[PackState, int]]) -> PackState:
             raise StateError(f"the states to resume from differ in {name}")
     first = places[0][0]
     experiment: dict[str, Any] = {name: first.experiment[name] for name in _ALIKE}
-    for name in _LISTS:
+    for name in first.experiment.keys() & _LISTS:
         experiment[name] = [state.experiment[name][index] for state, index in places]
     for name in _ARRAYS:
         experiment[name] = np.stack([state.experiment[name][index] for state, index in places])
-    for name in _LAYERS:
+    for name in first.experiment.keys() & _LAYERS:
         layers = range(len(first.experiment[name]))
         experiment[name] = [np.stack([state.experiment[name][k][index] for state, index in places]) for k in layers]
     history = {

@@ -20,7 +20,10 @@ from lop_sweep.experiment.engine import Engine, Parameters, TaskArrays
 from lop_sweep.experiment.network import TorchRng, initial_weights
 from lop_sweep.experiment.streams import Task
 from lop_sweep.metrics import METRICS, Observation, stack_metrics
+from lop_sweep.pack import Pack
 from lop_sweep.registry import component, components, register
+from lop_sweep.storage import PackState
+from lop_sweep.storage.pack_state import assemble
 from lop_sweep.storage.serialization import load_state, save_state
 
 KINDS = tuple(DEFAULTS)
@@ -331,3 +334,23 @@ def test_a_field_of_the_kinds_name_chooses_the_component() -> None:
     assert chosen.activation is component("activation", "test_silu")
     with pytest.raises(ConfigError, match="unknown activation 'relu7'"):
         Components.of(WithField.model_construct(**CONFIG.model_dump(), activation="relu7"))
+
+
+def test_a_pack_assembled_from_others_continues_their_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The states of optimizers and task streams go along with each cell."""
+    for kind, name in (("optimizer", "test_momentum"), ("stream", "test_drift")):
+        monkeypatch.setitem(DEFAULTS, kind, name)
+    cells = [CONFIG.replace(seed=seed, steps=3, tasks=4, fresh_baseline=0) for seed in range(4)]
+    states = []
+    for pack in (Pack(tuple(cells[:3])), Pack(tuple(cells[3:]))):
+        experiment = Experiment(pack.cells)
+        history = stack_metrics([experiment.run_task() for _ in range(2)])
+        states.append(PackState(pack, experiment.state_dict(), history, {}))
+    pack = Pack((cells[3], cells[1]))
+    resumed, uninterrupted = Experiment(pack.cells), Experiment(pack.cells)
+    resumed.load_state_dict(assemble(pack, [(states[1], 0), (states[0], 1)]).experiment)
+    expected = [uninterrupted.run_task() for _ in range(4)][2:]
+    for row in expected:
+        again = resumed.run_task()
+        for name in METRICS:
+            np.testing.assert_array_equal(again[name], row[name], err_msg=name)
