@@ -75,3 +75,10 @@ def test_step_parts_packs_and_resuming_are_measured() -> None:
     rows = table(run(BENCHMARKS / "gpu_packs.py", "--device", "torch", "--packs", 3))
     assert float(rows[0][-1]) < 1e-9
     assert "plan" in run(BENCHMARKS / "resume_cost.py", "--packs", 3, "--rounds", 1)
+
+
+def test_bootstrapped_intervals_are_as_wide_as_scipys() -> None:
+    rows = table(run(BENCHMARKS / "bootstrap.py", "--rounds", 1, "--points", 40))
+    assert [row[:3] for row in rows] == [["mean", "40", "5"], ["median", "40", "5"]]
+    for row in rows:
+        assert float(row[6]) == pytest.approx(float(row[7]), rel=0.1)
