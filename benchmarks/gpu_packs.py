@@ -42,7 +42,7 @@ def seconds_per_task(cells: int, dtype: str, device: str) -> tuple[float, np.nda
     start = time.perf_counter()
     for _ in range(TASKS):
         row = experiment.run_task()
-    return (time.perf_counter() - start) / TASKS, row.final_ce[:CHECKED]
+    return (time.perf_counter() - start) / TASKS, row["final_ce"][:CHECKED]
 
 
 def peak_flops(dtype: str, device: torch.device) -> float:
