@@ -24,12 +24,8 @@ from lop_sweep.storage.schema import NUMERICS, PackResult, refuse_newer, unmeasu
 from lop_sweep.storage.serialization import WRITER, load_header, load_state, save_state
 from lop_sweep.version import __version__
 
-_LISTS = ("trajectories", "cells", "diverged_at", "seconds", "task_streams", "streams")
-_ARRAYS = ("network_streams", "fresh_ce")
-_LAYERS = ("weights", "biases", "optimizer")
 _ALIKE = ("version", "dtype", "tasks_done")
-"""Keys of `Experiment.state_dict` by form. Only task streams and optimizers with a state have the last of the lists and
-of the layers."""
+"""Entries of an experiment's state in which the cells of a pack agree."""
 
 _STREAM_BYTES = 6_000
 """File size of both random streams of a cell, with its share of the structure around them."""
@@ -234,22 +230,21 @@ def assemble(pack: Pack, places: Sequence[tuple[PackState, int]]) -> PackState:
         places: for each of its cells, a state and the cell's place in it. All have the same number of tasks.
 
     Raises:
-        StateError: they differ in the number of tasks, the dtype or the version, or a place is not in its state.
+        StateError: they differ in the number of tasks, the dtype, the version or the components, or a place is not in
+            its state.
     """
     if any(index >= len(state.pack.cells) for state, index in places):
         raise StateError("the states to resume from have other cells than their headers say")
+    first = places[0][0]
+    if any(state.experiment.keys() != first.experiment.keys() for state, _ in places):
+        raise StateError("the states to resume from are of different components")
     for name in _ALIKE:
         if len({state.experiment[name] for state, _ in places}) != 1:
             raise StateError(f"the states to resume from differ in {name}")
-    first = places[0][0]
-    experiment: dict[str, Any] = {name: first.experiment[name] for name in _ALIKE}
-    for name in first.experiment.keys() & _LISTS:
-        experiment[name] = [state.experiment[name][index] for state, index in places]
-    for name in _ARRAYS:
-        experiment[name] = np.stack([state.experiment[name][index] for state, index in places])
-    for name in first.experiment.keys() & _LAYERS:
-        layers = range(len(first.experiment[name]))
-        experiment[name] = [np.stack([state.experiment[name][k][index] for state, index in places]) for k in layers]
+    experiment = {
+        name: value if name in _ALIKE else _join([(state.experiment[name], index) for state, index in places])
+        for name, value in first.experiment.items()
+    }
     history = {
         name: np.stack([state.history[name][:, index] for state, index in places], axis=1) for name in first.history
     }
@@ -257,6 +252,21 @@ def assemble(pack: Pack, places: Sequence[tuple[PackState, int]]) -> PackState:
     for state, _ in places[1:]:
         numerics = merge_numerics(numerics, state.numerics)
     return PackState(pack, experiment, history, numerics)
+
+
+def _join(places: Sequence[tuple[Any, int]]) -> Any:
+    """Join one entry of several experiments' states.
+
+    Args:
+        places: for each cell, the entry and the cell's place in it. The entry is an array with a leading axis of cells,
+            a list of such arrays (one per layer), or a list of other values (one per cell).
+    """
+    entry = places[0][0]
+    if isinstance(entry, np.ndarray):
+        return np.stack([array[index] for array, index in places])
+    if entry and isinstance(entry[0], np.ndarray):
+        return [np.stack([arrays[k][index] for arrays, index in places]) for k in range(len(entry))]
+    return [values[index] for values, index in places]
 
 
 def merge_numerics(earlier: Mapping[str, str], now: Mapping[str, str]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""No space, read-only, gone: one clear line, nothing corrupted, and the same command goes on once it is mended."""
+"""A full, read-only or vanished disk is named on one line, corrupts nothing, and the same command resumes later."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OPTIONS = ("--checkpoint-every", "0.2", "--no-progress")
 
 
 def scenario(what: str, undisturbed: tuple[Path, Path], tmp_path: Path) -> str:
-    """What the command said, and its exit status, on a file system of the scenario's own."""
+    """Return the exit status and the message of the command on a file system of the scenario's own."""
     space, expected = undisturbed
     (tmp_path / "disk").mkdir()
     result = subprocess.run(
@@ -36,9 +36,7 @@ def scenario(what: str, undisturbed: tuple[Path, Path], tmp_path: Path) -> str:
     return result.stdout.splitlines()[0]
 
 
-def test_a_full_disk_is_named_and_the_sweep_goes_on_when_there_is_room(
-    undisturbed: tuple[Path, Path], tmp_path: Path
-) -> None:
+def test_a_full_disk_is_named_and_the_sweep_resumes(undisturbed: tuple[Path, Path], tmp_path: Path) -> None:
     said = scenario("full", undisturbed, tmp_path)
     assert said.startswith("2 lop-sweep: ")
     assert "cannot be written: [Errno 28] No space left on device" in said
@@ -46,18 +44,14 @@ def test_a_full_disk_is_named_and_the_sweep_goes_on_when_there_is_room(
 
 
 @pytest.mark.long
-def test_a_disk_that_turns_read_only_is_named_and_the_sweep_goes_on_when_it_is_not(
-    undisturbed: tuple[Path, Path], tmp_path: Path
-) -> None:
+def test_a_read_only_disk_is_named_and_the_sweep_resumes(undisturbed: tuple[Path, Path], tmp_path: Path) -> None:
     said = scenario("readonly", undisturbed, tmp_path)
     assert said.startswith("2 lop-sweep: ")
     assert "cannot be written: [Errno 30] Read-only file system" in said
 
 
 @pytest.mark.long
-def test_a_directory_that_vanishes_is_named_and_the_sweep_goes_on_when_it_is_back(
-    undisturbed: tuple[Path, Path], tmp_path: Path
-) -> None:
+def test_a_vanished_directory_is_named_and_the_sweep_resumes(undisturbed: tuple[Path, Path], tmp_path: Path) -> None:
     space, expected = undisturbed
     out, away = tmp_path / "out", tmp_path / "away"
     process = start_sweep(space, out, *OPTIONS)
@@ -77,7 +71,7 @@ def test_a_directory_that_vanishes_is_named_and_the_sweep_goes_on_when_it_is_bac
 
 
 def on_failing_files(folder: Path) -> list[str]:
-    """A command for `start_sweep(within=...)`: as long as it runs, `failing_files.py` is mounted on the folder."""
+    """Return a command for `start_sweep(within=...)` that mounts `failing_files.py` on the folder while it runs."""
     script = """
     "$1" "$2" "$3" 2> /dev/null & disk=$!
     until mountpoint -q "$3"; do kill -0 $disk || exit 99; sleep 0.05; done
@@ -94,7 +88,7 @@ def on_failing_files(folder: Path) -> list[str]:
 
 
 def test_a_failure_shows_that_the_directory_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Then the sweep ends at once: every other pack would fail as often as it may, for the same reason."""
+    """Then the sweep ends at once: every other pack would use up its retries for the same reason."""
 
     def listdir(path: Path) -> list[str]:
         raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
@@ -115,7 +109,7 @@ def test_a_failure_shows_that_the_directory_cannot_be_read(tmp_path: Path, monke
 def test_a_disk_that_answers_with_errors_is_named(
     what: str, started: Start, undisturbed: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    """EIO, as from a disk that breaks: by a file system of our own, which the kernel asks."""
+    """With EIO, as from a broken disk, by a file system of our own that the kernel calls."""
     space, expected = undisturbed
     disk = tmp_path / "disk"
     disk.mkdir()

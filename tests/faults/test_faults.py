@@ -1,6 +1,6 @@
-"""Processes that freeze, run out of memory or see their clock jump, nodes lost in mid-commit, unusual environments.
+"""Suspended processes, exhausted memory, jumping clocks, nodes lost in mid-commit, and unusual environments.
 
-What is there in the end equals, to the last bit, what an undisturbed sweep leaves.
+The results equal those of an undisturbed sweep to the last bit.
 """
 
 from __future__ import annotations
@@ -41,15 +41,15 @@ OPTIONS = ("--checkpoint-every", "0.2", "--no-progress")
 
 
 def assert_undisturbed(
-    process: subprocess.Popen[str], store: Store, undisturbed: tuple[Path, Path], deaths: bool = False
+    process: subprocess.Popen[str], store: Store, undisturbed: tuple[Path, Path], crashes: bool = False
 ) -> str:
-    """The command comes to its end, and its results are as ever; returns what it says.
+    """Check that the command ends with the undisturbed results; return its messages.
 
-    After deaths, the next command has nothing to compute, and takes away what the dead have left.
+    After crashes, the next command has nothing to compute, and removes the leftovers.
     """
     _, stderr = process.communicate(timeout=200)
     assert process.returncode == 0, stderr
-    if deaths:
+    if crashes:
         again = sweep(undisturbed[0], store.root, *OPTIONS)
         assert again.returncode == 0, again.stderr
         assert "0 to compute" in again.stderr
@@ -61,7 +61,7 @@ def assert_undisturbed(
 
 @contextmanager
 def frozen(pid: int) -> Iterator[None]:
-    """Stopped, and seen to be; then it goes on."""
+    """Suspend a process, wait until it is, and resume it afterwards."""
     os.kill(pid, signal.SIGSTOP)
     try:
         wait_until(lambda: Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T")
@@ -75,7 +75,7 @@ def frozen(pid: int) -> Iterator[None]:
 def test_a_frozen_driver_and_a_frozen_worker(
     started: Start, undisturbed: tuple[Path, Path], tmp_path: Path, seconds: float
 ) -> None:
-    """First the driver alone, and nobody may take its place; then one worker alone."""
+    """First the driver is suspended, whose lock stays held, then one worker."""
     store = Store(tmp_path / "out")
     process = started(undisturbed[0], store.root, *OPTIONS)
     wait_until(lambda: store.committed() and at_work(store.root), process)
@@ -119,7 +119,7 @@ def test_no_home_at_all(started: Start, undisturbed: tuple[Path, Path], tmp_path
 
 @contextmanager
 def memory_group(limit: int) -> Iterator[Path]:
-    """A control group of so many bytes, which is removed in the end; that takes root, as in one's own container."""
+    """Yield a control group with a memory limit in bytes, which is removed afterwards. This needs root."""
     first = Path("/sys/fs/cgroup/memory")  # version 1; else version 2
     group = (first if first.is_dir() else first.parent) / f"lop-sweep-{os.getpid()}"
     group.mkdir()
@@ -143,7 +143,7 @@ hoard = bytearray(b"1") * 300_000_000
 def test_a_worker_that_the_kernel_kills_for_memory(
     started: Start, undisturbed: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    """Another program takes more than there is in their group; the kernel takes Ray's workers first, Ray asks it to."""
+    """Another program exhausts the group's memory. The kernel kills Ray's workers first, because Ray asks it to."""
     store = Store(tmp_path / "out")
     process = started(undisturbed[0], store.root, *OPTIONS)
     wait_until(lambda: store.checkpoints.in_progress() and at_work(store.root), process)
@@ -152,8 +152,8 @@ def test_a_worker_that_the_kernel_kills_for_memory(
         (group / "cgroup.procs").write_text(str(worker))
         greedy = subprocess.run([sys.executable, "-c", GREEDY, group], timeout=60)
         wait_until(lambda: not ProcessMark.exists(worker), process)
-    assert greedy.returncode == -signal.SIGKILL  # the last to go: there is nobody else
-    stderr = assert_undisturbed(process, store, undisturbed, deaths=True)
+    assert greedy.returncode == -signal.SIGKILL  # killed last, when no worker was left
+    stderr = assert_undisturbed(process, store, undisturbed, crashes=True)
     assert "retrying from its checkpoint" in stderr
 
 
@@ -161,7 +161,7 @@ def test_a_worker_that_the_kernel_kills_for_memory(
 def test_rays_memory_monitor_leads_to_another_round(
     started: Start, undisturbed: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    """The real one, which kills real workers; but what it reads of the machine's memory is written here.
+    """The real monitor kills real workers, but reads the machine's memory from a file that is written here.
 
     So the machine may be idle or busy, and have as much memory as it likes. Ray believes /proc/meminfo unless a
     cgroup's limit is lower, hence the small total.
@@ -177,13 +177,13 @@ def test_rays_memory_monitor_leads_to_another_round(
     write_memory(meminfo, available=10_000)
     wait_until(lambda: not all(map(ProcessMark.exists, workers)), process)
     write_memory(meminfo, available=1_500_000)
-    stderr = assert_undisturbed(process, store, undisturbed, deaths=True)
+    stderr = assert_undisturbed(process, store, undisturbed, crashes=True)
     assert "low on memory" in stderr
     assert "going round again over what is missing" in stderr
 
 
 def write_memory(meminfo: Path, available: int) -> None:
-    """What /proc/meminfo is to say, in kB; in place and always as long, because the file is bound there, and read."""
+    """Write what /proc/meminfo shows, in kB: in place and with constant length, because the file is bound and read."""
     told = {"MemTotal": 2_000_000, "MemFree": available, "MemAvailable": available, "Buffers": 0, "Cached": 0}
     lines = [line.partition(":")[0] for line in Path("/proc/meminfo").read_text().splitlines()]
     with meminfo.open("r+" if meminfo.exists() else "w") as file:
@@ -204,7 +204,7 @@ def test_a_node_that_is_lost_while_it_commits(
     monkeypatch: pytest.MonkeyPatch,
     point: str,
 ) -> None:
-    """One of two: its worker dies between two writes of a commit, and the whole node at once after it."""
+    """Of one of two nodes, the worker crashes between two writes of a commit, and the whole node right after it."""
     store, tickets = Store(tmp_path / "out"), tmp_path / "tickets"
     tickets.mkdir()
     monkeypatch.setenv(FAULTS, str(tickets))
@@ -212,17 +212,17 @@ def test_a_node_that_is_lost_while_it_commits(
     process = started(undisturbed[0], store.root, *OPTIONS, "--address", cluster.address)
     raylets: dict[int, int] = {}
 
-    def has_died() -> set[int]:
+    def crashed_nodes() -> set[int]:
         raylets.update({pid: parent(pid) for pid in at_work(store.root) if pid not in raylets})
         return {raylet for worker, raylet in raylets.items() if not ProcessMark.exists(worker)}
 
     try:
         wait_until(lambda: store.committed() and len(at_work(store.root)) == 2, process)
         (tickets / point).touch()
-        wait_until(has_died, process)
-        os.kill(has_died().pop(), signal.SIGKILL)
+        wait_until(crashed_nodes, process)
+        os.kill(crashed_nodes().pop(), signal.SIGKILL)
         assert list(tickets.iterdir()) == []
-        assert_undisturbed(process, store, undisturbed, deaths=True)
+        assert_undisturbed(process, store, undisturbed, crashes=True)
     finally:
         for node in nodes:
             cluster.remove_node(node, allow_graceful=False)
@@ -235,7 +235,7 @@ def faketime() -> str:
 
 
 def with_another_clock(store: Store, days: int) -> dict[str, Any]:
-    """What `status` says to somebody whose clock is wrong."""
+    """Return the status as read by a user whose clock is wrong."""
     command = [faketime(), "-f", f"{days:+}d", *COMMAND, "status", str(store.root), "--json"]
     result = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert result.returncode == 0, result.stderr
@@ -247,7 +247,7 @@ def with_another_clock(store: Store, days: int) -> dict[str, Any]:
 def test_a_clock_that_jumps_during_a_run(
     started: Start, undisturbed: tuple[Path, Path], tmp_path: Path, days: int
 ) -> None:
-    """The driver's and its workers', which have the same machine; and those of people who ask how far it is.
+    """The clock of the driver and its workers, which share a machine, and the clocks of users who read the status.
 
     What jumps is what Python takes for the time: Ray does not always start under faketime, which stops its forks.
     """
@@ -259,8 +259,8 @@ def test_a_clock_that_jumps_during_a_run(
     process = started(undisturbed[0], store.root, *OPTIONS, env={**os.environ, "AHEAD": str(ahead), "PYTHONPATH": path})
     wait_until(lambda: store.committed() and at_work(store.root), process)
     ahead.write_text(str(days * 86400))
-    signs = store.checkpoints.heartbeats
-    wait_until(lambda: any(abs(sign.time - time.time()) > 86400 for sign in signs()), process)
+    heartbeats = store.checkpoints.heartbeats
+    wait_until(lambda: any(abs(beat.time - time.time()) > 86400 for beat in heartbeats()), process)
     with frozen(process.pid):  # so that it does not come to its end meanwhile
         for status in (read_status(store.root), with_another_clock(store, 2), with_another_clock(store, -2)):
             assert status["driver"]["alive"]

@@ -1,7 +1,7 @@
-"""Kill -9, at random moments: the driver, a worker, a node, and during every kind of write; then the same command.
+"""After `kill -9` of the driver, a worker or a node, the same command completes the sweep.
 
-What is there in the end equals, to the last bit, what an undisturbed sweep leaves. Moments are drawn from a seed that
-the test's name shows.
+The results equal those of an undisturbed sweep to the last bit. Moments are random, from the seed in the test's name,
+or in the middle of every kind of write.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ OPTIONS = ("--checkpoint-every", "0.2", "--max-failures", "40", "--no-progress")
 
 MOMENTS = ("half", "written", "renamed")
 WRITES = tuple(f"{place}.{moment}" for place in ("running", "states", "tasks", "cells") for moment in MOMENTS)
-"""The fault points of everything that a worker writes."""
+"""The fault points of all files that a worker writes."""
 
 
 @pytest.mark.long
 def test_packs_may_be_cut_anew_after_a_kill(undisturbed: tuple[Path, Path], tmp_path: Path) -> None:
-    """By the user, by other processors, or because less is left: checkpoints of other packs serve."""
+    """By the user, by another number of CPUs, or because fewer cells are missing: old checkpoints are still used."""
     space, expected = undisturbed
     out = tmp_path / "out"
     process = start_sweep(space, out, *OPTIONS, "--pack", "5")
@@ -51,7 +51,7 @@ def test_packs_may_be_cut_anew_after_a_kill(undisturbed: tuple[Path, Path], tmp_
 def disturb_and_finish(
     space: Path, out: Path, rng: random.Random, kills: list[str], env: dict[str, str] | None = None
 ) -> None:
-    """Run the command, killing the driver or a worker at a random moment, as often as asked; then let it finish."""
+    """Run the command once per kill of the driver or a worker at a random moment, then let it finish."""
     for kill in kills:
         disturb(space, out, rng, kill, env)
     result = sweep(space, out, *OPTIONS, env=env)
@@ -99,24 +99,24 @@ def test_killed_drivers_and_workers_change_nothing(undisturbed: tuple[Path, Path
 
 
 @pytest.mark.parametrize("points", [WRITES[::2], pytest.param(WRITES, marks=pytest.mark.long)], ids=["half", "all"])
-def test_workers_that_die_while_writing_change_nothing(
+def test_workers_that_crash_while_writing_change_nothing(
     points: tuple[str, ...], undisturbed: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    """At each of the twelve points once, or at six, all in one run: after half of the bytes, around the rename."""
+    """Once at each of the twelve points, or at six, in one run: after half of the bytes, and around the rename."""
     space, expected = undisturbed
     env = faults(tmp_path / "tickets", points)
     result = sweep(space, tmp_path / "out", *OPTIONS, env=env)
     assert result.returncode == 0, result.stderr
     assert list((tmp_path / "tickets").iterdir()) == []
     assert result.stderr.count("retrying from its checkpoint") == len(points)
-    again = sweep(space, tmp_path / "out", *OPTIONS)  # takes away what the dead have left
+    again = sweep(space, tmp_path / "out", *OPTIONS)  # removes leftovers of crashed workers
     assert again.returncode == 0
     assert "0 to compute" in again.stderr
     assert_undisturbed(tmp_path / "out", expected)
 
 
 def lose_a_node(cluster: Cluster, space: Path, out: Path, delay: float) -> None:
-    """Run the sweep on two nodes and kill one of them for good while it runs."""
+    """Run the sweep on two nodes and kill one of them while it runs."""
     nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
     process = start_sweep(space, out, *OPTIONS, "--address", cluster.address)
     try:
@@ -133,9 +133,7 @@ def lose_a_node(cluster: Cluster, space: Path, out: Path, delay: float) -> None:
             cluster.remove_node(node, allow_graceful=False)
 
 
-def test_a_node_that_dies_for_good_changes_nothing(
-    undisturbed: tuple[Path, Path], tmp_path: Path, cluster: Cluster
-) -> None:
+def test_a_node_that_crashes_changes_nothing(undisturbed: tuple[Path, Path], tmp_path: Path, cluster: Cluster) -> None:
     space, expected = undisturbed
     lose_a_node(cluster, space, tmp_path / "out", random.Random(2).uniform(0, 2))
     assert_undisturbed(tmp_path / "out", expected)
@@ -155,7 +153,7 @@ def test_thirty_killed_drivers_and_workers_change_nothing(
 
 @pytest.mark.long
 @pytest.mark.parametrize("seed", range(6))
-def test_six_nodes_that_die_change_nothing(
+def test_six_nodes_that_crash_change_nothing(
     undisturbed: tuple[Path, Path], tmp_path: Path, cluster: Cluster, seed: int
 ) -> None:
     space, expected = undisturbed
@@ -167,10 +165,10 @@ def test_six_nodes_that_die_change_nothing(
 @pytest.mark.parametrize(
     "point", [*WRITES, "driver.half", "driver.written", "driver.renamed", "out.half", "out.written"]
 )
-def test_a_command_that_dies_while_writing_is_run_again(
+def test_a_command_that_crashes_while_writing_is_run_again(
     undisturbed: tuple[Path, Path], tmp_path: Path, point: str
 ) -> None:
-    """Drivers die there as well: at their lease and at sweep.json."""
+    """Drivers crash as well, while they write their lock and sweep.json."""
     space, expected = undisturbed
     env = faults(tmp_path / "tickets", (point,))
     first: subprocess.CompletedProcess[str] = sweep(space, tmp_path / "out", *OPTIONS, env=env)
@@ -206,7 +204,7 @@ def test_merging_auditing_and_reading_beside_a_running_sweep(undisturbed: tuple[
 
 
 def test_a_worker_that_gets_sigterm_saves_first(tmp_path: Path) -> None:
-    """As on a preempted machine: the work of up to a minute between two checkpoints is not lost."""
+    """As on a preempted machine, so that the work since the last checkpoint is not lost."""
     script = """
 import sys, time
 from lop_sweep.tune.trainable import LopTrainable

@@ -1,4 +1,4 @@
-"""What `lop-sweep audit` finds, and that a repair leads back to the same results."""
+"""An audit finds every kind of damage, and a repair leads back to the same results."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def findings(store: Store) -> list[str]:
 
 
 def redo(store: Store) -> None:
-    """What the next sweep does: the same cells again."""
+    """Compute the same cells again, as the next sweep does."""
     store.collect_garbage()
     cells = requested_cells(store.read_sweep() or {})
     compute_here(cells, store.root)
@@ -189,13 +189,13 @@ def test_the_command_repairs(copy: Store) -> None:
     assert run_cli("audit", copy.root / "nowhere").returncode == 2
 
 
-def test_what_is_no_sweep_is_refused(tmp_path: Path) -> None:
+def test_what_is_not_a_sweep_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"holds no sweep\.json"):
         audit(Store(tmp_path))
 
 
 def every_kind_of_file(store: Store) -> list[Path]:
-    """One of each, a merged pair, a checkpoint, a sign of life and a failure record included."""
+    """Return one file of each kind, among them a merged pair, a checkpoint, a heartbeat and a failure record."""
     cells = requested_cells(store.read_sweep() or {})
     compact(store)
     compute_here([*cells, cells[0].replace(seed=50)], store.root)
@@ -211,7 +211,7 @@ def every_kind_of_file(store: Store) -> list[Path]:
 
 
 def what_is_read(store: Store) -> tuple[object, ...]:
-    """All results as users read them, or that they cannot be read."""
+    """Return all results as users read them, or the error of reading them."""
     try:
         tasks = load_tasks(store.root).sort_values(["cell", "task"], ignore_index=True)
         cells = load_cells(store.root).sort_values("cell", ignore_index=True)
@@ -223,8 +223,8 @@ def what_is_read(store: Store) -> tuple[object, ...]:
 
 
 @pytest.mark.parametrize("flips", [7, pytest.param(25, marks=pytest.mark.long)])
-def test_no_change_of_any_byte_of_any_file_changes_results_silently(copy: Store, flips: int) -> None:
-    """Flips and cuts in every kind of file: found by the audit, every one; and no other results are read."""
+def test_no_damaged_byte_changes_results_silently(copy: Store, flips: int) -> None:
+    """The audit finds every flipped bit and every cut in every kind of file, and no other results are read."""
     files = every_kind_of_file(copy)
     kinds = {(path.parent.name, path.suffix) for path in files}
     assert kinds == {
@@ -260,15 +260,13 @@ def test_no_change_of_any_byte_of_any_file_changes_results_silently(copy: Store,
 
 
 def test_counting_rows_needs_no_audit(whole: Store) -> None:
-    """The expectation above is met by this store: what a plain reader counts is what was asked for."""
+    """A plain reader counts the rows that were asked for."""
     table = whole.read_tasks(["cell", "task"])
     assert table.group_by("cell").aggregate([("task", "count")])["task_count"].to_pylist() == [5] * 9
     assert pc.count_distinct(table["cell"]).as_py() == 9
 
 
-def test_what_cannot_be_read_from_here_is_reported_but_not_set_aside(
-    copy: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_inaccessible_files_are_reported_but_not_set_aside(copy: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     opened = os.open
 
     def refuse(path: Path, *flags: int) -> int:

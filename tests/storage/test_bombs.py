@@ -1,4 +1,4 @@
-"""Small files that claim to hold gigabytes are refused before they are decoded; files that we write never are."""
+"""Small files that claim to hold gigabytes are refused before they are decoded. Files of ours never are."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def store(tmp_path: Path) -> Store:
 
 
 def constant(cells: int, tasks: int) -> PackResult:
-    """What compresses best of all that a sweep writes, like cells that are lost from their first task."""
+    """Return the result that compresses best: that of cells which diverge in their first task."""
     configs = [BASE.replace(seed=seed, tasks=tasks, fresh_baseline=1) for seed in range(cells)]
     lost = np.zeros((tasks, cells, 2))
     return PackResult(
@@ -50,7 +50,7 @@ def constant(cells: int, tasks: int) -> PackResult:
 
 
 def repeated(schema: pa.Schema, rows: int, **texts: str) -> pa.Table:
-    """One row so many times over, its texts stored once."""
+    """Return a table of `rows` equal rows, whose texts are stored once."""
     columns = []
     for field in schema:
         if field.type == pa.string():
@@ -76,10 +76,10 @@ def replace(store: Store, folder: str, table: pa.Table) -> Path:
 def test_a_table_that_would_take_gigabytes_is_refused_unread(
     store: Store, monkeypatch: pytest.MonkeyPatch, plausible: int, rows: int
 ) -> None:
-    path, part = store.file("tasks", store.committed()[0]), repeated(TASKS, rows)
-    with pq.ParquetWriter(path, part.schema, compression="zstd") as writer:
-        for _ in range(1 + plausible // part.nbytes):
-            writer.write_table(part)
+    path, segment = store.file("tasks", store.committed()[0]), repeated(TASKS, rows)
+    with pq.ParquetWriter(path, segment.schema, compression="zstd") as writer:
+        for _ in range(1 + plausible // segment.nbytes):
+            writer.write_table(segment)
     size = path.stat().st_size
     monkeypatch.setattr(parquet, "PLAUSIBLE_BYTES", plausible)
     if plausible == PLAUSIBLE_BYTES:
@@ -109,7 +109,7 @@ def test_a_text_that_is_repeated_to_gigabytes_is_refused(store: Store, folder: s
 
 
 def test_a_text_where_numbers_should_be_is_refused(store: Store) -> None:
-    """Only of the columns' own types is it known what they take."""
+    """The size in memory is known only for the columns' own types."""
     table = repeated(CELLS, 10)
     for name, column in (
         ("fresh_ce", pa.array([["x" * 99]] * 10)), ("seconds", pa.array(["x"] * 10)), ("cell", pa.array(range(10))),
@@ -143,11 +143,11 @@ def test_whatever_is_written_can_be_read(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_what_a_sweep_writes_is_far_from_being_refused() -> None:
-    """The million rows of a pack whose cells all diverge at once take a quarter of what any file may."""
+    """A million rows of cells that diverge at once take less than a third of what any file may."""
     assert tasks_table(constant(1000, 100)).nbytes * 10 < PLAUSIBLE_BYTES / 3
 
 
-def sealed(archive: bytes) -> bytes:
+def checksummed(archive: bytes) -> bytes:
     body = b"{}\n" + archive
     return b"lop-sweep state 1 %s\n%s" % (hashlib.sha256(body).hexdigest().encode(), body)
 
@@ -161,7 +161,7 @@ def archive(structure: object, compressed: bool, **arrays: np.ndarray) -> bytes:
 
 def test_a_compressed_state_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.state"
-    path.write_bytes(sealed(archive({"a": {"$array": "0"}}, True, **{"0": np.zeros(2**24)})))
+    path.write_bytes(checksummed(archive({"a": {"$array": "0"}}, True, **{"0": np.zeros(2**24)})))
     assert path.stat().st_size < 2**18
     with pytest.raises(StateError, match="its archive is compressed, which saved states are not"):
         load_state(path)
@@ -169,20 +169,20 @@ def test_a_compressed_state_is_refused(tmp_path: Path) -> None:
 
 def test_an_array_that_is_named_often_is_in_memory_once(tmp_path: Path) -> None:
     path = tmp_path / "x.state"
-    path.write_bytes(sealed(archive({"a": [{"$array": "0"}] * 10_000}, False, **{"0": np.zeros(2**20)})))
+    path.write_bytes(checksummed(archive({"a": [{"$array": "0"}] * 10_000}, False, **{"0": np.zeros(2**20)})))
     found = load_state(path)["a"]
     assert len(found) == 10_000
     assert all(array is found[0] for array in found)
 
 
 def test_an_archive_whose_parts_overlap_is_refused(tmp_path: Path) -> None:
-    """The directory at its end lists one part many times."""
+    """The directory at its end lists one member many times."""
     path, content = tmp_path / "x.state", archive({}, False, **{"0": np.zeros(2**16)})
     first, end = content.index(b"PK\x01\x02"), content.index(b"PK\x05\x06")
     listed, tail = content[first:end], bytearray(content[end:])
     tail[8:12] = (2 * 40).to_bytes(2, "little") * 2
     tail[12:16] = (len(listed) * 40).to_bytes(4, "little")
-    path.write_bytes(sealed(content[:first] + listed * 40 + bytes(tail)))
+    path.write_bytes(checksummed(content[:first] + listed * 40 + bytes(tail)))
     with pytest.raises(StateError, match="the parts of its archive are longer than the file"):
         load_state(path)
 

@@ -1,4 +1,4 @@
-"""Merging finished packs' files: nothing lost, nothing twice, at whatever moment it is interrupted or read."""
+"""A compaction loses no row and doubles none, at whatever moment it is interrupted or read."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_merged_files_hold_the_same_rows(copy: Store, whole: Store) -> None:
 
 
 def test_large_files_are_left_alone_and_small_ones_are_grouped(copy: Store, whole: Store) -> None:
-    """Each pack has 5 rows: with 20 to a file, four go together; those files are then large enough."""
+    """Each pack has 5 rows. At 20 rows per file, four packs are merged, and the result is large enough."""
     assert compact(copy, rows=20).after == 3
     names = {path.name for path in copy.tasks.iterdir()}
     assert compact(copy, rows=20).after == 3
@@ -77,12 +77,12 @@ POINTS = [*(f"{place}.{moment}" for place in ("tasks", "cells") for moment in ("
 
 
 @pytest.mark.parametrize("point", POINTS)
-def test_a_compaction_that_dies_loses_nothing_and_is_completed(
+def test_a_crashed_compaction_loses_nothing_and_is_completed(
     copy: Store, whole: Store, tmp_path: Path, point: str
 ) -> None:
     environment = faults(tmp_path / "tickets", [point])
-    died = subprocess.run([sys.executable, "-c", COMPACT, str(copy.root)], env=environment, capture_output=True)
-    assert died.returncode == -signal.SIGKILL
+    crashed = subprocess.run([sys.executable, "-c", COMPACT, str(copy.root)], env=environment, capture_output=True)
+    assert crashed.returncode == -signal.SIGKILL
     assert len(load_cells(copy.root)) == 12
     assert len(load_tasks(copy.root)) == 60
     assert len(copy.read_tasks()) == 60
@@ -94,7 +94,7 @@ def test_a_compaction_that_dies_loses_nothing_and_is_completed(
 
 
 @pytest.mark.parametrize("point", POINTS)
-def test_the_next_sweep_tidies_up_after_a_compaction_that_died(
+def test_the_next_sweep_cleans_up_after_a_crashed_compaction(
     copy: Store, whole: Store, tmp_path: Path, point: str
 ) -> None:
     environment = faults(tmp_path / "tickets", [point])
@@ -159,10 +159,10 @@ def test_the_command_says_what_it_did(copy: Store) -> None:
     assert "holds no sweep.json" in refused.stderr
 
 
-def test_a_sweep_does_not_tidy_up_beside_a_compaction(
+def test_a_sweep_collects_no_garbage_during_a_compaction(
     copy: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Between the two renames, its merged tasks file looks like one that a dead worker has left."""
+    """Between the two renames, its merged tasks file looks like one that a crashed worker has left."""
     lines = ["from ray import tune", "param_space = {'width': 6, 'depth': 2, 'samples': 8, 'steps': 3, 'tasks': 5,",
              "'fresh_baseline': 2, 'lr': 0.1, 'seed': tune.grid_search([0, 1, 2, 3])}"]  # fmt: skip
     (tmp_path / "space.py").write_text("\n".join(lines))
@@ -184,7 +184,7 @@ def test_a_sweep_does_not_tidy_up_beside_a_compaction(
 
 
 def test_files_that_share_cells_are_not_merged_into_one(copy: Store) -> None:
-    """One of them can then still be quarantined; which cells are computed again is a sweep's business."""
+    """One of them can then still be quarantined. Only a sweep may decide which cells are computed again."""
     cell = CellConfig(**copy.read_cells(list(CellConfig.model_fields)).to_pylist()[0])
     for other in (98, 99):
         run = PackRun(Pack((cell.replace(seed=97), cell.replace(seed=other))), store=copy)

@@ -1,4 +1,4 @@
-"""Files that another version, or another sweep, has written: named, refused or reported, and never touched."""
+"""Files that another version or another sweep has written are refused or reported, and never touched."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ NAMED = "version 2, this lop-sweep reads version 1; it was written by lop-sweep 
 
 
 def content_of(root: Path) -> dict[str, bytes]:
-    """Every file, but for those of locks, which every command that may write takes."""
+    """Return the content of every file but those of locks, which every writing command takes."""
     paths = (path for path in root.rglob("*") if path.is_file())
     found = {str(path.relative_to(root)): path.read_bytes() for path in paths}
     return {name: content for name, content in found.items() if not name.startswith(("driver/", "maintenance/"))}
@@ -48,7 +48,7 @@ def findings(store: Store) -> list[str]:
 
 
 def computed(cells: Sequence[CellConfig], out: Path, dtype: str = "float64") -> Store:
-    """A sweep of its own, one pack, as a user's own Tuner leaves it, with a `sweep.json`."""
+    """Compute a sweep of one pack, with a `sweep.json`, as a user's own Tuner leaves it."""
     store = Store(out)
     store.create()
     store.write_sweep({"dtype": dtype, "created": "today", **describe_space(SearchSpace(cells=cells, pack=("seed",)))})
@@ -59,7 +59,7 @@ def computed(cells: Sequence[CellConfig], out: Path, dtype: str = "float64") -> 
 
 
 def add(store: Store, other: Store) -> str:
-    """Copy the only pair of files of another sweep into this one; returns its name."""
+    """Copy the only segment of another sweep into this one; return its name."""
     (name,) = other.committed()
     for folder in ("tasks", "cells"):
         shutil.copy(other.file(folder, name), store.file(folder, name))
@@ -67,7 +67,7 @@ def add(store: Store, other: Store) -> str:
 
 
 def change(store: Store, name: str, folder: str, origin: str | None, version: str | None = None) -> None:
-    """Write a file again, with another origin or none, as computed by another version of lop-sweep."""
+    """Write a file anew, with another origin or none, as computed by another version of lop-sweep."""
     path = store.file(folder, name)
     table = read_table(path, TASKS if folder == "tasks" else CELLS)
     if version is not None and folder == "cells":
@@ -81,7 +81,7 @@ def change(store: Store, name: str, folder: str, origin: str | None, version: st
 
 
 def to_schema_2(path: Path) -> bytes:
-    """Make a Parquet file one of a later version, whatever that may change besides; returns its content."""
+    """Give a Parquet file a later schema version; return its content."""
     table = pq.read_table(path)
     metadata = {**(table.schema.metadata or {}), VERSION_KEY: b"2", WRITER_KEY: b"9.9"}
     pq.write_table(table.replace_schema_metadata(metadata), path)
@@ -108,15 +108,15 @@ COMMANDS: list[Callable[[Store, Path], object]] = [
 ]
 
 
-@pytest.mark.parametrize("sealed", [True, False])
+@pytest.mark.parametrize("checksummed", [True, False])
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_newer_sweep_json_is_named_and_never_written_anew(
-    copy: Store, capsys: pytest.CaptureFixture[str], sealed: bool, command: Callable[[Store, Path], object]
+    copy: Store, capsys: pytest.CaptureFixture[str], checksummed: bool, command: Callable[[Store, Path], object]
 ) -> None:
     path = copy.root / "sweep.json"
     content = {**read_json(path), "schema_version": 2, "lop_sweep_version": "9.9", "new": [1]}
     write_json(path, content)
-    if not sealed:
+    if not checksummed:
         path.write_text(json.dumps({**content, "checksum": "computed otherwise"}))
     shutil.rmtree(copy.root / "driver")
     shutil.rmtree(copy.checkpoints.running)
@@ -134,7 +134,7 @@ def test_a_newer_sweep_json_is_named_and_never_written_anew(
     assert not (copy.root / "driver").exists()
 
 
-def test_without_its_writers_version_a_newer_file_is_refused_all_the_same(copy: Store) -> None:
+def test_a_newer_file_without_its_writers_version_is_refused(copy: Store) -> None:
     path = copy.root / "sweep.json"
     for writer in (None, lop_sweep.__version__, "9\n9", ["9.9"], 9.9):
         write_json(path, {**read_json(path), "schema_version": 2, "lop_sweep_version": writer})
@@ -165,7 +165,7 @@ def test_a_newer_result_file_is_named_and_stays_where_it_is(copy: Store, folder:
     assert copy.file(folder, name).read_bytes() == content
 
 
-def test_a_damaged_file_beside_a_newer_one_is_no_reason_to_move_that(copy: Store) -> None:
+def test_a_newer_file_beside_a_damaged_one_is_not_moved(copy: Store) -> None:
     name = copy.committed()[0]
     to_schema_2(copy.file("cells", name))
     copy.file("tasks", name).write_bytes(b"")
@@ -173,7 +173,7 @@ def test_a_damaged_file_beside_a_newer_one_is_no_reason_to_move_that(copy: Store
     assert copy.file("cells", name).exists()
 
 
-def test_a_newer_tasks_file_without_its_cells_file_is_neither_removed_nor_replaced(copy: Store) -> None:
+def test_a_newer_tasks_file_without_its_cells_file_stays(copy: Store) -> None:
     name = copy.committed()[0]
     content = to_schema_2(copy.file("tasks", name))
     copy.file("cells", name).unlink()
@@ -228,12 +228,12 @@ def test_a_newer_saved_state_is_named_and_stays_where_it_is(copy: Store) -> None
 
 
 def test_a_checkpoint_names_the_version_that_wrote_it(whole: Store) -> None:
-    """For a lop-sweep that cannot read it."""
+    """So that a lop-sweep that cannot read it can name that version."""
     header = json.loads(next(whole.checkpoints.states.iterdir()).read_bytes().split(b"\n")[1])
     assert header["lop_sweep_version"] == lop_sweep.__version__
 
 
-def test_result_files_and_sweep_json_name_the_version_and_the_origin(whole: Store) -> None:
+def test_all_files_name_the_version_and_the_origin(whole: Store) -> None:
     content = whole.read_sweep() or {}
     assert content["lop_sweep_version"] == lop_sweep.__version__
     for folder in ("tasks", "cells"):
@@ -244,7 +244,7 @@ def test_result_files_and_sweep_json_name_the_version_and_the_origin(whole: Stor
 
 
 def test_a_damaged_version_in_a_result_file_is_damage(copy: Store) -> None:
-    """Such a file is set aside and computed again: one of another version would name it twice."""
+    """Such a file is set aside and computed again: a file of another version would name it twice."""
     path = copy.file("cells", copy.committed()[0])
     content = path.read_bytes()
     framed = VERSION_KEY + b"\x18\x01"
@@ -297,14 +297,14 @@ def test_what_an_earlier_and_larger_request_left_is_worth_a_note(copy: Store) ->
     assert report.notes == ["2 cells were asked for by earlier requests, not by the last one"]
 
 
-def test_cells_that_were_asked_for_but_computed_elsewhere_are_worth_a_note(copy: Store, tmp_path: Path) -> None:
+def test_cells_that_another_sweep_computed_are_noted(copy: Store, tmp_path: Path) -> None:
     add(copy, computed(GRID[:2], tmp_path / "other"))
     report = audit(copy)
     assert report.findings == []
     assert report.notes == ["2 cells that were asked for were computed by another sweep"]
 
 
-def test_of_two_files_with_the_same_cells_the_other_sweeps_is_to_go(copy: Store, tmp_path: Path) -> None:
+def test_of_two_files_with_the_same_cells_the_foreign_one_goes(copy: Store, tmp_path: Path) -> None:
     name = add(copy, computed(GRID[:3], tmp_path / "other"))
     (found,) = audit(copy).findings
     assert "2 of its cells are in another file" in found.what or "3 of its cells are in another file" in found.what
@@ -313,7 +313,7 @@ def test_of_two_files_with_the_same_cells_the_other_sweeps_is_to_go(copy: Store,
 
 @pytest.mark.parametrize("known", [True, False])
 def test_without_an_origin_the_version_tells_sweeps_apart(copy: Store, tmp_path: Path, known: bool) -> None:
-    """As for files of earlier builds; those that have worked here are listed in `sweep.json`."""
+    """As for files of earlier builds. `sweep.json` lists the versions that have worked on the directory."""
     name = add(copy, computed([BASE.replace(seed=7)], tmp_path / "other"))
     for folder in ("tasks", "cells"):
         change(copy, name, folder, None, "0.0.9")
@@ -362,8 +362,8 @@ def test_files_of_different_origins_are_not_merged(tmp_path: Path) -> None:
     change(store, names[5], "tasks", "c" * 16)
     change(store, names[5], "cells", "a" * 16)
     compact(store)
-    merged = [part for part in store.segments() if part.name.startswith("merged-")]
-    assert {tuple(part.packs): file_info(store.file("cells", part.name)).origin for part in merged} == {
+    merged = [segment for segment in store.segments() if segment.name.startswith("merged-")]
+    assert {tuple(one.packs): file_info(store.file("cells", one.name)).origin for one in merged} == {
         tuple(sorted(names[:2])): "a" * 16, tuple(sorted(names[2:4])): None,
     }  # fmt: skip
     assert len(store.segments()) == 4

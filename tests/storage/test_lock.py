@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import threading
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from lop_sweep.errors import InaccessibleFileError, StoreError, SweepError
 from lop_sweep.storage import lock as lock_module
 from lop_sweep.storage import lock_file
 from lop_sweep.storage import process as process_module
+from lop_sweep.storage.filesystem import names_in
 from lop_sweep.storage.lock import hold_lock
 from lop_sweep.storage.lock_file import LockState, is_held, read_lock
 from lop_sweep.storage.process import ProcessMark
@@ -33,15 +36,15 @@ def doing() -> dict[str, object]:
     return {"sweep": "demo", "cells": 5}
 
 
-def pretend(folder: Path, number: int, **process: object) -> None:
-    """Make the newest lease look as if another process held it."""
-    path = folder / f"{number:06}.json"
+def pretend(folder: Path, fencing_token: int, **process: object) -> None:
+    """Make the newest lock look as if another process held it."""
+    path = folder / f"{fencing_token:06}.json"
     content = read_json(path)
     content["process"].update(process)
     write_json(path, {**content, "released": False})
 
 
-def test_a_lease_is_held_by_one_and_says_by_whom(tmp_path: Path) -> None:
+def test_a_lock_is_held_by_one_process_and_names_it(tmp_path: Path) -> None:
     with hold_lock(tmp_path / "driver", doing) as mine:
         state = read_lock(tmp_path / "driver")
         assert state is not None
@@ -53,7 +56,7 @@ def test_a_lease_is_held_by_one_and_says_by_whom(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "driver").iterdir()] == ["000002.json"]
 
 
-def test_it_is_renewed(tmp_path: Path) -> None:
+def test_a_lock_is_renewed(tmp_path: Path) -> None:
     with hold_lock(tmp_path / "driver", doing):
         time.sleep(0.3)
         state = read_lock(tmp_path / "driver")
@@ -62,8 +65,8 @@ def test_it_is_renewed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("change", [{"pid": 2**30}, {"started": "1"}])
-def test_the_dead_are_taken_over_at_once(tmp_path: Path, change: dict[str, object]) -> None:
-    """The second case: the number of the dead process belongs to another one now."""
+def test_the_lock_of_an_ended_process_is_taken_at_once(tmp_path: Path, change: dict[str, object]) -> None:
+    """In the second case, the PID of the ended process has been reused."""
     with hold_lock(tmp_path / "driver", doing):
         pass
     pretend(tmp_path / "driver", 1, **change)
@@ -73,7 +76,7 @@ def test_the_dead_are_taken_over_at_once(tmp_path: Path, change: dict[str, objec
     assert time.monotonic() - start < 0.4
 
 
-def test_on_another_machine_silence_is_death_whatever_the_clock(tmp_path: Path) -> None:
+def test_a_remote_lock_that_is_not_renewed_is_abandoned(tmp_path: Path) -> None:
     with hold_lock(tmp_path / "driver", doing):
         pass
     pretend(tmp_path / "driver", 1, machine="another", host="elsewhere")
@@ -81,7 +84,7 @@ def test_on_another_machine_silence_is_death_whatever_the_clock(tmp_path: Path) 
         assert mine.fencing_token == 2
 
 
-def test_on_another_machine_a_beat_is_life(tmp_path: Path) -> None:
+def test_a_remote_lock_that_is_renewed_is_held(tmp_path: Path) -> None:
     with hold_lock(tmp_path / "driver", doing):
         pass
     pretend(tmp_path / "driver", 1, machine="another", host="elsewhere")
@@ -99,7 +102,7 @@ def test_on_another_machine_a_beat_is_life(tmp_path: Path) -> None:
     thread.join()
 
 
-def test_who_loses_the_lease_is_told(tmp_path: Path) -> None:
+def test_the_holder_is_notified_of_the_loss_of_its_lock(tmp_path: Path) -> None:
     lost: list[str] = []
     with hold_lock(tmp_path / "driver", doing, lost.append):
         pretend(tmp_path / "driver", 1, pid=2**30)
@@ -112,7 +115,7 @@ def test_who_loses_the_lease_is_told(tmp_path: Path) -> None:
             assert state.token == other.token
 
 
-def test_a_directory_that_vanishes_loses_the_lease(tmp_path: Path) -> None:
+def test_a_lock_is_lost_with_its_directory(tmp_path: Path) -> None:
     lost: list[str] = []
     with hold_lock(tmp_path / "driver", doing, lost.append):
         for path in (tmp_path / "driver").iterdir():
@@ -124,7 +127,7 @@ def test_a_directory_that_vanishes_loses_the_lease(tmp_path: Path) -> None:
     assert not (tmp_path / "driver").exists()
 
 
-def test_a_damaged_lease_is_dead(tmp_path: Path) -> None:
+def test_a_damaged_lock_is_abandoned(tmp_path: Path) -> None:
     (tmp_path / "driver").mkdir()
     (tmp_path / "driver" / "000007.json").write_text("{")
     with hold_lock(tmp_path / "driver", doing) as mine:
@@ -132,7 +135,9 @@ def test_a_damaged_lease_is_dead(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("links", [True, False])
-def test_of_many_that_start_at_once_one_holds(tmp_path: Path, links: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_many_that_start_at_once_one_holds_the_lock(
+    tmp_path: Path, links: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if not links:
 
         def refuse(*_: object) -> None:
@@ -161,27 +166,31 @@ def test_of_many_that_start_at_once_one_holds(tmp_path: Path, links: bool, monke
     assert holders == [1]
 
 
-def test_a_process_is_told_apart_from_its_successors(tmp_path: Path) -> None:
+CHILD = """
+import json
+from lop_sweep.storage.process import ProcessMark
+print(json.dumps(ProcessMark.current().to_json()), flush=True)
+input()
+"""
+
+
+def test_a_process_is_identified_even_if_its_pid_is_reused(tmp_path: Path) -> None:
     here = ProcessMark.current()
     assert here.alive() is True
     assert ProcessMark.from_json(here.to_json()) == here
-    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    mark = ProcessMark(here.host, here.machine, child.pid, lease_started(child.pid))
+    child = subprocess.Popen([sys.executable, "-c", CHILD], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert child.stdout is not None
+    mark = ProcessMark.from_json(json.loads(child.stdout.readline()))
     assert mark.alive() is True
     child.kill()
-    assert wait_until_dead(mark)
+    assert has_ended(mark)
     child.wait()
+    assert replace(here, started="1").alive() is False
     assert ProcessMark("elsewhere", "another boot", 1, "1").alive() is None
 
 
-def lease_started(pid: int) -> str:
-    from lop_sweep.storage.process import _state_and_start
-
-    return _state_and_start(pid)[1]
-
-
-def wait_until_dead(mark: ProcessMark) -> bool:
-    """Also while nobody has waited for it yet: a zombie is dead."""
+def has_ended(mark: ProcessMark) -> bool:
+    """A zombie, for which nobody has waited yet, counts as ended."""
     deadline = time.monotonic() + 5
     while mark.alive():
         if time.monotonic() > deadline:
@@ -190,7 +199,7 @@ def wait_until_dead(mark: ProcessMark) -> bool:
     return True
 
 
-def test_a_lease_that_cannot_be_read_for_a_moment_is_not_dead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lock_that_is_briefly_unreadable_is_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read, failures = lock_file.read_json, [1, 2]
 
     def stale(path: Path) -> dict[str, object]:
@@ -206,10 +215,8 @@ def test_a_lease_that_cannot_be_read_for_a_moment_is_not_dead(tmp_path: Path, mo
     assert failures == []
 
 
-def test_a_number_that_has_become_free_below_the_holders_is_no_lease(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """One looks; meanwhile a second comes and goes and a third comes, which removes the numbers below its own."""
+def test_a_fencing_token_below_the_holders_is_no_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While one reads the lock, a second takes and releases it, and a third takes it and removes the lower tokens."""
     folder = tmp_path / "driver"
     with hold_lock(folder, doing):
         pass
@@ -229,10 +236,10 @@ def test_a_number_that_has_become_free_below_the_holders_is_no_lease(
     with ExitStack() as stack:
         with pytest.raises(SweepError, match="has been at work here"):
             hold_lock(folder, doing).__enter__()
-        assert [path.stem for path in folder.iterdir()] == [f"{third[0].fencing_token:06}"]
+        assert names_in(folder, ".json") == [f"{third[0].fencing_token:06}"]
 
 
-def test_a_process_whose_details_are_hidden_is_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_whose_details_are_hidden_still_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     """As with /proc mounted with hidepid, for another user's process."""
     here = ProcessMark.current()
     monkeypatch.setattr(process_module, "_state_and_start", lambda pid: ("", ""))
@@ -240,8 +247,8 @@ def test_a_process_whose_details_are_hidden_is_alive(monkeypatch: pytest.MonkeyP
     assert ProcessMark(here.host, here.machine, 2**30, "1").alive() is False
 
 
-def test_a_lease_out_of_reach_is_not_taken_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another user's, who keeps his files to himself."""
+def test_an_inaccessible_lock_is_not_taken_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of another user, whose files are private."""
 
     def refuse(path: Path) -> dict[str, object]:
         raise InaccessibleFileError(f"{path}: cannot be read: Permission denied")
@@ -250,10 +257,10 @@ def test_a_lease_out_of_reach_is_not_taken_over(tmp_path: Path, monkeypatch: pyt
         monkeypatch.setattr(lock_file, "read_json", refuse)
         with pytest.raises(StoreError, match="Permission denied"):
             hold_lock(tmp_path / "driver", doing).__enter__()
-        assert [path.stem for path in (tmp_path / "driver").iterdir()] == [f"{mine.fencing_token:06}"]
+        assert names_in(tmp_path / "driver", ".json") == [f"{mine.fencing_token:06}"]
 
 
-def test_odd_files_among_the_leases_do_no_harm(tmp_path: Path) -> None:
+def test_odd_files_beside_a_lock_do_no_harm(tmp_path: Path) -> None:
     folder = tmp_path / "driver"
     (folder / "000009.json").mkdir(parents=True)
     (folder / "\u00b2.json").write_text("{}")
@@ -266,7 +273,7 @@ def test_odd_files_among_the_leases_do_no_harm(tmp_path: Path) -> None:
 
 
 def test_a_copy_of_a_directory_at_work_is_not_at_work(tmp_path: Path) -> None:
-    """As `cp -a` makes it: the lease in it is another directory's, and does not change while it is watched."""
+    """In a copy as of `cp -a`, the lock is another directory's and does not change while it is watched."""
     with hold_lock(tmp_path / "driver", doing):
         shutil.copytree(tmp_path / "driver", tmp_path / "copy")
         assert is_held(read_lock(tmp_path / "driver"), tmp_path / "driver")
@@ -281,7 +288,7 @@ def test_a_copy_of_a_directory_at_work_is_not_at_work(tmp_path: Path) -> None:
         (tmp_path / "renamed").rename(tmp_path / "driver")
 
 
-def test_a_lease_of_an_earlier_build_counts_wherever_it_is(tmp_path: Path) -> None:
+def test_a_lock_of_an_earlier_build_counts_anywhere(tmp_path: Path) -> None:
     with hold_lock(tmp_path / "driver", doing):
         path = tmp_path / "driver" / "000001.json"
         content = read_json(path)

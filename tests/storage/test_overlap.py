@@ -1,4 +1,4 @@
-"""A driver or worker that was frozen and wakes up after another has taken over leaves no row twice."""
+"""A suspended driver or worker that continues after a takeover leaves no row twice."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def store(tmp_path: Path) -> Store:
 
 
 class Frozen:
-    """A worker on another machine that froze between its check of the lock and its write.
+    """A worker on another machine that was suspended between its check of the lock and its write.
 
     Args:
         store: the sweep directory.
@@ -58,10 +58,10 @@ class Frozen:
         self._taken_over = taken_over
         self.run = PackRun(Pack(cells), store=store, check_lock=self._check)
         self.run.run_tasks(1000)
-        sign = store.checkpoints.running / f"{self.run.pack.id}.json"
-        content = read_json(sign)
+        heartbeat = store.checkpoints.running / f"{self.run.pack.id}.json"
+        content = read_json(heartbeat)
         content["process"].update(machine="another", host="elsewhere")
-        write_json(sign, {**content, "time": 0.0})  # silent for decades, by the clocks
+        write_json(heartbeat, {**content, "time": 0.0})  # stale for decades, by the clocks
 
     def _check(self) -> None:
         self._checks += 1
@@ -70,7 +70,7 @@ class Frozen:
 
 
 def compute(store: Store, cells: tuple[CellConfig, ...], most: int) -> list[Pack]:
-    """What a new driver does, with packs of another size."""
+    """Compute missing cells as a new driver does, with packs of another size."""
     done = set(store.read_cells(["cell"])["cell"].to_pylist())
     items = make_plan(SearchSpace(cells=cells), done, store, Sizing(cells=most)).items
     for item in items:
@@ -81,7 +81,7 @@ def compute(store: Store, cells: tuple[CellConfig, ...], most: int) -> list[Pack
 
 
 def rows_per_task(store: Store) -> set[int]:
-    """How often each row is there, as pandas reads the folder."""
+    """Return how many times each row is in the folder, as pandas reads it."""
     return set(Counter(raw(store.root, "tasks")[["cell", "task"]].itertuples(index=False, name=None)).values())
 
 
@@ -120,9 +120,7 @@ def test_a_late_pack_is_withdrawn_where_its_cells_are_elsewhere(
     assert len(raw(store.root, "cells")) == 6
 
 
-def test_a_late_pack_is_withdrawn_even_if_some_of_its_cells_are_nowhere_else(
-    store: Store, cells: tuple[CellConfig, ...]
-) -> None:
+def test_a_late_pack_with_cells_found_nowhere_else_is_withdrawn(store: Store, cells: tuple[CellConfig, ...]) -> None:
     """The new request has only some of the pack's cells, and asks for no others."""
     late = Frozen(store, cells[:4])
     compute(store, cells[:2], most=5)
@@ -133,7 +131,7 @@ def test_a_late_pack_is_withdrawn_even_if_some_of_its_cells_are_nowhere_else(
 
 
 def doubled(store: Store, cells: tuple[CellConfig, ...]) -> None:
-    """A frozen worker that was killed between its write and its second check."""
+    """Leave the files of a worker that was killed between its write and its second check."""
     late = Frozen(store, cells[1:4], taken_over=False)
     for chosen in (cells[:2], cells[2:]):
         compute(store, chosen, most=5)
@@ -141,7 +139,7 @@ def doubled(store: Store, cells: tuple[CellConfig, ...]) -> None:
     assert rows_per_task(store) == {1, 2}
 
 
-def test_the_next_command_removes_doubled_rows_before_it_says_all_is_finished(
+def test_the_next_command_removes_doubled_rows_first(
     store: Store, cells: tuple[CellConfig, ...], caplog: pytest.LogCaptureFixture
 ) -> None:
     doubled(store, cells)
@@ -161,9 +159,7 @@ def test_a_compaction_removes_doubled_rows_too(store: Store, cells: tuple[CellCo
     assert rows_per_task(store) == {1}
 
 
-def test_a_row_that_a_frozen_worker_left_half_committed_does_not_stay(
-    store: Store, cells: tuple[CellConfig, ...]
-) -> None:
+def test_a_half_committed_pack_of_a_frozen_worker_is_removed(store: Store, cells: tuple[CellConfig, ...]) -> None:
     """A tasks file without a cells file, whose worker may be alive, while its cells are finished in other packs."""
     late = Frozen(store, cells[1:4])
     for chosen in (cells[:2], cells[2:]):
@@ -180,7 +176,7 @@ files = st.dictionaries(st.text("abcdef", min_size=1, max_size=3), st.frozensets
 
 @settings(max_examples=300, deadline=None)
 @given(files)
-def test_no_cell_stays_in_two_files_and_files_go_only_if_they_must(found: dict[str, frozenset[int]]) -> None:
+def test_only_files_with_doubled_cells_are_removed(found: dict[str, frozenset[int]]) -> None:
     cells = {name: [str(cell) for cell in ids] for name, ids in found.items()}
     removed = redundant_files(cells)
     left = {name: ids for name, ids in cells.items() if name not in removed}
@@ -220,7 +216,7 @@ def test_doubled_rows_of_another_sweep_are_those_that_go(store: Store, cells: tu
     assert rows_per_task(store) == {1}
 
 
-def test_doubled_cells_are_not_called_finished_while_a_compaction_is_at_work(
+def test_doubled_cells_wait_for_a_compaction(
     store: Store, cells: tuple[CellConfig, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     doubled(store, cells)
@@ -233,7 +229,7 @@ def test_doubled_cells_are_not_called_finished_while_a_compaction_is_at_work(
 
 
 def everyone(process: subprocess.Popen[str], tell: Callable[[psutil.Process], None]) -> None:
-    """Do something to a process and all that it started."""
+    """Do something to a process and all of its descendants."""
     one = psutil.Process(process.pid)
     for each in [one, *one.children(recursive=True)]:
         try:

@@ -1,6 +1,6 @@
-"""Whatever values stand in records and headers, with checksums that fit: refused on one line, left out, or used.
+"""Records and headers with any values and checksums that fit are refused on one line, left out, or used.
 
-Reading them may warn. Nothing else comes of it, and no traceback.
+Reading them may log a warning, but never ends in a traceback.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ values = st.sampled_from(HUGE) | finite_json
 
 
 def odd(record: dict[str, Any]) -> st.SearchStrategy[dict[str, Any]]:
-    """A record with up to two of its values, or of those of the process in it, replaced."""
+    """Generate a record with up to two of its values, or of those of its process, replaced."""
     changed = spoilt(st.just(record), st.sampled_from(sorted(record)), values)
     process = record.get("process")
     if process is None:
@@ -64,14 +64,14 @@ def odd(record: dict[str, Any]) -> st.SearchStrategy[dict[str, Any]]:
 
 PROCESS = ProcessMark.current().to_json()
 NOW = time.time()
-SIGN = {"pack": "p", "cells": [OTHER.id], "tasks_done": 1, "tasks": 3, "process": PROCESS, "time": NOW}
+HEARTBEAT = {"pack": "p", "cells": [OTHER.id], "tasks_done": 1, "tasks": 3, "process": PROCESS, "time": NOW}
 FAILURE = {"pack": "p", "cells": [OTHER.id], "reason": "no", "traceback": "no", "attempts": 4, "time": NOW}
-LEASE = {
+LOCK = {
     "number": 9, "token": "0" * 16, "process": PROCESS, "started": NOW - 9, "time": NOW, "beat": 1, "released": False,
     "activity": {"cells": 6, "done": 2.5},
 }  # fmt: skip
-leases = odd(LEASE) | st.builds(
-    lambda activity: {**LEASE, "activity": activity}, spoilt(st.just({}), st.sampled_from(["cells", "done"]), values)
+locks = odd(LOCK) | st.builds(
+    lambda activity: {**LOCK, "activity": activity}, spoilt(st.just({}), st.sampled_from(["cells", "done"]), values)
 )
 
 
@@ -91,7 +91,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 @pytest.fixture
 def restored(store: Store) -> Iterator[Store]:
-    """The directory, which is afterwards what it was."""
+    """The directory, whose records are removed afterwards."""
     yield store
     for folder in (store.checkpoints.running, store.failures.folder, store.driver):
         for path in folder.glob("*.json"):
@@ -99,7 +99,7 @@ def restored(store: Store) -> Iterator[Store]:
 
 
 def read_all(store: Store) -> None:
-    """Every reader of records: each gives something, or refuses on one line."""
+    """Call every reader of records: each returns something, or refuses on one line."""
     status = outcome(lambda: sweep_status(store), LopSweepError)
     if status is not None:
         assert list(status_lines(status))
@@ -118,12 +118,12 @@ def shared(*strategies: st.SearchStrategy[Any]) -> Callable[[Callable[..., None]
     return lambda test: examples(30)(given(*strategies)(test))
 
 
-@pytest.mark.parametrize("kind", ["sign", "failure", "lease"])
+@pytest.mark.parametrize("kind", ["heartbeat", "failure", "lock"])
 def test_any_record_is_left_out_or_used(restored: Store, kind: str) -> None:
     folder, records = {
-        "sign": (restored.checkpoints.running, odd(SIGN)),
+        "heartbeat": (restored.checkpoints.running, odd(HEARTBEAT)),
         "failure": (restored.failures.folder, odd(FAILURE)),
-        "lease": (restored.driver, leases),
+        "lock": (restored.driver, locks),
     }[kind]
 
     @shared(records)
@@ -137,9 +137,9 @@ def test_any_record_is_left_out_or_used(restored: Store, kind: str) -> None:
 @pytest.mark.parametrize("value", HUGE)
 @pytest.mark.parametrize("key", ["time", "started", "beat", "tasks_done", "tasks", "attempts", "pid", "cells", "done"])
 def test_numbers_beyond_all_ranges_in_records(restored: Store, key: str, value: Any) -> None:
-    """The same for each number by itself."""
+    """As above, for each number by itself."""
     for folder, record in (
-        (restored.checkpoints.running, SIGN), (restored.failures.folder, FAILURE), (restored.driver, LEASE),
+        (restored.checkpoints.running, HEARTBEAT), (restored.failures.folder, FAILURE), (restored.driver, LOCK),
     ):  # fmt: skip
         inner = {name: {**record[name], key: value} for name in ("process", "activity") if key in record.get(name, {})}
         write_json(folder / "000009.json", {**record, **({key: value} if key in record else {}), **inner})
@@ -150,11 +150,11 @@ def test_numbers_beyond_all_ranges_in_records(restored: Store, key: str, value: 
 def test_a_lock_with_an_impossible_time_or_process_can_be_taken(
     restored: Store, monkeypatch: pytest.MonkeyPatch, value: Any
 ) -> None:
-    """Or its holder is named, if it may live."""
+    """Unless its holder may be alive, which is then named."""
     monkeypatch.setattr(lock, "WATCH_SECONDS", 0.01)
     for record in (
-        {**LEASE, "started": value}, {**LEASE, "time": value}, {**LEASE, "process": {**PROCESS, "pid": value}},
-        {**LEASE, "beat": value}, {**LEASE, "activity": {"cells": value}},
+        {**LOCK, "started": value}, {**LOCK, "time": value}, {**LOCK, "process": {**PROCESS, "pid": value}},
+        {**LOCK, "beat": value}, {**LOCK, "activity": {"cells": value}},
     ):  # fmt: skip
         write_json(restored.driver / "000009.json", record)
 
@@ -222,12 +222,12 @@ def test_any_content_of_a_state_is_left_out_or_used(store: Store) -> None:
     header = json.loads(whole.split(b"\n")[1])
     arrays = st.sampled_from([np.zeros(3), np.zeros((2, 1)), np.zeros((2, 1, 2)), np.array("x"), np.array([10**400])])
     anything = values | arrays.filter(lambda array: array.dtype != object)
-    parts = {
+    entries = {
         name: spoilt(st.just(content[name]), st.sampled_from(sorted(content[name])), anything)
         for name in ("experiment", "history", "numerics", "pack")
     }
     replaced = st.one_of(
-        [st.builds(lambda part, name=name: {**content, name: part}, part) for name, part in parts.items()]
+        [st.builds(lambda entry, name=name: {**content, name: entry}, entry) for name, entry in entries.items()]
     )
 
     @shared(replaced | spoilt(st.just(content), st.sampled_from(sorted(content)), anything))
@@ -262,7 +262,7 @@ def test_a_rate_too_small_to_divide_by_is_not_known() -> None:
     assert np.isnan(driver.seconds_left)
 
 
-def test_the_report_names_a_cell_id_that_is_none(
+def test_the_report_names_a_cell_id_that_is_invalid(
     store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     copy = Store(tmp_path / "copy")

@@ -1,4 +1,4 @@
-"""What is no regular file is never read: no command waits for a FIFO, a device or a link that leads nowhere."""
+"""Only regular files are read: no command waits for a FIFO, a device or a dangling link."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def bind(path: Path) -> None:
 
 @pytest.fixture(autouse=True)
 def at_once() -> Iterator[None]:
-    """End a test that waits for something."""
+    """Fail a test that waits for a special file."""
 
     def waited(number: int, frame: object) -> None:
         raise AssertionError("waited for a special file")
@@ -74,7 +74,7 @@ def place(store: Store, where: str, kind: str) -> Path:
 
 
 def swiftly(use: Callable[[], object]) -> None:
-    """See that something is refused on one line or works, and does not wait."""
+    """Check that something works or is refused on one line, without waiting."""
     start, refusal = time.monotonic(), "none"
     try:
         use()
@@ -112,7 +112,7 @@ def test_special_files_are_findings_and_can_be_set_aside(copy: Store, whole: Sto
 
 
 @pytest.mark.parametrize("kind", MAKERS)
-def test_readers_name_what_is_no_file(copy: Store, kind: str) -> None:
+def test_readers_name_what_is_not_a_file(copy: Store, kind: str) -> None:
     path = place(copy, "cells/PACK.parquet", kind)
     for use in (
         lambda: copy.read_cells(), lambda: compact(copy), lambda: run_sweep(SPACE, copy.root),
@@ -125,9 +125,7 @@ def test_readers_name_what_is_no_file(copy: Store, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", MAKERS)
-def test_a_sweep_json_that_is_no_file_is_not_written_over(
-    copy: Store, capsys: pytest.CaptureFixture[str], kind: str
-) -> None:
+def test_a_special_sweep_json_is_not_overwritten(copy: Store, capsys: pytest.CaptureFixture[str], kind: str) -> None:
     path = place(copy, "sweep.json", kind)
     shutil.rmtree(copy.driver)
     for command in ("status", "compact"):
@@ -141,7 +139,7 @@ def test_a_sweep_json_that_is_no_file_is_not_written_over(
 
 @pytest.mark.parametrize("folder", ["driver", "maintenance"])
 @pytest.mark.parametrize("kind", MAKERS)
-def test_nobody_waits_for_a_lock_that_is_no_file(copy: Store, folder: str, kind: str) -> None:
+def test_nobody_waits_for_a_special_lock_file(copy: Store, folder: str, kind: str) -> None:
     path = place(copy, f"{folder}/000009.json", kind)
     with pytest.raises(SpecialFileError, match=f"{path.name}: is {kind}"), hold_lock(path.parent, dict):
         pass
@@ -150,7 +148,7 @@ def test_nobody_waits_for_a_lock_that_is_no_file(copy: Store, folder: str, kind:
 
 @pytest.mark.parametrize("folder", ["running", "states"])
 @pytest.mark.parametrize("kind", MAKERS)
-def test_a_pack_whose_state_is_no_file_is_refused(copy: Store, folder: str, kind: str) -> None:
+def test_a_pack_with_a_special_state_is_refused(copy: Store, folder: str, kind: str) -> None:
     pack = PackState.load(next(copy.checkpoints.states.iterdir())).pack
     path = place(copy, f"{folder}/{pack.id}.state", kind)
     with pytest.raises(StoreError, match=f"{path.name}: is {kind}; only regular files are read"):
@@ -183,7 +181,7 @@ def test_links_to_files_are_files(copy: Store, whole: Store) -> None:
 
 
 def test_a_file_that_becomes_a_fifo_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Between the look at it and its opening."""
+    """The file is replaced between the check of its kind and its opening."""
     path = tmp_path / "file"
     path.write_bytes(b"content")
     assert FILES.read(path) == b"content"

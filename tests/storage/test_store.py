@@ -1,4 +1,4 @@
-"""The sweep directory: schema, atomic commits, refusals, and that the folder stands alone."""
+"""The sweep directory: schema, atomic commits, refusals, and that the tasks folder is a complete result."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from lop_sweep.storage.store import Store
 
 
 def result_of(cells: list[CellConfig], pack: str = "p", diverged_at: int = 0) -> PackResult:
-    """A made-up result: every number tells which cell, task and layer it belongs to."""
+    """Return a made-up result in which every number shows its cell, task and layer."""
     tasks, depth, count = cells[0].tasks, cells[0].depth, len(cells)
     base = np.arange(tasks)[:, None] * 1.0 + np.arange(count)[None, :] * 1000.0
     layers = base[:, :, None] + np.arange(depth) / 10
@@ -48,7 +48,7 @@ def store(tmp_path: Path) -> Store:
     return store
 
 
-def test_tables_have_their_schema_and_every_number_in_its_place(small: CellConfig) -> None:
+def test_tables_have_their_schema_and_numbers_in_place(small: CellConfig) -> None:
     cells = [small.replace(seed=1), small.replace(seed=2)]
     tasks = tasks_table(result_of(cells))
     assert tasks.schema.equals(TASKS, check_metadata=True)
@@ -95,7 +95,7 @@ def test_the_tasks_folder_stands_alone(store: Store, small: CellConfig) -> None:
 
 
 def test_cells_are_the_commit(store: Store, small: CellConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A worker killed between the two files leaves nothing that counts; its successor's commit counts once."""
+    """A worker killed between the two files leaves nothing that counts. Its successor's commit counts once."""
     write = store_module.write_table
 
     def killed(path: Path, table: pa.Table, packs: tuple[str, ...]) -> None:
@@ -114,10 +114,8 @@ def test_cells_are_the_commit(store: Store, small: CellConfig, monkeypatch: pyte
     assert len(pd.read_parquet(store.tasks)) == 4
 
 
-def test_a_commit_survives_that_its_tasks_file_is_tidied_away(
-    store: Store, small: CellConfig, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A worker that was taken for dead between the two files, and was not."""
+def test_a_commit_survives_garbage_collection(store: Store, small: CellConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tasks file of a live worker is garbage-collected between its two writes."""
     write = store_module.write_table
 
     def slow(path: Path, table: pa.Table, packs: tuple[str, ...]) -> None:
@@ -131,24 +129,24 @@ def test_a_commit_survives_that_its_tasks_file_is_tidied_away(
     assert len(store.read_tasks()) == 4
 
 
-def test_tidying_takes_what_the_dead_have_left_and_nothing_else(store: Store, small: CellConfig) -> None:
+def test_garbage_is_what_crashed_writers_have_left(store: Store, small: CellConfig) -> None:
     store.commit(result_of([small], "done"))
-    living = Pack((small.replace(seed=8),))
-    for pack in ("dead", living.id):
+    alive = Pack((small.replace(seed=8),))
+    for pack in ("crashed", alive.id):
         (store.tasks / f"{pack}.parquet").write_bytes(b"")
-    store.checkpoints.beat(living, 1)
-    for name, age in ((f".a~{machine_name()}~{dead_process()}", 0), (".b~elsewhere~1", 9999), (".c~elsewhere~1", 0)):
+    store.checkpoints.beat(alive, 1)
+    for name, age in ((f".a~{machine_name()}~{ended_process()}", 0), (".b~elsewhere~1", 9999), (".c~elsewhere~1", 0)):
         (store.cells / name).touch()
         os.utime(store.cells / name, (time.time() - age,) * 2)
     (store.cells / f".d~{machine_name()}~{os.getpid()}").touch()
     removed = store.collect_garbage()
-    assert [name.rpartition("/")[2][:2] for name in removed] == [".a", ".b", "de"]
-    assert sorted(path.stem for path in store.tasks.iterdir()) == sorted(["done", living.id])
+    assert [name.rpartition("/")[2][:2] for name in removed] == [".a", ".b", "cr"]
+    assert sorted(path.stem for path in store.tasks.iterdir()) == sorted(["done", alive.id])
     assert len(store.read_cells()) == 1
     assert store.collect_garbage() == []
 
 
-def dead_process() -> int:
+def ended_process() -> int:
     child = os.fork()
     if child == 0:
         os._exit(0)
@@ -157,7 +155,7 @@ def dead_process() -> int:
 
 
 @pytest.mark.parametrize("root", ["", "s3://bucket/sweep"])
-def test_what_is_no_path_is_refused(root: str) -> None:
+def test_what_is_not_a_path_is_refused(root: str) -> None:
     with pytest.raises(StoreError, match="is not a directory on this machine's file systems; give a path"):
         Store(root)
 
@@ -229,7 +227,7 @@ def test_unwritable_places_are_refused(tmp_path: Path) -> None:
         Store(tmp_path / "file" / "sweep").create()
 
 
-def test_directories_that_are_no_sweeps_are_refused(tmp_path: Path) -> None:
+def test_directories_that_are_not_sweeps_are_refused(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"holds no sweep\.json; give the --out directory of a sweep"):
         Store(tmp_path).check()
     with pytest.raises(StoreError, match="is not a directory"):
