@@ -277,8 +277,9 @@ def test_error_messages_hold_no_escapes(
     assert_one_line(capsys.readouterr().err, "x1b[2J")
 
 
-def test_records_are_shown_without_escapes(swept: Store, tmp_path: Path) -> None:
+def test_records_are_shown_without_escapes(swept: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A failure, the driver's host and activity, and a damaged record with escapes in its name."""
+    monkeypatch.setattr("lop_sweep.storage.lock.BEAT_SECONDS", 600)  # a heartbeat would replace the made-up host
     store = Store(tmp_path / "out")
     store.create()
     store.write_sweep(read_json(swept.root / "sweep.json"))
