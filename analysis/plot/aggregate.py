@@ -129,15 +129,7 @@ def map_table(
     cells = _placed(scores, requested)
     for axis in (x, y):
         _check_length(axis, levels(cells[axis]))
-    fields = [field for field in varying_fields(cells) if field not in (x, y) and not _follows(cells, field, x, y)]
-    panels: list[Any] = list(cells.groupby(fields, observed=True)) if fields else [((), cells)]
-    if len(panels) > MAX_PANELS:
-        constant = [f"{axis} has one value" for axis in (x, y) if cells[axis].nunique() == 1]
-        raise AnalysisError(
-            f"{len(panels)} panels over {comma_list(fields)}: at most {MAX_PANELS} are drawn; "
-            + (f"{comma_list(constant)}, use another axis, or " if constant else "")
-            + "fix a field with --where FIELD=VALUE"
-        )
+    fields, panels = _panels(cells, x, y)
     grid = Grid(axis_of(cells[x]), axis_of(cells[y]))
     parts = []
     for name, one in shown.items():
@@ -210,6 +202,20 @@ def _check_length(axis: str, values: np.ndarray) -> None:
             f"{axis} has {len(values)} values: a map shows at most {MAX_VALUES} on an axis; "
             "use another axis, or --where, or plot the table that `lop-analysis scores` writes"
         )
+
+
+def _panels(cells: pd.DataFrame, x: str, y: str) -> tuple[list[str], list[Any]]:
+    """Return the fields that make panels, and for each panel its values of them and its cells."""
+    fields = [field for field in varying_fields(cells) if field not in (x, y) and not _follows(cells, field, x, y)]
+    panels: list[Any] = list(cells.groupby(fields, observed=True)) if fields else [((), cells)]
+    if len(panels) > MAX_PANELS:
+        constant = [f"{axis} has one value" for axis in (x, y) if cells[axis].nunique() == 1]
+        raise AnalysisError(
+            f"{len(panels)} panels over {comma_list(fields)}: at most {MAX_PANELS} are drawn; "
+            + (f"{comma_list(constant)}, use another axis, or " if constant else "")
+            + "fix a field with --where FIELD=VALUE"
+        )
+    return fields, panels
 
 
 def _follows(cells: pd.DataFrame, field: str, x: str, y: str) -> bool:

@@ -63,7 +63,7 @@ def test_causes_stand_side_by_side(store_dir: Path, tmp_path: Path) -> None:
     assert main([*command, "--value", "excess,saturation"]) == 0
 
 
-def test_the_rule_can_be_changed(store_dir: Path, tmp_path: Path) -> None:
+def test_thresholds_are_options(store_dir: Path, tmp_path: Path) -> None:
     counts = []
     for margin in ("0.1", "1000"):
         out = tmp_path / "scores.csv"

@@ -20,7 +20,7 @@ def outputs(notebook: nbformat.NotebookNode) -> list[set[str]]:
     ]
 
 
-def test_it_runs_and_shows_what_the_committed_one_shows(store_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_outputs_are_of_the_committed_kinds(store_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOP_SWEEP_DIR", str(store_dir))
     committed = nbformat.read(NOTEBOOK, as_version=4)
     notebook = nbformat.read(NOTEBOOK, as_version=4)

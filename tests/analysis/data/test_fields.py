@@ -48,7 +48,7 @@ def test_values_as_text(value: object, text: str) -> None:
     assert format_fields({"a": value, "b": 1}) == f"a = {text}, b = 1"
 
 
-def test_strings_and_booleans_are_categories_by_declaration_or_dtype(made_fields: None) -> None:
+def test_strings_and_booleans_are_categories(made_fields: None) -> None:
     assert is_category(pd.Series(["a"], name="unknown"))
     assert is_category(pd.Series([True], name="unknown"))
     assert is_category(pd.Series([1, 2], name="optimizer"))

@@ -50,7 +50,7 @@ def test_only_committed_packs_count(store_dir: Path, tmp_path: Path) -> None:
     assert len(load_tasks(copy)) == (24 - len(gone)) * 8
 
 
-def test_a_cell_that_is_there_twice_counts_once(store_dir: Path, tmp_path: Path) -> None:
+def test_a_cell_stored_twice_counts_once(store_dir: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(store_dir, copy)
     for folder in ("tasks", "cells"):
@@ -84,7 +84,7 @@ def test_an_empty_sweep_gives_empty_frames(store_dir: Path, tmp_path: Path) -> N
     assert set(FIELDS) <= set(load_tasks(tmp_path).columns)
 
 
-def test_what_is_no_sweep_is_refused(tmp_path: Path) -> None:
+def test_other_directories_are_refused(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"holds no sweep\.json"):
         load_cells(tmp_path)
 
@@ -114,7 +114,7 @@ def test_conditions_are_parsed() -> None:
             parse_where([bad])
 
 
-def test_seeds_larger_than_a_float_holds_are_told_apart() -> None:
+def test_conditions_on_large_seeds_are_exact() -> None:
     frame = pd.DataFrame({name: [1, 1] for name in FIELDS}).assign(seed=[2**62 + 1, 2**62 + 2])
     assert list(select(frame, parse_where([f"seed={2**62 + 1}"]))["seed"]) == [2**62 + 1]
 

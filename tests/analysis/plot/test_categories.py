@@ -105,7 +105,7 @@ def test_a_difference_names_the_categories_that_differ() -> None:
     np.testing.assert_allclose(mesh.get_array(), [[0, -1, 0, 0]] * 2)
 
 
-def test_points_that_only_one_sweep_has_stand_in_their_category() -> None:
+def test_points_of_only_one_sweep_are_in_their_category() -> None:
     first, second = scored().query("bias"), scored().query("bias and optimizer != 'sgd'")
     second["cell"] = "other " + second["cell"]
     figure = plot_difference(first, second, "optimizer", "lr", "lost")

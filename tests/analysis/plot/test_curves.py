@@ -36,7 +36,7 @@ def test_a_curve_is_the_median_and_its_band_the_range_over_seeds(store_dir: Path
     assert "median and range over 2 seeds" in figure.get_suptitle()
 
 
-def test_configurations_are_told_apart(store_dir: Path) -> None:
+def test_the_legend_names_configurations(store_dir: Path) -> None:
     cells = select(load_cells(store_dir), {"delta": [2.0], "lr": [0.05, 0.2]})
     figure = plot_curves(cells, load_tasks(store_dir))
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
@@ -51,7 +51,7 @@ def test_too_many_and_no_configurations_are_refused(store_dir: Path) -> None:
         plot_curves(cells.iloc[:0], tasks)
 
 
-def test_diverged_cells_leave_a_gap_and_no_traceback(store_dir: Path, tmp_path: Path) -> None:
+def test_diverged_cells_leave_a_gap_in_curves(store_dir: Path, tmp_path: Path) -> None:
     cells = select(load_cells(store_dir), {"lr": [1.7e308], "depth": [1], "delta": [0.0]})
     figure = plot_curves(cells, load_tasks(store_dir))
     figure.savefig(tmp_path / "curves.png")

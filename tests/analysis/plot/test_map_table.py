@@ -92,7 +92,7 @@ def test_a_part_of_a_table_can_be_drawn(scored: pd.DataFrame) -> None:
     assert provenance(part)["cells"] == cells
 
 
-def test_what_contradicts_a_table_is_refused(scored: pd.DataFrame) -> None:
+def test_arguments_that_contradict_a_table_are_refused(scored: pd.DataFrame) -> None:
     table = map_table(scored, "lr", "depth")
     with pytest.raises(AnalysisError, match="this table is over lr and depth, not depth and lr"):
         plot_map(table, "depth", "lr")

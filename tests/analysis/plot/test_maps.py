@@ -31,7 +31,7 @@ def texts(figure: Figure) -> list[str]:
 
 
 def caption(figure: Figure) -> str:
-    (text,) = [text for text in figure.texts if text is not figure._suptitle]
+    (text,) = [text for text in figure.texts if text.get_text() != figure.get_suptitle()]
     return text.get_text()
 
 
@@ -98,7 +98,7 @@ def test_panels_hold_means_over_seeds_and_counts() -> None:
     assert panel.title == ""
 
 
-def test_other_fields_that_vary_make_panels_but_followers_do_not() -> None:
+def test_other_fields_make_panels_but_followers_do_not() -> None:
     rows = [
         {"lr": lr, "steps": steps, "fresh_steps": steps, "delta": delta, "sigma": sigma}
         for lr in (0.1, 0.2) for steps in (10, 20) for delta in (0.0, 2.8) for sigma in (0.1, 0.5)
@@ -144,7 +144,7 @@ def test_seeds_are_counted_on_the_map_and_gaps_are_visible() -> None:
     assert unwrapped(figure.axes[-1].get_ylabel()) == "excess: late CE - fresh CE (nats)"
 
 
-def test_points_that_were_asked_for_have_their_place_before_they_are_computed() -> None:
+def test_requested_points_are_part_of_the_map() -> None:
     scored = scored_frame([{"lr": 0.1, "depth": 1}])
     requested = scored_frame([{"lr": lr, "depth": depth} for lr in (0.1, 0.2, 0.4) for depth in (1, 2)])[
         ["cell", *FIELDS]
@@ -206,14 +206,14 @@ def test_infinite_values_are_drawn_at_the_end_of_the_scale() -> None:
     np.testing.assert_allclose(mesh.get_array().ravel(), [centre - 2, 0.0, centre + 2])
 
 
-def test_random_samples_have_no_place_on_a_map() -> None:
+def test_too_many_values_on_an_axis_are_refused() -> None:
     scored = scored_frame([{"lr": 0.1 + index / 1000} for index in range(61)])
     with pytest.raises(AnalysisError, match="lr has 61 values: a map shows at most 60 on an axis"):
         plot_map(scored, "lr", "depth")
 
 
 def grid_of(lost: list[list[float]], seeds: int = 4) -> pd.DataFrame:
-    """Depths 1, 2, ... by learning rates 0.1, 0.2, 0.4, ...; so many of the seeds lost plasticity."""
+    """Make depths 1, 2, ... by learning rates 0.1, 0.2, 0.4, ... with these numbers of seeds that lost plasticity."""
     rows = [
         {"depth": depth, "lr": 0.1 * 2**column, "seed": seed,
          "lost": float(seed < number), "excess": float(seed < number), "phase": "lost" if seed < number else "plastic"}
@@ -231,7 +231,7 @@ def test_the_boundary_runs_where_half_of_the_seeds_are_lost() -> None:
     assert sorted(line[:, 1])[-1] == 2.5
 
 
-def test_no_boundary_beside_what_is_unknown_or_where_all_are_alike() -> None:
+def test_no_boundary_beside_unknown_or_equal_points() -> None:
     grid = Grid(lay_out(np.array([0.1, 0.2, 0.4])), lay_out(np.array([1.0, 2.0])))
     assert boundary(np.array([[0, np.nan, 1], [0, np.nan, 1]]), grid) == []
     assert boundary(np.ones((2, 3)), grid) == []
@@ -292,7 +292,7 @@ def test_first_symptoms_of_the_seeds_that_lost_plasticity() -> None:
     assert texts(plot_map(scored, "lr", "depth", "first_symptom")) == ["2/3\n+3", "4/4"]
 
 
-def test_onsets_that_were_not_reached_are_later_than_all_others() -> None:
+def test_censored_onsets_are_later_than_all_others() -> None:
     scored = grid_of([[0, 1, 3]], seeds=3).assign(onset_status="observed", onset=[np.nan] * 4 + [5, 7, 9, 4, 8])
     scored["onset_status"] = np.where(scored["onset"].isna(), "censored", "observed")
     _, (panel,) = map_panels(scored, "onset")
@@ -327,6 +327,27 @@ def test_figures_for_print_have_their_width_and_nothing_is_cut(width: float, sto
     assert box.x1 < width + 0.06
     assert box.y0 > -0.06
     assert box.y1 < figure.get_figheight() + 0.06
+
+
+def test_text_is_only_where_a_point_has_room() -> None:
+    """The area of lr 1.6 is narrower than those of 0.1 and 1.2."""
+    rows = [{"lr": lr, "seed": seed, "late_final_ce": 1.0 + seed} for lr in (0.1, 1.2, 1.6) for seed in (0, 1, 2)]
+    scored = scored_frame(rows)
+    scored["late_effective_rank"] = scored["seed"] * 10.0
+    wide = plot_map(scored, "lr", "depth", "effective_rank", width=7)
+    narrow = plot_map(scored, "lr", "depth", "effective_rank", width=3)
+    assert [text.get_position()[0] for text in wide.axes[0].texts] == [0.1, 1.2, 1.6]
+    assert [text.get_position()[0] for text in narrow.axes[0].texts] == [0.1, 1.2]
+
+
+@pytest.mark.parametrize("ends", [(0.5, 2.1), (1.1, 1.4), (1e-8, 1e9), (0.2, 40.0)])
+def test_logarithmic_colour_bars_have_a_few_labels(ends: tuple[float, float]) -> None:
+    scored = scored_frame([{"lr": 0.1 * (1 + index)} for index in range(2)]).assign(late_final_ce=ends)
+    figure = plot_map(scored, "lr", "depth", "late_ce")
+    figure.draw_without_rendering()
+    bar = figure.axes[-1]
+    within = [tick for tick in bar.get_yticks() if ends[0] <= tick <= ends[1]]
+    assert 2 <= len(within) <= 8
 
 
 def test_the_difference_of_two_sweeps() -> None:

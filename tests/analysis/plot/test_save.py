@@ -26,7 +26,7 @@ def figure() -> Figure:
     return figure
 
 
-def test_how_a_figure_was_made_says_sweep_rule_seeds_and_version(store_dir: Path) -> None:
+def test_provenance_has_sweep_criterion_seeds_and_version(store_dir: Path) -> None:
     made = provenance(score(store_dir, where={"depth": [1.0, 2.0]}, margin=0.2))
     assert (made["sweep"], made["cells"], made["seeds"], made["dtype"]) == ("here", 24, "2", "float64")
     assert made["rule"]["margin"] == 0.2

@@ -55,7 +55,7 @@ def test_every_scale_has_colours_for_any_values(scale: str) -> None:
         assert isinstance(norm, LogNorm) == (scale == "log")
 
 
-def test_symmetric_colours_are_not_drowned_by_a_single_point() -> None:
+def test_a_single_point_does_not_set_symmetric_colours() -> None:
     norm = SCALES["around zero"](np.array([*np.linspace(-1, 1, 99), 1e6]), LossCriterion())
     assert norm.vmax == -norm.vmin
     assert norm.vmax < 1

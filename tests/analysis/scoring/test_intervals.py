@@ -20,7 +20,7 @@ def test_wilson_equals_scipys(level: float) -> None:
         assert (low[index], high[index]) == pytest.approx((expected.low, expected.high), abs=1e-12)
 
 
-def test_of_no_trials_nothing_is_known() -> None:
+def test_no_trials_have_no_interval() -> None:
     low, high = wilson(np.array([0]), np.array([0]))
     assert np.isnan([low[0], high[0]]).all()
 
@@ -34,7 +34,7 @@ def test_the_bootstrap_is_close_to_scipys() -> None:
     np.testing.assert_allclose([ours[0][0], ours[1][0]], [expected.low, expected.high], rtol=0.02)
 
 
-def test_the_bootstrap_holds_the_truth_as_often_as_it_says() -> None:
+def test_the_bootstrap_has_the_documented_coverage() -> None:
     """With 3 normal values rarely enough, with 30 nearly; the docstring says so."""
     for size, share in ((3, 0.75), (30, 0.94)):
         samples = np.random.default_rng(size).normal(size=(2000, size))
@@ -42,7 +42,7 @@ def test_the_bootstrap_holds_the_truth_as_often_as_it_says() -> None:
         assert np.mean((low <= 0) & (high >= 0)) == pytest.approx(share, abs=0.04)
 
 
-def test_the_generator_decides_and_a_single_value_has_no_interval() -> None:
+def test_the_generator_decides_the_bootstrap() -> None:
     samples = np.random.default_rng(0).normal(size=(4, 5))
     first, second, other = (bootstrap(samples, np.random.default_rng(seed)) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, second)

@@ -75,20 +75,20 @@ def test_how_many_tasks_are_late(tasks: int, last: int | None, window: int) -> N
         (0.1, math.nan, "untrainable"),  # a fresh network diverged
     ],
 )
-def test_the_rule(late: float, fresh: float, phase: str) -> None:
+def test_phases_follow_margin_factor_and_chance(late: float, fresh: float, phase: str) -> None:
     scores = score([late] * 4, fresh)
     assert scores["phase"] == phase
     expected = {"plastic": 0.0, "lost": 1.0}.get(phase, math.nan)
     assert scores["lost"] == pytest.approx(expected, nan_ok=True)
 
 
-def test_a_single_fresh_network_that_fails_makes_no_cell_untrainable() -> None:
+def test_one_failing_fresh_network_makes_no_cell_untrainable() -> None:
     assert score([0.1] * 4, 2.0, fresh_median_ce=0.01)["phase"] == "plastic"
     assert score([9.0] * 4, 2.0, fresh_median_ce=0.01)["phase"] == "lost"
     assert score([9.0] * 4, 0.1, fresh_median_ce=0.8)["phase"] == "untrainable"
 
 
-def test_sequences_too_short_for_a_definition_are_neither_lost_nor_plastic() -> None:
+def test_sequences_too_short_for_a_definition_are_undecided() -> None:
     rising = [0.1, 0.2, 0.4, 0.9, 1.9]
     for tasks in range(1, 5):
         short = score(rising[:tasks], 0.1, LossCriterion(definition="trend"))
@@ -154,7 +154,7 @@ def test_which_symptom_comes_first(saturation: int, duplicates: int, rank: int, 
     assert cell["rank_collapse"] == pytest.approx(0.9 if rank else 0.0)
 
 
-def test_cells_without_a_loss_or_without_an_onset_have_no_first_symptom() -> None:
+def test_cells_without_loss_or_onset_have_no_first_symptom() -> None:
     assert score([0.1] * 20, 0.1, saturation=STEP[5])["first_symptom"] == "no loss"
     assert score([0.9, 0.1, 0.9, 0.9, 0.1] * 4, 0.1, saturation=STEP[5])["first_symptom"] == "no onset seen"
     assert score([0.1] * 20, 0.9, saturation=STEP[5])["first_symptom"] == "undefined"
@@ -162,7 +162,7 @@ def test_cells_without_a_loss_or_without_an_onset_have_no_first_symptom() -> Non
     assert (passing["onset"], passing["first_symptom"]) == (6, "no loss")
 
 
-def test_the_rules_thresholds_are_parameters() -> None:
+def test_thresholds_are_parameters() -> None:
     assert score([0.5] * 4, 0.4, LossCriterion(margin=0.05, factor=1.2))["phase"] == "lost"
     assert score([0.5] * 4, 0.4, LossCriterion(chance=0.3))["phase"] == "untrainable"
     steps = STEP[5]
@@ -258,7 +258,7 @@ def test_incomplete_rows_are_refused(store_dir: Path) -> None:
         score_cells(cells, tasks[tasks["cell"] != cells["cell"].iloc[3]])
 
 
-def test_more_late_tasks_than_there_are_is_an_error(store_dir: Path) -> None:
+def test_more_late_tasks_than_tasks_are_refused(store_dir: Path) -> None:
     tasks = load_cells(store_dir)["tasks"].max()
     assert (score_store(store_dir, criterion=LossCriterion(last=tasks))["late_tasks"] == tasks).all()
     with pytest.raises(AnalysisError, match=f"last = {tasks + 1}: no cell here has more than {tasks} tasks"):
@@ -275,7 +275,7 @@ def test_first_symptoms_are_the_documented_ones(store_dir: Path) -> None:
     assert set(score_store(store_dir)["first_symptom"]) <= set(FIRST)
 
 
-def test_the_rule_says_itself() -> None:
+def test_a_criterion_states_itself() -> None:
     assert str(LossCriterion(last=7, margin=0.2, factor=3)) == (
         "lost: mean CE of the last 7 tasks exceeds that of fresh networks by > 0.2 nats and > 3 times"
     )
