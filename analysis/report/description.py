@@ -127,7 +127,7 @@ def _metric(name: str) -> dict[str, Any]:
     return {
         "name": name,
         "label": metric_label(metric),
-        "layer_label": f"{metric.label} ({metric.unit})" if metric.unit else metric.label,
+        "layer_label": metric.axis_label,
         "per_layer": metric.per_layer,
         "logarithmic": metric.logarithmic,
         "late_statistic": metric.late_statistic,

@@ -18,22 +18,20 @@ from analysis.report import write_report
 from analysis.report.axes import map_fields
 from analysis.scoring import score
 from lop_sweep.config import FIELDS, CellConfig
-from lop_sweep.metrics import METRICS
+from lop_sweep.metrics import METRICS, TaskMetric
 
 NAMES = ("all", "it's <b>bold</b>")
 """Values of a string field that are keywords or markup elsewhere."""
 
 
 @dataclass
-class MadeMetric:
+class MadeMetric(TaskMetric):
     """A metric between 0 and 1."""
 
     name: str
     label: str
     per_layer: bool
     unit: str = "share"
-    logarithmic: bool = False
-    late_statistic: str = "mean"
 
     def bounds(self, config: CellConfig) -> tuple[float, float]:
         return 0.0, 1.0
@@ -145,7 +143,7 @@ def test_new_metrics_are_curves_layers_and_scores(report: Report, made: Path, tm
     table = map_table(scored, "lr", "depth", "dead_units", requested=load_requested(made).query("delta == 1.5"))
     np.testing.assert_allclose(points(page)["value"].astype(float), table["value"])
     labels = page.evaluate("curves.layout.annotations.map(annotation => annotation.text)")
-    label = "dead units, mean over layers (share)"
+    label = "dead units (share), mean over layers"
     assert label in labels
     assert labels[labels.index("norm of a step (share)") + 1] == "not measured"
     assert labels.count("not measured") == 1
