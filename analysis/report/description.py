@@ -139,7 +139,7 @@ def _metric(name: str) -> dict[str, Any]:
 def _score(name: str) -> dict[str, Any]:
     value = VALUES[name]
     metric = value.column.removeprefix("late_")
-    is_late = metric != value.column
+    is_late = metric != value.column and metric in METRICS
     return {
         "name": name,
         "column": value.column,

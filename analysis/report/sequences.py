@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.data import Block
+from analysis.plot import VALUES
 from analysis.report.encoding import Column, block_means, single, to_bfloat16
 from analysis.scoring import METRIC_OF, LossCriterion, score_block, symptom_marks, symptom_thresholds
 from lop_sweep.metrics import METRICS
@@ -23,6 +24,21 @@ MAX_FULL_ROWS = 1_500_000
 MAX_CURVE_VALUES, MIN_CURVE_BLOCKS = 200_000, 20
 MAX_LAYER_VALUES, MIN_LAYER_BLOCKS = 400_000, 4
 """Values per metric over all cells, and blocks of tasks per cell, which take precedence."""
+
+_COMPUTED_ON_PAGE = frozenset(
+    [
+        "lost",
+        "excess",
+        "ratio",
+        "log_ratio",
+        "onset",
+        "recovery",
+        "rank_collapse",
+        "duplicates_growth",
+        "saturation_growth",
+    ]
+)
+"""Scores that follow the page's thresholds. All others are shown as under the report's criterion."""
 
 
 @dataclass(frozen=True)
@@ -93,4 +109,5 @@ def _score_columns() -> list[str]:
     """Return the scores that the page does not compute itself, and late metrics under the report's criterion."""
     late = [f"late_{name}" for name in METRICS]
     early = [f"early_{name}" for name in METRIC_OF.values()]
-    return [*late, *early, "fresh_ce", "fresh_median_ce", "slope", "slope_low", "area_excess", "area_ce"]
+    columns = [*late, *early, "fresh_median_ce", "slope_low", *(value.column for value in VALUES.values())]
+    return [name for name in dict.fromkeys(columns) if name not in _COMPUTED_ON_PAGE]

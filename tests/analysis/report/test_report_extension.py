@@ -13,10 +13,11 @@ import pytest
 from report_tools import Report, change, id_of, points, replace_everywhere, wait
 
 from analysis.data import Block, blocks_of, load_cells, load_requested
-from analysis.plot import map_table
+from analysis.plot import VALUES, map_table
+from analysis.plot.variables import MapValue
 from analysis.report import write_report
 from analysis.report.axes import map_fields
-from analysis.scoring import score
+from analysis.scoring import LossCriterion, score, score_block
 from lop_sweep.config import FIELDS, CellConfig
 from lop_sweep.metrics import METRICS, TaskMetric
 
@@ -160,3 +161,21 @@ def test_new_metrics_are_curves_layers_and_scores(report: Report, made: Path, tm
     assert "late norm of a step\nnot measured" in facts
     change(page, score="step_norm")
     assert "undefined: not measured, or all seeds diverged" in page.inner_text("#legend")
+
+
+def test_new_score_needs_no_change_of_the_report(
+    report: Report, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """It is shown as under the report's criterion."""
+    spread = MapValue("late_spread", "spread of the final CE over late tasks", "nats", "log")
+
+    def with_spread(block: Block, criterion: LossCriterion, slopes: bool = True) -> pd.DataFrame:
+        return score_block(block, criterion, slopes).assign(late_spread=block.metrics["final_ce"][:, -5:].std(axis=1))
+
+    replace_everywhere(monkeypatch, score_block, with_spread)
+    replace_everywhere(monkeypatch, VALUES, {**VALUES, "late_spread": spread})
+    write_report(made, tmp_path / "report.html")
+    page = report(tmp_path / "report.html", "#at.delta=1.5&score=late_spread")
+    scored = score(made, where={"delta": [1.5]})
+    table = map_table(scored, "lr", "depth", "late_spread", requested=load_requested(made).query("delta == 1.5"))
+    np.testing.assert_allclose(points(page)["value"].astype(float), table["value"])
