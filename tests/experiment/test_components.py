@@ -155,12 +155,15 @@ def test_an_optimizer_works_in_place_per_network(chosen: Components) -> None:
     alone = [together[index : index + 1].copy() for index in range(2)]
     state, states = chosen.optimizer.init(together), [chosen.optimizer.init(one) for one in alone]
     assert all(array.shape[0] == 2 for array in state.values())
+    arrays = dict(state)
     for gradient in gradients:
         chosen.optimizer.update(together, gradient.copy(), state, hyper)
         for index, (one, its_state) in enumerate(zip(alone, states, strict=True)):
             own = {name: values[index : index + 1] for name, values in hyper.items()}
             chosen.optimizer.update(one, gradient[index : index + 1].copy(), its_state, own)
     assert np.array_equal(together, np.concatenate(alone))
+    assert all(state[name] is array for name, array in arrays.items())  # a CUDA graph keeps their addresses
+    assert state.keys() == arrays.keys()
 
 
 @of_kind["init"]
