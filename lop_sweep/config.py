@@ -7,7 +7,6 @@ is known of a field by its name, and all lists of fields derive from it.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 from collections.abc import Mapping
@@ -16,11 +15,16 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
-from lop_sweep.errors import ConfigError, comma_list, safe_repr, single_line
+from lop_sweep.errors import ConfigError, comma_list, safe_repr, single_line, suggestion
 
 _MAX_COUNT = 2**31 - 1
 FIRST_RELEASE = "0.1"
 """`FieldInfo.since` of the fields that always count towards a cell's id."""
+
+
+def with_unit(label: str, unit: str) -> str:
+    """Return the text of an axis: the label, and the unit in parentheses if there is one."""
+    return f"{label} ({unit})" if unit else label
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,7 @@ class FieldInfo:
     @property
     def axis_label(self) -> str:
         """The label with the unit, for an axis of a figure."""
-        return f"{self.label} ({self.unit})" if self.unit else self.label
+        return with_unit(self.label, self.unit)
 
     @property
     def is_category(self) -> bool:
@@ -315,8 +319,7 @@ def _table_row(info: FieldInfo) -> tuple[str, ...]:
 
 
 def _unknown(key: object) -> str:
-    near = difflib.get_close_matches(key, FIELDS, n=1) if isinstance(key, str) else []
-    return f"unknown key {safe_repr(key)}" + (f" (did you mean {near[0]!r}?)" if near else "")
+    return f"unknown key {safe_repr(key)}{suggestion(key, FIELDS)}"
 
 
 def _explain(detail: Any) -> str:

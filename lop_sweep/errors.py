@@ -128,6 +128,14 @@ def another_version(
     )
 
 
+def suggestion(name: object, known: Iterable[str]) -> str:
+    """Return " (did you mean 'x'?)" with the known name that is nearest to a misspelt one; empty if none is near."""
+    import difflib  # only errors need it, and every command imports this module first
+
+    near = difflib.get_close_matches(name, list(known), n=1) if isinstance(name, str) else []
+    return f" (did you mean {near[0]!r}?)" if near else ""
+
+
 def comma_list(values: Iterable[object]) -> str:
     """Return values as a comma-separated list for a message."""
     return ", ".join(str(value) for value in values)

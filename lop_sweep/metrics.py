@@ -16,7 +16,7 @@ from typing import Protocol
 import numpy as np
 
 from lop_sweep.array_api import Array, array_namespace
-from lop_sweep.config import FIRST_RELEASE, CellConfig
+from lop_sweep.config import FIRST_RELEASE, CellConfig, with_unit
 from lop_sweep.registry import components, register
 
 SATURATION_THRESHOLD = 2.0
@@ -94,7 +94,7 @@ class TaskMetric:
     @property
     def axis_label(self) -> str:
         """The label with the unit, for an axis of a figure."""
-        return f"{self.label} ({self.unit})" if self.unit else self.label
+        return with_unit(self.label, self.unit)
 
     def bounds(self, config: CellConfig) -> tuple[float, float]:
         """Return 0 and infinity."""
@@ -186,10 +186,14 @@ LAYERED: tuple[str, ...] = tuple(name for name, metric in METRICS.items() if met
 """The metrics that have one value per hidden layer."""
 
 
-def undefined_row(cells: int, depth: int) -> TaskRow:
-    """Return the row of cells that have diverged, all NaN."""
-    shapes = {name: (cells, depth) if metric.per_layer else (cells,) for name, metric in METRICS.items()}
-    return {name: np.full(shape, np.nan) for name, shape in shapes.items()}
+def undefined_metrics(shape: tuple[int, ...], depth: int) -> TaskRow:
+    """Return NaN for every metric: a diverged row, or rows in which nothing was measured.
+
+    Args:
+        shape: (P,), or (tasks, P) for several rows.
+        depth: number of hidden layers, the last axis of metrics per layer.
+    """
+    return {name: np.full((*shape, depth) if metric.per_layer else shape, np.nan) for name, metric in METRICS.items()}
 
 
 def stack_metrics(rows: Sequence[TaskRow]) -> dict[str, np.ndarray]:

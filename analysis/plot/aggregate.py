@@ -258,12 +258,14 @@ def _summarise(points: _Points, value: MapValue | CategoryValue, rng: np.random.
     share = {"share": _share(counts["lost"], counts["n"])}
     others = {name: points.count(phase == name) for name in UNDECIDED}
     if isinstance(value, MapValue):
-        return counts | share | others | _statistics(points, value, rng)
+        return counts | share | others | _statistics(points, value, counts, rng)
     return counts | share | others | _most_common(points, value)
 
 
-def _statistics(points: _Points, value: MapValue, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """Return the statistic and the interval of a score at each point."""
+def _statistics(
+    points: _Points, value: MapValue, counts: Mapping[str, np.ndarray], rng: np.random.Generator
+) -> dict[str, np.ndarray]:
+    """Return the statistic and the interval of a score at each point; `counts` has the points' `lost` and `n`."""
     scores = value.of_cells(points.cells).to_numpy(float)
     known = ~np.isnan(scores)
     order = np.argsort(points.index[known], kind="stable")
@@ -276,8 +278,7 @@ def _statistics(points: _Points, value: MapValue, rng: np.random.Generator) -> d
         values[some] = (np.mean if value.statistic == "mean" else np.median)(stacked, axis=1)
         low[some], high[some] = bootstrap(stacked, rng, value.statistic)
     if value.column == "lost":
-        lost = points.cells["lost"].to_numpy(float)
-        low, high = wilson(points.count(lost == 1), points.count(~np.isnan(lost)))
+        low, high = wilson(counts["lost"], counts["n"])
     return {"value": values, "low": low, "high": high, "defined": defined}
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.colors import Colormap, LogNorm, Normalize
 
 from analysis.scoring import CHANCE_CE, FIRST, PHASES, LossCriterion
-from lop_sweep.config import CellConfig
+from lop_sweep.config import CellConfig, with_unit
 from lop_sweep.errors import AnalysisError, comma_list
 from lop_sweep.metrics import METRICS, Metric
 
@@ -54,7 +54,7 @@ class MapValue:
     @property
     def axis_label(self) -> str:
         """The label with the unit."""
-        return f"{self.label} ({self.unit})" if self.unit else self.label
+        return with_unit(self.label, self.unit)
 
     def norm(self, values: np.ndarray, criterion: LossCriterion) -> Normalize:
         """Return the colour scale for these finite values, of all panels of a map."""

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 MIN_SEEDS = 3
-"""Points with fewer seeds are marked: near the edge of stability, few seeds are no evidence."""
+"""Points with fewer seeds are marked: near the edge of stability, few seeds are not evidence."""
 
 MIN_SEEDS_CONTOUR = 4
 """Points with fewer seeds do not move the contours of the interval: Wilson's interval of 0 of 3 reaches to 56%."""

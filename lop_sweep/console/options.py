@@ -17,14 +17,13 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import difflib
 import inspect
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping
 from numbers import Integral, Real
 from typing import Any, TypeVar, get_args, get_type_hints
 
-from lop_sweep.errors import LopSweepError, comma_list, safe_repr
+from lop_sweep.errors import LopSweepError, comma_list, safe_repr, suggestion
 
 _KEY = "lop_sweep.option"
 """Where a field's metadata holds its declaration."""
@@ -161,9 +160,7 @@ def options_from_keywords(cls: type[Options], keywords: Mapping[str, Any], error
     known = [one.name for one in _options(cls)]
     for name in keywords:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            guess = f" (did you mean {near[0]!r}?)" if near else ""
-            raise error(f"unknown option {name!r}{guess}; choose from: {comma_list(known)}")
+            raise error(f"unknown option {name!r}{suggestion(name, known)}; choose from: {comma_list(known)}")
     return cls(**keywords)
 
 

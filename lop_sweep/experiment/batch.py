@@ -15,7 +15,7 @@ from lop_sweep.experiment.components import Components
 from lop_sweep.experiment.engine import Engine, Parameters, TaskArrays, TrainingState, TrainingTrace
 from lop_sweep.experiment.network import TorchRng, initial_weights
 from lop_sweep.experiment.streams import Task
-from lop_sweep.metrics import METRICS, Observation, TaskRow, undefined_row
+from lop_sweep.metrics import METRICS, Observation, TaskRow, undefined_metrics
 
 _Result = TypeVar("_Result")
 
@@ -99,7 +99,7 @@ class CellBatch:
     def _run_task(self, number: int) -> TaskRow:
         tasks = self._draw_tasks()
         if self.diverged_at.all():
-            return undefined_row(len(self.configs), self.configs[0].depth)
+            return undefined_metrics((len(self.configs),), self.configs[0].depth)
         arrays = self._put_tasks(tasks)
         trace = self._device.train(self._engine, self.training, arrays, self.configs[0].steps)
         row = self._compute_metrics(arrays.x, trace)

@@ -15,7 +15,7 @@ from lop_sweep.config import CellConfig
 from lop_sweep.experiment.components import Components
 from lop_sweep.experiment.network import MLP, TorchRng, build_network
 from lop_sweep.experiment.streams import Task
-from lop_sweep.metrics import METRICS, SATURATION_THRESHOLD, Observation, TaskRow, undefined_row
+from lop_sweep.metrics import METRICS, SATURATION_THRESHOLD, Observation, TaskRow, undefined_metrics
 
 
 class ReferenceExperiment:
@@ -52,7 +52,7 @@ class ReferenceExperiment:
             if row is not None:
                 return row
             self.diverged = True
-        return undefined_row(1, self.config.depth)
+        return undefined_metrics((1,), self.config.depth)
 
     def run_fresh_baseline(self) -> np.ndarray:
         """Return the final losses of the fresh networks, each trained on a task of its own, (1, fresh_baseline)."""

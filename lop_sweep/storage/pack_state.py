@@ -17,10 +17,10 @@ import numpy as np
 
 from lop_sweep.config import CellConfig
 from lop_sweep.errors import SchemaVersionError, StateError, single_line
-from lop_sweep.metrics import METRICS
+from lop_sweep.metrics import METRICS, undefined_metrics
 from lop_sweep.pack import Pack, expand
 from lop_sweep.storage.records import timestamp
-from lop_sweep.storage.schema import NUMERICS, PackResult, refuse_newer, unmeasured
+from lop_sweep.storage.schema import NUMERICS, PackResult, refuse_newer
 from lop_sweep.storage.serialization import WRITER, load_header, load_state, save_state
 from lop_sweep.version import __version__
 
@@ -135,7 +135,7 @@ class PackState:
 
     def _unmeasured(self) -> dict[str, np.ndarray]:
         """Return the rows of the tasks done, all NaN; the state must be consistent."""
-        return unmeasured(self.tasks_done, len(self.pack.cells), self.pack.cells[0].depth)
+        return undefined_metrics((self.tasks_done, len(self.pack.cells)), self.pack.cells[0].depth)
 
     def _is_consistent(self) -> bool:
         """Return whether the parts fit each other, in everything that `result` and `progress` depend on."""

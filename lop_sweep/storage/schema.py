@@ -143,20 +143,6 @@ def cells_table(result: PackResult) -> pa.Table:
     return _table(columns, CELLS)
 
 
-def unmeasured(rows: int, cells: int, depth: int) -> dict[str, np.ndarray]:
-    """Return the history of a pack in which no metric was measured: metric name to NaN, shaped as in `PackResult`.
-
-    Args:
-        rows: number of tasks.
-        cells: number of cells.
-        depth: number of hidden layers.
-    """
-    return {
-        name: np.full((rows, cells, depth) if metric.per_layer else (rows, cells), np.nan)
-        for name, metric in METRICS.items()
-    }
-
-
 def has_default(column: str) -> bool:
     """Return whether a file may lack a column: a metric, or a field that is newer than the first release."""
     return column in METRICS or (column in FIELDS and FIELDS[column].since != FIRST_RELEASE)

@@ -130,7 +130,7 @@ def total_progress(store: Store) -> int:
     }
     for points in store.checkpoints.start_points().values():
         for point in points:
-            done[point.cell] = max(done.get(point.cell, 0), point.tasks_done + point.fresh_done)
+            done[point.cell] = max(done.get(point.cell, 0), sum(point.progress))
     return sum(done.values())
 
 

@@ -18,7 +18,7 @@ from lop_sweep.metrics import (
     effective_rank,
     saturation,
     stack_metrics,
-    undefined_row,
+    undefined_metrics,
     unstack_metrics,
 )
 
@@ -125,7 +125,9 @@ def test_layers_can_be_computed_together() -> None:
 
 def test_stacking_and_unstacking_are_inverse() -> None:
     rng = np.random.default_rng(0)
-    rows = [{name: rng.normal(size=values.shape) for name, values in undefined_row(3, 5).items()} for _ in range(6)]
+    rows = [
+        {name: rng.normal(size=values.shape) for name, values in undefined_metrics((3,), 5).items()} for _ in range(6)
+    ]
     history = stack_metrics(rows)
     assert history["final_ce"].shape == (6, 3)
     assert history["effective_rank"].shape == (6, 3, 5)
