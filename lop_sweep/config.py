@@ -144,9 +144,7 @@ class CellConfig(BaseModel):
         multiple_of=2,
     )
     components: int = declare(4, "Gaussian bumps per class", packable=True, flag="k", ge=1, le=_MAX_COUNT)
-    lr: float = declare(
-        0.6, "learning rate of gradient descent without momentum", label="learning rate", packable=True, gt=0
-    )
+    lr: float = declare(0.6, "learning rate", label="learning rate", packable=True, gt=0)
     steps: int = declare(40, "gradient steps per task", label="steps", unit="per task", ge=1, le=_MAX_COUNT)
     fresh_steps: int = declare(
         None, "gradient steps of each fresh-baseline network; None: as `steps`", trajectory=False, ge=1, le=_MAX_COUNT

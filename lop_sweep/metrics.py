@@ -9,6 +9,7 @@ The schema, the audit, curves, layers, scores and the report derive from `METRIC
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -125,7 +126,7 @@ class FinalCE(TaskMetric):
 
 @register("metric", "saturation")
 class Saturation(TaskMetric):
-    """Share of pre-activations beyond `SATURATION_THRESHOLD`."""
+    """Share of pre-activations with |z| > 2 after the last update, over all layers."""
 
     label, unit = "saturated units", f"share of |z| > {SATURATION_THRESHOLD:g}"
 
@@ -151,7 +152,7 @@ class GradNorm(TaskMetric):
 
 @register("metric", "effective_rank")
 class EffectiveRank(TaskMetric):
-    """Effective rank of each hidden layer's pre-activations."""
+    """Effective rank of each hidden layer's pre-activations: exp of the entropy of their covariance's eigenvalues."""
 
     label, per_layer = "effective rank", True
 
@@ -166,7 +167,7 @@ class EffectiveRank(TaskMetric):
 
 @register("metric", "duplicate_fraction")
 class DuplicateFraction(TaskMetric):
-    """Share of each hidden layer's features that duplicate an earlier one."""
+    """Share of each hidden layer's features whose |correlation| with an earlier one exceeds `corr_thresh`."""
 
     label, unit, per_layer = "duplicate features", "share", True
 
@@ -184,6 +185,17 @@ METRICS: Mapping[str, Metric] = components("metric")
 
 LAYERED: tuple[str, ...] = tuple(name for name, metric in METRICS.items() if metric.per_layer)
 """The metrics that have one value per hidden layer."""
+
+
+def metric_table() -> str:
+    """Return the docs' table of all metrics, in Markdown, one row per metric."""
+    head = ("name", "values per task", "definition")
+    rows = [head, ("---",) * len(head)]
+    for name, metric in METRICS.items():
+        definition = " ".join((inspect.getdoc(metric) or "").split("\n\n")[0].split()).removesuffix(".")
+        values = "one per hidden layer" if metric.per_layer else "one"
+        rows.append((f"`{name}`", values, definition.replace("|", "\\|")))
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
 
 
 def undefined_metrics(shape: tuple[int, ...], depth: int) -> TaskRow:

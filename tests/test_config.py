@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,11 @@ from lop_sweep.config import (
     fields_of,
 )
 from lop_sweep.errors import ConfigError, LopSweepError
+from lop_sweep.metrics import metric_table
 from lop_sweep.pack import Pack, expand, make_packs
 
 IDS = json.loads((Path(__file__).parent / "golden" / "ids.json").read_text())
-DOCS = Path(__file__).parents[1] / "docs" / "configuration.md"
+DOCS = Path(__file__).parents[1] / "docs"
 
 valid_fields = st.fixed_dictionaries(
     {},
@@ -251,13 +253,17 @@ def test_packs_hold_strings_and_booleans(newer: type[CellConfig]) -> None:
     assert expand(Pack(cells).to_config()) == cells
 
 
-def test_the_docs_table_is_up_to_date() -> None:
-    """`lop_sweep.config.field_table()` prints what belongs between the markers."""
-    before, _, rest = DOCS.read_text().partition("<!-- fields -->\n")
-    table, _, after = rest.partition("<!-- /fields -->\n")
+@pytest.mark.parametrize(
+    ("page", "marker", "expected"),
+    [("configuration", "fields", field_table), ("protocol", "metrics", metric_table)],
+)
+def test_the_tables_of_the_docs_are_up_to_date(page: str, marker: str, expected: Callable[[], str]) -> None:
+    """These functions print what belongs between the markers."""
+    before, _, rest = (DOCS / f"{page}.md").read_text().partition(f"<!-- {marker} -->\n")
+    table, _, after = rest.partition(f"<!-- /{marker} -->\n")
     assert before
     assert after
-    assert table == field_table()
+    assert table == expected()
 
 
 def test_the_table_describes_every_field(newer: type[CellConfig]) -> None:

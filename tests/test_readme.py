@@ -272,6 +272,6 @@ def test_options_of_lop_analysis_are_documented() -> None:
 
 
 def test_result_columns_are_documented() -> None:
-    text = (DOCS / "results.md").read_text()
+    text = (DOCS / "results.md").read_text() + (DOCS / "protocol.md").read_text()
     for column in {*CELLS.names, *TASKS.names} - set(FIELDS):
         assert f"`{column}`" in text, column

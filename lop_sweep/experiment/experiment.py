@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -177,9 +177,8 @@ class Experiment:
             "dtype": self.dtype,
             "trajectories": [config.trajectory for config in self.configs],
         }
-        lacking = self.state_dict().keys() - state.keys()
-        if lacking and state.get("version") == STATE_VERSION:
-            raise StateError(f"the state lacks {comma_list(sorted(lacking))}")
+        if state.get("version") == STATE_VERSION:
+            _check_keys(state.keys(), self.state_dict().keys())
         if np.size(state.get("fresh_ce", ())):
             here["cells"] = [config.id for config in self.configs]
         for key, value in here.items():
@@ -214,6 +213,14 @@ class Experiment:
             batch.seconds[:] = state["seconds"][cells]
             batch.set_arrays({kind: [array[cells] for array in state[kind]] for kind in batch.host_arrays()})
         return batches
+
+
+def _check_keys(found: Set[str], expected: Set[str]) -> None:
+    """Refuse a state of other components, which would be continued without their memory."""
+    if lacking := expected - found:
+        raise StateError(f"the state lacks {comma_list(sorted(lacking))}")
+    if unused := found - expected:
+        raise StateError(f"the state has {comma_list(sorted(unused))}, which no component of this experiment keeps")
 
 
 def check_pack(configs: Sequence[CellConfig]) -> None:

@@ -6,7 +6,9 @@ The suite runs over all that is registered, and over the test components of `sta
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import array_api_strict
 import numpy as np
 import pytest
 import stateful_components  # noqa: F401
@@ -106,6 +108,32 @@ def test_gradients_equal_central_differences(chosen: Components) -> None:
                 assert gradient[index] == pytest.approx((above - below) / (2 * step), rel=1e-5, abs=1e-9)
 
 
+@every_component
+def test_float32_stays_float32(chosen: Components) -> None:
+    double, (_, arrays) = network(), task_arrays(chosen)
+    single = [[array.astype(np.float32) for array in layers] for layers in (double.weights, double.biases)]
+    x, y, *hyper = (array.astype(np.float32) for array in arrays.arrays())
+    engine = Engine.of(chosen)
+    state = engine.init(Parameters(*single))
+    trace = engine.train(state, TaskArrays(x, y, dict(zip(arrays.hyper, hyper, strict=True))), 3)
+    assert trace.losses.dtype == trace.grad_norm.dtype == np.float32
+    assert {array.dtype for array in state.arrays()} == {np.dtype(np.float32)}
+
+
+@every_component
+@pytest.mark.parametrize("library", [array_api_strict, torch], ids=["strict", "torch"])
+def test_the_engine_keeps_to_the_array_api_standard(chosen: Components, library: Any) -> None:
+    """The same source runs on array-api-strict, which refuses everything else, and on torch tensors."""
+    engine, parameters, (_, arrays) = Engine.of(chosen), network(), task_arrays(chosen)
+    theirs = [[library.asarray(array.copy()) for array in layers] for layers in (parameters.weights, parameters.biases)]
+    x, y, *hyper = (library.asarray(array) for array in arrays.arrays())
+    task = TaskArrays(x, y, dict(zip(arrays.hyper, hyper, strict=True)))
+    trace = engine.train(engine.init(Parameters(*theirs)), task, 5)
+    expected = engine.train(engine.init(parameters), arrays, 5)
+    np.testing.assert_allclose(np.asarray(trace.losses), expected.losses, rtol=1e-13)
+    np.testing.assert_allclose(np.asarray(trace.grad_norm), expected.grad_norm, rtol=1e-13)
+
+
 @of_kind["activation"]
 def test_an_activation_leaves_what_it_reads_unchanged(chosen: Components) -> None:
     rng = np.random.default_rng(0)
@@ -202,7 +230,8 @@ def test_a_stream_draws_from_the_rng_alone(chosen: Components) -> None:
         assert set(np.unique(task.labels)) <= {0.0, 1.0}
         assert np.array_equal(task.points, again.points)
         assert np.array_equal(task.labels, again.labels)
-    assert not np.array_equal(first[0].points, first[1].points)
+    before, after = first[0], first[1]
+    assert not (np.array_equal(before.points, after.points) and np.array_equal(before.labels, after.labels))
 
 
 @every_component
@@ -279,6 +308,9 @@ def test_only_components_with_state_add_to_a_saved_state(monkeypatch: pytest.Mon
     assert experiment.state_dict().keys() == before | {"optimizer", "streams"}
     with pytest.raises(StateError, match="the state lacks optimizer, streams"):
         experiment.load_state_dict(plain)
+    monkeypatch.undo()
+    with pytest.raises(StateError, match="the state has optimizer, streams, which no component"):
+        Experiment([CONFIG]).load_state_dict(experiment.state_dict())
 
 
 @pytest.mark.parametrize("name", METRICS)

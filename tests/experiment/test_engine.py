@@ -7,14 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import array_api_strict
 import numpy as np
 import pytest
 import stateful_components  # noqa: F401
-import torch
 
 from lop_sweep.config import CellConfig
-from lop_sweep.experiment import DEFAULTS, Components
+from lop_sweep.experiment import Components
 from lop_sweep.experiment.engine import Engine, Parameters, TaskArrays
 from lop_sweep.experiment.losses import BinaryCrossEntropy
 from lop_sweep.experiment.network import TorchRng, initial_weights
@@ -73,36 +71,3 @@ def test_losses_are_those_before_each_update(steps: int) -> None:
     expected = [engine().loss.value(engine().step(step_by_step, task), task.y) for _ in range(steps)]
     assert trace.losses.shape == (steps, 1)
     np.testing.assert_allclose(trace.losses, expected, rtol=1e-13)
-
-
-@pytest.mark.parametrize("optimizer", ["sgd", "test_momentum"])
-def test_float32_stays_float32(optimizer: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(DEFAULTS, "optimizer", optimizer)
-    double = parameters_of([CONFIG])
-    state = engine().init(
-        Parameters([w.astype(np.float32) for w in double.weights], [b.astype(np.float32) for b in double.biases])
-    )
-    x, y, lr = (array.astype(np.float32) for array in task_of(1).arrays())
-    trace = engine().train(state, TaskArrays(x, y, {"lr": lr}), 3)
-    assert trace.losses.dtype == trace.grad_norm.dtype == np.float32
-    assert {array.dtype for array in state.arrays()} == {np.dtype(np.float32)}
-
-
-@pytest.mark.parametrize("library", [array_api_strict, torch])
-@pytest.mark.parametrize(("optimizer", "activation"), [("sgd", "tanh"), ("test_momentum", "test_silu")])
-def test_the_engine_keeps_to_the_array_api_standard(
-    library: Any, optimizer: str, activation: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The same source runs on array-api-strict, which refuses everything else, and on torch tensors."""
-    monkeypatch.setitem(DEFAULTS, "optimizer", optimizer)
-    monkeypatch.setitem(DEFAULTS, "activation", activation)
-    parameters, task = parameters_of([CONFIG.replace(seed=seed) for seed in range(2)]), task_of(2)
-    strict = Parameters(
-        [library.asarray(w.copy()) for w in parameters.weights],
-        [library.asarray(b.copy()) for b in parameters.biases],
-    )
-    x, y, lr = (library.asarray(array) for array in task.arrays())
-    trace = engine().train(engine().init(strict), TaskArrays(x, y, {"lr": lr}), 5)
-    expected = engine().train(engine().init(parameters), task, 5)
-    np.testing.assert_allclose(np.asarray(trace.losses), expected.losses, rtol=1e-13)
-    np.testing.assert_allclose(np.asarray(trace.grad_norm), expected.grad_norm, rtol=1e-13)

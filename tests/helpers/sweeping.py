@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from lop_sweep.config import CellConfig
+from lop_sweep.metrics import LAYERED
 from lop_sweep.planning.packing import Sizing
 from lop_sweep.planning.plan import make_plan
 from lop_sweep.planning.space import SearchSpace
@@ -26,7 +27,7 @@ from lop_sweep.storage.store import Store
 from lop_sweep.tune.worker import PackRun
 
 COMMAND = [sys.executable, "-m", "lop_sweep"]
-LISTS = ("effective_rank", "duplicate_fraction", "fresh_ce")
+LISTS = (*LAYERED, "fresh_ce")
 
 Start = Callable[..., subprocess.Popen[str]]
 """The type of the fixture `started`: arguments as those of `start_sweep`."""

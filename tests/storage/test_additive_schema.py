@@ -61,7 +61,7 @@ def with_column(store: Store, folder: str, name: str, column: str) -> None:
     """Write a file as a lop-sweep that has one more field."""
     path = store.file(folder, name)
     table = read_table(path, TASKS if folder == "tasks" else CELLS)
-    rewrite(path, table.append_column(column, pa.array(["relu"] * len(table))))
+    rewrite(path, table.append_column(column, pa.array(["other"] * len(table))))
 
 
 def sorted_rows(store: Store, columns: list[str]) -> pd.DataFrame:
@@ -118,11 +118,11 @@ def test_a_field_that_a_file_lacks_has_its_default(tmp_path: Path) -> None:
 
 
 def test_a_text_that_a_file_lacks_has_its_default(copy: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    field = replace(FIELDS["relabel"], name="activation", type=str, default="tanh", since="0.2")
-    monkeypatch.setitem(FIELDS, "activation", field)  # type: ignore[arg-type]
-    schema = CELLS.append(pa.field("activation", pa.string(), nullable=False))
-    table = read_table(copy.file("cells", copy.committed()[0]), schema, ["cell", "activation"])
-    assert table["activation"].to_pylist() == ["tanh", "tanh"]
+    field = replace(FIELDS["relabel"], name="made_up", type=str, default="first", since="0.2")
+    monkeypatch.setitem(FIELDS, "made_up", field)  # type: ignore[arg-type]
+    schema = CELLS.append(pa.field("made_up", pa.string(), nullable=False))
+    table = read_table(copy.file("cells", copy.committed()[0]), schema, ["cell", "made_up"])
+    assert table["made_up"].to_pylist() == ["first", "first"]
 
 
 def test_a_field_of_the_first_release_must_be_there(copy: Store) -> None:
@@ -262,18 +262,18 @@ def test_columns_that_are_not_known_are_ignored_but_kept(copy: Store, caplog: py
     name = copy.committed()[0]
     expected = load_cells(copy.root)
     for folder in ("tasks", "cells"):
-        with_column(copy, folder, name, "activation")
+        with_column(copy, folder, name, "made_up")
     pd.testing.assert_frame_equal(load_cells(copy.root), expected)
     assert len(load_tasks(copy.root)) == 20
     contents = {folder: copy.file(folder, name).read_bytes() for folder in ("tasks", "cells")}
     compute_here([*GRID, BASE.replace(seed=9)], copy.root)
     assert compact(copy).after == 2
-    assert "has columns that this lop-sweep does not know: activation" in caplog.text
+    assert "has columns that this lop-sweep does not know: made_up" in caplog.text
     assert {folder: copy.file(folder, name).read_bytes() for folder in contents} == contents
     report = audit(copy)
     assert report.findings == []
-    assert [note for note in report.notes if "activation" in note] == [
-        f"tasks/{name}.parquet: has columns that this lop-sweep does not know: activation; "
+    assert [note for note in report.notes if "made_up" in note] == [
+        f"tasks/{name}.parquet: has columns that this lop-sweep does not know: made_up; "
         "the version that wrote it can check it in full"
     ]
 
@@ -281,11 +281,11 @@ def test_columns_that_are_not_known_are_ignored_but_kept(copy: Store, caplog: py
 def test_a_sound_newer_file_is_not_set_aside(copy: Store) -> None:
     """Its ids may depend on the unknown field."""
     name = copy.committed()[0]
-    with_column(copy, "cells", name, "activation")
+    with_column(copy, "cells", name, "made_up")
     path = copy.file("cells", name)
     table = read_table(path, CELLS)
     rewrite(path, table.set_column(0, CELLS.field(0), pa.array(["0" * 16, "1" * 16])).append_column(
-        "activation", pa.array(["relu"] * 2)
+        "made_up", pa.array(["other"] * 2)
     ))  # fmt: skip
     tasks = copy.file("tasks", name)
     rows = read_table(tasks, TASKS)

@@ -15,6 +15,7 @@ from sweeping import assert_same_results, compute_here, run_cli
 from analysis import load_cells, load_tasks
 from lop_sweep.config import CellConfig
 from lop_sweep.errors import LopSweepError, SchemaVersionError, StoreError, SweepError
+from lop_sweep.metrics import LAYERED
 from lop_sweep.pack import Pack
 from lop_sweep.storage.lock import hold_lock
 from lop_sweep.storage.maintenance.audit import audit, repair
@@ -215,8 +216,8 @@ def what_is_read(store: Store) -> tuple[object, ...]:
     try:
         tasks = load_tasks(store.root).sort_values(["cell", "task"], ignore_index=True)
         cells = load_cells(store.root).sort_values("cell", ignore_index=True)
-        layers = [list(map(bytes, map(memoryview, tasks[name]))) for name in ("effective_rank", "duplicate_fraction")]
-        flat = (tasks.drop(columns=["effective_rank", "duplicate_fraction"]), cells.drop(columns="fresh_ce"))
+        layers = [list(map(bytes, map(memoryview, tasks[name]))) for name in LAYERED]
+        flat = (tasks.drop(columns=[*LAYERED]), cells.drop(columns="fresh_ce"))
         return tuple(frame.to_csv() for frame in flat), layers, store.read_sweep()
     except LopSweepError as error:
         return ("refused", type(error))

@@ -192,6 +192,17 @@ def test_any_sweep_json_is_refused_or_read(store: Store) -> None:
         store.driver.mkdir()
 
 
+def test_a_finding_quotes_a_value_on_one_line(store: Store) -> None:
+    path = store.root / "sweep.json"
+    sound = read_json(path)
+    write_json(path, {**sound, "dtype": "\r\x1b[2J"})
+    try:
+        (found,) = [str(finding) for finding in audit(store).findings if "float64" in str(finding)]
+    finally:
+        write_json(path, sound)
+    assert found.endswith("the sweep is in \\r\\x1b[2J")
+
+
 def test_any_header_of_a_state_is_left_out_or_used(store: Store) -> None:
     (path,) = store.checkpoints.running.glob("*.state")
     whole, content = path.read_bytes(), load_state(path)

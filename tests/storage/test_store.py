@@ -29,7 +29,7 @@ def result_of(cells: list[CellConfig], pack: str = "p", diverged_at: int = 0) ->
     tasks, depth, count = cells[0].tasks, cells[0].depth, len(cells)
     base = np.arange(tasks)[:, None] * 1.0 + np.arange(count)[None, :] * 1000.0
     layers = base[:, :, None] + np.arange(depth) / 10
-    history = {name: layers if name in ("effective_rank", "duplicate_fraction") else base for name in METRICS}
+    history = {name: layers if metric.per_layer else base for name, metric in METRICS.items()}
     return PackResult(
         pack=pack,
         cells=cells,

@@ -65,6 +65,7 @@ def script() -> pd.DataFrame:
     return frame
 
 
+@pytest.mark.long
 def test_the_fresh_baseline_after_a_hundred_tasks_is_the_scripts(script: pd.DataFrame, tmp_path: Path) -> None:
     _, fresh = sweep_seeds(tmp_path / "out", (3, 12))
     np.testing.assert_allclose(fresh, script["fresh_mean_final_CE"][[3, 12]], rtol=1e-9)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lop_sweep.errors import InaccessibleFileError, InaccessibleStateError, LopSweepError, SchemaVersionError
+from lop_sweep.errors import InaccessibleFileError, InaccessibleStateError, LopSweepError, SchemaVersionError, printable
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Finding:
     remove: tuple[Path, ...] = ()
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.what}"
+        return printable(f"{self.where}: {self.what}")
 
 
 @dataclass

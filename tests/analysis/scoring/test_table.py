@@ -16,6 +16,7 @@ from analysis.scoring.table import score as score_store
 from analysis.scoring.table import score_cells
 from lop_sweep.config import CellConfig
 from lop_sweep.errors import AnalysisError
+from lop_sweep.metrics import METRICS
 from lop_sweep.storage.store import Store
 
 
@@ -26,11 +27,11 @@ def score(final_ce: list[float], fresh: float, criterion: LossCriterion | None =
     """
     tasks = len(final_ce)
     rows = pd.DataFrame({"cell": "a", "task": range(1, tasks + 1), "final_ce": np.array(final_ce, float)})
-    for name in ("min_ce", "saturation", "grad_norm"):
-        rows[name] = np.asarray(cell.pop(name, np.arange(tasks)), float)
-    for name in ("effective_rank", "duplicate_fraction"):
-        means = np.asarray(cell.pop(name, np.arange(tasks) + 0.5), float)
-        rows[name] = [np.array([mean - 0.5, mean + 0.5]) for mean in means]
+    for name, metric in METRICS.items():
+        if name in rows:
+            continue
+        values = np.asarray(cell.pop(name, np.arange(tasks) + 0.5 * metric.per_layer), float)
+        rows[name] = [np.array([mean - 0.5, mean + 0.5]) for mean in values] if metric.per_layer else values
     config = CellConfig(tasks=tasks, depth=2).model_dump()
     baseline = {"fresh_mean_ce": fresh, "fresh_median_ce": fresh}
     cells = pd.DataFrame([{**config, "cell": "a", "status": "finished", **baseline, **cell}])
