@@ -119,6 +119,7 @@ def test_run_and_sweep_give_the_same_bits(
     assert json.loads(capsys.readouterr().out)["fresh_mean_final_CE_on_late"] == fresh
 
 
+@pytest.mark.long  # tests/storage/test_old_directories.py extends a sweep every day
 def test_extending_a_sweep_computes_only_the_difference(
     swept: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -142,6 +143,7 @@ def test_extending_a_sweep_computes_only_the_difference(
     assert sweep(space, out).returncode == 0  # restores the fixture's request
 
 
+@pytest.mark.long  # tests/storage/test_old_directories.py compares the same every day
 def test_a_sweep_with_more_tasks_equals_one_longer_sweep(swept: tuple[Path, Path], tmp_path: Path) -> None:
     """It resumes from the kept states."""
     space, out = swept
