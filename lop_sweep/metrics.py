@@ -33,6 +33,7 @@ class Observation:
 
     Attributes:
         losses: (steps, P) loss before each update, nats.
+        end_loss: (P,) loss after the last update, nats.
         grad_norm: (P,) 2-norm of the hidden layers' gradient at the task's first step, before its update.
         pre: (P, depth, n, h) pre-activations of the trained network on the task's points.
         post: (P, depth, n, h) activations.
@@ -40,6 +41,7 @@ class Observation:
     """
 
     losses: Array
+    end_loss: Array
     grad_norm: Array
     pre: Array
     post: Array
@@ -178,6 +180,40 @@ class DuplicateFraction(TaskMetric):
     def bounds(self, config: CellConfig) -> tuple[float, float]:
         """Return the range of a share."""
         return 0.0, 1.0
+
+
+@register("metric", "start_ce")
+class StartCE(TaskMetric):
+    """Loss before the first update, in nats."""
+
+    label, unit, logarithmic, since = "CE at the start of the task", "nats", True, "0.2"
+
+    def compute(self, task: Observation) -> Array:
+        """Return the first step's losses, (P,)."""
+        return task.losses[0, :]
+
+
+@register("metric", "end_ce")
+class EndCE(TaskMetric):
+    """Loss after the last update, in nats: the moment at which fresh networks are measured."""
+
+    label, unit, logarithmic, since = "CE after the task", "nats", True, "0.2"
+
+    def compute(self, task: Observation) -> Array:
+        """Return the observed loss, (P,)."""
+        return task.end_loss
+
+
+@register("metric", "online_ce")
+class OnlineCE(TaskMetric):
+    """Mean of the losses before each update, in nats."""
+
+    label, unit, logarithmic, since = "mean CE during the task", "nats", True, "0.2"
+
+    def compute(self, task: Observation) -> Array:
+        """Return the mean over steps, (P,)."""
+        xp = array_namespace(task.losses)
+        return xp.mean(xp.astype(task.losses, xp.float64), axis=0)
 
 
 METRICS: Mapping[str, Metric] = components("metric")

@@ -102,7 +102,7 @@ class CellBatch:
             return undefined_metrics((len(self.configs),), self.configs[0].depth)
         arrays = self._put_tasks(tasks)
         trace = self._device.train(self._engine, self.training, arrays, self.configs[0].steps)
-        row = self._compute_metrics(arrays.x, trace)
+        row = self._compute_metrics(arrays, trace)
         finite = np.all([np.isfinite(v).reshape(len(self.configs), -1).all(axis=1) for v in row.values()], axis=0)
         self.diverged_at[~finite & (self.diverged_at == 0)] = number
         for values in row.values():
@@ -118,11 +118,12 @@ class CellBatch:
         losses = self._device.take(self._engine.loss.value(logits, arrays.y)).astype(np.float64)
         return np.where(np.isfinite(losses), losses, np.nan)
 
-    def _compute_metrics(self, x: Array, trace: TrainingTrace) -> TaskRow:
+    def _compute_metrics(self, arrays: TaskArrays, trace: TrainingTrace) -> TaskRow:
         """Return the row of the task that was just trained on, all NaN for cells where something is not finite."""
         parameters = self.training.parameters
-        passed = self._engine.forward(parameters, x, keep_pre=True)
-        xp = array_namespace(x)
+        passed = self._engine.forward(parameters, arrays.x, keep_pre=True)
+        end_loss = self._engine.loss.value(passed.logits, arrays.y)
+        xp = array_namespace(arrays.x)
         pre, post = xp.stack(passed.pre, axis=1), xp.stack(passed.inputs[1:], axis=1)
         on_device = xp.isfinite(trace.grad_norm) & xp.all(xp.isfinite(trace.losses), axis=0)
         for array in (*parameters.weights, *parameters.biases, pre):
@@ -132,7 +133,7 @@ class CellBatch:
             sane = on_device[:, None, None, None]
             pre, post = (xp.where(sane, array, xp.zeros_like(array)) for array in (pre, post))
         threshold = self._device.put(np.array([[config.corr_thresh] for config in self.configs]))
-        task = Observation(trace.losses, trace.grad_norm, pre, post, threshold)
+        task = Observation(trace.losses, end_loss, trace.grad_norm, pre, post, threshold)
         row = {
             name: np.array(self._device.take(metric.compute(task)), dtype=np.float64)
             for name, metric in METRICS.items()

@@ -78,6 +78,7 @@ class ReferenceExperiment:
             return None
         observation = Observation(
             losses=torch.tensor(losses, dtype=torch.float64)[:, None],
+            end_loss=self._trainer.loss(task)[None],
             grad_norm=torch.tensor([grad_norm], dtype=torch.float64),
             pre=torch.stack(pre)[None],
             post=torch.stack(post)[None],
@@ -155,6 +156,9 @@ def _duplicate_fraction(a: torch.Tensor, threshold: float) -> float:
 _PLAIN: dict[str, Callable[[Observation], float | list[float]]] = {
     "min_ce": lambda task: float(task.losses.min()),
     "final_ce": lambda task: float(task.losses[-1]),
+    "start_ce": lambda task: float(task.losses[0]),
+    "end_ce": lambda task: float(task.end_loss),
+    "online_ce": lambda task: float(np.mean(np.asarray(task.losses))),
     "saturation": lambda task: float(np.mean([_saturation(z) for z in task.pre[0]])),
     "grad_norm": lambda task: float(task.grad_norm),
     "effective_rank": lambda task: [_effective_rank(z) for z in task.pre[0]],

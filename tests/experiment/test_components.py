@@ -322,6 +322,7 @@ def test_a_metric_stays_within_its_bounds(name: str) -> None:
         pre = scale * rng.normal(size=(2, 3, samples, width))
         task = Observation(
             losses=rng.random((5, 2)),
+            end_loss=rng.random(2),
             grad_norm=rng.random(2),
             pre=pre,
             post=np.tanh(pre),
@@ -333,12 +334,23 @@ def test_a_metric_stays_within_its_bounds(name: str) -> None:
         assert ((values >= low - 1e-9) & (values <= high + 1e-9)).all()
 
 
+def test_the_loss_is_measured_before_within_and_after_a_task() -> None:
+    """The loss after a task's last update is that before the first one if the same task goes on."""
+    config = CONFIG.replace(tasks=1, steps=5)
+    short, long = (Experiment([config.replace(steps=steps)]).run_task() for steps in (5, 6))
+    before, after = (float(row["end_ce"][0]) for row in (short, long))
+    assert before == long["final_ce"][0]
+    assert short["start_ce"] == long["start_ce"]
+    assert float(long["online_ce"][0]) == pytest.approx((5 * float(short["online_ce"][0]) + before) / 6, rel=1e-14)
+    assert after < before
+
+
 @pytest.mark.parametrize("name", METRICS)
 def test_a_metric_is_the_same_on_tensors(name: str) -> None:
     """The reference computes metrics that it has no own implementation of by `compute`."""
     rng = np.random.default_rng(0)
     pre = rng.normal(size=(2, 3, 10, 6))
-    arrays = (rng.random((5, 2)), rng.random(2), pre, np.tanh(pre), np.array([[0.3], [0.95]]))
+    arrays = (rng.random((5, 2)), rng.random(2), rng.random(2), pre, np.tanh(pre), np.array([[0.3], [0.95]]))
     ours = METRICS[name].compute(Observation(*arrays))
     on_tensors = METRICS[name].compute(Observation(*(torch.from_numpy(array) for array in arrays)))
     np.testing.assert_allclose(np.asarray(on_tensors), ours, rtol=1e-12)
