@@ -3,7 +3,7 @@
     import analysis
 
     scored = analysis.score("results", margin=0.2)     # one row per cell; other thresholds need no new run
-    scored["phase"].value_counts()                     # plastic, lost, untrainable, diverged, ...
+    scored["verdict"].value_counts()                     # plastic, lost, untrainable, diverged, ...
     analysis.symptom_table(scored)                     # how often symptoms come with a loss, and without one
     figure = analysis.plot_map(scored, x="lr", y="depth", value="lost")
     analysis.save_figure(figure, "map.pdf", analysis.provenance(scored))

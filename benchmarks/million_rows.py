@@ -21,6 +21,7 @@ import pandas as pd
 from harness import LOP_ANALYSIS, Section, median, run, spread
 
 from lop_sweep.config import PACKABLE, CellConfig
+from lop_sweep.metrics import LAYERED, METRICS
 from lop_sweep.pack import make_packs
 from lop_sweep.planning.packing import Sizing
 from lop_sweep.planning.space import SearchSpace
@@ -46,7 +47,8 @@ def make_store(root: Path, cells: int) -> None:
     for pack in Sizing(cells=PACK).split(make_packs(configs, PACKABLE), lambda cell: 1.0):
         shape = (TASKS, len(pack.cells))
         layered = (*shape, pack.cells[0].depth)
-        history = {name: rng.lognormal(-1.0, 1.0, shape) for name in ("min_ce", "final_ce", "grad_norm")}
+        plain = [name for name in METRICS if name not in LAYERED and name != "saturation"]
+        history = {name: rng.lognormal(-1.0, 1.0, shape) for name in plain}
         history |= {"saturation": rng.random(shape), "effective_rank": rng.uniform(1, 90, layered)}
         history |= {"duplicate_fraction": rng.random(layered)}
         ids = len(pack.cells)
@@ -56,11 +58,11 @@ def make_store(root: Path, cells: int) -> None:
 
 def check(root: Path, scores: Path) -> float:
     """Return the largest relative difference of the scores from those of plain pandas on the raw files."""
-    tasks = pd.read_parquet(root / "tasks", columns=["cell", "task", "final_ce", "effective_rank"])
+    tasks = pd.read_parquet(root / "tasks", columns=["cell", "task", "end_ce", "effective_rank"])
     fresh = pd.read_parquet(root / "cells", columns=["cell", "fresh_mean_ce"]).set_index("cell")["fresh_mean_ce"]
     late = tasks[tasks["task"] > TASKS - TASKS // 4]
     rank = late["effective_rank"].map(np.mean).groupby(late["cell"]).mean()
-    expected = pd.DataFrame({"excess": late.groupby("cell")["final_ce"].mean() - fresh, "late_effective_rank": rank})
+    expected = pd.DataFrame({"excess": late.groupby("cell")["end_ce"].mean() - fresh, "late_effective_rank": rank})
     ours = pd.read_parquet(scores).set_index("cell")[list(expected)].loc[expected.index]
     assert ours.notna().all(axis=None)
     return float((ours / expected - 1).abs().max().max())

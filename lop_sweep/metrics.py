@@ -178,8 +178,8 @@ class DuplicateFraction(TaskMetric):
         return duplicate_fraction(task.post, task.corr_thresh)
 
     def bounds(self, config: CellConfig) -> tuple[float, float]:
-        """Return the range of a share."""
-        return 0.0, 1.0
+        """Return 0 and the share where all features but the first are duplicates."""
+        return 0.0, (config.width - 1) / config.width
 
 
 @register("metric", "start_ce")

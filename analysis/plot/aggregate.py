@@ -16,7 +16,7 @@ import pandas as pd
 from analysis.data import check_fields, format_fields, levels, plain, shared_fields, varying_fields
 from analysis.plot.axes import Grid, axis_of
 from analysis.plot.variables import CategoryValue, MapValue, map_value
-from analysis.scoring import PHASES, bootstrap, criterion_of, wilson
+from analysis.scoring import VERDICTS, bootstrap, criterion_of, wilson
 from lop_sweep.config import FIELDS
 from lop_sweep.errors import AnalysisError, comma_list
 
@@ -24,11 +24,11 @@ MAX_PANELS = 24
 MAX_VALUES = 60
 """Distinct values along one axis. Random samples, each with its own value, cannot be shown on a map."""
 
-UNDECIDED: tuple[str, ...] = tuple(phase for phase in PHASES if phase not in ("plastic", "lost"))
-"""Phases of cells for which loss of plasticity cannot be decided."""
+OTHERS: tuple[str, ...] = tuple(verdict for verdict in VERDICTS if verdict not in ("plastic", "lost"))
+"""The verdicts that have a column of their own in a table, by name. The share of lost cells counts the undecided."""
 
 _COLUMNS: Mapping[str, Any] = {
-    "cells": 0, "n": 0, "lost": 0, "share": np.nan, **dict.fromkeys(UNDECIDED, 0), "value": np.nan, "low": np.nan,
+    "cells": 0, "n": 0, "lost": 0, "share": np.nan, **dict.fromkeys(OTHERS, 0), "value": np.nan, "low": np.nan,
     "high": np.nan, "defined": 0, "category": "", "matching": 0, "lead": np.nan,
 }  # fmt: skip
 """The columns of a table besides the fields and `score`, and what they hold where there is nothing."""
@@ -111,8 +111,9 @@ def map_table(
             <x>, <y>, other fields that vary
             score             name of the value
             cells             number of computed cells; 0 where none is computed
-            n, lost, share    cells for which loss of plasticity can be decided, how many lost it, `lost / n`
-            untrainable, diverged, no baseline, too short   numbers of the other cells, by phase
+            n, lost, share    cells that can have lost plasticity, how many did, `lost / n`
+            undecided         how many of these n have too few tasks to tell
+            untrainable, diverged, no baseline, too short   numbers of the other cells, by verdict
             value, low, high  the score's mean or median over cells with its 95% interval (NaN for a category)
             defined           number of cells that `value` or `category` is taken over
             category          the most common name of a category ("" for a score)
@@ -184,7 +185,7 @@ def check_axes(x: str, y: str) -> None:
 
 def _placed(scores: pd.DataFrame, requested: pd.DataFrame | None) -> pd.DataFrame:
     """Return the scored cells, `computed` 1, and the requested ones that are not among them, `computed` 0."""
-    missing = [name for name in ("cell", *FIELDS, "phase", "lost") if name not in scores]
+    missing = [name for name in ("cell", *FIELDS, "verdict", "lost") if name not in scores]
     if missing:
         raise AnalysisError(f"`scores` must come from analysis.score; it lacks the columns {comma_list(missing)}")
     if scores.empty:
@@ -249,14 +250,14 @@ class _Points:
 
 def _summarise(points: _Points, value: MapValue | CategoryValue, rng: np.random.Generator) -> dict[str, np.ndarray]:
     """Return the columns of a panel's rows, one entry per point."""
-    lost, phase = points.cells["lost"].to_numpy(float), points.cells["phase"].to_numpy(object)
+    lost, verdict = points.cells["lost"].to_numpy(float), points.cells["verdict"].to_numpy(object)
     counts = {
         "cells": points.count(points.cells["computed"].to_numpy() == 1),
         "n": points.count(~np.isnan(lost)),
         "lost": points.count(lost == 1),
     }
     share = {"share": _share(counts["lost"], counts["n"])}
-    others = {name: points.count(phase == name) for name in UNDECIDED}
+    others = {name: points.count(verdict == name) for name in OTHERS}
     if isinstance(value, MapValue):
         return counts | share | others | _statistics(points, value, counts, rng)
     return counts | share | others | _most_common(points, value)

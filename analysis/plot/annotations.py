@@ -26,7 +26,7 @@ NOTES: Mapping[str, str] = {
     "known": "k of n: computed from k of n seeds; the others diverged or are untrainable",
     "interval": "last line: 95% interval over seeds (Wilson for a share, else bootstrap), "
     f"where it is wider than {MIN_VISIBLE_SHARE:.0%} of the colour scale",
-    "phase": "phase k/n: k of n seeds are in this phase",
+    "verdict": "verdict k/n: k of n seeds are in this verdict",
     "first_symptom": "symptom k/n: the first one of k of the n seeds that lost plasticity",
     "lead": "+t: the symptom came t tasks before the loss (median)",
 }

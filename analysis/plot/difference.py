@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.data import format_value
-from analysis.plot.aggregate import UNDECIDED, map_table
+from analysis.plot.aggregate import OTHERS, map_table
 from analysis.plot.facets import Column, Sheet
 from analysis.plot.maps import cells_line, columns_of
 from analysis.plot.variables import MapValue, map_value
@@ -104,7 +104,7 @@ def _subtract(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
     """Return the table of the difference. Both tables have the same points in the same order."""
     low, high = difference_interval(_estimate(before), _estimate(after))
     defined = np.minimum(before["defined"], after["defined"])
-    nothing = dict.fromkeys(("n", "lost", *UNDECIDED), 0)
+    nothing = dict.fromkeys(("n", "lost", *OTHERS), 0)
     return before.assign(
         **nothing,
         cells=np.where(defined > 0, defined, np.minimum(before["cells"], after["cells"])),

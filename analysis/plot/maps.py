@@ -8,11 +8,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.data import describe_shared, seed_count
-from analysis.plot.aggregate import UNDECIDED, map_table, panels_of
+from analysis.plot.aggregate import OTHERS, map_table, panels_of
 from analysis.plot.axes import Grid, axis_of
 from analysis.plot.facets import Column, Sheet
 from analysis.plot.variables import CategoryValue, MapValue, map_value
-from analysis.scoring import PHASES, criterion_of
+from analysis.scoring import VERDICTS, criterion_of
 from lop_sweep.errors import AnalysisError, comma_list
 
 
@@ -71,16 +71,19 @@ def columns_of(table: pd.DataFrame) -> tuple[Grid, list[Column]]:
 
 
 def cells_line(table: pd.DataFrame) -> str:
-    """Return the seeds per point and the cells of a map by phase, for a caption."""
+    """Return the seeds per point and the cells of a map by verdict, for a caption."""
     points = table[table["score"] == table["score"].iloc[0]]
     computed = points["cells"][points["cells"] > 0]
     if computed.empty:
         return "no cell computed"
-    counts = {name: int(points[name].sum()) for name in UNDECIDED}
-    counts |= {"lost": int(points["lost"].sum()), "plastic": int((points["n"] - points["lost"]).sum())}
+    counts = {name: int(points[name].sum()) for name in OTHERS}
+    counts |= {
+        "lost": int(points["lost"].sum()),
+        "plastic": int((points["n"] - points["lost"] - points["undecided"]).sum()),
+    }
     seeds, cells = "s" if computed.max() > 1 else "", "s" if computed.sum() > 1 else ""
-    phases = comma_list(f"{counts[phase]:,} {phase}" for phase in PHASES if counts[phase])
-    return f"{seed_count(computed)} seed{seeds} per point; {computed.sum():,} cell{cells}: {phases}"
+    verdicts = comma_list(f"{counts[verdict]:,} {verdict}" for verdict in VERDICTS if counts[verdict])
+    return f"{seed_count(computed)} seed{seeds} per point; {computed.sum():,} cell{cells}: {verdicts}"
 
 
 def _table(
@@ -114,7 +117,7 @@ def _table(
 
 
 def _rules(table: pd.DataFrame, columns: Sequence[Column]) -> list[str]:
-    """Return the definitions of the phases and symptoms that are shown."""
+    """Return the definitions of the verdicts and symptoms that are shown."""
     criterion = criterion_of(table)
     lines = [str(criterion)]
     if table["untrainable"].any():

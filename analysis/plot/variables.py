@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.colors import Colormap, LogNorm, Normalize
 
-from analysis.scoring import CHANCE_CE, FIRST, PHASES, LossCriterion
+from analysis.scoring import CHANCE_CE, FIRST, VERDICTS, LossCriterion
 from lop_sweep.config import CellConfig, with_unit
 from lop_sweep.errors import AnalysisError, comma_list
 from lop_sweep.metrics import METRICS, Metric
@@ -145,6 +145,12 @@ _SCORES: dict[str, MapValue] = {
         "log_ratio", "log10 of late CE / fresh CE", "", "log_ratio", DIVERGING, decidable_only=True,
         note="white: where 'lost' begins by the factor, 0 is light blue",
     ),
+    "failure_rate": MapValue(
+        "late_failure_rate", "share of late tasks that fail", "", "share", "viridis_r", decidable_only=True
+    ),
+    "fresh_failure_rate": MapValue(
+        "fresh_failure_rate", "failure rate of fresh networks", "", "share", "viridis_r"
+    ),
     "lost": MapValue(
         "lost", "P(lost): share of seeds that lost plasticity", "", "share", DIVERGING, decidable_only=True
     ),
@@ -156,8 +162,9 @@ _SCORES: dict[str, MapValue] = {
     "area_excess": MapValue(
         "area_excess", "excess summed over tasks", "nats", "around zero", DIVERGING, decidable_only=True
     ),
-    "area_ce": MapValue("area_ce", "final CE summed over tasks", "nats", "log"),
-    "fresh_ce": MapValue("fresh_ce", "final CE of fresh networks", "nats", "log"),
+    "area_ce": MapValue("area_ce", "CE summed over tasks", "nats", "log"),
+    "late_ce": MapValue("late_ce", "CE after the task, mean of late tasks", "nats", "log"),
+    "fresh_ce": MapValue("fresh_mean_ce", "CE of fresh networks", "nats", "log"),
 }  # fmt: skip
 
 _CHANGES: dict[str, MapValue] = {
@@ -169,9 +176,6 @@ _CHANGES: dict[str, MapValue] = {
         "saturation_growth", "saturated units, late - early", "share", "around zero", DIVERGING
     ),
 }  # fmt: skip
-
-_NAMES = {"final_ce": "late_ce", "min_ce": "late_min_ce"}
-"""Names of late metrics where they are not those of the metric."""
 
 
 class _Values(Mapping[str, MapValue]):
@@ -187,13 +191,14 @@ class _Values(Mapping[str, MapValue]):
         return len(self._all())
 
     def _all(self) -> dict[str, MapValue]:
-        metrics = {_NAMES.get(name, name): _late(metric) for name, metric in METRICS.items()}
+        metrics = {f"late_{name}" if name.endswith("_ce") else name: _late(metric) for name, metric in METRICS.items()}
         return {**_SCORES, **metrics, **_CHANGES}
 
 
 def _late(metric: Metric) -> MapValue:
     layers = ", mean over layers" if metric.per_layer else ""
-    shares = metric.bounds(CellConfig()) == (0.0, 1.0)
+    lowest, highest = metric.bounds(CellConfig())
+    shares = lowest == 0 and highest <= 1
     return MapValue(
         f"late_{metric.name}",
         f"{metric.label}, {metric.late_statistic} of late tasks{layers}",
@@ -206,14 +211,16 @@ def _late(metric: Metric) -> MapValue:
 VALUES: Mapping[str, MapValue] = _Values()
 """Scores by the name that `--value` has."""
 
-_PHASE_COLOURS = dict(zip(PHASES, ("#56B4E9", "#D55E00", "#999999", "#333333", "#F0E442", "#EEEEEE"), strict=True))
+_VERDICT_COLOURS = dict(
+    zip(VERDICTS, ("#56B4E9", "#CC79A7", "#D55E00", "#999999", "#333333", "#F0E442", "#EEEEEE"), strict=True)
+)
 _FIRST_COLOURS = dict(
     zip(FIRST[:-1], ("#E69F00", "#CC79A7", "#0072B2", "#009E73", "#D55E00", "#F0E442", "#EEEEEE"), strict=True)
 )
 
 CATEGORIES: dict[str, CategoryValue] = {
-    "phase": CategoryValue(
-        "phase", "phase (most common of the seeds)", _PHASE_COLOURS, {"untrainable": "///", "diverged": "xxx"}
+    "verdict": CategoryValue(
+        "verdict", "verdict (most common of the seeds)", _VERDICT_COLOURS, {"untrainable": "///", "diverged": "xxx"}
     ),
     "first_symptom": CategoryValue(
         "first_symptom", "first symptom before the loss (most common of the seeds that lost plasticity)",

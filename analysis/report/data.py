@@ -21,7 +21,7 @@ from analysis.report.axes import MapField, fixed_fields, map_fields
 from analysis.report.description import PERCENTILES, describe
 from analysis.report.encoding import Column, single
 from analysis.report.sequences import Resolution
-from analysis.scoring import MAX_BLOCKS, LossCriterion, check_last
+from analysis.scoring import MAX_BLOCKS, FreshPool, LossCriterion, check_last, lost_from, plastic_to, with_fresh_pool
 from lop_sweep.config import FIELDS
 from lop_sweep.errors import AnalysisError, safe_repr
 from lop_sweep.prefetch import prefetch
@@ -62,12 +62,13 @@ def collect(directory: str | Path, criterion: LossCriterion, where: Where | None
     cells = load_cells(directory)
     if cells.empty:
         raise AnalysisError(f"{directory}: there is no finished cell to report on; run the sweep first")
-    cells = select(cells, where or {})
+    pool = FreshPool.of(cells)
+    cells = select(with_fresh_pool(cells, criterion).assign(fresh_group=pool.group), where or {})
     if cells.empty:
         raise AnalysisError(f"{directory}: no finished cell fulfils all conditions; relax --where")
     check_last(criterion, cells)
     resolution = Resolution.of(cells)
-    if resolution.final_ce and criterion.definition == "onset":
+    if resolution.loss and criterion.definition == "onset":
         raise AnalysisError(
             f"definition 'onset' needs the loss of every task, and a report holds at most {sequences.MAX_FULL_ROWS:,} "
             f"tasks, got {int(cells['tasks'].sum()):,}; choose fewer cells with --where, or another definition"
@@ -80,6 +81,7 @@ def collect(directory: str | Path, criterion: LossCriterion, where: Where | None
     everything = pd.concat([ordered[list(FIELDS)], missing[list(FIELDS)]]) if len(missing) else ordered
     fields = map_fields(everything)
     seeds = np.unique(ordered["seed"].to_numpy())
+    networks = sorted(set(ordered["fresh_networks"]) - {0})
     provenance = ordered[list(_PROVENANCE)].drop_duplicates(ignore_index=True)
     sweep = open_store(directory).read_sweep() or {}
     about = {
@@ -93,9 +95,11 @@ def collect(directory: str | Path, criterion: LossCriterion, where: Where | None
         "fields": [asdict(field) for field in fields],
         "fixed": fixed_fields(everything),
         "resolution": asdict(resolution),
+        "evidence": {"networks": networks, "tasks": int(ordered["tasks"].max())},
         **describe(criterion),
     }
     arrays = _cell_arrays(ordered, seeds, provenance) | _field_arrays(ordered, missing, fields)
+    arrays |= _fresh_arrays(pool) | _evidence_arrays(networks, int(ordered["tasks"].max()), criterion)
     return ReportData(about, arrays | sequences.encode(series, resolution))
 
 
@@ -118,8 +122,36 @@ def _cell_arrays(cells: pd.DataFrame, seeds: np.ndarray, provenance: pd.DataFram
         "depth": cells["depth"].to_numpy(np.int32),
         "diverged_at": np.where(cells["status"] == DIVERGED, diverged_at, 0).astype(np.int32),
         "baseline": cells["fresh_baseline"].to_numpy(np.int32),
+        "fresh.group": cells["fresh_group"].to_numpy(np.uint32),
         "fresh_low": fresh_low,
         "fresh_high": fresh_high,
+    }
+
+
+def _fresh_arrays(pool: FreshPool) -> dict[str, Column]:
+    """Return the fresh networks of each configuration, from which the page counts those that fail."""
+    return {"fresh.losses": pool.losses, "fresh.size": pool.sizes.astype(np.uint32), "fresh.median": pool.medians}
+
+
+def _evidence_arrays(networks: Sequence[int], tasks: int, criterion: LossCriterion) -> dict[str, Column]:
+    """Return the verdict by failure rates as tables, so that the page only has to count.
+
+    Args:
+        networks: the numbers of fresh networks that occur.
+        tasks: the largest number of late tasks.
+        criterion: for the level and the difference.
+
+    Returns:
+        For each number of fresh networks N, each number of late tasks from 1 and each number of failed fresh networks
+        from 0 to N: from how many failed late tasks on a cell is lost, and up to how many it is plastic.
+    """
+    windows = [(m, n) for n in networks for m in range(1, tasks + 1)]
+    lost = [lost_from(m, n, criterion.alpha, criterion.difference) for m, n in windows]
+    plastic = [plastic_to(m, n, criterion.difference) for m, n in windows]
+    none = np.empty(0, np.int32)
+    return {
+        "evidence.lost": np.concatenate([none, *lost]).astype(np.int32),
+        "evidence.plastic": np.concatenate([none, *plastic]).astype(np.int32),
     }
 
 

@@ -26,6 +26,7 @@ from analysis.plot import (
     VALUES,
     metric_label,
 )
+from analysis.report.sequences import MAIN_METRIC
 from analysis.scoring import (
     CHANCE_CE,
     CRITERION_FIELDS,
@@ -36,9 +37,9 @@ from analysis.scoring import (
     METRIC_OF,
     MIN_SEEDS,
     MIN_SEEDS_CONTOUR,
-    PHASES,
     SYMPTOMS,
     TEMPLATES,
+    VERDICTS,
     LossCriterion,
 )
 from lop_sweep.config import FIELDS, CellConfig
@@ -48,9 +49,11 @@ PERCENTILES = (0.1, 0.9)
 """The ends of a band over many seeds or fresh networks."""
 
 CONTROLS: tuple[str, ...] = tuple(
-    name for name, info in CRITERION_FIELDS.items() if info.definitions and info.type is not str
+    name
+    for name, info in CRITERION_FIELDS.items()
+    if info.definitions and info.type is not str and name not in ("alpha", "difference")
 )
-"""The thresholds that the page can change. Those of symptoms only stay as the report has them."""
+"""The thresholds that the page can change. Those of symptoms and of the test stay as the report has them."""
 
 SEED_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
 """Colours of curves with one line per seed, by Okabe and Ito; with more seeds there is a median and a band."""
@@ -75,7 +78,7 @@ def describe(criterion: LossCriterion) -> dict[str, Any]:
         "definitions": [_definition(name) for name in DEFINITIONS],
         "templates": dict(TEMPLATES),
         "late_share": LATE_SHARE,
-        "phases": list(PHASES),
+        "verdicts": list(VERDICTS),
         "symptoms": list(SYMPTOMS),
         "first": list(FIRST),
         "metric_of": dict(METRIC_OF),
@@ -132,13 +135,13 @@ def _metric(name: str) -> dict[str, Any]:
         "logarithmic": metric.logarithmic,
         "late_statistic": metric.late_statistic,
         "lowest": lowest if math.isfinite(lowest) else None,
-        "is_share": (lowest, highest) == (0, 1),
+        "is_share": lowest == 0 and highest <= 1,
     }
 
 
 def _score(name: str) -> dict[str, Any]:
     value = VALUES[name]
-    metric = value.column.removeprefix("late_")
+    metric = MAIN_METRIC if value.column == "late_ce" else value.column.removeprefix("late_")
     is_late = metric != value.column and metric in METRICS
     return {
         "name": name,

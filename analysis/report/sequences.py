@@ -11,15 +11,25 @@ import pandas as pd
 from analysis.data import Block
 from analysis.plot import VALUES
 from analysis.report.encoding import Column, block_means, single, to_bfloat16
-from analysis.scoring import METRIC_OF, LossCriterion, score_block, symptom_marks, symptom_thresholds
+from analysis.scoring import (
+    METRIC_OF,
+    LossCriterion,
+    judged_loss,
+    score_block,
+    symptom_marks,
+    symptom_thresholds,
+)
 from lop_sweep.metrics import METRICS
 from lop_sweep.storage import DIVERGED
 
+MAIN_METRIC = "end_ce"
+"""The metric whose place on the page the loss takes that tasks are judged by, see `analysis.scoring.judged_loss`."""
+
 MAX_EXACT_ROWS = 100_000
-"""Rows (cells times tasks) up to which final losses are kept as float64 and the other metrics as float32."""
+"""Rows (cells times tasks) up to which these losses are kept as float64 and the other metrics as float32."""
 
 MAX_FULL_ROWS = 1_500_000
-"""Rows up to which the final loss of every task is kept; above, only means over blocks of tasks."""
+"""Rows up to which the loss of every task is kept; above, only means over blocks of tasks."""
 
 MAX_CURVE_VALUES, MIN_CURVE_BLOCKS = 200_000, 20
 MAX_LAYER_VALUES, MIN_LAYER_BLOCKS = 400_000, 4
@@ -31,6 +41,8 @@ _COMPUTED_ON_PAGE = frozenset(
         "excess",
         "ratio",
         "log_ratio",
+        "late_failure_rate",
+        "fresh_failure_rate",
         "onset",
         "recovery",
         "rank_collapse",
@@ -46,13 +58,13 @@ class Resolution:
     """How finely sequences are kept.
 
     Attributes:
-        final_ce: largest number of blocks per cell of the final loss; 0 for every task.
+        loss: largest number of blocks per cell of the loss that tasks are judged by; 0 for every task.
         curves: largest number of blocks per cell of the other metrics, means over layers.
         layers: largest number of blocks per cell and layer.
         exact: whether numbers keep their precision.
     """
 
-    final_ce: int
+    loss: int
     curves: int
     layers: int
     exact: bool
@@ -62,7 +74,7 @@ class Resolution:
         """Choose the resolution for these cells, so that the file stays small."""
         rows, layers = int(cells["tasks"].sum()), int(cells["depth"].sum())
         return cls(
-            final_ce=0 if rows <= MAX_FULL_ROWS else max(MIN_CURVE_BLOCKS, MAX_FULL_ROWS // len(cells)),
+            loss=0 if rows <= MAX_FULL_ROWS else max(MIN_CURVE_BLOCKS, MAX_FULL_ROWS // len(cells)),
             curves=max(MIN_CURVE_BLOCKS, MAX_CURVE_VALUES // len(cells)),
             layers=max(MIN_LAYER_BLOCKS, MAX_LAYER_VALUES // layers),
             exact=rows <= MAX_EXACT_ROWS,
@@ -81,11 +93,11 @@ def keep(block: Block, criterion: LossCriterion, resolution: Resolution) -> tupl
     metrics = {name: block.of_network(name) for name in METRIC_OF.values()}
     marks = symptom_marks(metrics, symptom_thresholds(metrics, criterion))
     kept |= {f"symptom.{name}": (present & finished).ravel() for name, present in marks.items()}
-    final = block.metrics["final_ce"]
-    final = (block_means(final, resolution.final_ce) if resolution.final_ce else final).ravel()
-    kept["final_ce"] = final if resolution.exact else single(final)
+    loss, _ = judged_loss(block)
+    loss = (block_means(loss, resolution.loss) if resolution.loss else loss).ravel()
+    kept["loss"] = loss if resolution.exact else single(loss)
     for name, metric in METRICS.items():
-        if name != "final_ce":
+        if name != MAIN_METRIC:
             kept[f"curve.{name}"] = single(block_means(block.of_network(name), resolution.curves).ravel())
         if metric.per_layer:
             kept[f"layer.{name}"] = single(block_means(block.metrics[name], resolution.layers).ravel())
@@ -109,5 +121,5 @@ def _score_columns() -> list[str]:
     """Return the scores that the page does not compute itself, and late metrics under the report's criterion."""
     late = [f"late_{name}" for name in METRICS]
     early = [f"early_{name}" for name in METRIC_OF.values()]
-    columns = [*late, *early, "fresh_median_ce", "slope_low", *(value.column for value in VALUES.values())]
+    columns = [*late, *early, "late_failures", "slope_low", *(value.column for value in VALUES.values())]
     return [name for name in dict.fromkeys(columns) if name not in _COMPUTED_ON_PAGE]

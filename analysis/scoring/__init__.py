@@ -2,11 +2,12 @@
 
 from analysis.scoring.criterion import (
     CRITERION_FIELDS,
+    DECIDABLE,
     DEFINITIONS,
     LATE_SHARE,
-    PHASES,
     SYMPTOMS,
     TEMPLATES,
+    VERDICTS,
     CriterionField,
     LossCriterion,
     Symptom,
@@ -14,6 +15,7 @@ from analysis.scoring.criterion import (
     make_criterion,
     with_criterion,
 )
+from analysis.scoring.failures import CONFIDENCE, FreshPool, excess_bound, failed, fisher, lost_from, plastic_to
 from analysis.scoring.intervals import (
     LEVEL,
     MIN_SEEDS,
@@ -25,11 +27,13 @@ from analysis.scoring.intervals import (
 )
 from analysis.scoring.scores import CHANCE_CE
 from analysis.scoring.symptoms import FIRST, METRIC_OF, symptom_marks, symptom_table, symptom_thresholds
-from analysis.scoring.table import MAX_BLOCKS, check_last, score, score_block, score_cells
+from analysis.scoring.table import MAX_BLOCKS, check_last, judged_loss, score, score_block, score_cells, with_fresh_pool
 
 __all__ = [
     "CHANCE_CE",
+    "CONFIDENCE",
     "CRITERION_FIELDS",
+    "DECIDABLE",
     "DEFINITIONS",
     "FIRST",
     "LATE_SHARE",
@@ -38,18 +42,25 @@ __all__ = [
     "METRIC_OF",
     "MIN_SEEDS",
     "MIN_SEEDS_CONTOUR",
-    "PHASES",
     "SYMPTOMS",
     "TEMPLATES",
+    "VERDICTS",
     "CriterionField",
     "Estimate",
+    "FreshPool",
     "LossCriterion",
     "Symptom",
     "bootstrap",
     "check_last",
     "criterion_of",
     "difference_interval",
+    "excess_bound",
+    "failed",
+    "fisher",
+    "judged_loss",
+    "lost_from",
     "make_criterion",
+    "plastic_to",
     "score",
     "score_block",
     "score_cells",
@@ -58,4 +69,5 @@ __all__ = [
     "symptom_thresholds",
     "wilson",
     "with_criterion",
+    "with_fresh_pool",
 ]

@@ -19,8 +19,9 @@ from lop_sweep.errors import AnalysisError
 from lop_sweep.storage import DIVERGED
 
 DEFINITIONS: Mapping[str, str] = {
-    "late": "late tasks are worse",
-    "onset": "worse without a recovery",
+    "rate": "late tasks fail more often",
+    "mean": "late tasks are worse on average",
+    "onset": "failing without a recovery",
     "trend": "the loss rises over the tasks",
 }
 """The definitions of "lost" by name, each in a few words. `LossCriterion` states them in full."""
@@ -28,10 +29,13 @@ DEFINITIONS: Mapping[str, str] = {
 LATE_SHARE = 0.25
 """The share of the tasks that are late, where `LossCriterion.last` is None."""
 
-_WORSE = "that of fresh networks by > {margin} nats and > {factor} times"
+_WORSE = "by > {margin} nats and > {factor} times"
+_FAILED = f"a task fails if its CE exceeds the median of fresh networks {_WORSE}"
 TEMPLATES: Mapping[str, str] = {
-    "late": f"lost: mean CE of the {{late_tasks}} exceeds {_WORSE}",
-    "onset": f"lost: CE exceeds {_WORSE} for {{hold}} tasks in a row, without a recovery of {{recover}} in a row",
+    "rate": f"lost: the {{late_tasks}} fail more often than fresh networks, by at least {{difference}} "
+    f"(Fisher's test, p < {{alpha}}); {_FAILED}",
+    "mean": f"lost: mean CE of the {{late_tasks}} exceeds that of fresh networks {_WORSE}",
+    "onset": f"lost: {{hold}} failed tasks in a row, and never {{recover}} others in a row since; {_FAILED}",
     "trend": "lost: CE rises by > {margin} nats over the sequence, 95% interval of the slope above 0",
     "late_tasks": "last {last} tasks",
     "late_share": "last quarter of tasks",
@@ -44,7 +48,10 @@ TEMPLATES: Mapping[str, str] = {
 fills in the same templates.
 """
 
-PHASES: tuple[str, ...] = ("plastic", "lost", "untrainable", "diverged", "no baseline", "too short")
+VERDICTS: tuple[str, ...] = ("plastic", "undecided", "lost", "untrainable", "diverged", "no baseline", "too short")
+
+DECIDABLE: tuple[str, ...] = ("plastic", "undecided", "lost")
+"""The verdicts of cells that can have lost plasticity. Maps count their share that did."""
 
 
 @dataclass(frozen=True)
@@ -123,19 +130,25 @@ def _declare(
 class LossCriterion:
     """The definition of "lost", its thresholds, and those of the symptoms.
 
-    A task is learnt *worse than by a fresh network* if its final CE exceeds the mean CE of the fresh baseline by more
-    than `margin`, and by more than a factor of `factor`. A cell is lost by definition
+    A task *fails* if its CE exceeds the median of the fresh networks by more than `margin`, and by more than a factor
+    of `factor`. The fresh networks of all seeds of a configuration count together, and fail by the same rule. Both
+    losses are taken after the last update; where a sweep did not measure that, the late one is taken before it. A cell
+    is lost by definition
 
-        late    if this holds for the mean over its late tasks
-        onset   if it holds for `hold` tasks in a row, and then never fails for `recover` tasks in a row
-        trend   if its final CE rises: the interval of the Theil-Sen slope lies above 0, and the rise over the sequence
-                is more than `margin`. The baseline only shows that a fresh network learns at all
+        rate    if its late tasks fail more often than fresh networks: Fisher's exact test, one-sided, gives p <
+                `alpha`, and the rates differ by at least `difference`
+        mean    if the mean CE of its late tasks exceeds that of its own fresh networks by more than `margin`, and by
+                more than a factor of `factor`. A single large loss can decide this
+        onset   if `hold` tasks in a row failed, and since then there were never `recover` in a row that did not
+        trend   if its CE rises: the interval of the Theil-Sen slope lies above 0, and the rise over the sequence is
+                more than `margin`. Fresh networks only show that the tasks can be learnt at all
 
-    and plastic otherwise. Cells of four other phases are neither lost nor plastic:
+    and plastic otherwise. Only "rate" weighs the evidence: a cell is plastic if the upper 95% bound of the difference
+    between the rates is below `difference`, and undecided if its tasks are too few to show or to exclude a loss. Cells
+    of four other verdicts are neither lost nor plastic:
 
-        untrainable   the median CE of the fresh networks is at least `chance`, or one of them diverged. Half of them
-                      fail, so there is nothing to lose. A single failure can raise their mean above any threshold,
-                      which is why it is not the mean
+        untrainable   the median CE of the fresh networks is at least `chance`. Half of them fail, so there is nothing
+                      to lose
         too short     fewer than `hold` tasks for "onset", or too few for the 95% interval of "trend"
         diverged      its numbers overflowed
         no baseline   it has no fresh networks
@@ -150,17 +163,28 @@ class LossCriterion:
         AnalysisError: a value is out of range.
     """
 
-    definition: str = _declare("late", "what lost means")
+    definition: str = _declare("rate", "what lost means")
     last: int | None = _declare(
-        None, "number of late tasks", label="late", unit="tasks", none="last quarter", definitions=("late",)
+        None,
+        "number of late tasks",
+        label="late",
+        unit="tasks",
+        none="last quarter",
+        definitions=("rate", "mean"),
     )
-    margin: float = _declare(0.1, "nats by which a task must be worse than by fresh networks", unit="nats", step=0.01)
+    margin: float = _declare(0.1, "nats by which a failed task is worse than fresh networks", unit="nats", step=0.01)
     factor: float = _declare(
         1.5,
-        "factor by which a task must be worse than by fresh networks",
+        "factor by which a failed task is worse than fresh networks",
         unit="times",
         step=0.1,
-        definitions=("late", "onset"),
+        definitions=("rate", "mean", "onset"),
+    )
+    difference: float = _declare(
+        0.1, "difference between two failure rates that counts as a loss", step=0.05, definitions=("rate",)
+    )
+    alpha: float = _declare(
+        0.01, "level of the test that late tasks fail as often as fresh networks", step=0.005, definitions=("rate",)
     )
     chance: float = _declare(
         CHANCE_CE,
@@ -263,24 +287,39 @@ def make_criterion(criterion: LossCriterion | None, thresholds: Mapping[str, Any
     return options_from_keywords(LossCriterion, {**base, **thresholds}, AnalysisError)
 
 
-def phases(cells: pd.DataFrame, lost: np.ndarray, enough_tasks: np.ndarray, criterion: LossCriterion) -> np.ndarray:
-    """Return the phase of each cell.
+@dataclass(frozen=True)
+class Findings:
+    """What a definition finds about n cells, whether or not it applies to them: (n,) booleans.
 
-    The first that applies of: diverged, no baseline, untrainable, too short, lost, plastic.
+    Attributes:
+        lost: it calls the cell lost.
+        plastic: it calls the cell plastic.
+        long_enough: the sequence is long enough for it.
+    """
+
+    lost: np.ndarray
+    plastic: np.ndarray
+    long_enough: np.ndarray
+
+
+def verdicts(cells: pd.DataFrame, fresh: np.ndarray, found: Findings, criterion: LossCriterion) -> np.ndarray:
+    """Return the verdict of each cell.
+
+    The first that applies of: diverged, no baseline, untrainable, too short, lost, plastic, undecided.
 
     Args:
-        cells: n cells with `status`, `fresh_baseline` and `fresh_median_ce` (nats; NaN: a fresh network diverged).
-        lost: (n,) booleans, by the criterion's definition.
-        enough_tasks: (n,) booleans, whether the sequence is long enough for the definition.
+        cells: n cells with `status` and `fresh_baseline`.
+        fresh: (n,) median loss of the fresh networks of each cell's configuration, nats.
+        found: by the criterion's definition.
         criterion: for `chance`.
 
     Returns:
-        (n,) names in `PHASES`.
+        (n,) names in `VERDICTS`.
     """
     diverged, without = cells["status"] == DIVERGED, cells["fresh_baseline"] == 0
-    trainable = cells["fresh_median_ce"].to_numpy(float) < criterion.chance
+    trainable = fresh < criterion.chance
     return np.select(
-        [diverged.to_numpy(), without.to_numpy(), ~trainable, ~enough_tasks, lost],
-        ["diverged", "no baseline", "untrainable", "too short", "lost"],
-        default="plastic",
+        [diverged.to_numpy(), without.to_numpy(), ~trainable, ~found.long_enough, found.lost, found.plastic],
+        ["diverged", "no baseline", "untrainable", "too short", "lost", "plastic"],
+        default="undecided",
     )

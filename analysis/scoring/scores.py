@@ -2,9 +2,8 @@
 
     late      the last W tasks
     early     the first E tasks
-    fresh     mean final CE of the fresh baseline: networks with new weights, each on a task of its own; shape (n,)
-    excess    final CE - fresh; above 0, a network learns worse than a fresh one
-    above     boolean, whether a task's final CE counts as that of a network that has lost plasticity
+    fresh     mean CE of the fresh baseline: networks with new weights, each on a task of its own; shape (n,)
+    excess    CE - fresh; above 0, a network learns worse than a fresh one
 
 Losses are in nats. Task numbers count from 1, as floats, NaN for "never". A sequence with a NaN in it, because it
 diverged, has NaN for every score over all of its tasks.
@@ -78,25 +77,6 @@ def area(values: np.ndarray) -> np.ndarray:
     return values.sum(axis=1)
 
 
-def above(final_ce: np.ndarray, fresh: np.ndarray, margin: float, factor: float) -> np.ndarray:
-    """Return which tasks are learnt worse than by fresh networks: `excess > margin` and `final CE > factor * fresh`.
-
-    The ratio alone would be noise where everything is learnt, since both losses are tiny there. The margin alone would
-    call a small change of a hard problem a loss. False where anything is NaN.
-
-    Args:
-        final_ce: (n, T) nats.
-        fresh: (n,) nats.
-        margin: nats.
-        factor: a ratio.
-
-    Returns:
-        (n, T) booleans.
-    """
-    baseline = fresh[:, None]
-    return (final_ce - baseline > margin) & (final_ce > factor * baseline)
-
-
 def onset(condition: np.ndarray, hold: int) -> np.ndarray:
     """Return the first task from which a condition holds for `hold` tasks in a row.
 
@@ -131,6 +111,31 @@ def recovery(condition: np.ndarray, since: np.ndarray, hold: int) -> np.ndarray:
     """
     task = np.arange(1, condition.shape[1] + 1)
     return onset(~condition & (task > since[:, None]), hold)
+
+
+def lost_state(condition: np.ndarray, hold: int, recover: int) -> np.ndarray:
+    """Return at which tasks a network is in a loss: from an onset until a recovery, as often as it relapses.
+
+    A loss begins with `hold` tasks in a row at which the condition holds, and ends with `recover` tasks in a row at
+    which it fails. Each counts from the first of these tasks.
+
+    Args:
+        condition: (n, T) booleans, False where undefined.
+        hold: at least 1.
+        recover: at least 1.
+
+    Returns:
+        (n, T) booleans.
+    """
+    n, tasks = condition.shape
+    within, run = np.zeros(n, bool), np.zeros(n, int)
+    turns = np.zeros((n, tasks), bool)
+    for task in range(tasks):
+        run = np.where(condition[:, task] != within, run + 1, 0)
+        turned = run >= np.where(within, recover, hold)
+        turns[turned, task + 1 - run[turned]] = True
+        within, run = within ^ turned, np.where(turned, 0, run)
+    return np.cumsum(turns, axis=1) % 2 == 1
 
 
 def collapse(values: np.ndarray, first: int, last: int) -> np.ndarray:

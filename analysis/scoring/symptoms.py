@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,11 +12,14 @@ from analysis.data import check_fields
 from analysis.scoring import scores
 from analysis.scoring.criterion import SYMPTOMS, LossCriterion
 from analysis.scoring.intervals import wilson
-from lop_sweep.config import CellConfig
+from lop_sweep.config import FIELDS, CellConfig
 from lop_sweep.metrics import METRICS
 
 METRIC_OF: Mapping[str, str] = {name: symptom.metric for name, symptom in SYMPTOMS.items()}
 """The metric that shows each of `SYMPTOMS`."""
+
+_SHAPES = [name for name, info in FIELDS.items() if not info.packable]
+"""The fields that set shapes, and with them the bounds of metrics."""
 
 FIRST: tuple[str, ...] = (
     *SYMPTOMS, "several at once", "none before the loss", "no onset seen", "no loss", "undefined"
@@ -62,18 +66,23 @@ def symptom_marks(metrics: Mapping[str, np.ndarray], thresholds: Mapping[str, np
     return marks
 
 
-def at_risk(thresholds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def at_risk(thresholds: Mapping[str, np.ndarray], cells: pd.DataFrame) -> dict[str, np.ndarray]:
     """Return which networks can have each symptom, because the metric's bounds lie beyond the threshold.
 
     Args:
         thresholds: from `symptom_thresholds`.
+        cells: the n networks' configuration fields, on which the bounds depend.
 
     Returns:
         Name in `SYMPTOMS` to (n,) booleans, False where a threshold is NaN.
     """
     able = {}
+    shape = cells.groupby(_SHAPES, sort=False).ngroup().to_numpy()
+    rows: Any = cells[_SHAPES].drop_duplicates().to_dict("records")
+    configs = [CellConfig(**row) for row in rows]
     for name, symptom in SYMPTOMS.items():
-        lowest, highest = METRICS[symptom.metric].bounds(CellConfig())
+        bounds = np.array([METRICS[symptom.metric].bounds(config) for config in configs]).reshape(-1, 2)
+        lowest, highest = bounds[shape].T
         able[name] = thresholds[name] > lowest if symptom.falls else thresholds[name] < highest
     return able
 
@@ -117,7 +126,7 @@ def symptom_table(scored: pd.DataFrame, by: Sequence[str] | None = None) -> pd.D
         by: configuration fields that divide the cells further.
 
     Returns:
-        One row per combination of `by`, `phase` ("lost" or "plastic") and `symptom`:
+        One row per combination of `by`, `verdict` ("lost" or "plastic") and `symptom`:
 
             cells            number of cells
             at_risk          how many of them could have the symptom
@@ -132,7 +141,7 @@ def symptom_table(scored: pd.DataFrame, by: Sequence[str] | None = None) -> pd.D
     by = list(dict.fromkeys(by or ()))
     check_fields(by)
     decidable = scored[scored["lost"].notna()]
-    keys = [*by, "phase"]
+    keys = [*by, "verdict"]
     rows = []
     for key, group in decidable.groupby(keys, observed=True):
         for symptom in SYMPTOMS:

@@ -7,21 +7,32 @@ The columns, one row per cell:
     late_<metric>                 mean over the late tasks (and over layers); of the gradient norm the median, because
                                   single tasks make up most of its mean
     early_<metric>                mean over the early tasks, for the symptoms' metrics
-    fresh_ce, fresh_median_ce     mean and median CE of the fresh baseline, nats
-    excess, ratio, log_ratio      late CE minus fresh CE; their ratio; log10 of the ratio
-    slope, slope_low, slope_high  Theil-Sen slope of the final CE over tasks and its 95% interval, nats per task
-    onset                         first task of a loss that lasts for `LossCriterion.hold` tasks
+    loss                          the metric that tells how well a task was learnt: "end_ce", or "final_ce" where that
+                                  was not measured in all tasks. "CE" below is this one
+    late_failures                 how many late tasks failed, see `LossCriterion`
+    late_failure_rate             their share
+    fresh_networks                fresh networks of all seeds of the configuration
+    fresh_failures, fresh_failure_rate   how many of them failed; their share
+    fresh_pooled_ce               their median CE, nats
+    failure_p                     p value of Fisher's test: late tasks fail as rarely as fresh networks
+    failure_high                  upper 95% bound of the late failure rate minus the fresh one
+    late_ce                       mean CE of the late tasks, nats
+    fresh_ce                      list: CE of each fresh network of this cell, nats
+    fresh_mean_ce, fresh_median_ce     their mean and median, nats
+    excess, ratio, log_ratio      late CE minus mean fresh CE; their ratio; log10 of the ratio
+    slope, slope_low, slope_high  Theil-Sen slope of the CE over tasks and its 95% interval, nats per task
+    onset                         first task of a loss: of `LossCriterion.hold` failed tasks in a row
     onset_status                  "observed", "censored" (not within these tasks) or "undefined"
     recovery                      first task of a recovery after an onset
-    area_excess, area_ce          excess and final CE summed over tasks, nats
+    area_excess, area_ce          excess and CE summed over tasks, nats
     rank_collapse                 lost share of the early effective rank
     duplicates_growth, saturation_growth   late share minus early share
     rank_at, duplicates_at, saturation_at  first task of each symptom
     rank_at_risk, ...             whether the cell could have the symptom: see `LossCriterion`
     first_symptom                 the first symptom before the onset: one of `FIRST`
     lead                          tasks between the two
-    phase                         one of `analysis.scoring.criterion.PHASES`
-    lost                          1.0 or 0.0, NaN where the phase is neither "lost" nor "plastic"
+    verdict                         one of `analysis.scoring.criterion.VERDICTS`
+    lost                          1.0, or 0.0 where the verdict is "plastic" or "undecided"; NaN for all others
 
 All scores of a diverged cell are NaN, and so are those that need a baseline where there is none. `attrs` of the frame
 has the criterion, the directory and the conditions that it was made with.
@@ -29,7 +40,7 @@ has the criterion, the directory and the conditions that it was made with.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -40,7 +51,8 @@ import pyarrow as pa
 
 from analysis.data import Block, Where, blocks_of, load_cells, select, split
 from analysis.scoring import scores
-from analysis.scoring.criterion import LossCriterion, make_criterion, phases
+from analysis.scoring.criterion import DECIDABLE, Findings, LossCriterion, make_criterion, verdicts
+from analysis.scoring.failures import FreshPool, excess_bound, failed, fisher
 from analysis.scoring.symptoms import (
     METRIC_OF,
     at_risk,
@@ -58,6 +70,10 @@ from lop_sweep.storage import DIVERGED
 MAX_BLOCKS = 4
 """Blocks scored at a time, in threads: NumPy releases Python's lock."""
 
+_POOLED = ("fresh_pooled_ce", "fresh_networks", "fresh_failures")
+"""What `with_fresh_pool` adds to cells: the median loss of the fresh networks of all seeds, their number, how many
+failed."""
+
 _LATE = {"mean": scores.late_mean, "median": scores.late_median}
 
 
@@ -72,7 +88,8 @@ def score(
 ) -> pd.DataFrame:
     """Score the finished cells of a sweep.
 
-    The store is read file by file, so memory grows with the cells, not with their tasks.
+    The store is read file by file, so memory grows with the cells, not with their tasks. A cell's verdict does not
+    depend on `where`: the fresh networks of all seeds in the directory count.
 
         scored = score("results", where={"depth": [4, 8]}, margin=0.2, last=10)
         scored.attrs["criterion"]["margin"]  # 0.2
@@ -94,7 +111,7 @@ def score(
             many tasks as the criterion calls late.
     """
     criterion = make_criterion(criterion, thresholds)
-    cells = select(load_cells(directory), where or {})
+    cells = select(with_fresh_pool(load_cells(directory), criterion), where or {})
     check_last(criterion, cells)
     return _score(cells, blocks_of(cells, directory), criterion, slopes)
 
@@ -106,8 +123,8 @@ def score_cells(
     """Score cells from frames in memory.
 
     Args:
-        cells: from `load_cells`, or any frame with `cell`, the configuration fields, `status`, `fresh_mean_ce` and
-            `fresh_median_ce`.
+        cells: from `load_cells`, or any frame with `cell`, the configuration fields, `status`, `fresh_ce`,
+            `fresh_mean_ce` and `fresh_median_ce`. Fresh networks of all seeds of a configuration count together.
         tasks: all rows of these cells from `load_tasks`, with `cell`, `task` and the metrics; rows of other cells are
             ignored.
         criterion: when plasticity counts as lost; None for the default.
@@ -127,7 +144,9 @@ def score_cells(
         raise AnalysisError(f"`cells` has cell {cells['cell'][cells['cell'].duplicated()].iloc[0]} twice")
     cells = cells.reset_index(drop=True)
     table = pa.table({name: _column(tasks[name]) for name in ("cell", "task", *METRICS)})
-    return _score(cells, split(cells, table), make_criterion(criterion, thresholds))
+    criterion = make_criterion(criterion, thresholds)
+    cells = with_fresh_pool(cells, criterion)
+    return _score(cells, split(cells, table), criterion)
 
 
 def check_last(criterion: LossCriterion, cells: pd.DataFrame) -> None:
@@ -163,58 +182,130 @@ def _score(cells: pd.DataFrame, blocks: Iterable[Block], criterion: LossCriterio
     return scored
 
 
-def score_block(block: Block, criterion: LossCriterion, slopes: bool = True) -> pd.DataFrame:
-    """Return the scores of a block's cells; arguments and columns as in `score`."""
-    cells, tasks = block.cells, block.metrics["final_ce"].shape[1]
-    late, early = criterion.window(tasks), min(criterion.early, tasks)
-    diverged = (cells["status"] == DIVERGED).to_numpy()
-    fresh = cells["fresh_mean_ce"].to_numpy(float)
-    metrics = {name: np.where(diverged[:, None], np.nan, block.of_network(name)) for name in METRICS}
-    final = metrics["final_ce"]
+def with_fresh_pool(cells: pd.DataFrame, criterion: LossCriterion) -> pd.DataFrame:
+    """Return cells with what the fresh networks of all seeds of their configuration show, for `score_block`.
 
-    columns: dict[str, object] = {"late_tasks": late}
+    Args:
+        cells: from `load_cells`, with all seeds.
+        criterion: when a fresh network has failed.
+
+    Returns:
+        The cells with the columns of `_POOLED`.
+    """
+    pool = FreshPool.of(cells)
+    values = pool.medians, pool.sizes, pool.failures(criterion.margin, criterion.factor)
+    return cells.assign(**{name: value[pool.group] for name, value in zip(_POOLED, values, strict=True)})
+
+
+def judged_loss(block: Block) -> tuple[np.ndarray, np.ndarray]:
+    """Return the loss by which the tasks of a block are judged, and whether it is that after the last update.
+
+    Returns:
+        (n, T) nats, and (n,) booleans.
+    """
+    end, final = block.metrics["end_ce"], block.metrics["final_ce"]
+    measured = ~(np.isnan(end) & ~np.isnan(final)).any(axis=1)
+    return np.where(measured[:, None], end, final), measured
+
+
+def score_block(block: Block, criterion: LossCriterion, slopes: bool = True) -> pd.DataFrame:
+    """Return the scores of a block's cells, which come from `with_fresh_pool`; arguments and columns as in `score`."""
+    diverged = (block.cells["status"] == DIVERGED).to_numpy()
+    loss, measured = judged_loss(block)
+    loss = np.where(diverged[:, None], np.nan, loss)
+    metrics = {name: np.where(diverged[:, None], np.nan, block.of_network(name)) for name in METRICS}
+    tasks = loss.shape[1]
+    late, early = criterion.window(tasks), min(criterion.early, tasks)
+
+    columns: dict[str, Any] = {"late_tasks": late, "loss": np.where(measured, "end_ce", "final_ce")}
+    columns |= _failures(block.cells, loss[:, -late:], criterion)
     columns |= {f"late_{name}": _LATE[METRICS[name].late_statistic](row, late) for name, row in metrics.items()}
     columns |= {f"early_{name}": scores.early_mean(metrics[name], early) for name in METRIC_OF.values()}
-    late_ce = scores.late_mean(final, late)
-    columns |= {"fresh_ce": fresh, "fresh_median_ce": cells["fresh_median_ce"].to_numpy(float)}
-    columns |= {"excess": late_ce - fresh}
-    with np.errstate(divide="ignore", invalid="ignore"):
-        columns["ratio"] = late_ce / fresh
-    columns["log_ratio"] = scores.log_ratio(late_ce, fresh)
-    slope = low = high = np.full(len(cells), np.nan)
+    columns |= _losses(block.cells, loss, late)
+    slope = low = high = np.full(len(block.cells), np.nan)
     if slopes or criterion.definition == "trend":
-        slope, low, high = scores.theil_sen(final)
+        slope, low, high = scores.theil_sen(loss)
     columns |= {"slope": slope, "slope_low": low, "slope_high": high} if slopes else {}
 
-    worse = scores.above(final, fresh, criterion.margin, criterion.factor)
-    onset = scores.onset(worse, criterion.hold)
-    recovery = scores.recovery(worse, onset, criterion.recover)
-    lost = {
-        "late": scores.above(late_ce[:, None], fresh, criterion.margin, criterion.factor)[:, 0],
-        "onset": ~np.isnan(onset) & np.isnan(recovery),
-        "trend": (low > 0) & (slope * (tasks - 1) > criterion.margin),
-    }[criterion.definition]
-    enough_tasks = {"late": True, "onset": tasks >= criterion.hold, "trend": ~np.isnan(low)}[criterion.definition]
-    phase = phases(cells, lost, enough_tasks | np.zeros_like(diverged), criterion)
-    decidable = np.isin(phase, ["lost", "plastic"])
+    bad = failed(loss, columns["fresh_pooled_ce"], criterion.margin, criterion.factor)
+    onset = scores.onset(bad, criterion.hold)
+    recovery = scores.recovery(bad, onset, criterion.recover)
+    if criterion.definition == "rate":
+        found = _by_rates(columns, criterion)
+    elif criterion.definition == "mean":
+        lost = failed(columns["late_ce"][:, None], columns["fresh_mean_ce"], criterion.margin, criterion.factor)[:, 0]
+        found = Findings(lost, ~lost, np.ones_like(lost))
+    elif criterion.definition == "onset":
+        lost = scores.lost_state(bad, criterion.hold, criterion.recover)[:, -1]
+        found = Findings(lost, ~lost, np.full_like(lost, tasks >= criterion.hold))
+    else:
+        lost = (low > 0) & (slope * (tasks - 1) > criterion.margin)
+        found = Findings(lost, ~lost, ~np.isnan(low))
+    verdict = verdicts(block.cells, columns["fresh_pooled_ce"], found, criterion)
+    decidable = np.isin(verdict, DECIDABLE)
     onset, recovery = np.where(decidable, onset, np.nan), np.where(decidable, recovery, np.nan)
     observed = ~np.isnan(onset)
     columns |= {
         "onset": onset,
         "onset_status": np.select([~decidable, observed], ["undefined", "observed"], "censored"),
         "recovery": recovery,
-        "area_excess": scores.area(final - fresh[:, None]),
-        "area_ce": scores.area(final),
         "rank_collapse": scores.collapse(metrics["effective_rank"], early, late),
         "duplicates_growth": scores.growth(metrics["duplicate_fraction"], early, late),
         "saturation_growth": scores.growth(metrics["saturation"], early, late),
     }
     thresholds = symptom_thresholds(metrics, criterion)
     at = {name: scores.onset(marks, criterion.hold) for name, marks in symptom_marks(metrics, thresholds).items()}
-    first, lead = first_symptom(phase == "lost", onset, at)
+    first, lead = first_symptom(verdict == "lost", onset, at)
     columns |= {f"{name}_at": task for name, task in at.items()}
-    columns |= {f"{name}_at_risk": risk for name, risk in at_risk(thresholds).items()}
+    columns |= {f"{name}_at_risk": risk for name, risk in at_risk(thresholds, block.cells).items()}
     columns |= {"first_symptom": np.where(decidable, first, "undefined"), "lead": lead}
-    columns |= {"phase": phase, "lost": np.where(decidable, phase == "lost", np.nan)}
-    configuration = cells[["cell", *FIELDS, "status"]].reset_index(drop=True)
+    columns |= {"verdict": verdict, "lost": np.where(decidable, verdict == "lost", np.nan)}
+    configuration = block.cells[["cell", *FIELDS, "status"]].reset_index(drop=True)
     return pd.concat([configuration, pd.DataFrame(columns, index=configuration.index)], axis=1)
+
+
+def _failures(cells: pd.DataFrame, late: np.ndarray, criterion: LossCriterion) -> dict[str, np.ndarray]:
+    """Return the columns on failures; `late` has the losses of the late tasks, (n, m)."""
+    pooled, networks, fresh = (cells[name].to_numpy(float) for name in _POOLED)
+    bad = failed(late, pooled, criterion.margin, criterion.factor)
+    known = ~np.isnan(late).any(axis=1) & (networks > 0) & np.isfinite(pooled)
+    m = late.shape[1]
+    k = np.where(known, bad.sum(axis=1), np.nan)
+    whole = np.where(known, k, 0).astype(int), m, fresh.astype(int), networks.astype(int)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        rate = fresh / networks
+    return {
+        "late_failures": k,
+        "late_failure_rate": k / m,
+        "fresh_networks": networks.astype(int),
+        "fresh_failures": fresh.astype(int),
+        "fresh_failure_rate": rate,
+        "fresh_pooled_ce": pooled,
+        "failure_p": np.where(known, fisher(*whole), np.nan),
+        "failure_high": np.where(known, excess_bound(*whole), np.nan),
+    }
+
+
+def _by_rates(columns: Mapping[str, np.ndarray], criterion: LossCriterion) -> Findings:
+    """Return what the definition "rate" finds."""
+    gap = np.round(columns["late_failure_rate"] - columns["fresh_failure_rate"], 12)  # 3/25 - 1/50 is 0.1
+    lost = (columns["failure_p"] < criterion.alpha) & (gap >= criterion.difference)
+    return Findings(lost, ~lost & (columns["failure_high"] < criterion.difference), np.ones_like(lost))
+
+
+def _losses(cells: pd.DataFrame, loss: np.ndarray, late: int) -> dict[str, Any]:
+    """Return the columns on losses in nats; `loss` is (n, T)."""
+    late_ce, fresh = scores.late_mean(loss, late), cells["fresh_mean_ce"].to_numpy(float)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = late_ce / fresh
+    return {
+        "late_ce": late_ce,
+        "fresh_ce": list(cells["fresh_ce"]),
+        "fresh_mean_ce": fresh,
+        "fresh_median_ce": cells["fresh_median_ce"].to_numpy(float),
+        "excess": late_ce - fresh,
+        "ratio": ratio,
+        "log_ratio": scores.log_ratio(late_ce, fresh),
+        "area_excess": scores.area(loss - fresh[:, None]),
+        "area_ce": scores.area(loss),
+    }

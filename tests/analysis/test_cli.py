@@ -21,7 +21,7 @@ def test_maps_and_curves_are_written(store_dir: Path, tmp_path: Path, ending: st
     start = {"png": b"\x89PNG", "pdf": b"%PDF", "svg": b"<?xml"}[ending]
     for arguments in (
         ["map", str(store_dir), "--x", "lr", "--y", "depth", "--where", "lr=0.05,0.2", "--value", "lost"],
-        ["map", str(store_dir), "--x", "lr", "--y", "depth", "--value", "phase", "--width", "3.4"],
+        ["map", str(store_dir), "--x", "lr", "--y", "depth", "--value", "verdict", "--width", "3.4"],
         ["curves", str(store_dir), "--where", "depth=2", "--where", "delta=0"],
         ["layers", str(store_dir), "--where", "depth=2", "--where", "delta=0"],
         ["difference", str(store_dir), str(store_dir), "--x", "lr", "--y", "depth", "--value", "late_ce"],
@@ -67,10 +67,9 @@ def test_thresholds_are_options(store_dir: Path, tmp_path: Path) -> None:
     counts = []
     for margin in ("0.1", "1000"):
         out = tmp_path / "scores.csv"
-        assert (
-            main(["scores", str(store_dir), "--out", str(out), "--margin", margin, "--factor", "0", "--last", "1"]) == 0
-        )
-        counts.append((pd.read_csv(out)["phase"] == "lost").sum())
+        options = ["--margin", margin, "--factor", "0", "--last", "1", "--definition", "mean"]
+        assert main(["scores", str(store_dir), "--out", str(out), *options]) == 0
+        counts.append((pd.read_csv(out)["verdict"] == "lost").sum())
     assert counts[0] > counts[1] == 0
 
 
@@ -90,7 +89,7 @@ def test_thresholds_are_options(store_dir: Path, tmp_path: Path) -> None:
         ("map {store} --x lr --y depth --last 0", "last = 0: must be an integer of at least 1"),
         (
             "map {store} --x lr --y depth --definition best",
-            "definition = 'best': must be one of late, onset, trend",
+            "definition = 'best': must be one of rate, mean, onset, trend",
         ),
         ("map {store} --x lr --y depth --hold 0", "hold = 0: must be an integer of at least 1"),
         ("map {store} --x lr --y depth --width 1", "--width must be from 2 to 60 inches, got 1"),
@@ -98,7 +97,7 @@ def test_thresholds_are_options(store_dir: Path, tmp_path: Path) -> None:
         ("map {store} --x lr --y depth --value excess,loss", "unknown value 'loss'"),
         ("difference {store} nowhere --x lr --y depth", "nowhere: is not a directory"),
         ("difference {store} {empty} --x lr --y depth", "there is no finished cell to draw"),
-        ("difference {store} {store} --x lr --y depth --value phase", "'phase' is a category"),
+        ("difference {store} {store} --x lr --y depth --value verdict", "'verdict' is a category"),
         ("layers {store}", "12 configurations, at most 4 are drawn"),
         ("layers {empty}", "there is no finished cell to draw"),
         (
@@ -151,7 +150,7 @@ def test_odd_stores_give_figures_and_tables(name: str, tmp_path: Path, capfd: py
     axes = ["--x", "lr", "--y", "depth"]
     for number, command in enumerate(
         [
-            ["map", *axes, "--value", "causes"], ["map", *axes, "--value", "phase,first_symptom,onset,slope"],
+            ["map", *axes, "--value", "causes"], ["map", *axes, "--value", "verdict,first_symptom,onset,slope"],
             ["curves"], ["layers"],
         ]
     ):  # fmt: skip

@@ -64,6 +64,7 @@ def _result(
     trend = np.linspace(1.0, 0.4, tasks)[:, None]
     history = {
         "final_ce": final,
+        "end_ce": final * 0.98,
         "min_ce": final * 0.5,
         "grad_norm": rng.lognormal(0, 1, final.shape),
         "saturation": np.clip(1 - trend + rng.normal(0, 0.05, final.shape), 0, 1),

@@ -14,12 +14,12 @@ def scored_frame(rows: list[dict[str, object]]) -> pd.DataFrame:
     base = {
         **CellConfig().model_dump(),
         "status": "finished",
-        "phase": "plastic",
+        "verdict": "plastic",
         "lost": 0.0,
         "excess": 0.0,
-        "fresh_ce": 0.1,
+        "fresh_mean_ce": 0.1,
     }
     frame = pd.DataFrame([{**base, "cell": str(i), **row} for i, row in enumerate(rows)])
     assert set(FIELDS) <= set(frame.columns)
-    scored = frame.assign(late_final_ce=frame["fresh_ce"] + frame["excess"], late_effective_rank=np.nan)
+    scored = frame.assign(late_ce=frame["fresh_mean_ce"] + frame["excess"], late_effective_rank=np.nan)
     return with_criterion(scored)

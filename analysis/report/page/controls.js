@@ -83,10 +83,11 @@
     const longest = sweep.arrays.tasks.reduce((a, b) => Math.max(a, b), 1);
     const step = (blocks) => lop.stride(longest, blocks);
     const notes = [];
-    if (resolution.final_ce) {
+    if (resolution.loss) {
       notes.push(
         `With ${lop.count(cells, 'cell')} the report does not hold the loss of every task.`,
-        `CE curves are means over up to ${step(resolution.final_ce)} tasks.`,
+        `CE curves are means over up to ${step(resolution.loss)} tasks.`,
+        'Failed tasks are counted by the thresholds that the report was made with.',
         'Onsets and other windows of late tasks are not available.',
       );
     }

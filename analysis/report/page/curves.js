@@ -138,14 +138,14 @@
     /** The mean of the fresh networks over seeds, and the band in which most of them end. */
     freshLines(axes) {
       const { arrays } = this.sweep;
-      const some = this.cells.filter((cell) => Number.isFinite(arrays.fresh_ce[cell]));
+      const some = this.cells.filter((cell) => Number.isFinite(arrays.fresh_mean_ce[cell]));
       if (some.length === 0) return [];
       const level = (name) => Array(2).fill(some.reduce((sum, cell) => sum + arrays[name][cell], 0) / some.length);
       const x = [0.5, this.longest + 0.5];
       const dashed = { color: this.ink('text'), width: 1.5, dash: 'dash' };
       return [
         ...this.band(x, level('fresh_low'), level('fresh_high'), axes, this.ink('freshband')),
-        this.line(x, level('fresh_ce'), axes, { mode: 'lines', line: dashed, name: 'fresh networks' }),
+        this.line(x, level('fresh_mean_ce'), axes, { mode: 'lines', line: dashed, name: 'fresh networks' }),
       ];
     }
 
@@ -153,7 +153,7 @@
     onsetMarks(axes) {
       const { sweep, scores, ink } = this;
       const some = this.cells.filter((cell) => scores.onset[cell] > 0);
-      const at = (cell) => lop.sequence(sweep, 'final_ce', cell).values[scores.onset[cell] - 1];
+      const at = (cell) => lop.sequence(sweep, lop.MAIN, cell).values[scores.onset[cell] - 1];
       return {
         type: 'scatter', mode: 'markers', x: some.map((cell) => scores.onset[cell]), y: some.map(at), ...axes, showlegend: false,
         marker: { symbol: 'triangle-down', size: 9, color: ink('paper'), line: { color: ink('text'), width: 1.5 } },
@@ -183,7 +183,7 @@
       const { suffix, traces: axes } = axesOf(number);
       const log = metric.logarithmic;
       const traces = this.seedLines(metric, axes);
-      if (metric.name === 'final_ce') traces.push(...this.freshLines(axes), this.onsetMarks(axes));
+      if (metric.name === lop.MAIN) traces.push(...this.freshLines(axes), this.onsetMarks(axes));
       const values = traces.flatMap((trace) => trace.y).filter((v) => Number.isFinite(v) && (!log || v > BELOW_AXIS));
       const look = axisLook(this.ink);
       const title = place.last ? { text: 'task', standoff: 4 } : undefined;
@@ -201,7 +201,7 @@
 
     draw(element) {
       const { metrics } = this.sweep.about;
-      const main = metrics.find(({ name }) => name === 'final_ce');
+      const main = metrics.find(({ name }) => name === lop.MAIN);
       const ordered = [main, ...metrics.filter((metric) => metric !== main)];
       const { height, places } = grid(ordered.length, true, PIXELS.panel);
       const margin = { l: PIXELS.left, r: PIXELS.right, t: PIXELS.top, b: PIXELS.bottom };

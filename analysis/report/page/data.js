@@ -3,6 +3,9 @@
   'use strict';
 
   const lop = window.lop;
+
+  /** The metric that has the loss in it by which tasks are judged; where it was not measured, that before the last update. */
+  const MAIN = 'end_ce';
   const FORMATS = {
     f8: Float64Array, f4: Float32Array, u4: Uint32Array, i4: Int32Array, u2: Uint16Array, u1: Uint8Array,
   };
@@ -61,7 +64,7 @@
     const kept = (cell, blocks) => Math.ceil(tasks[cell] / stride(tasks[cell], blocks));
     const starts = {
       rows: offsets(about.cells, (cell) => tasks[cell]),
-      final: offsets(about.cells, (cell) => kept(cell, resolution.final_ce)),
+      loss: offsets(about.cells, (cell) => kept(cell, resolution.loss)),
       curves: offsets(about.cells, (cell) => kept(cell, resolution.curves)),
       layers: offsets(about.cells, (cell) => kept(cell, resolution.layers) * depth[cell]),
     };
@@ -71,10 +74,10 @@
 
   /** A cell's sequence of a metric, mean over layers: its values and the number of tasks per value. */
   function sequence(sweep, metric, cell) {
-    const final = metric === 'final_ce';
-    const starts = final ? sweep.starts.final : sweep.starts.curves;
-    const values = sweep.arrays[final ? metric : `curve.${metric}`].subarray(starts[cell], starts[cell + 1]);
-    return { values, step: stride(sweep.arrays.tasks[cell], sweep.about.resolution[final ? 'final_ce' : 'curves']) };
+    const kind = metric === MAIN ? 'loss' : 'curves';
+    const starts = sweep.starts[kind];
+    const values = sweep.arrays[metric === MAIN ? 'loss' : `curve.${metric}`].subarray(starts[cell], starts[cell + 1]);
+    return { values, step: stride(sweep.arrays.tasks[cell], sweep.about.resolution[kind]) };
   }
 
   /** Whether a metric was measured in any of these cells, as far as those that diverged at once can show it. */
@@ -99,5 +102,5 @@
     element.remove();
   }
 
-  Object.assign(lop, { load, loadPlotly, sequence, isMeasured, stride, fieldValue });
+  Object.assign(lop, { MAIN, load, loadPlotly, sequence, isMeasured, stride, fieldValue });
 })();

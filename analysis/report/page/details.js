@@ -41,21 +41,21 @@
     return Number.isNaN(scores.lost[cell]) ? '–' : `> ${sweep.arrays.tasks[cell]}`;
   }
 
-  function phaseText(sweep, scores, cell) {
+  function verdictText(sweep, scores, cell) {
     const at = sweep.arrays.diverged_at[cell];
-    return sweep.about.phases[scores.phase[cell]] + (at ? ` at task ${at}` : '');
+    return sweep.about.verdicts[scores.verdict[cell]] + (at ? ` at task ${at}` : '');
   }
 
   function seedsTable(sweep, scores, cells) {
     const { about } = sweep;
     const fields = differing(sweep, cells);
     const short = (column) => [...about.categories, ...about.scores].find((variable) => variable.column === column).short;
-    const columns = ['phase', 'excess', 'late_final_ce', 'onset', 'first_symptom'];
+    const columns = ['verdict', 'excess', 'late_ce', 'onset', 'first_symptom'];
     const head = ['seed', ...fields, ...columns.map(short), 'tasks ahead'];
     const first = (cell) => (lop.hasEveryTask(sweep) ? about.first[scores.symptoms().first[cell]] : '–');
     const rows = cells.map((cell) => [
       seedOf(sweep, cell), ...fields.map((name) => lop.setting(lop.fieldValue(sweep, name, cell))),
-      phaseText(sweep, scores, cell), lop.number(scores.column('excess')[cell]), lop.number(scores.column('late_final_ce')[cell]),
+      verdictText(sweep, scores, cell), lop.number(scores.column('excess')[cell]), lop.number(scores.column('late_ce')[cell]),
       onsetText(sweep, scores, cell), first(cell), lop.number(scores.symptoms().lead[cell]),
     ]);
     const cellsHtml = (row) => row.map((text) => `<td>${lop.escape(text)}</td>`).join('');
@@ -81,7 +81,7 @@
   function curveNote(sweep, cells, chosen) {
     const { about } = sweep;
     const steps = (metric) => Math.max(...cells.map((cell) => lop.sequence(sweep, metric, cell).step));
-    const [final, others] = [steps('final_ce'), steps(about.metrics.find(({ name }) => name !== 'final_ce').name)];
+    const [loss, others] = [steps(lop.MAIN), steps(about.metrics.find(({ name }) => name !== lop.MAIN).name)];
     const alike = lop.equallyLong(sweep, cells, chosen);
     const some = `the ${alike.length} cells of ${sweep.arrays.tasks[chosen]} tasks`;
     const those = alike.length < cells.length ? some : `${cells.length} cells`;
@@ -92,7 +92,7 @@
         : `Median and ${lop.bandName(sweep, alike)} over ${those}${gaps}. Thin line: the chosen seed.`,
       `Dashed: mean of the fresh networks, with a band from their ${about.percentiles.label}. Triangles: onsets.`,
       `Logarithmic axes end at ${lop.number(about.min_log_value, 1)}.`,
-      others > 1 ? `Curves are means over ${others} tasks${final > 1 ? '' : ', except the final CE'}.` : '',
+      others > 1 ? `Curves are means over ${others} tasks${loss > 1 ? '' : ', except the CE after the task'}.` : '',
     ].filter(Boolean).join(' ');
   }
 

@@ -59,7 +59,7 @@
     const rows = [
       [view.variable.short, scoreRow(view, of)],
       [about.scores.find((score) => score.column === 'lost').short, lostRow(about, of)],
-      ['phases', lop.phaseCounts(of.phases, about.phases)],
+      ['verdicts', lop.verdictCounts(of.verdicts, about.verdicts)],
       ...metrics.map((score) => metricRow(view, score, cells)).filter(Boolean),
     ];
     if (of.missing) rows.push(['not computed', lop.count(of.missing, 'cell')]);

@@ -51,8 +51,8 @@
     const numbers = [...new Set(view.points.map((point) => point.cells).filter(Boolean))].sort((a, b) => a - b);
     const range = numbers.length > 1 ? `${numbers[0]} to ${numbers[numbers.length - 1]} cells` : lop.count(numbers[0], 'cell');
     const undefinedNote = view.points.some((point) => point.defined) ? '' : 'This score is undefined on the whole map. ';
-    const { phases } = lop.tally(sweep, view.scores, layout.members);
-    const counts = lop.phaseCounts(phases, sweep.about.phases);
+    const { verdicts } = lop.tally(sweep, view.scores, layout.members);
+    const counts = lop.verdictCounts(verdicts, sweep.about.verdicts);
     const cells = lop.count(layout.members.length, 'cell');
     return `${undefinedNote}${cells} on this map, ${range} per point: ${counts}.${notComputed}`;
   }
@@ -74,7 +74,7 @@
     if (page.state.numbers && variable.decidable_only) entries.push(['none', 'k/n: k of n networks lost plasticity']);
     if (page.state.numbers && variable.colours) {
       const ofLost = 'k/n: k of the n networks that lost plasticity';
-      entries.push(['none', variable.background ? ofLost : 'k/n: k of n networks are in this phase']);
+      entries.push(['none', variable.background ? ofLost : 'k/n: k of n networks are in this verdict']);
     }
     if (variable.note) entries.push(['none', variable.note]);
     if (variable.metric && lop.isRough(page.sweep, variable.metric, page.state.criterion)) {

@@ -100,12 +100,13 @@
     return [values.reduce((a, b) => Math.min(a, b)), values.reduce((a, b) => Math.max(a, b))];
   }
 
-  /** How many of these cells are in each phase, for how many a loss can be decided, and how many are lost. */
+  /** How many of these cells are in each verdict, for how many a loss can be decided, and how many are lost. */
   function tally(sweep, scores, cells) {
-    const phases = new Array(sweep.about.phases.length).fill(0);
-    for (const cell of cells) phases[scores.phase[cell]] += 1;
-    const { lost, plastic } = lop.indicesOf(sweep.about.phases);
-    return { phases, lost: phases[lost], decidable: phases[lost] + phases[plastic] };
+    const verdicts = new Array(sweep.about.verdicts.length).fill(0);
+    for (const cell of cells) verdicts[scores.verdict[cell]] += 1;
+    const { lost, plastic, undecided } = lop.indicesOf(sweep.about.verdicts);
+    const decidable = verdicts[lost] + verdicts[plastic] + verdicts[undecided];
+    return { verdicts, lost: verdicts[lost], decidable };
   }
 
   /** A score of some cells: mean or median, range, and the number of cells for which it is defined. */
@@ -126,7 +127,7 @@
    * where no other name occurs.
    */
   function mostCommon(sweep, scores, category, cells) {
-    const names = category.name === 'phase' ? sweep.about.phases : sweep.about.first;
+    const names = category.name === 'verdict' ? sweep.about.verdicts : sweep.about.first;
     const of = scores.category(category.name);
     const legend = Object.keys(category.colours);
     const order = legend.filter((name) => name !== category.background);

@@ -43,50 +43,102 @@
   /** A metric over the late tasks: from the data under the report's own criterion, else from the sequences. */
   function lateValues(sweep, metric, criterion) {
     const { about, arrays } = sweep;
-    if (criterion.last === about.criterion.last) return arrays[`late_${metric}`];
+    const own = arrays[`late_${metric}`];
+    if (criterion.last === about.criterion.last) return own;
     const summarise = sweep.metrics.get(metric).late_statistic === 'median' ? lateMedian : lateMean;
-    const late = new Float64Array(sweep.n).fill(NaN);
+    return late(sweep, metric, criterion, summarise).map((value, cell) =>
+      (metric === lop.MAIN && Number.isNaN(own[cell]) ? NaN : value));
+  }
+
+  function late(sweep, metric, criterion, summarise) {
+    const { about, arrays } = sweep;
+    const values = new Float64Array(sweep.n).fill(NaN);
     for (let cell = 0; cell < sweep.n; cell += 1) {
       const tasks = arrays.tasks[cell];
       if (arrays.diverged_at[cell] === 0) {
-        late[cell] = summarise(lop.sequence(sweep, metric, cell), tasks, lateTasks(about, criterion, tasks));
+        values[cell] = summarise(lop.sequence(sweep, metric, cell), tasks, lateTasks(about, criterion, tasks));
       }
     }
-    return late;
+    return values;
   }
 
-  /** Onset and recovery of the loss of each cell: first tasks, NaN for never. */
+  /** Mean of the loss by which late tasks are judged. */
+  function lateLoss(sweep, criterion) {
+    if (criterion.last === sweep.about.criterion.last) return sweep.arrays.late_ce;
+    return late(sweep, lop.MAIN, criterion, lateMean);
+  }
+
+  /** Whether a loss is that of a failed task; `fresh` is the median of fresh networks. */
+  function hasFailed(loss, fresh, { margin, factor }) {
+    return loss - fresh > margin && loss > factor * fresh;
+  }
+
+  /** The median loss of the fresh networks of a cell's configuration. */
+  function freshOf({ arrays }, cell) {
+    return arrays['fresh.median'][arrays['fresh.group'][cell]];
+  }
+
+  /** How many fresh networks of each configuration failed. */
+  function freshFailures({ arrays }, criterion) {
+    const { 'fresh.losses': losses, 'fresh.size': sizes, 'fresh.median': medians } = arrays;
+    let start = 0;
+    return Array.from(sizes, (size, group) => {
+      const own = losses.subarray(start, (start += size));
+      return own.reduce((sum, loss) => sum + (loss === Infinity || hasFailed(loss, medians[group], criterion) ? 1 : 0), 0);
+    });
+  }
+
+  /**
+   * How many late tasks of each cell failed, NaN where that is unknown, and how many fresh networks of its configuration.
+   * Without the loss of every task, they are counted by the report's own thresholds.
+   */
+  function failures(sweep, asked) {
+    const { about, arrays, n } = sweep;
+    const criterion = lop.hasEveryTask(sweep) ? asked : about.criterion;
+    const fresh = freshFailures(sweep, criterion);
+    const late = Float64Array.from({ length: n }, (_, cell) => {
+      if (!lop.hasEveryTask(sweep)) return arrays.late_failures[cell];
+      const median = freshOf(sweep, cell);
+      if (arrays.diverged_at[cell] !== 0 || !Number.isFinite(median)) return NaN;
+      const { values } = lop.sequence(sweep, lop.MAIN, cell);
+      const some = values.subarray(values.length - lateTasks(about, criterion, values.length));
+      return some.reduce((sum, loss) => sum + (hasFailed(loss, median, criterion) ? 1 : 0), 0);
+    });
+    return { late, fresh: Float64Array.from({ length: n }, (_, cell) => fresh[arrays['fresh.group'][cell]]) };
+  }
+
+  /** Where the tables of evidence for m late tasks and N fresh networks begin. */
+  function evidenceAt({ networks, tasks }, m, n) {
+    let start = 0;
+    for (const one of networks) {
+      if (one === n) return start + (m - 1) * (n + 1);
+      start += tasks * (one + 1);
+    }
+    return NaN;
+  }
+
+  /** Onset, first recovery, and whether each cell is in a loss after its last task: tasks are NaN for never. */
   function onsets(sweep, criterion) {
-    const { final_ce: final, fresh_ce: freshOf, diverged_at: divergedAt } = sweep.arrays;
+    const { diverged_at: divergedAt, loss: losses } = sweep.arrays;
     const starts = sweep.starts.rows;
     const onset = new Float64Array(sweep.n).fill(NaN);
     const recovery = new Float64Array(sweep.n).fill(NaN);
-    if (sweep.about.resolution.final_ce !== 0) return { onset, recovery };
-    const { margin, factor, hold, recover } = criterion;
+    const within = new Uint8Array(sweep.n);
+    if (!lop.hasEveryTask(sweep)) return { onset, recovery, within };
+    const { hold, recover } = criterion;
     for (let cell = 0; cell < sweep.n; cell += 1) {
-      const fresh = freshOf[cell];
-      const limit = factor * fresh;
+      const fresh = freshOf(sweep, cell);
       let run = 0;
-      let since = 0;
       for (let i = starts[cell], task = 1; i < starts[cell + 1] && divergedAt[cell] === 0; i += 1, task += 1) {
-        const worse = final[i] - fresh > margin && final[i] > limit;
-        if (since === 0) {
-          run = worse ? run + 1 : 0;
-          if (run === hold) {
-            since = task - hold + 1;
-            onset[cell] = since;
-            run = 0;
-          }
-        } else {
-          run = worse ? 0 : run + 1;
-          if (run === recover) {
-            recovery[cell] = task - recover + 1;
-            break;
-          }
-        }
+        run = hasFailed(losses[i], fresh, criterion) === (within[cell] === 1) ? 0 : run + 1;
+        if (run !== (within[cell] ? recover : hold)) continue;
+        const turn = within[cell] ? recovery : onset;
+        if (Number.isNaN(turn[cell])) turn[cell] = task - run + 1;
+        within[cell] = 1 - within[cell];
+        run = 0;
       }
     }
-    return { onset, recovery };
+    return { onset, recovery, within };
   }
 
   /** First task from which a symptom's threshold is crossed for `hold` tasks in a row. */
@@ -106,35 +158,49 @@
     return at;
   }
 
-  /** For each definition whether a cell is lost, and whether its sequence is long enough to say so. */
+  const ALWAYS = () => true;
+
+  /** For each definition what it calls a cell, one of the indices that it is given, and whether its sequence is long enough to say so. */
   const RULES = {
-    late: {
-      isLost: ({ arrays }, { margin, factor }, { lateCe }, cell) =>
-        lateCe[cell] - arrays.fresh_ce[cell] > margin && lateCe[cell] > factor * arrays.fresh_ce[cell],
-      hasEnoughTasks: () => true,
+    rate: {
+      judge: ({ about, arrays }, criterion, { late, fresh }, cell, { lost, plastic, undecided }) => {
+        const networks = arrays['fresh.size'][arrays['fresh.group'][cell]];
+        const m = lateTasks(about, criterion, arrays.tasks[cell]);
+        const at = evidenceAt(about.evidence, m, networks) + fresh[cell];
+        if (late[cell] >= arrays['evidence.lost'][at]) return lost;
+        return late[cell] <= arrays['evidence.plastic'][at] ? plastic : undecided;
+      },
+      hasEnoughTasks: ALWAYS,
+    },
+    mean: {
+      judge: ({ arrays }, criterion, { lateCe }, cell, { lost, plastic }) =>
+        (hasFailed(lateCe[cell], arrays.fresh_mean_ce[cell], criterion) ? lost : plastic),
+      hasEnoughTasks: ALWAYS,
     },
     onset: {
-      isLost: (_, __, { onset, recovery }, cell) => !Number.isNaN(onset[cell]) && Number.isNaN(recovery[cell]),
+      judge: (_, __, { within }, cell, { lost, plastic }) => (within[cell] ? lost : plastic),
       hasEnoughTasks: ({ arrays }, { hold }, cell) => arrays.tasks[cell] >= hold,
     },
     trend: {
-      isLost: ({ arrays }, { margin }, _, cell) =>
-        arrays.slope_low[cell] > 0 && arrays.slope[cell] * (arrays.tasks[cell] - 1) > margin,
+      judge: ({ arrays }, { margin }, _, cell, { lost, plastic }) => {
+        const rises = arrays.slope_low[cell] > 0 && arrays.slope[cell] * (arrays.tasks[cell] - 1) > margin;
+        return rises ? lost : plastic;
+      },
       hasEnoughTasks: ({ arrays }, _, cell) => !Number.isNaN(arrays.slope_low[cell]),
     },
   };
 
-  /** The phase of each cell, by its index in `about.phases`. */
-  function phasesOf(sweep, criterion, losses) {
-    const { fresh_median_ce: fresh, diverged_at: divergedAt, baseline } = sweep.arrays;
-    const { plastic, lost, untrainable, diverged, noBaseline, tooShort } = lop.indicesOf(sweep.about.phases);
-    const { isLost, hasEnoughTasks } = RULES[criterion.definition];
+  /** The verdict of each cell, by its index in `about.verdicts`. */
+  function verdictsOf(sweep, criterion, facts) {
+    const { diverged_at: divergedAt, baseline } = sweep.arrays;
+    const indices = lop.indicesOf(sweep.about.verdicts);
+    const { judge, hasEnoughTasks } = RULES[criterion.definition];
     return Uint8Array.from({ length: sweep.n }, (_, cell) => {
-      if (divergedAt[cell] !== 0) return diverged;
-      if (baseline[cell] === 0) return noBaseline;
-      if (!(fresh[cell] < criterion.chance)) return untrainable;
-      if (!hasEnoughTasks(sweep, criterion, cell)) return tooShort;
-      return isLost(sweep, criterion, losses, cell) ? lost : plastic;
+      if (divergedAt[cell] !== 0) return indices.diverged;
+      if (baseline[cell] === 0) return indices.noBaseline;
+      if (!(freshOf(sweep, cell) < criterion.chance)) return indices.untrainable;
+      if (!hasEnoughTasks(sweep, criterion, cell)) return indices.tooShort;
+      return judge(sweep, criterion, facts, cell, indices);
     });
   }
 
@@ -164,18 +230,19 @@
    * The scores of all cells under a criterion.
    *
    * `column(name)` gives the column of `analysis.scoring.table` with this name, computed on first use; onsets that were
-   * not reached are infinite in it. `category(name)` gives indices in `about.phases` or `about.first`. `phase` and `lost`
+   * not reached are infinite in it. `category(name)` gives indices in `about.verdicts` or `about.first`. `verdict` and `lost`
    * are as in the table. `onset` is NaN where the cell is neither lost nor plastic.
    */
   function score(sweep, criterion) {
     const { about, arrays, n } = sweep;
-    const lateCe = lateValues(sweep, 'final_ce', criterion);
+    const lateCe = lateLoss(sweep, criterion);
     const events = onsets(sweep, criterion);
-    const phase = phasesOf(sweep, criterion, { lateCe, ...events });
-    const indices = lop.indicesOf(about.phases);
-    const lost = Float64Array.from(phase, (p) => (p === indices.lost ? 1 : p === indices.plastic ? 0 : NaN));
+    const failed = failures(sweep, criterion);
+    const verdict = verdictsOf(sweep, criterion, { lateCe, ...failed, ...events });
+    const { lost: isLost, plastic, undecided } = lop.indicesOf(about.verdicts);
+    const lost = Float64Array.from(verdict, (v) => (v === isLost ? 1 : v === plastic || v === undecided ? 0 : NaN));
     const ifDecidable = (tasks) => tasks.map((task, cell) => (Number.isNaN(lost[cell]) ? NaN : task));
-    const scores = { phase, lost, onset: ifDecidable(events.onset), recovery: ifDecidable(events.recovery) };
+    const scores = { verdict, lost, onset: ifDecidable(events.onset), recovery: ifDecidable(events.recovery) };
     const late = (metric) => scores.column(`late_${metric}`);
     const map = (of) => Float64Array.from({ length: n }, (_, cell) => of(cell));
     const early = (metric) => arrays[`early_${metric}`];
@@ -184,15 +251,17 @@
       map((cell) => (early(metric)[cell] === 0 ? NaN : 1 - late(metric)[cell] / early(metric)[cell]));
     const makers = {
       lost: () => lost,
-      excess: () => map((cell) => lateCe[cell] - arrays.fresh_ce[cell]),
-      ratio: () => map((cell) => lateCe[cell] / arrays.fresh_ce[cell]),
-      log_ratio: () => map((cell) => Math.log10(lateCe[cell] / arrays.fresh_ce[cell])),
+      late_failure_rate: () => map((cell) => failed.late[cell] / lateTasks(about, criterion, arrays.tasks[cell])),
+      fresh_failure_rate: () => map((cell) => failed.fresh[cell] / arrays['fresh.size'][arrays['fresh.group'][cell]]),
+      excess: () => map((cell) => lateCe[cell] - arrays.fresh_mean_ce[cell]),
+      ratio: () => map((cell) => lateCe[cell] / arrays.fresh_mean_ce[cell]),
+      log_ratio: () => map((cell) => Math.log10(lateCe[cell] / arrays.fresh_mean_ce[cell])),
       onset: () => map((c) => (lost[c] >= 0 && Number.isNaN(scores.onset[c]) ? Infinity : scores.onset[c])),
       recovery: () => scores.recovery,
       rank_collapse: () => collapse(about.metric_of.rank),
       duplicates_growth: () => growth(about.metric_of.duplicates),
       saturation_growth: () => growth(about.metric_of.saturation),
-      late_final_ce: () => lateCe,
+      late_ce: () => lateCe,
       lead: () => scores.symptoms().lead,
     };
     for (const metric of sweep.metrics.keys()) makers[`late_${metric}`] ??= () => lateValues(sweep, metric, criterion);
@@ -203,14 +272,14 @@
     };
     let symptoms = null;
     scores.symptoms = () => (symptoms ??= firstSymptoms(sweep, criterion, scores));
-    scores.category = (name) => (name === 'phase' ? phase : scores.symptoms().first);
+    scores.category = (name) => (name === 'verdict' ? verdict : scores.symptoms().first);
     return scores;
   }
 
   /** Whether late values of a metric include tasks before the late ones, because the data are means over blocks. */
   function isRough(sweep, metric, criterion) {
     if (criterion.last === sweep.about.criterion.last) return false;
-    const blocks = sweep.about.resolution[metric === 'final_ce' ? 'final_ce' : 'curves'];
+    const blocks = sweep.about.resolution[metric === lop.MAIN ? 'loss' : 'curves'];
     return sweep.arrays.tasks.some((tasks) => lop.stride(tasks, blocks) > 1);
   }
 

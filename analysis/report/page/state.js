@@ -7,7 +7,7 @@
 
   /** Whether the page has the loss of every task, which onsets are computed from. */
   function hasEveryTask(sweep) {
-    return sweep.about.resolution.final_ce === 0;
+    return sweep.about.resolution.loss === 0;
   }
 
   /** Those of the entries (definitions, scores, ...) that can be computed from the data. */

@@ -71,7 +71,7 @@
   }
 
   /** "120 plastic, 14 lost", without what does not occur. */
-  function phaseCounts(counts, names) {
+  function verdictCounts(counts, names) {
     return names
       .map((name, index) => [counts[index], name])
       .filter(([n]) => n > 0)
@@ -79,5 +79,5 @@
       .join(', ');
   }
 
-  Object.assign(lop, { number, setting, count, wrap, escape, indicesOf, fillTemplate, phaseCounts });
+  Object.assign(lop, { number, setting, count, wrap, escape, indicesOf, fillTemplate, verdictCounts });
 })();

@@ -38,7 +38,7 @@ def scored(seeds: int = 4) -> pd.DataFrame:
     """Make scores of optimizers x lr x bias; with the n-th optimizer the n-th lr is the first at which all are lost."""
     rows = [
         {"optimizer": optimizer, "lr": 0.1 * 2**column, "bias": bias, "seed": seed,
-         "lost": float(column > number), "phase": "lost" if column > number else "plastic",
+         "lost": float(column > number), "verdict": "lost" if column > number else "plastic",
          "excess": float(column > number)}
         for number, optimizer in enumerate(OPTIMIZERS) for column in range(4) for bias in (True, False)
         for seed in range(seeds)
@@ -127,4 +127,4 @@ def test_curves_layers_and_tables_of_categories(store_dir: Path, tmp_path: Path)
     assert [axes.get_title() for axes in layers.axes[:2]] == ["optimizer = adam", "optimizer = sgd"]
     table = symptom_table(score_cells(cells, tasks, factor=0, margin=0), ["optimizer", "bias"])
     assert set(table["optimizer"]) <= {"adam", "sgd"}
-    assert list(table.columns[:4]) == ["optimizer", "bias", "phase", "symptom"]
+    assert list(table.columns[:4]) == ["optimizer", "bias", "verdict", "symptom"]

@@ -39,9 +39,9 @@ def test_a_row_has_the_share_of_a_point_and_its_interval() -> None:
         {"lr": 0.1, "depth": 1, "seed": seed, "lost": lost, "delta": delta}
         for delta in (0.0, 1.5) for seed, lost in enumerate((0.0, 1.0, 1.0))
     ]  # fmt: skip
-    rows.append({"lr": 0.2, "depth": 2, "delta": 1.5, "lost": np.nan, "phase": "diverged"})
+    rows.append({"lr": 0.2, "depth": 2, "delta": 1.5, "lost": np.nan, "verdict": "diverged"})
     table = map_table(scored_frame(rows), "lr", "depth")
-    assert list(table.columns[:9]) == ["lr", "depth", "delta", "score", "cells", "n", "lost", "share", "untrainable"]
+    assert list(table.columns[:9]) == ["lr", "depth", "delta", "score", "cells", "n", "lost", "share", "undecided"]
     assert len(table) == 2 * 2 * 2  # delta, depth, lr
     point = table.query("lr == 0.1 and depth == 1 and delta == 0").iloc[0]
     low, high = map(float, wilson(2, 3))
@@ -54,16 +54,16 @@ def test_a_row_has_the_share_of_a_point_and_its_interval() -> None:
 
 
 def test_columns_keep_their_types(scored: pd.DataFrame) -> None:
-    table = map_table(scored, "lr", "depth", ["lost", "phase"])
+    table = map_table(scored, "lr", "depth", ["lost", "verdict"])
     for name in ("lr", "depth", "delta"):
         assert table[name].dtype == scored[name].dtype
     assert table["n"].dtype.kind == "i"
-    assert set(table["score"]) == {"lost", "phase"}
+    assert set(table["score"]) == {"lost", "verdict"}
     assert (table.query("score == 'lost'")["category"] == "").all()
-    assert table.query("score == 'phase'")["value"].isna().all()
+    assert table.query("score == 'verdict'")["value"].isna().all()
 
 
-@pytest.mark.parametrize("value", ["excess", "onset", "first_symptom", ["lost", "phase", "saturation"]])
+@pytest.mark.parametrize("value", ["excess", "onset", "first_symptom", ["lost", "verdict", "saturation"]])
 def test_a_table_draws_the_same_map(value: str | list[str], scored: pd.DataFrame, made: Path) -> None:
     requested = load_requested(made)
     table = map_table(scored, "lr", "depth", value, requested=requested)
@@ -117,14 +117,14 @@ def test_plots_refuse_frames_without_criterion(scored: pd.DataFrame) -> None:
         plot_difference(scored, lost, "lr", "depth")
     with pytest.raises(AnalysisError, match="must be scored with the same criterion"):
         plot_difference(scored, with_criterion(scored, margin=0.3), "lr", "depth")
-    with pytest.raises(AnalysisError, match=r"must come from analysis\.score; it lacks the columns phase"):
-        map_table(scored.drop(columns="phase"), "lr", "depth")
+    with pytest.raises(AnalysisError, match=r"must come from analysis\.score; it lacks the columns verdict"):
+        map_table(scored.drop(columns="verdict"), "lr", "depth")
 
 
 def test_captions_and_metadata_state_the_criterion_of_the_scores(scored: pd.DataFrame) -> None:
     figure = plot_map(scored[scored["delta"] == 1.5], "lr", "depth", "lost")
     text = " ".join(figure.texts[0].get_text().split())
-    assert "exceeds that of fresh networks by > 0.2 nats" in text
+    assert "exceeds the median of fresh networks by > 0.2 nats" in text
     assert provenance(scored)["rule"]["margin"] == 0.2
     assert plot_difference(scored, scored, "lr", "depth", "lost").texts[0].get_text().count("0.2 nats") == 1
 

@@ -127,8 +127,8 @@ def test_seeds_are_counted_on_the_map_and_gaps_are_visible() -> None:
     scored = scored_frame(
         [
             {"lr": 0.1, "depth": 1, "seed": 0, "excess": 0.0, "lost": 0.0},
-            {"lr": 0.1, "depth": 1, "seed": 1, "excess": 1.0, "lost": 1.0, "phase": "lost"},
-            {"lr": 0.2, "depth": 2, "seed": 0, "fresh_ce": 3.0, "lost": np.nan, "phase": "untrainable"},
+            {"lr": 0.1, "depth": 1, "seed": 1, "excess": 1.0, "lost": 1.0, "verdict": "lost"},
+            {"lr": 0.2, "depth": 2, "seed": 0, "fresh_mean_ce": 3.0, "lost": np.nan, "verdict": "untrainable"},
         ]
     )
     figure = plot_map(scored, "lr", "depth")
@@ -158,7 +158,7 @@ def test_requested_points_are_part_of_the_map() -> None:
 def test_excess_of_untrainable_cells_is_not_drawn_as_a_gain() -> None:
     """Late networks that are bad, beside fresh ones that are worse, are no sign of plasticity."""
     scored = scored_frame(
-        [{"lr": lr, "excess": -5.0, "fresh_ce": 9.0, "lost": np.nan, "phase": "untrainable"} for lr in (1, 2)]
+        [{"lr": lr, "excess": -5.0, "fresh_mean_ce": 9.0, "lost": np.nan, "verdict": "untrainable"} for lr in (1, 2)]
     )
     figure = plot_map(scored, "lr", "depth")
     assert hatches(figure) == ["xxx", "xxx"]
@@ -191,7 +191,7 @@ def test_a_single_value_on_an_axis_still_draws(tmp_path: Path) -> None:
 def test_means_that_leave_seeds_out_say_so() -> None:
     rows = [{"lr": lr, "seed": seed} for lr in (0.1, 0.2) for seed in (0, 1, 2)]
     scored = scored_frame(rows)
-    scored.loc[1, ["late_final_ce", "lost", "phase"]] = [np.nan, np.nan, "diverged"]
+    scored.loc[1, ["late_ce", "lost", "verdict"]] = [np.nan, np.nan, "diverged"]
     figure = plot_map(scored, "lr", "depth", "late_ce")
     assert texts(figure) == ["2 of 3"]
     assert "k of n: computed from k of n seeds; the others diverged" in caption(figure)
@@ -216,7 +216,8 @@ def grid_of(lost: list[list[float]], seeds: int = 4) -> pd.DataFrame:
     """Make depths 1, 2, ... by learning rates 0.1, 0.2, 0.4, ... with these numbers of seeds that lost plasticity."""
     rows = [
         {"depth": depth, "lr": 0.1 * 2**column, "seed": seed,
-         "lost": float(seed < number), "excess": float(seed < number), "phase": "lost" if seed < number else "plastic"}
+         "lost": float(seed < number), "excess": float(seed < number),
+         "verdict": "lost" if seed < number else "plastic"}
         for depth, row in enumerate(lost, 1) for column, number in enumerate(row) for seed in range(seeds)
     ]  # fmt: skip
     return scored_frame(rows)
@@ -268,13 +269,13 @@ def test_colours_are_centred_where_lost_begins() -> None:
         assert mesh.get_cmap().name == "cmc.vik"
 
 
-def test_phases_are_categories() -> None:
+def test_verdicts_are_categories() -> None:
     scored = grid_of([[0, 3, 4], [0, 1, 4]])
-    scored.loc[scored["depth"] == 2, ["phase", "lost"]] = ["diverged", np.nan]
-    _, (panel,) = map_panels(scored, "phase")
+    scored.loc[scored["depth"] == 2, ["verdict", "lost"]] = ["diverged", np.nan]
+    _, (panel,) = map_panels(scored, "verdict")
     assert panel.names.tolist() == [["plastic", "lost", "lost"], ["diverged"] * 3]
     assert panel.matching.tolist() == [[4, 3, 4], [4, 4, 4]]
-    figure = plot_map(scored, "lr", "depth", "phase")
+    figure = plot_map(scored, "lr", "depth", "verdict")
     assert legend(figure)[:3] == ["plastic", "lost", "diverged"]
     assert texts(figure)[:3] == ["4/4", "3/4", "4/4"]
     assert len(figure.axes) == 1  # no colour bar
@@ -331,7 +332,7 @@ def test_figures_for_print_have_their_width_and_nothing_is_cut(width: float, sto
 
 def test_text_is_only_where_a_point_has_room() -> None:
     """The area of lr 1.6 is narrower than those of 0.1 and 1.2."""
-    rows = [{"lr": lr, "seed": seed, "late_final_ce": 1.0 + seed} for lr in (0.1, 1.2, 1.6) for seed in (0, 1, 2)]
+    rows = [{"lr": lr, "seed": seed, "late_ce": 1.0 + seed} for lr in (0.1, 1.2, 1.6) for seed in (0, 1, 2)]
     scored = scored_frame(rows)
     scored["late_effective_rank"] = scored["seed"] * 10.0
     wide = plot_map(scored, "lr", "depth", "effective_rank", width=7)
@@ -342,7 +343,7 @@ def test_text_is_only_where_a_point_has_room() -> None:
 
 @pytest.mark.parametrize("ends", [(0.5, 2.1), (1.1, 1.4), (1e-8, 1e9), (0.2, 40.0)])
 def test_logarithmic_colour_bars_have_a_few_labels(ends: tuple[float, float]) -> None:
-    scored = scored_frame([{"lr": 0.1 * (1 + index)} for index in range(2)]).assign(late_final_ce=ends)
+    scored = scored_frame([{"lr": 0.1 * (1 + index)} for index in range(2)]).assign(late_ce=ends)
     figure = plot_map(scored, "lr", "depth", "late_ce")
     figure.draw_without_rendering()
     bar = figure.axes[-1]
@@ -367,8 +368,8 @@ def test_differences_need_common_points_and_scores() -> None:
     second["lr"] *= 100
     with pytest.raises(AnalysisError, match="a and b have no point in common at which lost is defined"):
         plot_difference(first, second, "lr", "depth", "lost", names=("a", "b"))
-    with pytest.raises(AnalysisError, match="'phase' is a category"):
-        plot_difference(first, first, "lr", "depth", "phase")
+    with pytest.raises(AnalysisError, match="'verdict' is a category"):
+        plot_difference(first, first, "lr", "depth", "verdict")
 
 
 def test_a_point_that_one_sweep_lacks_is_hatched() -> None:

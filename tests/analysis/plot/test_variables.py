@@ -22,7 +22,7 @@ NAMES = {
 
 def test_names_of_the_first_release_stay() -> None:
     assert set(VALUES) >= NAMES
-    assert set(CATEGORIES) == {"phase", "first_symptom"}
+    assert set(CATEGORIES) == {"verdict", "first_symptom"}
     assert set(EFFECTS) <= set(VALUES)
     assert len(VALUES) == len(list(VALUES))
 
@@ -35,7 +35,7 @@ def test_every_metric_has_its_late_tasks_as_a_value() -> None:
         assert value.unit == metric.unit
         assert value.statistic == metric.late_statistic
         assert value.scale in SCALES
-    assert VALUES["late_ce"].column == "late_final_ce"
+    assert VALUES["late_ce"].column == "late_ce"
     assert (VALUES["saturation"].scale, VALUES["effective_rank"].scale, VALUES["grad_norm"].scale) == (
         "share", "linear", "log",
     )  # fmt: skip

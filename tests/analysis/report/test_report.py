@@ -86,7 +86,15 @@ def test_arrays_are_what_the_scores_say(page: str, store_dir: Path):
     ids = [bytes(cell).hex() for cell in arrays["id"].reshape(-1, 8)]
     scored = score(store_dir).set_index("cell").loc[ids]
     assert len(ids) == about["cells"] == 24
-    for name in ("late_final_ce", "late_effective_rank", "early_saturation", "fresh_ce", "slope_low", "area_excess"):
+    for name in (
+        "late_final_ce",
+        "late_effective_rank",
+        "early_saturation",
+        "fresh_mean_ce",
+        "late_ce",
+        "slope_low",
+        "area_excess",
+    ):
         np.testing.assert_array_equal(arrays[name], scored[name])
     for field in about["fields"]:
         values = np.array(field["values"])[arrays[f"field.{field['name']}"]]
@@ -94,7 +102,7 @@ def test_arrays_are_what_the_scores_say(page: str, store_dir: Path):
     assert [about["seeds"][index] for index in arrays["seed"]] == [str(seed) for seed in scored["seed"]]
     tasks = load_tasks(store_dir).set_index(["cell", "task"])
     rows = [(cell, task) for cell in ids for task in range(1, 9)]
-    np.testing.assert_array_equal(arrays["final_ce"], tasks.loc[rows, "final_ce"])
+    np.testing.assert_array_equal(arrays["loss"], tasks.loc[rows, "end_ce"])
     np.testing.assert_array_equal(arrays["curve.saturation"], tasks.loc[rows, "saturation"].astype(np.float32))
     layers = np.concatenate(list(tasks.loc[rows, "effective_rank"])).astype(np.float32)
     np.testing.assert_array_equal(arrays["layer.effective_rank"], layers)
@@ -145,7 +153,7 @@ def test_million_rows_fit_into_fifteen_megabytes(tmp_path: Path, monkeypatch: py
     cells = [CellConfig(depth=depth, lr=lr, seed=seed) for depth, lr, seed in axes]
     write_store(tmp_path / "sweep", cells, losing)
     data = collect(tmp_path / "sweep", LossCriterion())
-    assert data.about["resolution"] == {"final_ce": 0, "curves": 20, "layers": 9, "exact": False}
+    assert data.about["resolution"] == {"loss": 0, "curves": 20, "layers": 9, "exact": False}
     _, packed = pack_arrays(data.arrays)
     assert len(packed) < 1_250_000
 

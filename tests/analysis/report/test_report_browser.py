@@ -20,7 +20,7 @@ from report_tools import Report, change, id_of, points, set_criterion, wait
 from analysis.data import load_cells, load_requested, load_tasks
 from analysis.plot import CATEGORIES, VALUES, map_table
 from analysis.report import write_report
-from analysis.scoring import PHASES, LossCriterion, score, wilson
+from analysis.scoring import VERDICTS, LossCriterion, score, wilson
 from lop_sweep.config import FIELDS, CellConfig
 
 CRITERIA = [
@@ -125,7 +125,7 @@ def test_clicked_point_shows_its_own_numbers(report: Report, made: Path, made_fi
     )
     assert [row[0] for row in rows] == list(mine["cell"])
     assert [int(row[1]) for row in rows] == list(mine.index)
-    assert [row[2] for row in rows] == list(mine["phase"])
+    assert [row[2] for row in rows] == list(mine["verdict"])
     assert [_number(row[3]) for row in rows] == pytest.approx(list(mine["excess"]), rel=6e-3)
     onsets = [f"task {task:.0f}" if task > 0 else "> 22" for task in mine["onset"]]
     assert [row[5] for row in rows] == onsets
@@ -149,7 +149,7 @@ def test_curves_and_layers_are_those_of_the_cells(report: Report, made: Path, ma
         )
     }
     for seed, rows in tasks.groupby("seed"):
-        np.testing.assert_array_equal(drawn[f"seed {seed}"]["y"], rows["final_ce"])
+        np.testing.assert_array_equal(drawn[f"seed {seed}"]["y"], rows["end_ce"])
         np.testing.assert_array_equal(drawn[f"seed {seed}"]["x"], rows["task"])
     fresh = load_cells(made).query("lr == 0.4 and depth == 3 and delta == 1.5")["fresh_mean_ce"].mean()
     assert drawn["fresh networks"]["y"] == pytest.approx([fresh, fresh])
@@ -178,7 +178,7 @@ def test_controls_change_the_map_and_the_address(report: Report, made: Path, mad
     assert page.get_attribute("#last", "aria-invalid") == "false"
     page.click("#reset")
     wait(page, "location.hash.includes('margin=0.1&')")
-    assert page.evaluate("window.lopReport.state().criterion.definition") == "late"
+    assert page.evaluate("window.lopReport.state().criterion.definition") == "rate"
 
 
 def test_address_restores_the_view(report: Report, made: Path, made_file: Path):
@@ -232,7 +232,7 @@ def test_hover_names_missing_few_and_untrainable_points(report: Report, made_fil
     assert "5 cells not computed yet" in tip(0, 0)
     assert "not reliable" in tip(0, 1)
     shown = points(page)
-    failing = [phases[PHASES.index("untrainable")] for phases in shown["phases"]]
+    failing = [verdicts[VERDICTS.index("untrainable")] for verdicts in shown["verdicts"]]
     point = int(np.argmax(failing))
     assert f"{failing[point]} untrainable" in tip(point % 4, point // 4)
     assert "not computed yet" in page.inner_text("#legend")
@@ -298,7 +298,7 @@ ODD: dict[str, tuple[list[CellConfig], Callable[..., tuple[np.ndarray, float]], 
     "exact zeros": (
         [CellConfig(tasks=6, lr=lr, seed=s) for lr in (0.1, 0.2) for s in (0, 1)],
         lambda config, rng: (np.zeros(config.tasks), 0.1),
-        "4 plastic",
+        "4 undecided",
     ),
     "random search": (
         [CellConfig(tasks=4, lr=0.01 * 1.05**i, delta=0.05 * (i * 37 % 90), depth=1 + i % 3) for i in range(90)],
@@ -317,7 +317,7 @@ def test_odd_sweeps_are_shown(report: Report, tmp_path: Path, name: str):
     if fragment:
         page.evaluate(f"location.hash = {fragment!r}")
     wait(page, f"document.getElementById('summary').textContent.includes({said!r})")
-    for name in ("excess", "onset", "grad_norm", "phase"):
+    for name in ("excess", "onset", "grad_norm", "verdict"):
         change(page, score=name)
     filled, columns = np.flatnonzero(points(page)["cells"]), page.evaluate("window.lopReport.axes().x.length")
     select_point(page, int(filled[0] % columns), int(filled[0] // columns))
@@ -336,15 +336,18 @@ def test_page_says_that_sequences_are_block_means(
         monkeypatch.setattr(f"analysis.report.sequences.{name}", value)
     write_report(made, tmp_path / "report.html")
     page = report(tmp_path / "report.html", "#definition=onset&score=onset&at.delta=1.5&point.x=0.4&point.y=2")
-    assert page.evaluate("window.lopReport.state().criterion.definition") == "late"
+    assert page.evaluate("window.lopReport.state().criterion.definition") == "rate"
     assert page.evaluate("window.lopReport.state().score") == "excess"
     assert page.is_disabled("#last")
     assert "means over up to 2 tasks" in page.inner_text("#resolution")
-    set_criterion(page, LossCriterion(margin=0.3))
-    for name in ("lost", "excess", "rank_collapse"):
-        change(page, score=name)
-        values = expected(made, LossCriterion(margin=0.3), name)
-        np.testing.assert_allclose(points(page)["value"].astype(float), values, rtol=1e-9)
+    assert "Failed tasks are counted by the thresholds" in page.inner_text("#resolution")
+    for criterion, shown in ((LossCriterion(margin=0.3), LossCriterion()), (LossCriterion("mean", margin=0.3),) * 2):
+        set_criterion(page, criterion)
+        for name in ("lost", "failure_rate", "excess", "rank_collapse"):
+            change(page, score=name)
+            rates = name == "failure_rate"  # counted as the report was made
+            values = expected(made, LossCriterion() if rates else shown, name)
+            np.testing.assert_allclose(points(page)["value"].astype(float), values, rtol=1e-9)
 
 
 def test_browser_without_decompression_gets_a_message(browser: Browser, made_file: Path):

@@ -137,7 +137,7 @@ def test_many_seeds_are_a_median_and_a_band(report: Report, tmp_path: Path, seed
     write_report(folder, tmp_path / "report.html")
     page = report(tmp_path / "report.html", "#x=lr&point.x=0.1&point.y=2")
     low, high, median = of_curves(page)[:3]
-    tasks = load_tasks(folder, where={"lr": [0.1]}).pivot(index="task", columns="seed", values="final_ce")
+    tasks = load_tasks(folder, where={"lr": [0.1]}).pivot(index="task", columns="seed", values="end_ce")
     for trace, share in ((low, ends[0]), (high, ends[1]), (median, 0.5)):
         np.testing.assert_allclose(np.array(trace["y"], float), tasks.quantile(share, axis=1), rtol=1e-9)
     assert ("range" if seeds == 6 else "10th to 90th percentile") in page.inner_text("#curve-note")
@@ -157,11 +157,11 @@ def test_bands_are_over_cells_of_one_length(report: Report, tmp_path: Path):
     write_report(folder, tmp_path / "report.html")
     page = report(tmp_path / "report.html", "#x=lr&y=depth&at.tasks=all&point.x=0.1&point.y=2")
     chosen = load_cells(folder).query("lr == 0.1 and depth == 2")
-    rows = load_tasks(folder, ["cell", "task", "final_ce"])
+    rows = load_tasks(folder, ["cell", "task", "end_ce"])
     for length, group in chosen.groupby("tasks"):
         change(page, cell=group["cell"].iloc[0])
         some = rows[rows["cell"].isin(group["cell"])]
-        expected = some.pivot(index="task", columns="cell", values="final_ce").median(axis=1)
+        expected = some.pivot(index="task", columns="cell", values="end_ce").median(axis=1)
         median = of_curves(page)[2]
         np.testing.assert_allclose(np.array(median["y"], float), expected)
         assert f"over the 6 cells of {length} tasks" in page.inner_text("#curve-note")
@@ -174,11 +174,11 @@ def test_fresh_band_and_onsets_are_drawn_where_they_are(report: Report, made: Pa
     low, high, mean, onsets = of_curves(page)[-4:]
     quantiles = np.mean([np.quantile(losses, [0.1, 0.9]) for losses in cells["fresh_ce"]], axis=0)
     np.testing.assert_allclose([low["y"][0], high["y"][0]], quantiles, rtol=1e-6)
-    assert mean["y"][0] == pytest.approx(scored["fresh_ce"].mean())
+    assert mean["y"][0] == pytest.approx(scored["fresh_mean_ce"].mean())
     seen = scored[scored["onset"].notna()]
     assert len(seen) > 0
     assert onsets["x"] == list(seen["onset"])
-    losses = load_tasks(made).set_index(["cell", "task"])["final_ce"]
+    losses = load_tasks(made).set_index(["cell", "task"])["end_ce"]
     expected = [losses[cell, int(task)] for cell, task in zip(seen["cell"], seen["onset"], strict=True)]
     np.testing.assert_allclose(onsets["y"], expected)
 
@@ -248,10 +248,10 @@ def test_counts_are_on_what_is_lost_only(report: Report, made_file: Path):
 
 
 def test_categories_have_their_colours(report: Report, made_file: Path):
-    page = report(made_file, "#at.delta=1.5&score=phase")
+    page = report(made_file, "#at.delta=1.5&score=verdict")
     (heat,) = traces(page, "t.type === 'heatmap'")
-    assert heat["colorbar"]["ticktext"] == list(CATEGORIES["phase"].colours)
-    assert [colour for _, colour in heat["colorscale"][::2]] == list(CATEGORIES["phase"].colours.values())
+    assert heat["colorbar"]["ticktext"] == list(CATEGORIES["verdict"].colours)
+    assert [colour for _, colour in heat["colorscale"][::2]] == list(CATEGORIES["verdict"].colours.values())
 
 
 def test_more_late_tasks_than_there_are_is_an_error(made: Path, tmp_path: Path):
@@ -263,9 +263,9 @@ def test_too_short_sequences_are_so_on_the_page_too(report: Report, tmp_path: Pa
     cells = [CellConfig(tasks=tasks, depth=2, lr=lr) for tasks in (3, 9) for lr in (0.1, 0.4)]
     folder = write_store(tmp_path / "sweep", cells, losing)
     write_report(folder, tmp_path / "report.html")
-    page = report(tmp_path / "report.html", "#x=lr&y=tasks&score=phase")
+    page = report(tmp_path / "report.html", "#x=lr&y=tasks&score=verdict")
     for criterion in (LossCriterion("trend"), LossCriterion("onset", hold=5)):
         set_criterion(page, criterion)
-        phases = score(folder, criterion=criterion).sort_values(["tasks", "lr"])["phase"]
-        assert list(points(page)["name"]) == list(phases)
-        assert list(phases[:2]) == ["too short", "too short"]
+        verdicts = score(folder, criterion=criterion).sort_values(["tasks", "lr"])["verdict"]
+        assert list(points(page)["name"]) == list(verdicts)
+        assert list(verdicts[:2]) == ["too short", "too short"]

@@ -71,16 +71,16 @@ def test_categories_are_axes(categories: None):
 @pytest.mark.usefixtures("categories")
 def test_map_over_categories_is_pythons(report: Report, made: Path, category_page: Path):
     requested = with_categories(load_requested(made))
-    table = map_table(score(made), "activation", "norm", ["lost", "excess", "phase"], requested=requested)
+    table = map_table(score(made), "activation", "norm", ["lost", "excess", "verdict"], requested=requested)
     page = report(category_page, "#x=activation&y=norm&at.lr=0.4&at.delta=1.5&at.depth=2")
-    for name in ("lost", "excess", "phase"):
+    for name in ("lost", "excess", "verdict"):
         change(page, score=name)
         rows = table[(table["score"] == name) & (table["lr"] == 0.4) & (table["delta"] == 1.5) & (table["depth"] == 2)]
         shown = points(page).set_index(pd.MultiIndex.from_product([[False, True], NAMES]))
         for _, row in rows.iterrows():
             point = shown.loc[(row["norm"], row["activation"])]
             assert (point["cells"], point["decidable"], point["lost"]) == (row["cells"], row["n"], row["lost"])
-            if name == "phase":
+            if name == "verdict":
                 assert point["name"] == row["category"]
             else:
                 np.testing.assert_allclose(float(point["value"]), row["value"])

@@ -36,13 +36,6 @@ def test_area_is_what_was_lost_and_gained() -> None:
     np.testing.assert_array_equal(scores.area(rows([1, -1, 0.5], [0, 0, 0], [1, NAN, 1])), [0.5, 0, NAN])
 
 
-def test_a_task_is_above_by_margin_and_factor_both() -> None:
-    final_ce, fresh = rows([0.21, 0.35, 0.31, NAN], [1.05, 1.2, 1.6, 1.4]), np.array([0.2, 1.0])
-    expected = [[False, True, True, False], [False, False, True, False]]
-    np.testing.assert_array_equal(scores.above(final_ce, fresh, margin=0.1, factor=1.5), expected)
-    assert not scores.above(final_ce, np.array([NAN, NAN]), 0.1, 1.5).any()
-
-
 @pytest.mark.parametrize(
     ("condition", "hold", "task"),
     [
@@ -53,6 +46,31 @@ def test_a_task_is_above_by_margin_and_factor_both() -> None:
 def test_onset_is_the_first_task_of_a_run(condition: str, hold: int, task: float) -> None:
     found = scores.onset(np.array([[mark == "1" for mark in condition]]), hold)
     np.testing.assert_array_equal(found, [task])
+
+
+@pytest.mark.parametrize(
+    ("condition", "hold", "recover", "state"),
+    [
+        ("0011100", 3, 2, "0011100"),  # two tasks are a recovery, counted from the first of them
+        ("0011100", 3, 3, "0011111"),
+        ("1110001110", 2, 2, "1110001111"),  # a relapse
+        ("0110110", 3, 2, "0000000"),
+        ("1", 1, 1, "1"),
+        ("010101", 1, 1, "010101"),
+        ("0000111", 3, 1, "0000111"),
+    ],
+)
+def test_a_loss_lasts_until_a_recovery(condition: str, hold: int, recover: int, state: str) -> None:
+    marks = np.array([[mark == "1" for mark in condition]])
+    assert "".join("01"[int(mark)] for mark in scores.lost_state(marks, hold, recover)[0]) == state
+
+
+def test_a_network_that_recovers_and_relapses_is_lost() -> None:
+    """It fails at tasks 5 to 7, recovers at 8 to 20, and fails from 21 to 100."""
+    task = np.arange(1, 101)[None]
+    bad = ((task >= 5) & (task <= 7)) | (task >= 21)
+    assert scores.lost_state(bad, 3, 10)[0, -1]
+    assert list(np.flatnonzero(np.diff(scores.lost_state(bad, 3, 10)[0]))) == [3, 6, 19]
 
 
 @given(arrays(bool, st.tuples(st.integers(1, 3), st.integers(1, 12))), st.integers(1, 13))

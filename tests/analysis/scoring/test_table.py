@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 
 from analysis.data.load import load_cells, load_tasks
-from analysis.scoring.criterion import LossCriterion
+from analysis.scoring.criterion import DEFINITIONS, LossCriterion
 from analysis.scoring.symptoms import FIRST, symptom_table
 from analysis.scoring.table import score as score_store
 from analysis.scoring.table import score_cells
-from lop_sweep.config import CellConfig
+from lop_sweep.config import FIELDS, CellConfig
 from lop_sweep.errors import AnalysisError
 from lop_sweep.metrics import METRICS
 from lop_sweep.storage.store import Store
@@ -27,13 +27,14 @@ def score(final_ce: list[float], fresh: float, criterion: LossCriterion | None =
     """
     tasks = len(final_ce)
     rows = pd.DataFrame({"cell": "a", "task": range(1, tasks + 1), "final_ce": np.array(final_ce, float)})
+    rows["end_ce"] = rows["final_ce"]
     for name, metric in METRICS.items():
         if name in rows:
             continue
         values = np.asarray(cell.pop(name, np.arange(tasks) + 0.5 * metric.per_layer), float)
         rows[name] = [np.array([mean - 0.5, mean + 0.5]) for mean in values] if metric.per_layer else values
     config = CellConfig(tasks=tasks, depth=2).model_dump()
-    baseline = {"fresh_mean_ce": fresh, "fresh_median_ce": fresh}
+    baseline = {"fresh_ce": np.full(20, fresh), "fresh_mean_ce": fresh, "fresh_median_ce": fresh}
     cells = pd.DataFrame([{**config, "cell": "a", "status": "finished", **baseline, **cell}])
     return score_cells(cells, rows, criterion=criterion).iloc[0]
 
@@ -41,7 +42,7 @@ def score(final_ce: list[float], fresh: float, criterion: LossCriterion | None =
 def test_excess_and_ratio_of_the_last_quarter() -> None:
     scores = score([9, 9, 9, 9, 9, 9, 0.3, 0.5], fresh=0.2)
     assert scores["late_tasks"] == 2
-    assert scores["late_final_ce"] == pytest.approx(0.4)
+    assert scores["late_ce"] == pytest.approx(0.4)
     assert scores["excess"] == pytest.approx(0.2)
     assert scores["ratio"] == pytest.approx(2)
     assert scores["log_ratio"] == pytest.approx(math.log10(2))
@@ -51,7 +52,8 @@ def test_excess_and_ratio_of_the_last_quarter() -> None:
     assert scores["early_saturation"] == 2.0
     assert scores["saturation_growth"] == 4.5
     assert scores["late_effective_rank"] == 7.0  # mean over tasks 6, 7 and layers +0, +1
-    assert (scores["phase"], scores["lost"]) == ("lost", 1.0)
+    assert (scores["late_failures"], scores["fresh_failures"], scores["fresh_networks"]) == (1, 0, 20)
+    assert (scores["verdict"], scores["lost"]) == ("undecided", 0.0)  # two tasks are too few
 
 
 @pytest.mark.parametrize(
@@ -62,7 +64,7 @@ def test_how_many_tasks_are_late(tasks: int, last: int | None, window: int) -> N
 
 
 @pytest.mark.parametrize(
-    ("late", "fresh", "phase"),
+    ("late", "fresh", "verdict"),
     [
         (0.1, 0.1, "plastic"),
         (0.01, 0.0001, "plastic"),  # a hundredfold of nothing
@@ -73,48 +75,91 @@ def test_how_many_tasks_are_late(tasks: int, last: int | None, window: int) -> N
         (0.11, 0.0, "lost"),  # the fresh networks are perfect: the ratio is infinite
         (5.0, 0.7, "untrainable"),
         (0.1, math.log(2), "untrainable"),
-        (0.1, math.nan, "untrainable"),  # a fresh network diverged
+        (0.1, math.nan, "untrainable"),  # the fresh networks diverged
     ],
 )
-def test_phases_follow_margin_factor_and_chance(late: float, fresh: float, phase: str) -> None:
-    scores = score([late] * 4, fresh)
-    assert scores["phase"] == phase
-    expected = {"plastic": 0.0, "lost": 1.0}.get(phase, math.nan)
+def test_verdicts_follow_margin_factor_and_chance(late: float, fresh: float, verdict: str) -> None:
+    scores = score([late] * 100, fresh)
+    assert scores["verdict"] == verdict
+    assert score([late] * 4, fresh, LossCriterion("mean"))["verdict"] == verdict
+    expected = {"plastic": 0.0, "lost": 1.0}.get(verdict, math.nan)
     assert scores["lost"] == pytest.approx(expected, nan_ok=True)
 
 
 def test_one_failing_fresh_network_makes_no_cell_untrainable() -> None:
-    assert score([0.1] * 4, 2.0, fresh_median_ce=0.01)["phase"] == "plastic"
-    assert score([9.0] * 4, 2.0, fresh_median_ce=0.01)["phase"] == "lost"
-    assert score([9.0] * 4, 0.1, fresh_median_ce=0.8)["phase"] == "untrainable"
+    failing = np.array([0.01] * 11 + [9.0] * 9)
+    assert score([0.01] * 100, 4.0, fresh_ce=failing)["verdict"] == "plastic"
+    assert score([9.0] * 100, 4.0, fresh_ce=failing)["verdict"] == "lost"
+    assert score([9.0] * 100, 4.0, fresh_ce=np.array([0.01] * 9 + [9.0] * 11))["verdict"] == "untrainable"
 
 
 def test_sequences_too_short_for_a_definition_are_undecided() -> None:
     rising = [0.1, 0.2, 0.4, 0.9, 1.9]
     for tasks in range(1, 5):
         short = score(rising[:tasks], 0.1, LossCriterion(definition="trend"))
-        assert (short["phase"], math.isnan(short["lost"])) == ("too short", True)
-    assert score(rising, 0.1, LossCriterion(definition="trend"))["phase"] == "lost"
-    assert score([0.9] * 4, 0.1, LossCriterion(definition="onset", hold=5))["phase"] == "too short"
-    assert score([0.9] * 5, 0.1, LossCriterion(definition="onset", hold=5))["phase"] == "lost"
-    assert score([0.9], 1.0, LossCriterion(definition="trend"))["phase"] == "untrainable"
+        assert (short["verdict"], math.isnan(short["lost"])) == ("too short", True)
+    assert score(rising, 0.1, LossCriterion(definition="trend"))["verdict"] == "lost"
+    assert score([0.9] * 4, 0.1, LossCriterion(definition="onset", hold=5))["verdict"] == "too short"
+    assert score([0.9] * 5, 0.1, LossCriterion(definition="onset", hold=5))["verdict"] == "lost"
+    assert score([0.9], 1.0, LossCriterion(definition="trend"))["verdict"] == "untrainable"
 
 
 @pytest.mark.parametrize(
-    ("final_ce", "late", "onset", "trend"),
+    ("losses", "rate", "mean", "onset", "trend"),
     [
-        ([0.1] * 20, 0, 0, 0),
-        ([0.1] * 8 + [0.9] * 12, 1, 1, 0),  # half of the pairs have no slope: the interval holds 0
-        ([0.1 + 0.02 * task for task in range(20)], 1, 1, 1),
-        ([0.9] * 10 + [0.1] * 10, 0, 0, 0),  # comes back for ten tasks
-        ([0.9] * 14 + [0.1] * 6, 0, 1, 0),  # six tasks are no recovery
-        ([0.1, 0.9, 0.9] * 6 + [0.1, 0.1], 1, 0, 0),  # never three in a row
-        ([0.005 * task for task in range(20)], 0, 0, 0),  # rises by less than the margin
+        ([0.1] * 20, 0, 0, 0, 0),
+        ([0.1] * 8 + [0.9] * 12, 1, 1, 1, 0),  # half of the pairs have no slope: the interval holds 0
+        ([0.1 + 0.02 * task for task in range(20)], 1, 1, 1, 1),
+        ([0.9] * 10 + [0.1] * 10, 0, 0, 0, 0),  # comes back for ten tasks
+        ([0.9] * 14 + [0.1] * 6, 0, 0, 1, 0),  # six tasks are no recovery
+        ([0.9] * 4 + [0.1] * 10 + [0.9] * 6, 1, 1, 1, 0),  # a relapse
+        ([0.1, 0.9, 0.9] * 6 + [0.1, 0.1], 0, 1, 0, 0),  # never three in a row, and 2 of 5 late tasks
+        ([0.1] * 19 + [9.0], 0, 1, 0, 0),  # a single large loss
+        ([0.005 * task for task in range(20)], 0, 0, 0, 0),  # rises by less than the margin
     ],
 )
-def test_definitions_differ_where_they_should(final_ce: list[float], late: int, onset: int, trend: int) -> None:
-    lost = {name: score(final_ce, 0.1, LossCriterion(definition=name))["lost"] for name in ("late", "onset", "trend")}
-    assert lost == {"late": late, "onset": onset, "trend": trend}
+def test_definitions_differ_where_they_should(
+    losses: list[float], rate: int, mean: int, onset: int, trend: int
+) -> None:
+    lost = {name: score(losses, 0.1, LossCriterion(definition=name))["lost"] for name in DEFINITIONS}
+    assert lost == {"rate": rate, "mean": mean, "onset": onset, "trend": trend}
+
+
+def test_a_loss_is_excluded_only_by_enough_tasks() -> None:
+    verdicts = [score([0.1] * tasks, 0.1)["verdict"] for tasks in (20, 60, 96, 100)]
+    assert verdicts == ["undecided", "undecided", "undecided", "plastic"]
+    assert score([0.1] * 60, 0.1, LossCriterion(difference=0.2))["verdict"] == "plastic"
+    failing = [0.1] * 75 + [0.1] * 22 + [0.9] * 3
+    assert score(failing, 0.1)["verdict"] == "undecided"  # 3 of 25 against 0 of 20: p = 0.16
+    assert score(failing, 0.1, fresh_ce=np.full(160, 0.1))["verdict"] == "lost"
+
+
+def test_fresh_networks_of_all_seeds_count_together(store_dir: Path) -> None:
+    cells, tasks = load_cells(store_dir), load_tasks(store_dir)
+    whole = score_cells(cells, tasks).set_index("cell")
+    configuration = [name for name in FIELDS if name != "seed"]
+    for _, group in cells.groupby(configuration):
+        losses = np.nan_to_num(np.concatenate(list(group["fresh_ce"])), nan=np.inf)
+        median = np.median(losses)
+        ours = whole.loc[group["cell"]]
+        assert (ours["fresh_networks"] == len(losses)).all()
+        assert (
+            ours["fresh_failures"] == (np.isinf(losses) | ((losses > median + 0.1) & (losses > 1.5 * median))).sum()
+        ).all()
+        np.testing.assert_allclose(ours["fresh_pooled_ce"], median)
+    some = score_store(store_dir, where={"seed": [cells["seed"].iloc[0]]}).set_index("cell")
+    pd.testing.assert_frame_equal(some, whole.loc[some.index], check_like=True)
+
+
+def test_losses_before_the_last_update_stand_in_where_others_were_not_measured(store_dir: Path) -> None:
+    cells, tasks = load_cells(store_dir), load_tasks(store_dir)
+    new = score_cells(cells, tasks)
+    assert set(new["loss"]) == {"end_ce"}
+    old = score_cells(cells, tasks.assign(end_ce=np.nan))
+    assert set(old["loss"][old["status"] == "finished"]) == {"final_ce"}
+    swapped = score_cells(cells, tasks.assign(end_ce=tasks["final_ce"]))
+    same = [name for name in old if name not in ("loss", "late_end_ce")]
+    pd.testing.assert_frame_equal(old[same], swapped[same])
 
 
 def test_onsets_are_observed_censored_or_undefined() -> None:
@@ -164,8 +209,8 @@ def test_cells_without_loss_or_onset_have_no_first_symptom() -> None:
 
 
 def test_thresholds_are_parameters() -> None:
-    assert score([0.5] * 4, 0.4, LossCriterion(margin=0.05, factor=1.2))["phase"] == "lost"
-    assert score([0.5] * 4, 0.4, LossCriterion(chance=0.3))["phase"] == "untrainable"
+    assert score([0.5] * 40, 0.4, LossCriterion(margin=0.05, factor=1.2))["verdict"] == "lost"
+    assert score([0.5] * 4, 0.4, LossCriterion(chance=0.3))["verdict"] == "untrainable"
     steps = STEP[5]
     assert math.isnan(score([0.1] * 20, 0.1, LossCriterion(early=4, saturation=1.0), saturation=steps)["saturation_at"])
     for bad in ({"last": 0}, {"hold": 0}, {"recover": 0}, {"early": 0}, {"margin": -1}, {"factor": math.nan},
@@ -177,16 +222,23 @@ def test_thresholds_are_parameters() -> None:
 @pytest.mark.parametrize(
     ("name", "early", "able"),
     [
-        ("rank", 1.42, False), ("rank", 1.43, True), ("duplicates", 0.9, False), ("duplicates", 0.89, True),
+        ("rank", 1.42, False), ("rank", 1.43, True), ("duplicates", 0.89, False), ("duplicates", 0.88, True),
         ("saturation", 0.95, False), ("saturation", 0.0, True),
     ],
 )  # fmt: skip
 def test_symptoms_that_a_network_cannot_have(name: str, early: float, able: bool) -> None:
     metric = {"rank": "effective_rank", "duplicates": "duplicate_fraction", "saturation": "saturation"}[name]
-    worst = 1.0
+    worst = 0.99 if name == "duplicates" else 1.0  # of 100 features
     cell = score([0.1] * 20, 0.1, **{metric: [early] * 5 + [worst] * 15})
     assert bool(cell[f"{name}_at_risk"]) == able
     assert (cell[f"{name}_at"] == 6) == able
+
+
+def test_duplicates_of_a_narrow_layer_cannot_reach_one() -> None:
+    """Of 4 features at most 3 are duplicates of an earlier one: from 0.7 on they cannot grow by 0.1."""
+    narrow = score([0.1] * 20, 0.1, width=4, duplicate_fraction=[0.7] * 20)
+    wide = score([0.1] * 20, 0.1, width=100, duplicate_fraction=[0.7] * 20)
+    assert (narrow["duplicates_at_risk"], wide["duplicates_at_risk"]) == (False, True)
 
 
 def test_the_late_gradient_norm_is_a_median() -> None:
@@ -197,12 +249,24 @@ def test_the_late_gradient_norm_is_a_median() -> None:
 
 def test_diverged_cells_and_cells_without_baseline_are_undefined() -> None:
     diverged = score([0.1, 0.1, 0.1, math.nan], 0.1, status="diverged")
-    assert diverged["phase"] == "diverged"
-    undefined = ("late_final_ce", "excess", "ratio", "lost", "late_saturation", "slope", "onset", "area_ce", "rank_at")
+    assert diverged["verdict"] == "diverged"
+    undefined = (
+        "late_ce",
+        "late_failures",
+        "late_final_ce",
+        "excess",
+        "ratio",
+        "lost",
+        "late_saturation",
+        "slope",
+        "onset",
+        "area_ce",
+        "rank_at",
+    )
     assert np.isnan([diverged[name] for name in undefined]).all()
     assert (diverged["onset_status"], diverged["first_symptom"]) == ("undefined", "undefined")
     without = score([0.1] * 4, math.nan, fresh_baseline=0)
-    assert without["phase"] == "no baseline"
+    assert without["verdict"] == "no baseline"
     assert math.isnan(without["lost"])
     assert without["late_final_ce"] == pytest.approx(0.1)
 
@@ -220,8 +284,8 @@ def test_scores_of_a_real_store_equal_an_independent_calculation(store_dir: Path
             continue
         late = rows.tail(2)
         assert ours["late_final_ce"] == pytest.approx(late["final_ce"].mean(), rel=1e-12)
-        assert ours["excess"] == pytest.approx(late["final_ce"].mean() - cell.fresh_ce.mean(), rel=1e-9, abs=1e-12)
-        assert ours["area_ce"] == pytest.approx(rows["final_ce"].sum(), rel=1e-12)
+        assert ours["excess"] == pytest.approx(late["end_ce"].mean() - cell.fresh_ce.mean(), rel=1e-9, abs=1e-12)
+        assert ours["area_ce"] == pytest.approx(rows["end_ce"].sum(), rel=1e-12)
         ranks = np.concatenate(late["effective_rank"].to_list())
         assert ours["late_effective_rank"] == pytest.approx(ranks.mean(), rel=1e-12)
         growth = late["saturation"].mean() - rows.head(5)["saturation"].mean()
@@ -237,7 +301,7 @@ def test_frames_and_streams_score_the_same(store_dir: Path) -> None:
     pd.testing.assert_frame_equal(score_cells(cells, shuffled, criterion=criterion), streamed)
     backwards = score_cells(cells[::-1], tasks, criterion=criterion)
     pd.testing.assert_frame_equal(backwards[::-1].reset_index(drop=True), streamed)
-    for definition in ("late", "trend"):
+    for definition in ("rate", "trend"):
         whole, less = (
             score_store(store_dir, criterion=LossCriterion(definition), slopes=slopes) for slopes in (True, False)
         )
@@ -277,19 +341,24 @@ def test_first_symptoms_are_the_documented_ones(store_dir: Path) -> None:
 
 
 def test_a_criterion_states_itself() -> None:
-    assert str(LossCriterion(last=7, margin=0.2, factor=3)) == (
+    assert str(LossCriterion("mean", last=7, margin=0.2, factor=3)) == (
         "lost: mean CE of the last 7 tasks exceeds that of fresh networks by > 0.2 nats and > 3 times"
     )
-    assert "for 4 tasks in a row" in str(LossCriterion("onset", hold=4))
+    assert str(LossCriterion()) == (
+        "lost: the last quarter of tasks fail more often than fresh networks, by at least 0.1 "
+        "(Fisher's test, p < 0.01); a task fails if its CE exceeds the median of fresh networks by > 0.1 nats "
+        "and > 1.5 times"
+    )
+    assert "lost: 4 failed tasks in a row" in str(LossCriterion("onset", hold=4))
     assert "slope" in str(LossCriterion("trend"))
 
 
 def test_how_often_a_symptom_comes_with_a_loss() -> None:
     still = {"duplicate_fraction": STEP[0], "effective_rank": np.ones(20)}
-    criterion, loss = LossCriterion(early=4), [0.1] * 9 + [0.9] * 11
+    criterion, loss = LossCriterion("mean", early=4), [0.1] * 9 + [0.9] * 11
     cells = [score(loss, 0.1, criterion, saturation=STEP[task], **still) for task in (5, 9, 15)]
     cells += [score([0.1] * 20, 0.1, criterion, saturation=STEP[task], **still) for task in (5, 0, 0, 0)]
-    table = symptom_table(pd.DataFrame(cells)).set_index(["phase", "symptom"])
+    table = symptom_table(pd.DataFrame(cells)).set_index(["verdict", "symptom"])
     lost, plastic = table.loc["lost", "saturation"], table.loc["plastic", "saturation"]
     assert (lost["cells"], lost["with_symptom"], lost["first"], lost["median_lead"]) == (3, 3, 2, 3)
     assert (plastic["cells"], plastic["with_symptom"], plastic["share"], plastic["first"]) == (4, 1, 0.25, 0)
@@ -298,7 +367,7 @@ def test_how_often_a_symptom_comes_with_a_loss() -> None:
     assert (rank["cells"], rank["at_risk"], rank["with_symptom"]) == (3, 0, 0)
     assert math.isnan(rank["share"])
     twice = symptom_table(pd.DataFrame(cells), ["depth", "depth"])
-    assert list(twice.columns[:3]) == ["depth", "phase", "symptom"]
+    assert list(twice.columns[:3]) == ["depth", "verdict", "symptom"]
     with pytest.raises(AnalysisError, match="unknown configuration field 'depht'; choose from: seed"):
         symptom_table(pd.DataFrame(cells), ["depht"])
 

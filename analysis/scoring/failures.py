@@ -1,0 +1,177 @@
+"""Failed tasks, and whether a network fails on more of them than fresh networks do.
+
+Losses of tasks are heavy-tailed: one large loss can raise a mean above any threshold. So a network is judged by how
+often it fails. k of its m late tasks failed, and K of N fresh networks did. If training has changed nothing, all m + N
+losses are exchangeable, and k is hypergeometric given k + K: Fisher's exact test, whose level holds for any
+distribution of losses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from lop_sweep.config import FIELDS
+
+CONFIDENCE = 0.95
+"""Of the one-sided bound by which "plastic" excludes a loss."""
+
+
+def failed(losses: np.ndarray, fresh: np.ndarray, margin: float, factor: float) -> np.ndarray:
+    """Return which losses are those of a failed task: `loss - fresh > margin` and `loss > factor * fresh`.
+
+    The factor alone would be noise where everything is learnt, since both losses are tiny there. The margin alone would
+    call a small change of a hard problem a failure.
+
+    Args:
+        losses: (n, T) nats.
+        fresh: (n,) median loss of the fresh networks, nats.
+        margin: nats.
+        factor: a ratio.
+
+    Returns:
+        (n, T) booleans, False where anything is NaN.
+    """
+    baseline = fresh[:, None]
+    return (losses - baseline > margin) & (losses > factor * baseline)
+
+
+@dataclass(frozen=True)
+class FreshPool:
+    """The fresh networks of each configuration, those of all its seeds together, which are exchangeable.
+
+    Attributes:
+        group: (cells,) the configuration of each cell, from 0.
+        sizes: (G,) number of fresh networks of each configuration.
+        medians: (G,) their median loss, nats; infinite where more than half diverged, NaN where there are none.
+        losses: all losses, by configuration and then in ascending order; infinite for networks that diverged.
+    """
+
+    group: np.ndarray
+    sizes: np.ndarray
+    medians: np.ndarray
+    losses: np.ndarray
+
+    @classmethod
+    def of(cls, cells: pd.DataFrame) -> FreshPool:
+        """Pool the fresh networks of cells that differ only in their seed.
+
+        Args:
+            cells: with the configuration fields and `fresh_ce`, a list of losses (NaN: the network diverged).
+        """
+        fields = [name for name in FIELDS if name != "seed"]
+        group = cells.groupby(fields, sort=False, dropna=False).ngroup().to_numpy()
+        lists: Sequence[np.ndarray] = [np.asarray(losses, float) for losses in cells["fresh_ce"]]
+        losses = np.concatenate([*lists, np.empty(0)])
+        losses = np.where(np.isnan(losses), np.inf, losses)
+        owner = np.repeat(group, [len(one) for one in lists])
+        order = np.lexsort((losses, owner))
+        sizes = np.bincount(owner, minlength=group.max(initial=-1) + 1)
+        return cls(group, sizes, _medians(losses[order], sizes), losses[order])
+
+    def failures(self, margin: float, factor: float) -> np.ndarray:
+        """Return how many fresh networks of each configuration failed, (G,)."""
+        medians = np.repeat(self.medians, self.sizes)
+        with np.errstate(invalid="ignore"):  # where the median is infinite too
+            beyond = failed(self.losses[:, None], medians, margin, factor)[:, 0] | np.isinf(self.losses)
+        owner = np.repeat(np.arange(len(self.sizes)), self.sizes)
+        return np.bincount(owner[beyond], minlength=len(self.sizes))
+
+
+def _medians(losses: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Return the median of each run of sorted losses; of an even number the mean of the two in the middle."""
+    starts = np.cumsum(sizes) - sizes
+    some = sizes > 0
+    medians = np.full(len(sizes), np.nan)
+    low, high = (starts[some] + (sizes[some] - 1) // 2, starts[some] + sizes[some] // 2)
+    medians[some] = (losses[low] + losses[high]) / 2
+    return medians
+
+
+def fisher(k: npt.ArrayLike, m: npt.ArrayLike, fresh_k: npt.ArrayLike, fresh_n: npt.ArrayLike) -> np.ndarray:
+    """Return the one-sided p value of Fisher's exact test: that late tasks fail as rarely as fresh networks.
+
+    Args:
+        k: failed late tasks, any shape.
+        m: late tasks, a shape that broadcasts with it, as do the others.
+        fresh_k: fresh networks that failed.
+        fresh_n: fresh networks.
+
+    Returns:
+        Probability of at least k failures among the late tasks, given the total; the same as
+        `scipy.stats.fisher_exact(..., "greater")`.
+    """
+    from scipy.stats import hypergeom
+
+    k, m, fresh_k, fresh_n = np.broadcast_arrays(k, m, fresh_k, fresh_n)
+    return np.asarray(hypergeom.sf(k - 1, m + fresh_n, k + fresh_k, m), float)
+
+
+def excess_bound(
+    k: npt.ArrayLike, m: npt.ArrayLike, fresh_k: npt.ArrayLike, fresh_n: npt.ArrayLike, confidence: float = CONFIDENCE
+) -> np.ndarray:
+    """Return the upper bound of the late failure rate minus that of fresh networks.
+
+        (p - q) + sqrt((p_high - p)^2 + (q - q_low)^2),  p = k / m,  q = K / N
+
+    with Wilson's one-sided bounds p_high and q_low.
+
+    Args:
+        k: failed late tasks, and m, fresh_k, fresh_n: as in `fisher`; NaN where m or fresh_n is 0.
+        confidence: of the bound, one-sided.
+
+    Source: Newcombe, "Interval estimation for the difference between independent proportions", Statistics in Medicine
+    17 (1998), method 10.
+    """
+    z = NormalDist().inv_cdf(confidence)
+    p, high = _wilson_end(k, m, z)
+    q, low = _wilson_end(fresh_k, fresh_n, -z)
+    return p - q + np.hypot(high - p, q - low)
+
+
+def _wilson_end(k: npt.ArrayLike, n: npt.ArrayLike, z: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return a share and one end of Wilson's interval, the upper one for positive z."""
+    k, n = np.asarray(k, float), np.asarray(n, float)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        half = z / (n + z * z) * np.sqrt(k * (n - k) / n + z * z / 4)
+        return k / n, np.clip((k + z * z / 2) / (n + z * z) + half, 0, 1)
+
+
+def lost_from(m: int, fresh_n: int, alpha: float, difference: float) -> np.ndarray:
+    """Return the smallest number of failed late tasks that shows a loss, for each number of fresh networks that failed.
+
+    A loss is shown if Fisher's test rejects at level `alpha`, and the rates differ by at least `difference`.
+
+    Returns:
+        (fresh_n + 1,) integers, m + 1 where no number of failures shows it.
+    """
+    fresh_k = np.arange(fresh_n + 1)
+    low, high = np.zeros_like(fresh_k), np.full_like(fresh_k, m + 1)
+    while (low < high).any():  # more failures show it the more
+        k = (low + high) // 2
+        shown = (fisher(k, m, fresh_k, fresh_n) < alpha) & (_gap(k, m, fresh_k, fresh_n) >= difference)
+        high, low = np.where(shown, k, high), np.where(shown | (low >= high), low, k + 1)
+    return high
+
+
+def plastic_to(m: int, fresh_n: int, difference: float) -> np.ndarray:
+    """Return the largest number of failed late tasks that excludes a loss, for each number of fresh ones that failed.
+
+    A loss is excluded if the upper bound of the difference between the rates is below `difference`.
+
+    Returns:
+        (fresh_n + 1,) integers, -1 where not even 0 failures exclude it.
+    """
+    k, fresh_k = np.arange(m + 1)[:, None], np.arange(fresh_n + 1)
+    excluded = excess_bound(k, m, fresh_k, fresh_n) < difference
+    return np.where(excluded.any(axis=0), m - excluded[::-1].argmax(axis=0), -1)
+
+
+def _gap(k: np.ndarray, m: int, fresh_k: np.ndarray, fresh_n: int) -> np.ndarray:
+    """Return the difference of the rates, rounded so that 3/25 - 1/50 is not below 0.1 by an error of rounding."""
+    return np.round(k / m - fresh_k / fresh_n, 12)
