@@ -15,7 +15,7 @@ import numpy.typing as npt
 from analysis.surface.scaling import Scaling
 from lop_sweep.errors import AnalysisError
 
-RESOLUTION = 0.5
+RESOLUTION = 0.4
 """Share of the way to the neighbouring values of an axis over which a boundary could be elsewhere.
 
 The data cannot tell where between two neighbouring values a sharp boundary is, and the kernel would claim that it is in

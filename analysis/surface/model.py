@@ -167,7 +167,7 @@ def fit_surface(
         rng: draws from the posterior; None for a generator seeded with 0.
 
     Raises:
-        AnalysisError: arrays that do not fit together, NaN, counts out of range, or no trial at all.
+        AnalysisError: arrays that do not fit together, NaN, counts out of range, no trial at all, or a single point.
     """
     generator = np.random.default_rng(0) if rng is None else rng
     scaling = scaling_of(points, scales)

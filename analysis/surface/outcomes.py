@@ -38,7 +38,7 @@ def gather(
         clusters: (N,) each row's cluster, such as its seed; None if all trials are independent.
 
     Raises:
-        AnalysisError: shapes that differ, counts that are not whole or out of range, or no trial at all.
+        AnalysisError: shapes that differ, counts that are not whole or out of range, no trial, or a single point.
     """
     x = np.asarray(points, float)
     k, n = _column("successes", successes, len(x)), _column("trials", trials, len(x))
@@ -51,6 +51,8 @@ def gather(
     if not used.any():
         raise AnalysisError("`trials` must be positive somewhere, got 0 at all points: there is nothing to fit")
     distinct, rows = np.unique(x[used], axis=0, return_inverse=True)
+    if len(distinct) < 2:
+        raise AnalysisError("`points` must hold at least two different points with trials, got 1")
     names, columns = np.unique(labels[used], return_inverse=True)
     shape = len(distinct), len(names)
     added = []
