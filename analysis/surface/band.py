@@ -83,8 +83,8 @@ def boundary_band(
 
     Args:
         surface: from `fit_surface`.
-        axes: increasing values along each axis. One or two have several values, which should be finer than the data's;
-            the others have one.
+        axes: increasing values along each axis. One or two have several values; the others have one. Use some 4 to 8
+            values per step of the data: with one value per step, the band covers everything and no line is drawn.
         level: of the rate, between 0 and 1.
         confidence: probability that the band contains the whole boundary, and of the points' own intervals.
         excluded: (E, d) points without an outcome, such as untrainable ones. Nothing is drawn where one of them is
@@ -192,20 +192,14 @@ def _surroundings(surface: Surface, lattice: Lattice, excluded: npt.ArrayLike | 
 
 def _lines(lattice: Lattice, score: np.ndarray, drawn: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
     axes = lattice.varying
-    gaps = [lattice.gaps(axis) for axis in axes]
     if len(axes) == 1:
         at = zero_points(score, drawn)
-        lower = np.floor(at).astype(int)
-        inside = gaps[0][lower] | gaps[0][np.minimum(lower + 1, len(gaps[0]) - 1)]
-        return list(_values(lattice, axes[0], at)[:, None, None]), list(inside[:, None])
-    lines = zero_lines(score, drawn)
-    places = [
-        np.column_stack([_values(lattice, axis, line.index[:, i]) for i, axis in enumerate(axes)]) for line in lines
-    ]
-    marks = [
-        np.logical_or.reduce([gap[line.squares[:, i]] | gap[line.squares[:, i] + 1] for i, gap in enumerate(gaps)])
-        for line in lines
-    ]
+        return list(_values(lattice, axes[0], at)[:, None, None]), list(lattice.in_gap(axes[0], at)[:, None])
+    places, marks = [], []
+    for line in zero_lines(score, drawn):
+        places.append(np.column_stack([_values(lattice, axis, line[:, i]) for i, axis in enumerate(axes)]))
+        middles = (line[1:] + line[:-1]) / 2
+        marks.append(np.logical_or.reduce([lattice.in_gap(axis, middles[:, i]) for i, axis in enumerate(axes)]))
     return places, marks
 
 

@@ -25,6 +25,9 @@ the middle. `benchmarks/boundary_coverage.py` measures the effect.
 GAP = 2.0
 """A step of an axis that is wider than this many typical ones is a gap."""
 
+_TINY = 1e-9
+"""Coordinates of the unit cube that differ by less are equal."""
+
 
 @dataclass(frozen=True)
 class Lattice:
@@ -74,15 +77,20 @@ class Lattice:
             largest = _over_ranges(largest, first, last, dimension, np.maximum)
         return np.where(least > 0, least, np.where(largest < 0, largest, 0.0))
 
-    def gaps(self, axis: int) -> np.ndarray:
-        """Return which grid values lie in a gap of the data along an axis, as booleans."""
+    def in_gap(self, axis: int, index: np.ndarray) -> np.ndarray:
+        """Return whether places along an axis lie in a gap of the data.
+
+        Args:
+            axis: one of the varying axes.
+            index: (K,) fractional indices of the grid.
+        """
         known = np.unique(self.data[:, axis])
         if len(known) < 3:
-            return np.zeros(len(self.axes[axis]), bool)
+            return np.zeros(len(index), bool)
         steps = np.diff(known)
-        values = self.coordinates(axis)
-        at = np.clip(np.searchsorted(known, values, "right") - 1, 0, len(steps) - 1)
-        inside = (values > known[0]) & (values < known[-1]) & ~np.isin(values, known)
+        places = np.interp(index, np.arange(len(self.axes[axis])), self.coordinates(axis))
+        at = np.clip(np.searchsorted(known, places, "right") - 1, 0, len(steps) - 1)
+        inside = (places > known[at] + _TINY) & (places < known[at + 1] - _TINY)
         return np.asarray(inside & (steps[at] > GAP * np.median(steps)))
 
     def nearest(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -109,9 +117,8 @@ class Lattice:
         values, known = self.coordinates(axis), np.unique(self.data[:, axis])
         lower = known[np.clip(np.searchsorted(known, values, "right") - 1, 0, None)]
         upper = known[np.clip(np.searchsorted(known, values, "left"), None, len(known) - 1)]
-        tiny = 1e-9
-        first = np.searchsorted(values, values - RESOLUTION * np.maximum(values - lower, 0) - tiny)
-        last = np.searchsorted(values, values + RESOLUTION * np.maximum(upper - values, 0) + tiny, "right") - 1
+        first = np.searchsorted(values, values - RESOLUTION * np.maximum(values - lower, 0) - _TINY)
+        last = np.searchsorted(values, values + RESOLUTION * np.maximum(upper - values, 0) + _TINY, "right") - 1
         return first, last
 
 

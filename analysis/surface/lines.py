@@ -8,39 +8,27 @@ Source: Lorensen and Cline, "Marching cubes", SIGGRAPH (1987), in two dimensions
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 Node = tuple[int, int, int]
 """An edge of the grid: its direction (0 along the first axis) and the indices of its first corner."""
 
 
-@dataclass(frozen=True)
-class Line:
-    """A connected line.
-
-    Attributes:
-        index: (points, 2) positions as fractional indices of the grid.
-        squares: (points - 1, 2) first corner of the square that each segment crosses.
-    """
-
-    index: np.ndarray
-    squares: np.ndarray
-
-
-def zero_lines(values: np.ndarray, drawn: np.ndarray) -> list[Line]:
+def zero_lines(values: np.ndarray, drawn: np.ndarray) -> list[np.ndarray]:
     """Return the lines along which values are 0, interpolated linearly.
 
     Args:
         values: (I, J) without zeros.
         drawn: (I, J) booleans; squares with a corner that is not drawn have no line.
+
+    Returns:
+        Connected lines, each (points, 2), as fractional indices of the grid. A closed line ends where it starts.
     """
-    links: dict[Node, list[tuple[Node, tuple[int, int]]]] = {}
+    links: dict[Node, list[Node]] = {}
     for square in _crossed(values, drawn):
         for a, b in _segments(values, *square):
-            links.setdefault(a, []).append((b, square))
-            links.setdefault(b, []).append((a, square))
+            links.setdefault(a, []).append(b)
+            links.setdefault(b, []).append(a)
     lines = []
     for start in sorted(links, key=lambda node: (len(links[node]) > 1, node)):  # open lines first, from their ends
         while links.get(start):
@@ -73,14 +61,13 @@ def _segments(values: np.ndarray, i: int, j: int) -> list[tuple[Node, Node]]:
     return [(nodes[3], nodes[0]), (nodes[1], nodes[2])]
 
 
-def _follow(values: np.ndarray, links: dict[Node, list[tuple[Node, tuple[int, int]]]], start: Node) -> Line:
-    nodes, squares = [start], []
+def _follow(values: np.ndarray, links: dict[Node, list[Node]], start: Node) -> np.ndarray:
+    nodes = [start]
     while links.get(nodes[-1]):
-        following, square = links[nodes[-1]].pop()
-        links[following].remove((nodes[-1], square))
+        following = links[nodes[-1]].pop()
+        links[following].remove(nodes[-1])
         nodes.append(following)
-        squares.append(square)
-    return Line(np.array([_position(values, node) for node in nodes]), np.array(squares))
+    return np.array([_position(values, node) for node in nodes])
 
 
 def _position(values: np.ndarray, node: Node) -> tuple[float, float]:

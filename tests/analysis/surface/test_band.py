@@ -97,6 +97,14 @@ def test_segments_in_a_gap_of_an_axis_are_marked() -> None:
     assert [mark.tolist() for mark in beside.interpolated] == [[False]]
 
 
+def test_segments_in_a_gap_of_a_map_are_marked() -> None:
+    x = np.array([0, 0.1, 0.2, 0.3, 0.7, 0.8, 0.9, 1.0])
+    points = np.stack(np.meshgrid(x, DEPTHS, indexing="ij"), axis=-1).reshape(-1, 2)
+    surface = fit_surface(points, np.where(points[:, 0] > 0.5, 8, 0), np.full(len(points), 8))
+    (marks,) = boundary_band(surface, [FINE[::2], FINE[::6]]).interpolated
+    assert marks.all()
+
+
 def test_other_axes_are_held_at_one_value() -> None:
     rng = np.random.default_rng(0)
     points = rng.random((80, 3))
@@ -133,12 +141,12 @@ def test_zero_lines_are_a_circle_and_an_open_line() -> None:
     x = np.linspace(-1, 1, 41)
     X, Y = np.meshgrid(x, x, indexing="ij")
     (circle,) = zero_lines(np.hypot(X, Y) - 0.613, np.ones(X.shape, bool))
-    places = circle.index / 20 - 1
+    places = circle / 20 - 1
     np.testing.assert_allclose(np.hypot(*places.T), 0.613, atol=2e-3)
     np.testing.assert_array_equal(places[0], places[-1])
     (straight,) = zero_lines(X - 0.513, np.ones(X.shape, bool))
-    np.testing.assert_allclose(straight.index[:, 0] / 20 - 1, 0.513)
-    assert len(straight.index) == 41
+    np.testing.assert_allclose(straight[:, 0] / 20 - 1, 0.513)
+    assert len(straight) == 41
     assert len(zero_lines(X - 0.513, Y != 0)) == 2
     np.testing.assert_allclose(zero_points(x - 0.513, np.ones(41, bool)) / 20 - 1, [0.513])
 
@@ -146,7 +154,7 @@ def test_zero_lines_are_a_circle_and_an_open_line() -> None:
 def test_saddles_have_two_lines() -> None:
     for sign in (1, -1):
         lines = zero_lines(sign * np.array([[1.0, -1.2], [-1.2, 1.0]]), np.ones((2, 2), bool))
-        assert sorted(len(line.index) for line in lines) == [2, 2]
+        assert sorted(len(line) for line in lines) == [2, 2]
 
 
 def test_regions_are_connected_areas() -> None:
