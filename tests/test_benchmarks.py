@@ -82,3 +82,12 @@ def test_bootstrapped_intervals_are_as_wide_as_scipys() -> None:
     assert [row[:3] for row in rows] == [["mean", "40", "5"], ["median", "40", "5"]]
     for row in rows:
         assert float(row[6]) == pytest.approx(float(row[7]), rel=0.1)
+
+
+@pytest.mark.long
+def test_bands_of_fitted_surfaces_are_measured() -> None:
+    rows = table(run(BENCHMARKS / "boundary_coverage.py", "--repeats", 2, "--seeds", 8, "--truths", "gradual"))
+    assert [row[:3] for row in rows] == [["gradual", "8", "surface"], ["gradual", "8", "Wilson"]]
+    (row,) = table(run(BENCHMARKS / "surface_speed.py", "--rounds", 1, "--points", 50, "--seeds", 4))
+    assert row[:2] == ["200", "50"]
+    assert float(row[6]) < 0.1

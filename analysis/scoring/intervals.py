@@ -6,7 +6,7 @@ They are not used, because a command needs them once and `import scipy.stats` ta
     400 samples of 3 values, mean      here 0.03 s      SciPy 0.9 s to import, 0.01 s to compute
     3600 samples of 5 values, median   here 0.6 s       SciPy 0.9 s to import, 0.9 s to compute
 
-`benchmarks/bootstrap.py` measures this. As a dependency SciPy would also add 140 MB. The tests compare with SciPy.
+`benchmarks/bootstrap.py` measures this. The tests compare with SciPy.
 """
 
 from __future__ import annotations

@@ -1,0 +1,210 @@
+"""How often a boundary's band contains the true boundary, and how often extra lines are drawn.
+
+    python benchmarks/boundary_coverage.py [--repeats 100] [--seeds 8 16] [--truths step bent]
+
+Cells are simulated on 11 learning rates and 5 depths. Every seed has its own edge, shifted against that of the others
+at all points. The true boundary is where half of all seeds lose plasticity. It lies anywhere between the points.
+
+    surface   `analysis.surface`: the 95% band, and the line where the posterior median passes 1/2
+    Wilson    `analysis.plot.boundary`: the region between the contours of the pointwise 95% intervals, and all contours
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.interpolate import RegularGridInterpolator
+from scipy.special import ndtr, ndtri
+
+from analysis.plot.axes import Axis, Grid, edges
+from analysis.plot.boundary import boundary
+from analysis.scoring import wilson
+from analysis.surface import boundary_band, fit_surface
+
+STEPS = (10, 4)
+"""Steps between the learning rates and between the depths."""
+FINE = 6
+"""Grid points per step of an axis."""
+RATES = np.geomspace(0.01, 10.0, STEPS[0] + 1)
+DEPTHS = np.linspace(2.0, 10.0, STEPS[1] + 1)
+
+Distance = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""Signed distance to the boundary along log lr, positive where most seeds lose, at x and y in the unit square."""
+
+
+@dataclass(frozen=True)
+class Truth:
+    """A simulated map.
+
+    Attributes:
+        distance: to the boundary, with its offset as the third argument.
+        width: of the transition for one seed, in units of the axis; 0 for a step.
+        shift: standard deviation of the seeds' edges, in the same units.
+        own: the same for each seed and depth separately, which the model does not know.
+        plateau: the rate far inside.
+    """
+
+    distance: Callable[[np.ndarray, np.ndarray, float], np.ndarray]
+    width: float
+    shift: float = 0.04
+    own: float = 0.0
+    plateau: float = 1.0
+
+    def rates(self, x: np.ndarray, y: np.ndarray, offset: float, shifts: np.ndarray) -> np.ndarray:
+        """Return the probability of a loss at each point (last axis: seeds)."""
+        from_edge = self.distance(x, y, offset)[..., None] - shifts
+        if self.width == 0:
+            return (from_edge > 0) * self.plateau
+        level = ndtri(0.5 / self.plateau) * np.sqrt(1 + (self.shift / self.width) ** 2)
+        return np.asarray(self.plateau * ndtr(from_edge / self.width + level))
+
+
+def straight(x: np.ndarray, y: np.ndarray, offset: float) -> np.ndarray:
+    """Return the distance to a slightly inclined line."""
+    return x - (0.5 + offset + 0.15 * (y - 0.5))
+
+
+def bent(x: np.ndarray, y: np.ndarray, offset: float) -> np.ndarray:
+    """Return the distance to a line that bends at a depth."""
+    return x - (0.35 + offset + 0.35 * np.maximum(0, y - 0.4) / 0.6)
+
+
+def island(x: np.ndarray, y: np.ndarray, offset: float) -> np.ndarray:
+    """Return the distance to the border of an ellipse, 4 by 3 steps in size."""
+    return 0.22 - np.hypot(x - 0.5 - offset, 0.7 * (y - 0.5))
+
+
+TRUTHS = {
+    "step, equal seeds": Truth(straight, 0.0, shift=0.0),
+    "step": Truth(straight, 0.0),
+    "gradual": Truth(straight, 0.12, shift=0.06),
+    "gradual, shifts by depth": Truth(straight, 0.12, shift=0.04, own=0.04),
+    "bent": Truth(bent, 0.04),
+    "plateau of 0.85": Truth(straight, 0.05, plateau=0.85),
+    "island": Truth(island, 0.04),
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Whether the boundary was covered, numbers of lines, the share of the map in the band, and seconds."""
+
+    covered: bool
+    lines: int
+    any_lines: int
+    width: float
+    seconds: float
+
+
+FINE_X = np.linspace(0, 1, STEPS[0] * FINE + 1)
+FINE_Y = np.linspace(0, 1, STEPS[1] * FINE + 1)
+POINTS = np.stack(np.meshgrid(RATES, DEPTHS, indexing="ij"), axis=-1).reshape(-1, 2)
+UNIT = np.stack(np.meshgrid(np.linspace(0, 1, len(RATES)), np.linspace(0, 1, len(DEPTHS)), indexing="ij"), axis=-1)
+
+
+def crossings(distance: Distance) -> np.ndarray:
+    """Return points of the true boundary, (points, 2), on the lines of a grid that is finer still."""
+    dense = [np.linspace(0, 1, 4 * STEPS[0] * FINE + 1), np.linspace(0, 1, 4 * STEPS[1] * FINE + 1)]
+    grid = np.stack(np.meshgrid(*dense, indexing="ij"), axis=-1)
+    values = distance(grid[..., 0], grid[..., 1])
+    found = []
+    for axis in (0, 1):
+        v, g = np.moveaxis(values, axis, 0), np.moveaxis(grid, axis, 0)
+        crossed = (v[1:] > 0) != (v[:-1] > 0)
+        part = (v[:-1][crossed] / (v[:-1][crossed] - v[1:][crossed]))[:, None]
+        found.append(g[:-1][crossed] + part * (g[1:][crossed] - g[:-1][crossed]))
+    return np.concatenate(found)
+
+
+def with_surface(lost: np.ndarray, true: np.ndarray) -> Outcome:
+    """Fit a surface to verdicts, (points, seeds), and compare its band with the true boundary."""
+    start = time.perf_counter()
+    seeds = lost.shape[1]
+    surface = fit_surface(
+        np.repeat(POINTS, seeds, axis=0),
+        lost.ravel(),
+        np.ones(lost.size),
+        clusters=np.tile(np.arange(seeds), len(POINTS)),
+        scales=("log", "linear"),
+    )
+    axes = RATES[0] * (RATES[-1] / RATES[0]) ** FINE_X, DEPTHS[0] + (DEPTHS[-1] - DEPTHS[0]) * FINE_Y
+    found = boundary_band(surface, axes)
+    seconds = time.perf_counter() - start
+    nearest = np.rint(true * [len(FINE_X) - 1, len(FINE_Y) - 1]).astype(int)
+    covered = bool(found.band[nearest[:, 0], nearest[:, 1]].all())
+    return Outcome(covered, len(found.lines), len(found.lines), float(found.band.mean()), seconds)
+
+
+def with_wilson(lost: np.ndarray, true: np.ndarray) -> Outcome:
+    """Draw the contours of the share and of its pointwise intervals, and compare them with the true boundary."""
+    start = time.perf_counter()
+    shape = len(RATES), len(DEPTHS)
+    share = lost.mean(axis=1).reshape(shape)
+    low, high = (end.reshape(shape) for end in wilson(lost.sum(axis=1), np.full(len(lost), lost.shape[1])))
+    grid = Grid(Axis(RATES, "log", RATES, np.exp(edges(np.log(RATES)))), Axis(DEPTHS, "linear", DEPTHS, edges(DEPTHS)))
+    lines, lower, upper = (len(boundary(values.T, grid)) for values in (share, low, high))
+    seconds = time.perf_counter() - start
+    axes = np.linspace(0, 1, shape[0]), np.linspace(0, 1, shape[1])
+    least, largest = (RegularGridInterpolator(axes, values) for values in (low, high))
+    covered = bool(((least(true) <= 0.5) & (largest(true) >= 0.5)).all())
+    fine = np.stack(np.meshgrid(FINE_X, FINE_Y, indexing="ij"), axis=-1)
+    width = float(((least(fine) <= 0.5) & (largest(fine) >= 0.5)).mean())
+    return Outcome(covered, lines, max(lines, lower, upper), width, seconds)
+
+
+def simulate(truth: Truth, seeds: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Return verdicts, (points, seeds), and points of the true boundary."""
+    offset = rng.uniform(-0.5, 0.5) / STEPS[0]
+    shifts = truth.shift * rng.standard_normal(seeds)
+    own = truth.own * rng.standard_normal((1, len(DEPTHS), seeds))
+    rates = truth.rates(UNIT[..., 0], UNIT[..., 1], offset, shifts + own)
+    lost = (rng.random(rates.shape) < rates).astype(float)
+    return lost.reshape(len(POINTS), seeds), crossings(lambda x, y: truth.distance(x, y, offset))
+
+
+def row(name: str, seeds: int, method: str, outcomes: list[Outcome]) -> str:
+    """Return a line of the table."""
+
+    def share(chosen: list[bool]) -> str:
+        return f"{np.mean(chosen):.1%}"
+
+    cells = [
+        name,
+        str(seeds),
+        method,
+        share([one.covered for one in outcomes]),
+        share([one.lines > 1 for one in outcomes]),
+        share([one.any_lines > 1 for one in outcomes]),
+        share([one.lines < 1 for one in outcomes]),
+        f"{np.mean([one.width for one in outcomes]):.1%}",
+        f"{np.mean([one.seconds for one in outcomes]):.2f}",
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def main() -> None:
+    """Print a table."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--repeats", type=int, default=100, metavar="N", help="simulations per row (default 100)")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[8, 16], metavar="N", help="seeds per point")
+    parser.add_argument("--truths", nargs="+", default=list(TRUTHS), choices=TRUTHS, metavar="TRUTH", help="which maps")
+    parser.add_argument("--first", type=int, default=0, metavar="N", help="number of the first simulation (default 0)")
+    options = parser.parse_args()
+    print("| truth | seeds | method | covered | extra lines | of any contour | no line | width of band | seconds |")
+    print("|---|---|---|---|---|---|---|---|---|")
+    for name in options.truths:
+        for seeds in options.seeds:
+            made = [
+                simulate(TRUTHS[name], seeds, np.random.default_rng([number, seeds]))
+                for number in range(options.first, options.first + options.repeats)
+            ]
+            for label, method in (("surface", with_surface), ("Wilson", with_wilson)):
+                print(row(name, seeds, label, [method(*one) for one in made]), flush=True)
+
+
+if __name__ == "__main__":
+    main()
