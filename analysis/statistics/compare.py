@@ -16,7 +16,15 @@ import pandas as pd
 
 from analysis.data import format_value, select
 from analysis.scoring import LEVEL
-from analysis.statistics.frames import check_share, cluster_weights, clustered_mean, require, strata, t_interval
+from analysis.statistics.frames import (
+    bootstrap_interval,
+    check_share,
+    cluster_weights,
+    clustered_mean,
+    require,
+    strata,
+    t_interval,
+)
 from analysis.statistics.logistic import TOO_SHARP, firth, is_sharp
 from lop_sweep.config import FIELDS
 from lop_sweep.errors import AnalysisError
@@ -210,8 +218,9 @@ def shift(
     A logistic regression of failed tasks (or verdicts) on log lr, with an intercept for each configuration of the other
     fields and one slope, gives the shift -c / b in log lr from the coefficients c of the condition and b of log lr.
     Firth's penalty keeps it finite at a sharp edge. The interval is a percentile bootstrap over seeds, each with all of
-    its pairs. Where the edge is sharper than a step of lr, no seed says where it lies within the step, and the interval
-    is at least a step to either side. `docs/statistics.md` has the measured coverage.
+    its pairs, widened for few seeds (`bootstrap_interval`). Where the edge is sharper than a step of lr, no seed says
+    where it lies within the step, and the interval is at least a step to either side. `docs/statistics.md` has the
+    measured coverage.
 
     Args:
         pairs: from `pair`.
@@ -255,8 +264,7 @@ def shift(
     if not len(slopes) or np.mean(slopes * beta[0, 0] <= 0) > _MAX_FLAT:
         return _no_shift(len(frame), len(codes), "failures do not change with lr")
     logs = -beta[:, 1] / beta[:, 0]
-    tail = (1 - level) / 2
-    low, high = np.nanquantile(logs[1:], [tail, 1 - tail])
+    low, high = bootstrap_interval(logs[0], logs[1:], len(codes), level)
     shares = successes.sum(axis=0)[used] / trials.sum(axis=0)[used]
     if is_sharp(beta[0, 0], np.log(lrs), shares):
         reason, step = TOO_SHARP, float(np.median(np.diff(np.log(lrs))))

@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.statistics.frames import cluster_weights, quiet, require, strata, verdict_column
+from analysis.statistics.frames import bootstrap_interval, cluster_weights, quiet, require, strata, verdict_column
 from analysis.statistics.logistic import TOO_SHARP, firth, is_sharp
 from lop_sweep.errors import AnalysisError, comma_list
 
 MAX_SPECIFICATIONS = 500
 RESAMPLES = 400
 _MAX_FLAT = 0.05
+_MAX_LOG = 700.0
 
 Scorer = Callable[..., pd.DataFrame]
 """Returns scores for thresholds given as keywords, for example `functools.partial(analysis.score, "results")`."""
@@ -94,7 +95,8 @@ def edge(scored: pd.DataFrame, rng: np.random.Generator, *, resamples: int = RES
     """Return the learning rate at which half of the networks are lost, with an interval over seeds.
 
     A logistic regression on log lr with Firth's penalty, one slope, and an intercept per configuration of the other
-    fields. The edge is the geometric mean over these configurations. The interval is a percentile bootstrap over seeds.
+    fields. The edge is the geometric mean over these configurations. The interval is a percentile bootstrap over seeds,
+    widened for few seeds (`bootstrap_interval`).
     Where the edge is sharper than a step of lr, the interval includes at least the learning rates on either side of it.
 
     Args:
@@ -133,19 +135,20 @@ def edge(scored: pd.DataFrame, rng: np.random.Generator, *, resamples: int = RES
     slopes = beta[:, 0][np.isfinite(beta[:, 0])]
     if not len(slopes) or np.mean(slopes * slopes[0] <= 0) > _MAX_FLAT or slopes[0] <= 0:
         return *nothing, "losses do not become more frequent with lr"
-    edges = np.exp(np.clip(middle - beta[:, 1:].mean(axis=1) / beta[:, 0], -700, 700))
+    logs = np.clip(middle - beta[:, 1:].mean(axis=1) / beta[:, 0], -_MAX_LOG, _MAX_LOG)
+    estimate = float(np.exp(logs[0]))
     if len(codes) == 1:
-        return float(edges[0]), np.nan, np.nan, "one seed: no interval"
-    low, high = np.nanquantile(edges[1:], [(1 - level) / 2, (1 + level) / 2])
+        return estimate, np.nan, np.nan, "one seed: no interval"
+    low, high = np.exp(np.clip(bootstrap_interval(logs[0], logs[1:], len(codes), level), -_MAX_LOG, _MAX_LOG))
     total = trials.sum(axis=0)
     with quiet():
         shares = successes.sum(axis=0) / total
     if not is_sharp(slopes[0], np.log(lrs), shares):
-        return float(edges[0]), float(low), float(high), ""
+        return estimate, float(low), float(high), ""
     own = np.exp(middle - beta[0, 1:] / beta[0, 0])
     above = np.clip(np.searchsorted(lrs, own), 1, len(lrs) - 1)
     below_mean, above_mean = (float(np.exp(np.log(lrs[at]).mean())) for at in (above - 1, above))
-    return float(edges[0]), min(float(low), below_mean), max(float(high), above_mean), TOO_SHARP
+    return estimate, min(float(low), below_mean), max(float(high), above_mean), TOO_SHARP
 
 
 _VERDICT = "verdict: "

@@ -72,12 +72,12 @@ def test_only_fields_that_vary_enter() -> None:
 
 
 def test_ignoring_seeds_would_claim_too_much() -> None:
-    """Coverage of the effect of depth in 150 sweeps of 12 seeds, half of which differ: 95% here, 60% without clusters.
+    """Coverage of the effect of depth with 12 seeds: 95% here, under 50% without clusters.
 
     Half of the seeds are at each depth, so that the seeds' effects add to the error instead of cancelling.
     """
     rng, covered, naive = np.random.default_rng(3), 0, 0
-    for _ in range(150):
+    for _ in range(80):
         effects = rng.normal(0, 0.7, 12)
         rows = [
             {"seed": seed, "depth": 2 + 2 * (seed % 2), "lr": lr,
@@ -92,8 +92,8 @@ def test_ignoring_seeds_would_claim_too_much() -> None:
                     family=families.Binomial()).fit()  # fmt: skip
         low, high = plain.conf_int()[1]
         naive += low <= 0 <= high
-    assert covered / 150 >= 0.9
-    assert naive / 150 < 0.7
+    assert covered / 80 >= 0.9
+    assert naive / 80 < 0.6
 
 
 def test_verdicts_can_be_explained_instead_of_failures() -> None:

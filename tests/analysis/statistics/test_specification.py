@@ -83,15 +83,15 @@ def test_no_edge_has_a_reason(recwarn: pytest.WarningsRecorder) -> None:
 
 
 def test_intervals_of_the_edge_cover_the_truth() -> None:
-    """8 seeds with effects of 0.7 logits, 150 repeats."""
+    """8 seeds with effects of 0.7 logits; a plain percentile bootstrap covers in 86%."""
     rng, covered = np.random.default_rng(5), 0
-    for _ in range(150):
+    for _ in range(80):
         effects = rng.normal(0, 0.7, 8)
         rows = [{"lr": lr, "seed": seed, "lost": float(rng.random() < logistic(3 * np.log(lr / 0.3) + effects[seed]))}
                 for lr in LRS for seed in range(8)]  # fmt: skip
-        _, low, high, _ = edge(scores_of(rows), rng, resamples=200)
+        _, low, high, _ = edge(scores_of(rows), rng, resamples=150)
         covered += low <= 0.3 <= high
-    assert 0.8 <= covered / 150 <= 0.99
+    assert covered / 80 >= 0.87
 
 
 @pytest.mark.parametrize(
