@@ -96,7 +96,8 @@ def regression(
     infinite = separated(X, k, m) if 0 < k.sum() < m.sum() else np.ones(len(names), bool)
     error = np.sqrt(np.clip(np.diag(fitted.cov_params()), 0, None)) if count > 1 else np.full(len(names), np.nan)
     table = _coefficients(names, np.where(infinite, np.nan, fitted.params), error, count - 1, level)
-    few = "" if count > 1 else "one seed: no error"
+    few = "" if count > len(names) else "few seeds for so many terms: errors are too small"
+    few = few if count > 1 else "one seed: no error"
     none = {0.0: "no failures", m.sum(): "failures only"}.get(k.sum(), "separated: no finite estimate")
     table["reason"] = np.where(infinite, none, few)
     table.attrs = {

@@ -70,7 +70,7 @@ def lost_by(
 
     Returns:
         One row per combination of `by` and task: `task`, `networks`, `lost`, `low`, `high`, `reason`. A task after the
-        last observation has NaN and the reason "no network was observed for so many tasks".
+        last observation has NaN and a reason.
 
     Raises:
         AnalysisError: as `kaplan_meier`, or a task is below 1.
@@ -85,7 +85,7 @@ def lost_by(
             past = curve[curve["task"] <= task].iloc[-1]
             known = task <= time.max() or past["survival"] == 0
             values = 1 - past[["survival", "high", "low"]].to_numpy(float) if known else np.full(3, np.nan)
-            reason = "" if known else "no network was observed for so many tasks"
+            reason = "" if known else "after the last task at which an onset can be seen"
             rows.append(
                 {**key, "task": task, "networks": len(group), "lost": values[0], "low": values[1], "high": values[2],
                  "reason": reason}

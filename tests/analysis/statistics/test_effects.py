@@ -118,6 +118,8 @@ def test_degenerate_sweeps_are_refused_or_explained(recwarn: pytest.WarningsReco
     table = regression(alone)
     assert table["reason"].tolist() == ["one seed: no error"] * 2
     assert table["coefficient"].notna().all()
+    few = sweep_of(lambda c: 0.3, np.random.default_rng(5), 2, lr=LRS)
+    assert regression(few)["reason"].tolist() == ["few seeds for so many terms: errors are too small"] * 2
     with pytest.raises(AnalysisError, match="no term varies"):
         regression(scores_of([{"seed": seed} for seed in range(4)]))
     with pytest.raises(AnalysisError, match="no cell has a verdict"):

@@ -89,7 +89,7 @@ def test_the_probability_by_a_task_reads_the_curve() -> None:
     frame = times([2, 5, NAN, NAN], [9, 9, 9, 4])
     table = lost_by(frame, [1, 2, 8, 50])
     np.testing.assert_allclose(table["lost"], [0, 0.25, 0.625, NAN])
-    assert table["reason"].tolist()[-1] == "no network was observed for so many tasks"
+    assert table["reason"].tolist()[-1] == "after the last task at which an onset can be seen"
     assert table["low"][0] == 0 < table["high"][0] < 1
 
 
