@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from analysis.cli_statistics import TABLE_ENDINGS, StatisticsCommands
 from analysis.data import (
     blocks_of,
     by_configuration,
-    check_fields,
     load_cells,
     load_requested,
     load_tasks,
@@ -40,7 +40,7 @@ from analysis.plot import (
     save_figure,
 )
 from analysis.report import write_report
-from analysis.scoring import LossCriterion, score, symptom_table
+from analysis.scoring import LossCriterion, score
 from lop_sweep.console.arguments import OneLineParser, run_command
 from lop_sweep.console.options import add_options, options_from
 from lop_sweep.console.terminal import log_to_stderr, remark
@@ -51,7 +51,6 @@ from lop_sweep.script.plots import save_script_plots
 from lop_sweep.storage import local_path, write_bytes, writing
 from lop_sweep.version import __version__
 
-_TABLE_ENDINGS = (".csv", ".parquet")
 _FIGURE, _TABLE = "a .png, .pdf or .svg file", "a .csv or .parquet file"
 
 
@@ -94,11 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--cell", required=True, metavar="ID", help="a cell's id, or the beginning of it")
     command.add_argument("--out", required=True, metavar="FOLDER", help="the folder for the six files")
     _add_out(add(_scores, "one row per cell", directory, where, criterion), _TABLE)
-    command = add(_symptoms, "how often symptoms come with a loss", directory, where, criterion)
-    command.add_argument(
-        "--by", action="append", default=[], metavar="FIELD[,FIELD]", help="divide the cells by these fields"
-    )
-    _add_out(command, _TABLE)
+    StatisticsCommands(_scored, _write_table).add(add, directory, where, criterion)
     command = add(_report, "a page to explore in a browser", directory, where, criterion)
     _add_out(command, "an .html file", "report.html")
     return parser
@@ -207,16 +202,8 @@ def _plots(options: argparse.Namespace) -> int:
 
 def _scores(options: argparse.Namespace) -> int:
     """Write one row of scores per cell."""
-    _check_out(options.out, _TABLE_ENDINGS)
+    _check_out(options.out, TABLE_ENDINGS)
     return _write_table(_scored(options, options.dir), options.out, "cells")
-
-
-def _symptoms(options: argparse.Namespace) -> int:
-    """Write how many of the cells that lost plasticity, and of those that kept it, have each symptom."""
-    _check_out(options.out, _TABLE_ENDINGS)
-    by = [field for text in options.by for field in text.split(",")]
-    check_fields(by)
-    return _write_table(symptom_table(_scored(options, options.dir), by), options.out, "rows")
 
 
 def _report(options: argparse.Namespace) -> int:

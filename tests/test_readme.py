@@ -27,7 +27,14 @@ from lop_sweep.storage.schema import CELLS, TASKS
 ROOT = Path(__file__).parents[1]
 MODULES = {"lop-sweep": "lop_sweep", "lop-analysis": "analysis"}
 DOCS = ROOT / "docs"
-EXECUTED = [ROOT / "README.md", DOCS / "sweeps.md", DOCS / "analysis.md", DOCS / "results.md", DOCS / "cluster.md"]
+EXECUTED = [
+    ROOT / "README.md",
+    DOCS / "sweeps.md",
+    DOCS / "analysis.md",
+    DOCS / "statistics.md",
+    DOCS / "results.md",
+    DOCS / "cluster.md",
+]
 """In this order, in one folder: the README's sweep is what the other pages work on."""
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(DOCS.rglob("*.md"))]
 
@@ -132,6 +139,13 @@ def test_blocks_of_analysis_page_run(folder: Path) -> None:
     assert criterion.startswith("0.2\n")
     assert float(unfinished) == 1
     assert (folder / "lost.pdf").stat().st_size > 500
+
+
+def test_blocks_of_statistics_page_run(folder: Path) -> None:
+    (printed,) = run_page(DOCS / "statistics.md", folder)
+    assert "edge in lr" in printed
+    for name in ("survival.png", "specification.png", "hazard.csv", "effects.csv", "compare.csv", "power.csv"):
+        assert (folder / name).stat().st_size > 50
 
 
 def test_blocks_of_results_page_run(folder: Path) -> None:
@@ -266,8 +280,11 @@ def test_options_of_lop_sweep_are_documented() -> None:
 
 
 def test_options_of_lop_analysis_are_documented() -> None:
-    documented = documented_options((DOCS / "analysis.md").read_text())
-    names = ["report", "map", "difference", "curves", "layers", "plots", "scores", "symptoms"]
+    documented = set().union(
+        *(documented_options((DOCS / page).read_text()) for page in ("analysis.md", "statistics.md"))
+    )
+    names = ["report", "map", "difference", "curves", "layers", "plots", "scores"]
+    names += ["survival", "effects", "symptoms", "compare", "power", "specification"]
     assert documented == set().union(*options_of("analysis", names).values())
 
 

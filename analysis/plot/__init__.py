@@ -7,6 +7,7 @@ from analysis.plot.difference import check_difference, plot_difference
 from analysis.plot.layers import MAX_COLUMNS, plot_layers
 from analysis.plot.maps import plot_map
 from analysis.plot.save import ENDINGS, check_ending, provenance, save_figure
+from analysis.plot.statistics import MAX_SURVIVAL_CURVES, plot_specification, plot_survival
 from analysis.plot.variables import (
     CATEGORIES,
     EFFECTS,
@@ -25,6 +26,7 @@ __all__ = [
     "LOG_RATIO_DECADES",
     "MAX_COLUMNS",
     "MAX_CURVES",
+    "MAX_SURVIVAL_CURVES",
     "MAX_VALUES",
     "MIN_LOG_VALUE",
     "PERCENTILES_FROM",
@@ -43,6 +45,8 @@ __all__ = [
     "plot_difference",
     "plot_layers",
     "plot_map",
+    "plot_specification",
+    "plot_survival",
     "provenance",
     "save_figure",
 ]

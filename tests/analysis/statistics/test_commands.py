@@ -1,0 +1,158 @@
+"""The commands of the statistics: on a made-up store, and on made-up scores with known answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from made_scores import sweep_of
+
+import analysis.cli
+from analysis.cli import main
+from analysis.data import load_cells, load_tasks
+from analysis.statistics import sweep_power
+
+LRS = (0.1, 0.2, 0.4, 0.8)
+
+
+def read(path: Path) -> pd.DataFrame:
+    return pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
+
+
+def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    return capsys.readouterr().out.splitlines()
+
+
+@pytest.fixture
+def rates(monkeypatch: pytest.MonkeyPatch) -> pd.DataFrame:
+    """Scores with failure counts in place of a directory's: rates grow with lr, and are 0.2 higher at depth 4."""
+    rng = np.random.default_rng(0)
+    frame = sweep_of(lambda c: min(0.1 + 0.5 * c["lr"] + 0.1 * (c["depth"] - 2), 1), rng, 8, lr=LRS, depth=(2, 4))
+    monkeypatch.setattr(analysis.cli, "score", lambda *_, **__: frame)
+    return frame
+
+
+@pytest.mark.parametrize("table", ["summary", "curve", "lost", "hazard", "test", "state"])
+def test_survival_of_a_store(made: Path, tmp_path: Path, table: str, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "table.csv"
+    command = ["survival", str(made), "--where", "delta=1.5", "--by", "depth", "--table", table, "--out", str(out)]
+    assert main([*command, "--at", "10,20"]) == 0
+    written = read(out)
+    assert set(written["depth"]) == {1, 2, 3}
+    assert "depth" in lines(capsys)[0]
+
+
+def test_the_state_is_counted_from_the_tasks(made: Path, tmp_path: Path) -> None:
+    """By hand for one configuration: failed tasks by the pooled median of its fresh networks."""
+    out, point = tmp_path / "state.parquet", ["--where", "depth=3", "--where", "lr=0.4", "--where", "delta=1.5"]
+    assert main(["survival", str(made), *point, "--table", "state", "--recover", "3", "--out", str(out)]) == 0
+    written = read(out)
+    cells = load_cells(made).query("depth == 3 and lr == 0.4 and delta == 1.5")
+    median = np.median(np.concatenate(cells["fresh_ce"].to_list()))
+    tasks = load_tasks(made).pivot(index="cell", columns="task", values="final_ce").loc[cells["cell"]].to_numpy()
+    failed = (tasks - median > 0.1) & (tasks > 1.5 * median)
+    state, inside = np.zeros(failed.shape, bool), np.zeros(len(failed), bool)
+    for row in range(len(failed)):
+        for task in range(failed.shape[1]):
+            inside[row] |= task + 3 <= 22 and failed[row, task : task + 3].all()
+            inside[row] &= not (task + 3 <= 22 and not failed[row, task : task + 3].any())
+            state[row, task] = inside[row]
+    assert written["networks"].tolist() == [5] * 22
+    np.testing.assert_allclose(written["share"], state.mean(axis=0))
+    assert state.any()
+
+
+def test_survival_draws_curves(made: Path, tmp_path: Path) -> None:
+    figure = tmp_path / "curves.png"
+    assert main(["survival", str(made), "--by", "depth", "--figure", str(figure)]) == 0
+    assert figure.read_bytes().startswith(b"\x89PNG")
+
+
+def test_effects_of_made_up_rates(rates: pd.DataFrame, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "effects.csv"
+    assert main(["effects", "anywhere", "--out", str(out)]) == 0
+    table = read(out).set_index("term")
+    assert list(table.index) == ["intercept", "depth", "log lr"]
+    assert (table["p"] < 1e-3).all()
+    assert main(["effects", "anywhere", "--terms", "log lr,depth,log lr:depth", "--response", "lost"]) == 0
+    assert main(["effects", "anywhere", "--table", "collapse"]) == 0
+    assert "log lr x log depth" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("table", "rows"), [("counts", 6), ("odds", 6), ("lead", 3)])
+def test_symptoms_of_a_store(made: Path, tmp_path: Path, table: str, rows: int) -> None:
+    out = tmp_path / "symptoms.csv"
+    assert main(["symptoms", str(made), "--table", table, "--horizon", "5", "--out", str(out)]) == 0
+    assert len(read(out)) == rows
+
+
+def test_two_values_of_a_field_are_compared(rates: pd.DataFrame, tmp_path: Path) -> None:
+    out = tmp_path / "compare.csv"
+    assert main(["compare", "anywhere", "--between", "depth=2,4", "--out", str(out)]) == 0
+    table = read(out).set_index("statistic")
+    assert table.loc["failure rate", "estimate"] == pytest.approx(0.2, abs=0.05)
+    assert table.loc["equivalence", "p"] > 0.9
+    assert table.loc["edge in lr", "estimate"] < 1
+    assert main(["compare", "anywhere", "--between", "depth=2,4", "--table", "points", "--out", str(out)]) == 0
+    assert read(out)["differs"].all()
+
+
+def test_a_directory_equals_itself(made: Path, tmp_path: Path) -> None:
+    out = tmp_path / "compare.csv"
+    assert main(["compare", str(made), str(made), "--out", str(out)]) == 0
+    verdicts = read(out).set_index("statistic").loc["verdicts"]
+    assert (verdicts["estimate"], verdicts["reason"]) == (0, "no pair differs")
+
+
+def test_the_power_of_a_design(rates: pd.DataFrame, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "power.csv"
+    assert main(["power", "anywhere", "--out", str(out)]) == 0
+    np.testing.assert_allclose(read(out)["power"], sweep_power(rates, 0.2)["power"])
+    assert main(["power", "--late-tasks", "25", "--fresh-networks", "160", "--detect", "0.3", "--fresh-rate", "0"]) == 0
+    assert "needed_tasks" in lines(capsys)[0]
+
+
+def test_specifications_of_a_store(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out, figure = tmp_path / "table.parquet", tmp_path / "curve.svg"
+    command = ["specification", str(made), "--vary", "margin=0.05,0.2", "--vary", "hold=2,3", "--where", "delta=1.5"]
+    assert main([*command, "--out", str(out), "--figure", str(figure)]) == 0
+    table = read(out)
+    assert table[["margin", "hold"]].to_numpy().tolist() == [[0.05, 2], [0.05, 3], [0.2, 2], [0.2, 3]]
+    assert figure.read_bytes().startswith(b"<?xml")
+    assert len(lines(capsys)) == 5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        ("survival DIR --by dept", "unknown configuration field 'dept'"),
+        ("survival DIR --table test", "needs at least one field"),
+        ("survival DIR --at soon", "--at soon: must be task numbers"),
+        ("survival DIR --out table.txt", "must end with .csv, .parquet"),
+        ("survival DIR --figure table.csv", "must end with .png, .pdf, .svg"),
+        ("survival DIR --where lr=0.1 --where depth=1", "no cell has"),
+        ("effects DIR --where lr=0.4 --where depth=2 --where delta=1.5", "no term varies"),
+        ("effects DIR --terms speed", "unknown term 'speed'"),
+        ("symptoms DIR --table lead --horizon 0", "horizon = 0: must be at least 1 task"),
+        ("compare DIR", "give a second directory, or --between FIELD=A,B"),
+        ("compare DIR --between lr=0.4", "must name two values, got 1"),
+        ("compare DIR --between lr=0.4,0.4", "must be two different values"),
+        ("power --detect 2", "difference = 2: must be between 0 and 1"),
+        ("power --late-tasks 0", "late tasks = 0"),
+        ("specification DIR --vary margin", "must be THRESHOLD=VALUE,VALUE"),
+        ("specification DIR --vary size=3", "unknown threshold 'size'"),
+        ("specification DIR --vary margin=small", "values of margin must be of type float"),
+    ],
+)
+def test_bad_input_is_one_line(made: Path, arguments: str, line: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main([str(made) if word == "DIR" else word for word in arguments.split()]) == 2
+    captured = capfd.readouterr().err
+    assert captured.count("\n") == 1
+    assert line in captured
+
+
+def test_a_wide_tolerance_is_refused(rates: pd.DataFrame, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", "anywhere", "--between", "depth=2,4", "--tolerance", "2"]) == 2
+    assert "margin = 2: must be between 0 and 1" in capfd.readouterr().err
