@@ -14,10 +14,18 @@ import numpy as np
 import pandas as pd
 
 from analysis import statistics
-from analysis.data import blocks_of, check_fields, load_cells, parse_where, select, varying_fields
+from analysis.data import blocks_of, check_fields, load_cells, parse_where, select
 from analysis.plot import ENDINGS, check_ending, plot_specification, plot_survival, provenance, save_figure
-from analysis.scoring import CRITERION_FIELDS, LossCriterion, score, symptom_table
-from analysis.scoring.scores import above
+from analysis.scoring import (
+    CRITERION_FIELDS,
+    LossCriterion,
+    failed,
+    judged_loss,
+    score,
+    symptom_table,
+    with_fresh_pool,
+)
+from analysis.scoring.scores import lost_state
 from analysis.statistics.compare import MARGIN
 from analysis.statistics.survival import BLOCK_TASKS
 from analysis.statistics.symptoms import HORIZON_TASKS
@@ -108,8 +116,6 @@ class StatisticsCommands:
         for flag, default, text in (
             ("--detect", 0.2, "difference of failure rates to detect"),
             ("--reach", 0.8, "power to reach"),
-            ("--test-alpha", 0.005, "level of the test that calls a cell lost"),
-            ("--test-difference", 0.1, "and the difference of rates it asks for"),
             ("--fresh-rate", 0.02, "failure rate of fresh networks, without DIR"),
         ):
             command.add_argument(flag, type=float, default=default, metavar="X", help=f"{text} (default {default:g})")
@@ -183,7 +189,8 @@ class StatisticsCommands:
     def power(self, options: argparse.Namespace) -> int:
         """Show what the test of failure rates can detect, and what a difference needs."""
         _check_outs(options)
-        test = statistics.RateTest(options.test_alpha, options.test_difference)
+        criterion = options_from(LossCriterion, options)
+        test = statistics.RateTest(criterion.alpha, criterion.difference)
         if options.dir is not None:
             scored = self.scored(options, options.dir, slopes=False)
         else:
@@ -286,33 +293,19 @@ def _state_table(options: argparse.Namespace, scored: pd.DataFrame, by: Sequence
     """
     criterion = options_from(LossCriterion, options)
     defined = scored.loc[scored["onset_status"] != "undefined", "cell"]
-    cells = load_cells(options.dir)
-    cells = cells.assign(pooled_median=_pooled_median(cells))
+    cells = with_fresh_pool(load_cells(options.dir), criterion)
     cells = cells[cells["cell"].isin(defined)]
     if cells.empty:
         raise AnalysisError("no network has a defined onset: all diverged, lack a baseline or are too short")
     labels = list(dict.fromkeys([*by, *(["tasks"] if cells["tasks"].nunique() > 1 else [])]))
     states: dict[int, list[tuple[np.ndarray, pd.DataFrame]]] = {}
-    for block in blocks_of(cells, options.dir, ["final_ce"]):
-        baseline = block.cells["pooled_median"].to_numpy(float)
-        failed = above(block.metrics["final_ce"], baseline, criterion.margin, criterion.factor)
-        state = statistics.lost_state(failed, criterion.hold, criterion.recover)
+    for block in blocks_of(cells, options.dir, ["end_ce", "final_ce"]):
+        baseline = block.cells["fresh_pooled_ce"].to_numpy(float)
+        bad = failed(judged_loss(block)[0], baseline, criterion.margin, criterion.factor)
+        state = lost_state(bad, criterion.hold, criterion.recover)
         states.setdefault(state.shape[1], []).append((state, block.cells[labels]))
     tables = [
         statistics.occupancy(np.concatenate([state for state, _ in parts]), pd.concat([label for _, label in parts]))
         for _, parts in sorted(states.items())
     ]
     return pd.concat(tables, ignore_index=True)
-
-
-def _pooled_median(cells: pd.DataFrame) -> pd.Series:
-    """Return the median CE of all fresh networks of each cell's configuration; NaN where there are none."""
-    fields = varying_fields(cells)
-    groups = cells.groupby(fields, observed=True).ngroup() if fields else pd.Series(0, index=cells.index)
-    medians = {
-        group: float(np.median(values)) if len(values) else np.nan
-        for group, values in (
-            (group, np.concatenate(part.to_list())) for group, part in cells["fresh_ce"].groupby(groups)
-        )
-    }
-    return groups.map(medians)

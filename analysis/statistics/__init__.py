@@ -38,7 +38,7 @@ from analysis.statistics.power import (
     sweep_power,
 )
 from analysis.statistics.specification import edge, specification_curve, specifications
-from analysis.statistics.survival import hazard, kaplan_meier, logrank, lost_by, lost_state, occupancy, onset_summary
+from analysis.statistics.survival import hazard, kaplan_meier, logrank, lost_by, occupancy, onset_summary
 from analysis.statistics.symptoms import PooledOdds, mantel_haenszel, symptom_lead, symptom_odds
 
 __all__ = [
@@ -60,7 +60,6 @@ __all__ = [
     "kaplan_meier",
     "logrank",
     "lost_by",
-    "lost_state",
     "mantel_haenszel",
     "mcnemar",
     "needed_fresh",

@@ -16,6 +16,7 @@ from statistics import NormalDist
 import numpy as np
 import pandas as pd
 
+from analysis.scoring import LossCriterion
 from analysis.statistics.frames import check_share, require
 from lop_sweep.errors import AnalysisError, comma_list
 
@@ -33,15 +34,15 @@ class RateTest:
 
     Attributes:
         alpha: a cell is lost if p is below this, between 0 and 1.
-        min_difference: and if k/m - K/N is above this.
+        min_difference: and if k/m - K/N is at least this.
         alternative: "greater" (late tasks fail more often), or "two-sided".
 
     Raises:
         AnalysisError: a value is out of range.
     """
 
-    alpha: float = 0.005
-    min_difference: float = 0.1
+    alpha: float = LossCriterion.alpha
+    min_difference: float = LossCriterion.difference
     alternative: str = "greater"
 
     def __post_init__(self) -> None:
@@ -54,7 +55,8 @@ class RateTest:
     def rejects(self, m: int, N: int) -> np.ndarray:
         """Return for which counts the test calls a cell lost, (m + 1, N + 1) booleans, rows k and columns K."""
         k, K = np.arange(m + 1)[:, None], np.arange(N + 1)[None, :]
-        return (fisher_p(m, N, self.alternative) < self.alpha) & (k / m - K / N > self.min_difference)
+        differ = np.round(k / m - K / N, 12) >= self.min_difference
+        return (fisher_p(m, N, self.alternative) < self.alpha) & differ
 
     def power(self, p: float, q: float, m: int, N: int, rho: float = 0.0) -> float:
         """Return the probability that a cell is called lost. Where p equals q it is the rate of false positives.

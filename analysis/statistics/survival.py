@@ -217,38 +217,13 @@ def logrank(scored: pd.DataFrame, by: Sequence[str], *, within: Sequence[str] = 
     return pd.DataFrame(rows)
 
 
-def lost_state(failed: np.ndarray, hold: int, recover: int) -> np.ndarray:
-    """Return at which tasks a network is in the lost state, relapses included.
-
-    The state begins with the first of `hold` failed tasks in a row, ends with the first of `recover` learnt tasks in a
-    row, and may begin again.
-
-    Args:
-        failed: (n, T) booleans, whether each task failed.
-        hold: tasks in a row that make an onset, at least 1.
-        recover: tasks in a row that make a recovery, at least 1.
-
-    Returns:
-        (n, T) booleans.
-    """
-    if min(hold, recover) < 1:
-        raise AnalysisError(f"hold = {hold}, recover = {recover}: must be at least 1 task")
-    begins, ends = _starts(failed, hold), _starts(~failed, recover)
-    state = np.zeros(failed.shape, bool)
-    now = np.zeros(len(failed), bool)
-    for task in range(failed.shape[1]):
-        now = (now | begins[:, task]) & ~ends[:, task]
-        state[:, task] = now
-    return state
-
-
 def occupancy(state: np.ndarray, groups: pd.DataFrame | None = None, *, level: float = LEVEL) -> pd.DataFrame:
     """Return the share of networks that are in the lost state at each task.
 
     Unlike a Kaplan-Meier curve it falls where networks recover and rises again where they relapse.
 
     Args:
-        state: (n, T) booleans, from `lost_state`.
+        state: (n, T) booleans, from `analysis.scoring.scores.lost_state`.
         groups: n rows of labels, one column per field; None for one group.
         level: of the intervals (Wilson).
 
@@ -337,16 +312,6 @@ def _logrank_sums(
             if n > 1:
                 variance += d * (n - d) / (n - 1) * (np.diag(share) - np.outer(share, share))
     return expected, excess, variance
-
-
-def _starts(condition: np.ndarray, length: int) -> np.ndarray:
-    """Return where `length` tasks in a row begin that fulfil a condition, (n, T)."""
-    n, tasks = condition.shape
-    starts = np.zeros((n, tasks), bool)
-    if length <= tasks:
-        counts = np.concatenate([np.zeros((n, 1), np.int64), np.cumsum(condition, axis=1)], axis=1)
-        starts[:, : tasks - length + 1] = counts[:, length:] - counts[:, :-length] == length
-    return starts
 
 
 def _with_key(key: dict[str, Any], table: pd.DataFrame) -> pd.DataFrame:

@@ -179,7 +179,7 @@ def test_rays_memory_monitor_leads_to_another_round(
     write_memory(meminfo, available=1_500_000)
     stderr = assert_undisturbed(process, store, undisturbed, crashes=True)
     assert "low on memory" in stderr
-    assert "going round again over what is missing" in stderr
+    assert "starting another round for what is missing" in stderr
 
 
 def write_memory(meminfo: Path, available: int) -> None:

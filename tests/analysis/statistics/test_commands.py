@@ -81,7 +81,7 @@ def test_effects_of_made_up_rates(rates: pd.DataFrame, tmp_path: Path, capsys: p
     assert "log lr x log depth" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("table", "rows"), [("counts", 6), ("odds", 6), ("lead", 3)])
+@pytest.mark.parametrize(("table", "rows"), [("counts", 9), ("odds", 6), ("lead", 3)])
 def test_symptoms_of_a_store(made: Path, tmp_path: Path, table: str, rows: int) -> None:
     out = tmp_path / "symptoms.csv"
     assert main(["symptoms", str(made), "--table", table, "--horizon", "5", "--out", str(out)]) == 0

@@ -52,7 +52,7 @@ def test_false_positives_stay_below_the_level() -> None:
     """Also where half of the fresh networks fail; the mean of 20 fresh networks gave 28 to 50% there."""
     test = RateTest()
     rates = [test.power(q, q, 25, N) for q in (0.01, 0.05, 0.2, 0.5) for N in (20, 160)]
-    assert max(rates) < 0.005
+    assert max(rates) < 0.01
 
 
 def test_tasks_that_fail_together_carry_less() -> None:
@@ -112,7 +112,7 @@ def test_the_design_of_a_sweep_is_judged() -> None:
     assert (row["late_tasks"], row["fresh_networks"], row["cells"]) == (25, 160, 4)
     assert row["power"] == pytest.approx(RateTest().power(0.32, 0.02, 25, 160))
     assert row["needed_tasks"] <= 25
-    assert row["false_positives"] < 0.005
+    assert row["false_positives"] < 0.01
     with pytest.raises(AnalysisError, match="no cell has fresh networks"):
         sweep_power(frame.assign(fresh_networks=0), 0.3)
 

@@ -9,7 +9,8 @@ from made_scores import scores_of, times
 from scipy.stats import CensoredData, ecdf
 from statsmodels.duration.survfunc import survdiff
 
-from analysis.statistics import hazard, kaplan_meier, logrank, lost_by, lost_state, occupancy, onset_summary
+from analysis.scoring.scores import lost_state
+from analysis.statistics import hazard, kaplan_meier, logrank, lost_by, occupancy, onset_summary
 from lop_sweep.errors import AnalysisError
 
 NAN = np.nan
