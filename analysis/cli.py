@@ -27,6 +27,7 @@ from analysis.plot import (
     ENDINGS,
     MAX_COLUMNS,
     MAX_CURVES,
+    SURFACES,
     VALUES,
     check_axes,
     check_difference,
@@ -78,6 +79,10 @@ def _parser() -> argparse.ArgumentParser:
         "--value", default="excess", metavar="SCORE[,SCORE]",
         help=f"choose from: {comma_list([*VALUES, *CATEGORIES])} (default excess); several stand side by side; "
         f"'causes' is short for {comma_list(EFFECTS)}",
+    )  # fmt: skip
+    command.add_argument(
+        "--surface", choices=SURFACES, default="gp",
+        help="how the boundary P(lost) = 1/2 is found: by a fitted surface or the counts at each point (default gp)",
     )  # fmt: skip
     _add_out(command, _FIGURE, "map.png")
     command = add(_difference, "what changes between two sweeps", where, criterion, axes)
@@ -144,7 +149,10 @@ def _map(options: argparse.Namespace) -> int:
     where, width = parse_where(options.where), _width(options)
     scored = _scored(options, options.dir, slopes="slope" in values)
     requested = select(load_requested(options.dir), where, required=False)
-    figure = plot_map(scored, options.x, options.y, values, requested=requested, title=_title(options.dir), width=width)
+    figure = plot_map(
+        scored, options.x, options.y, values,
+        requested=requested, surface=options.surface, title=_title(options.dir), width=width,
+    )  # fmt: skip
     save_figure(figure, options.out, provenance(scored))
     return _written(options.out)
 

@@ -4,6 +4,7 @@ from analysis.plot.aggregate import MAX_VALUES, check_axes, map_table
 from analysis.plot.axes import edges, lay_out
 from analysis.plot.curves import MAX_CURVES, MIN_LOG_VALUE, PERCENTILES_FROM, plot_curves
 from analysis.plot.difference import check_difference, plot_difference
+from analysis.plot.edge import SURFACES
 from analysis.plot.layers import MAX_COLUMNS, plot_layers
 from analysis.plot.maps import plot_map
 from analysis.plot.save import ENDINGS, check_ending, provenance, save_figure
@@ -31,6 +32,7 @@ __all__ = [
     "MIN_LOG_VALUE",
     "PERCENTILES_FROM",
     "SEQUENTIAL",
+    "SURFACES",
     "SYMMETRIC_QUANTILE",
     "VALUES",
     "check_axes",

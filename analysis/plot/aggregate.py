@@ -15,6 +15,7 @@ import pandas as pd
 
 from analysis.data import check_fields, format_fields, levels, plain, shared_fields, varying_fields
 from analysis.plot.axes import Grid, axis_of
+from analysis.plot.edge import MAX_FITTED_POINTS, SURFACES, Edge, fitted_edge
 from analysis.plot.variables import CategoryValue, MapValue, map_value
 from analysis.scoring import VERDICTS, bootstrap, criterion_of, wilson
 from lop_sweep.config import FIELDS
@@ -29,9 +30,12 @@ OTHERS: tuple[str, ...] = tuple(verdict for verdict in VERDICTS if verdict not i
 
 _COLUMNS: Mapping[str, Any] = {
     "cells": 0, "n": 0, "lost": 0, "share": np.nan, **dict.fromkeys(OTHERS, 0), "value": np.nan, "low": np.nan,
-    "high": np.nan, "defined": 0, "category": "", "matching": 0, "lead": np.nan,
+    "high": np.nan, "defined": 0, "category": "", "matching": 0, "lead": np.nan, "fitted": np.nan,
+    "fitted_low": np.nan, "fitted_high": np.nan,
 }  # fmt: skip
 """The columns of a table besides the fields and `score`, and what they hold where there is nothing."""
+
+_FITTED = ("fitted", "fitted_low", "fitted_high")
 
 _ARRAYS: Mapping[str, str] = {
     "cells": "cells", "decidable": "n", "lost": "lost", "values": "value", "defined": "defined", "low": "low",
@@ -56,6 +60,7 @@ class Panel:
         matching: number of cells with this name, of `defined`, which leaves out those in the background.
         lead: median lead of the cells with this name, in tasks; NaN where there is none.
         differs: points whose interval excludes 0, of a difference.
+        edge: the fitted boundary; None where the surface is not fitted.
     """
 
     key: Mapping[str, Any]
@@ -70,6 +75,7 @@ class Panel:
     matching: np.ndarray
     lead: np.ndarray
     differs: np.ndarray
+    edge: Edge | None = None
 
     @property
     def title(self) -> str:
@@ -89,6 +95,7 @@ def map_table(
     value: str | Sequence[str] = "lost",
     *,
     requested: pd.DataFrame | None = None,
+    surface: str = "gp",
     rng: np.random.Generator | None = None,
 ) -> pd.DataFrame:
     """Return the numbers behind a map as a tidy frame; `plot_map` draws it.
@@ -102,6 +109,8 @@ def map_table(
         y: the field along the vertical axis.
         value: a name in `VALUES` or `CATEGORIES`, or several.
         requested: from `load_requested`; its points are part of the map whether they are computed or not.
+        surface: "gp" to fit P(lost) of each panel by a Gaussian process (`analysis.surface`), with a boundary and its
+            simultaneous band; "counts" for shares of cells only, as in panels with more than `MAX_FITTED_POINTS`.
         rng: draws the bootstrap's resamples; None for a generator seeded with 0 per value.
 
     Returns:
@@ -118,6 +127,7 @@ def map_table(
             defined           number of cells that `value` or `category` is taken over
             category          the most common name of a category ("" for a score)
             matching, lead    number of cells with that name; their median lead in tasks
+            fitted, fitted_low, fitted_high   P(lost) of the fitted surface with its pointwise 95% interval
 
     Raises:
         AnalysisError: a name is unknown, there are no cells, `scores` does not carry its criterion, or there would be
@@ -126,6 +136,7 @@ def map_table(
     names = [value] if isinstance(value, str) else list(value)
     shown = {name: map_value(name) for name in names}
     check_axes(x, y)
+    check_surface(surface)
     criterion_of(scores)
     cells = _placed(scores, requested)
     for axis in (x, y):
@@ -133,13 +144,30 @@ def map_table(
     fields, panels = _panels(cells, x, y)
     grid = Grid(axis_of(cells[x]), axis_of(cells[y]))
     parts = []
+    points = [(dict(zip(fields, key, strict=True)), _Points.of(group, grid)) for key, group in panels]
+    fits = {
+        number: fitted_edge(panel.cells, panel.index, grid)
+        for number, (_, panel) in enumerate(points)
+        if surface == "gp" and len(np.unique(panel.index)) <= MAX_FITTED_POINTS
+    }
     for name, one in shown.items():
         generator = rng or np.random.default_rng(0)
-        for key, group in panels:
-            panel = _summarise(_Points.of(group, grid), one, generator)
-            parts.append(_rows(grid, dict(zip(fields, key, strict=True)), name, panel))
+        for number, (key, panel) in enumerate(points):
+            columns = _summarise(panel, one, generator)
+            if number in fits:
+                columns |= dict(zip(_FITTED, fits[number][1], strict=True))
+            parts.append(_rows(grid, key, name, columns))
     table = pd.concat(parts, ignore_index=True).astype({field: cells[field].dtype for field in (x, y, *fields)})
-    about = {"x": x, "y": y, "shared": {field: plain(one) for field, one in shared_fields(cells).items()}}
+    edges = [
+        {"key": {field: plain(one) for field, one in points[number][0].items()}, **edge.to_plain()}
+        for number, (edge, _) in fits.items()
+    ]
+    about = {
+        "x": x,
+        "y": y,
+        "edges": edges,
+        "shared": {field: plain(one) for field, one in shared_fields(cells).items()},
+    }
     table.attrs = {**scores.attrs, "map": about}
     return table
 
@@ -162,7 +190,9 @@ def panels_of(table: pd.DataFrame, grid: Grid) -> list[Panel]:
             arrays[name] = np.full(grid.shape, empty, object if empty == "" else type(empty))
             if column in group:
                 arrays[name].ravel()[point] = group[column].to_numpy()
-        panels.append(Panel(dict(zip(fields, map(plain, key), strict=True)), **arrays))
+        names = dict(zip(fields, map(plain, key), strict=True))
+        edge = next((one for one in table.attrs["map"]["edges"] if one["key"] == names), None)
+        panels.append(Panel(names, **arrays, edge=edge and Edge.from_plain(edge)))
     return panels
 
 
@@ -170,6 +200,16 @@ def panel_fields(table: pd.DataFrame) -> list[str]:
     """Return the fields of a map's panels, in the order of its columns."""
     axes = (table.attrs["map"]["x"], table.attrs["map"]["y"])
     return [name for name in table.columns if name in FIELDS and name not in axes]
+
+
+def check_surface(surface: str) -> None:
+    """Refuse what is not a name of a surface.
+
+    Raises:
+        AnalysisError: the name is unknown.
+    """
+    if surface not in SURFACES:
+        raise AnalysisError(f"surface = {surface!r}: must be one of {comma_list(SURFACES)}")
 
 
 def check_axes(x: str, y: str) -> None:

@@ -54,8 +54,8 @@ def plot_difference(
         )
     rng = np.random.default_rng(0)
     moved, differing = _aligned(first, second, (x, y))
-    before = map_table(first, x, y, value, requested=_places(moved), rng=rng)
-    after = map_table(moved, x, y, value, requested=_places(first), rng=rng)
+    before = map_table(first, x, y, value, requested=_places(moved), surface="counts", rng=rng)
+    after = map_table(moved, x, y, value, requested=_places(first), surface="counts", rng=rng)
     table = _subtract(before, after)
     if table["value"].isna().all():
         raise AnalysisError(f"{names[0]} and {names[1]} have no point in common at which {value} is defined")

@@ -34,6 +34,8 @@ FEW_SEEDS = Line2D(
 DIFFERS = Line2D([], [], ls="", marker="o", ms=3, color="black", label="95% interval excludes 0")
 EDGE = Line2D([], [], color="black", lw=1.4, label="P(lost) = 1/2")
 EDGE_INTERVAL = Line2D([], [], color="black", lw=0.9, ls=(0, (3, 2)), label="its 95% interval (Wilson)")
+BAND = Line2D([], [], color="black", lw=0.9, ls=(0, (3, 2)), label="its 95% band, simultaneous along it")
+GAP = Line2D([], [], color="black", lw=1.4, ls=":", label="P(lost) = 1/2, across a gap between values")
 
 _UNSCALED: dict[str, Any] = {"scalex": False, "scaley": False}
 """Lines must not change the limits of the axes."""
@@ -82,8 +84,8 @@ class Heatmap:
         self._draw_boundary()
 
     def _draw_boundary(self) -> None:
-        for share, look in _shares(self.panel):
-            for line in boundary(share, self.grid):
+        for look, lines in _looks(self.panel, self.grid).items():
+            for line in lines:
                 width = look.get_linewidth()
                 self.axes.plot(
                     *line.T, color=look.get_color(), lw=width, ls=look.get_linestyle(), zorder=4, **_UNSCALED,
@@ -133,8 +135,8 @@ def legend_entries(panels: Sequence[Panel], value: MapValue | CategoryValue, gri
             for name, colour in value.colours.items()
             if name in present
         ]
-    lines = [look for panel in panels for share, look in _shares(panel) if boundary(share, grid)]
-    entries += [look for look in (EDGE, EDGE_INTERVAL) if look in lines]
+    drawn = {look for panel in panels for look, lines in _looks(panel, grid).items() if lines}
+    entries += [look for look in (EDGE, GAP, EDGE_INTERVAL, BAND) if look in drawn]
     valued = [panel.names != "" if isinstance(value, CategoryValue) else ~np.isnan(panel.values) for panel in panels]
     kinds: Mapping[Artist, bool] = {
         DIFFERS: any(panel.differs.any() for panel in panels),
@@ -143,6 +145,22 @@ def legend_entries(panels: Sequence[Panel], value: MapValue | CategoryValue, gri
         UNDEFINED: any((~has & (panel.cells > 0)).any() for panel, has in zip(panels, valued, strict=True)),
     }
     return entries + [entry for entry, occurs in kinds.items() if occurs]
+
+
+def _looks(panel: Panel, grid: Grid) -> dict[Line2D, list[np.ndarray]]:
+    """Return the lines of the boundary by their look: of the fitted surface, or where shares pass 1/2."""
+    if panel.edge is None:
+        counted: dict[Line2D, list[np.ndarray]] = {}
+        for share, look in _shares(panel):
+            counted.setdefault(look, []).extend(boundary(share, grid))
+        return counted
+    certain: list[np.ndarray] = []
+    gaps: list[np.ndarray] = []
+    for line, interpolated in zip(panel.edge.lines, panel.edge.interpolated, strict=True):
+        turns = np.flatnonzero(np.diff(interpolated)) + 1
+        for part in np.split(np.arange(len(line) - 1), turns):
+            (gaps if interpolated[part[0]] else certain).append(line[part[0] : part[-1] + 2])
+    return {EDGE: certain, GAP: gaps, BAND: panel.edge.band}
 
 
 def _shares(panel: Panel) -> list[tuple[np.ndarray, Line2D]]:

@@ -23,6 +23,7 @@ def plot_map(
     value: str | Sequence[str] | None = None,
     *,
     requested: pd.DataFrame | None = None,
+    surface: str = "gp",
     title: str = "",
     width: float | None = None,
 ) -> Figure:
@@ -32,8 +33,8 @@ def plot_map(
 
     A point's colour is the mean or median over its seeds, or the most common category. The text on a point, where there
     is room, and the caption explain themselves. Points that were not computed are hatched, and points whose value is
-    undefined for all seeds are crossed. Points with fewer than `MIN_SEEDS` seeds have a mark. Lines are the contour
-    P(lost) = 1/2 and its interval; there are none between categories.
+    undefined for all seeds are crossed. Points with fewer than `MIN_SEEDS` seeds have a mark. Lines are the boundary
+    P(lost) = 1/2 and its band; there are none between categories.
 
     The caption states the criterion that the scores carry, and colours are centred where it lets "lost" begin.
 
@@ -44,6 +45,7 @@ def plot_map(
         value: a name in `VALUES` or `CATEGORIES`, or several, which become columns; None for those of the table, and
             for "excess" of scores.
         requested: from `load_requested`; points that no finished cell reaches are shown as not computed.
+        surface: how the boundary is found, as for `map_table`; a table has it already.
         title: over the figure; by default the values and axes.
         width: of the figure in inches, in type for print; None for as much as it needs, in type for a screen.
 
@@ -51,7 +53,7 @@ def plot_map(
         AnalysisError: a name is unknown or not part of the table, there are no cells, `scores` does not carry its
             criterion, or there would be too many panels.
     """
-    table = _table(scores, x, y, value, requested)
+    table = _table(scores, (x, y), value, requested, surface)
     about = table.attrs["map"]
     x, y = about["x"], about["y"]
     grid, columns = columns_of(table)
@@ -88,19 +90,20 @@ def cells_line(table: pd.DataFrame) -> str:
 
 def _table(
     scores: pd.DataFrame,
-    x: str | None,
-    y: str | None,
+    axes: tuple[str | None, str | None],
     value: str | Sequence[str] | None,
     requested: pd.DataFrame | None,
+    surface: str,
 ) -> pd.DataFrame:
     """Return the table of a map: made from scores, or given and narrowed down to some values."""
+    x, y = axes
     about = scores.attrs.get("map")
     if about is None:
         if x is None or y is None:
             raise AnalysisError(
                 "`x` and `y` must be configuration fields, got None; only a table from map_table has axes"
             )
-        return map_table(scores, x, y, value or "excess", requested=requested)
+        return map_table(scores, x, y, value or "excess", requested=requested, surface=surface)
     if x not in (None, about["x"]) or y not in (None, about["y"]):
         raise AnalysisError(f"this table is over {about['x']} and {about['y']}, not {x} and {y}; call map_table again")
     if requested is not None:
@@ -124,6 +127,8 @@ def _rules(table: pd.DataFrame, columns: Sequence[Column]) -> list[str]:
         lines.append(f"untrainable: median CE of the fresh networks is at least {criterion.chance:.3g} nats")
     if any(isinstance(column.value, CategoryValue) and column.value.lead for column in columns):
         lines.append(criterion.of_symptoms)
+    if table.attrs["map"]["edges"] and table["lost"].any() and not any(e["lines"] for e in table.attrs["map"]["edges"]):
+        lines.append("no boundary P(lost) = 1/2 is certain enough to be drawn")
     decidable_only = {column.value.decidable_only for column in columns if isinstance(column.value, MapValue)}
     if len(decidable_only) > 1 and (table["n"] < table["cells"]).any():
         lines.append("late metrics are shown also where loss of plasticity cannot be decided")

@@ -239,7 +239,7 @@ def test_no_boundary_beside_unknown_or_equal_points() -> None:
 
 
 def test_a_map_shows_the_boundary_and_its_interval() -> None:
-    figure = plot_map(grid_of([[0, 1, 8, 8], [0, 1, 8, 8]], seeds=8), "lr", "depth", "lost")
+    figure = plot_map(grid_of([[0, 1, 8, 8], [0, 1, 8, 8]], seeds=8), "lr", "depth", "lost", surface="counts")
     assert legend(figure) == ["P(lost) = 1/2", "its 95% interval (Wilson)"]
     at = sorted({round(float(np.median(line.get_xdata())), 3) for line in figure.axes[0].get_lines()})
     assert len(at) == 3

@@ -1,0 +1,133 @@
+"""The fitted boundary of a map: where it lies, what it leaves out, and that tables carry it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from made_up import scored_frame
+
+from analysis.plot import map_table, plot_map
+from analysis.plot.edge import Edge
+from lop_sweep.errors import AnalysisError
+
+LRS = [0.1, 0.2, 0.4, 0.8, 1.6, 3.2]
+
+
+def grid_of(lost: Any, fields: tuple[str, str] = ("lr", "depth"), xs: Any = LRS, ys: Any = (1, 2, 3)) -> pd.DataFrame:
+    """Return scores of 8 seeds at each point; `lost(x, y, seed)` is 1, 0 or NaN."""
+    rows = []
+    for y in ys:
+        for x in xs:
+            for seed in range(8):
+                outcome = lost(x, y, seed)
+                verdict = "untrainable" if np.isnan(outcome) else "lost" if outcome else "plastic"
+                rows.append({fields[0]: x, fields[1]: y, "seed": seed, "lost": outcome, "verdict": verdict})
+    return scored_frame(rows)
+
+
+def edges_of(table: pd.DataFrame) -> list[Edge]:
+    return [Edge.from_plain(plain) for plain in table.attrs["map"]["edges"]]
+
+
+def legend(figure: Any) -> list[str]:
+    return [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+
+
+def test_the_boundary_lies_at_the_step_and_within_its_band() -> None:
+    table = map_table(grid_of(lambda x, y, seed: float(x > 0.5)), "lr", "depth")
+    (edge,) = edges_of(table)
+    (line,) = edge.lines
+    assert (line[:, 0] > 0.4).all()
+    assert (line[:, 0] < 0.8).all()
+    assert [line[:, 1].min(), line[:, 1].max()] == [1, 3]  # the range of the cells
+    outline = np.concatenate(edge.band)
+    assert outline[:, 0].min() < line[:, 0].min()
+    assert outline[:, 0].max() > line[:, 0].max()
+    fitted = table.set_index(["lr", "depth"])[["fitted", "fitted_low", "fitted_high"]]
+    assert (fitted["fitted"].xs(0.2) < 0.1).all()
+    assert (fitted["fitted"].xs(1.6) > 0.9).all()
+    assert (fitted["fitted_low"] <= fitted["fitted"]).all()
+    assert (fitted["fitted"] <= fitted["fitted_high"]).all()
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_cells_that_agree_have_no_boundary(value: float) -> None:
+    (edge,) = edges_of(map_table(grid_of(lambda x, y, seed: value), "lr", "depth"))
+    assert edge == Edge([], [], [])
+    figure = plot_map(grid_of(lambda x, y, seed: value), "lr", "depth", "lost")
+    assert legend(figure) == []
+
+
+def test_a_boundary_that_is_not_certain_is_not_drawn() -> None:
+    """One seed of eight is lost at one point."""
+    figure = plot_map(grid_of(lambda x, y, seed: float((x, y, seed) == (0.8, 2, 0))), "lr", "depth", "lost")
+    assert "P(lost) = 1/2" not in legend(figure)
+    assert "no boundary P(lost) = 1/2 is certain enough to be drawn" in figure.texts[0].get_text()
+
+
+def test_points_that_cannot_be_judged_are_left_out() -> None:
+    scores = grid_of(lambda x, y, seed: np.nan if x > 1 else float(x > 0.3))
+    table = map_table(scores, "lr", "depth")
+    (edge,) = edges_of(table)
+    for part in (*edge.lines, *edge.band):
+        assert (part[:, 0] < 1.25).all()
+    assert table.loc[table["lr"] > 1, "fitted"].isna().all()
+
+
+def test_a_gap_in_an_axis_is_marked() -> None:
+    xs = [0.1, 0.14, 0.2, 0.28, 2.8, 4.0, 5.6]
+    (edge,) = edges_of(map_table(grid_of(lambda x, y, seed: float(x > 1), xs=xs), "lr", "depth"))
+    assert edge.lines
+    assert all(marks.all() for marks in edge.interpolated)
+    figure = plot_map(grid_of(lambda x, y, seed: float(x > 1), xs=xs), "lr", "depth", "lost")
+    assert "P(lost) = 1/2, across a gap between values" in legend(figure)
+
+
+def test_panels_have_their_own_boundaries() -> None:
+    first = grid_of(lambda x, y, seed: float(x > 0.3)).assign(delta=1.0)
+    second = grid_of(lambda x, y, seed: 0.0).assign(delta=2.0)
+    both = pd.concat([first, second.assign(cell="b" + second["cell"])], ignore_index=True)
+    both.attrs = first.attrs
+    table = map_table(both, "lr", "depth")
+    assert [len(edge.lines) for edge in edges_of(table)] == [1, 0]
+    some = table[table["delta"] == 2.0]
+    assert "P(lost) = 1/2" not in legend(plot_map(some))
+    assert "P(lost) = 1/2" in legend(plot_map(table))
+
+
+def test_a_single_value_along_an_axis_has_a_line_across_it() -> None:
+    (edge,) = edges_of(map_table(grid_of(lambda x, y, seed: float(x > 0.5), ys=(2,)), "lr", "depth"))
+    (line,) = edge.lines
+    assert line[0, 0] == line[1, 0]
+    assert 0.4 < line[0, 0] < 0.8
+    assert line[:, 1].tolist() == [1.5, 2.5]
+    assert len(edge.band) == 2
+
+
+def test_counts_need_no_fit() -> None:
+    scores = grid_of(lambda x, y, seed: float(x > 0.5))
+    table = map_table(scores, "lr", "depth", surface="counts")
+    assert table["fitted"].isna().all()
+    assert table.attrs["map"]["edges"] == []
+    assert legend(plot_map(scores, "lr", "depth", "lost", surface="counts"))[0] == "P(lost) = 1/2"
+    with pytest.raises(AnalysisError, match="surface = 'gam': must be one of gp, counts"):
+        map_table(scores, "lr", "depth", surface="gam")
+
+
+def test_many_points_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("analysis.plot.aggregate.MAX_FITTED_POINTS", 17)
+    figure = plot_map(grid_of(lambda x, y, seed: float(x > 0.5)), "lr", "depth", "lost")
+    assert legend(figure)[:2] == ["P(lost) = 1/2", "its 95% interval (Wilson)"]
+
+
+def test_a_table_keeps_its_boundary_in_a_file(tmp_path: Path) -> None:
+    table = map_table(grid_of(lambda x, y, seed: float(x > 0.5)), "lr", "depth")
+    table.to_parquet(tmp_path / "table.parquet")
+    again = pd.read_parquet(tmp_path / "table.parquet")
+    (before,), (after,) = edges_of(table), edges_of(again)
+    np.testing.assert_array_equal(before.lines[0], after.lines[0])
+    assert "its 95% band, simultaneous along it" in legend(plot_map(again))
