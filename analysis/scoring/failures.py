@@ -38,7 +38,8 @@ def failed(losses: np.ndarray, fresh: np.ndarray, margin: float, factor: float) 
         (n, T) booleans, False where anything is NaN.
     """
     baseline = fresh[:, None]
-    return (losses - baseline > margin) & (losses > factor * baseline)
+    with np.errstate(invalid="ignore"):  # infinite medians, where most fresh networks diverged
+        return (losses - baseline > margin) & (losses > factor * baseline)
 
 
 @dataclass(frozen=True)
@@ -77,8 +78,7 @@ class FreshPool:
     def failures(self, margin: float, factor: float) -> np.ndarray:
         """Return how many fresh networks of each configuration failed, (G,)."""
         medians = np.repeat(self.medians, self.sizes)
-        with np.errstate(invalid="ignore"):  # where the median is infinite too
-            beyond = failed(self.losses[:, None], medians, margin, factor)[:, 0] | np.isinf(self.losses)
+        beyond = failed(self.losses[:, None], medians, margin, factor)[:, 0] | np.isinf(self.losses)
         owner = np.repeat(np.arange(len(self.sizes)), self.sizes)
         return np.bincount(owner[beyond], minlength=len(self.sizes))
 
