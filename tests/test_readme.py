@@ -158,6 +158,7 @@ def test_blocks_of_cluster_page_run(folder: Path) -> None:
     run_page(DOCS / "cluster.md", folder)
 
 
+@pytest.mark.long  # tests/faults/test_survival.py runs a sweep on a cluster every day
 def test_cluster_commands_work(folder: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

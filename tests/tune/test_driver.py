@@ -231,7 +231,7 @@ def test_failing_packs_are_recorded_and_retried_on_request(tmp_path: Path, capsy
     assert [failure.pack for failure in store.failures.read()] == [packs[impossible]]
 
 
-@pytest.mark.long  # the README's cluster commands are run every day
+@pytest.mark.long  # tests/faults/test_survival.py runs one every day
 def test_a_sweep_runs_on_an_existing_cluster(swept: tuple[Path, Path], tmp_path: Path) -> None:
     space, out = swept
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
