@@ -34,9 +34,9 @@ def plot_curves(cells: pd.DataFrame, tasks: pd.DataFrame, title: str = "") -> Fi
     """Draw every metric against the task number, one curve per configuration.
 
     A curve is the median over seeds. Its band spans the smallest to the largest seed, or with `PERCENTILES_FROM` seeds
-    or more the 10th to the 90th percentile. The panel of the final CE also has the mean of the fresh networks, dashed,
-    in a band from their 10th to their 90th percentile. Tasks at which any seed of a configuration has diverged are left
-    out. Seeds without values of a metric are left out of its panel, which says how many cells have it.
+    or more the 10th to the 90th percentile. The panel of the CE after the task also has the mean of the fresh networks,
+    dashed, in a band from their 10th to their 90th percentile. Tasks at which any seed of a configuration has diverged
+    are left out. Seeds without values of a metric are left out of its panel, which says how many cells have it.
 
     Args:
         cells: from `load_cells`, narrowed down with `select`.
@@ -50,6 +50,8 @@ def plot_curves(cells: pd.DataFrame, tasks: pd.DataFrame, title: str = "") -> Fi
     percentiles = min(len(group) for _, group in groups) >= PERCENTILES_FROM
     figure, panels = _panels()
     tasks = tasks[tasks["cell"].isin(cells["cell"])]
+    # Fresh networks are measured after their last update.
+    judged = "end_ce" if tasks["end_ce"].notna().any() else "final_ce"
     for metric, axes in panels.items():
         wide = _wide(tasks, metric)
         measured = wide.columns[wide.notna().any()]
@@ -57,7 +59,7 @@ def plot_curves(cells: pd.DataFrame, tasks: pd.DataFrame, title: str = "") -> Fi
             name = format_fields(key) or "all cells"
             chosen = wide[[cell for cell in group["cell"] if cell in wide and _counts(cell, group, measured)]]
             _draw_band(axes, chosen, f"C{index}", name, percentiles)
-            if metric == "final_ce":
+            if metric == judged:
                 _draw_baseline(axes, group, f"C{index}")
         _finish(axes, metric, cells, len(measured))
     seeds = [len(group) for _, group in groups]

@@ -34,7 +34,7 @@ FEW_SEEDS = Line2D(
 DIFFERS = Line2D([], [], ls="", marker="o", ms=3, color="black", label="95% interval excludes 0")
 EDGE = Line2D([], [], color="black", lw=1.4, label="P(lost) = 1/2")
 EDGE_INTERVAL = Line2D([], [], color="black", lw=0.9, ls=(0, (3, 2)), label="its 95% interval (Wilson)")
-BAND = Line2D([], [], color="black", lw=0.9, ls=(0, (3, 2)), label="its 95% band, simultaneous along it")
+BAND = Line2D([], [], color="black", lw=0.9, ls=(0, (3, 2)), label="95% band of P(lost) = 1/2, simultaneous along it")
 GAP = Line2D([], [], color="black", lw=1.4, ls=":", label="P(lost) = 1/2, across a gap between values")
 
 _UNSCALED: dict[str, Any] = {"scalex": False, "scaley": False}

@@ -66,7 +66,7 @@ def area(values: np.ndarray) -> np.ndarray:
     """Return the area under a curve over tasks, each of width 1: `sum(v_t)`, in the values' unit times tasks.
 
     The area of the excess is the loss of the whole sequence against fresh networks. It is negative for a gain. The area
-    of the final CE is its total cost.
+    of the CE is its total cost.
 
     Args:
         values: (n, T).

@@ -20,8 +20,8 @@ def test_a_curve_is_the_median_and_its_band_the_range_over_seeds(store_dir: Path
     tasks = load_tasks(store_dir)
     figure = plot_curves(cells, tasks)
     figure.savefig(tmp_path / "curves.png")
-    wide = tasks[tasks["cell"].isin(cells["cell"])].pivot(index="task", columns="cell", values="final_ce")
-    final = figure.axes[1]
+    wide = tasks[tasks["cell"].isin(cells["cell"])].pivot(index="task", columns="cell", values="end_ce")
+    final = figure.axes[list(METRICS).index("end_ce")]
     line, baseline = final.get_lines()
     np.testing.assert_allclose(line.get_ydata(), wide.median(axis=1))
     np.testing.assert_allclose(baseline.get_ydata(), cells["fresh_mean_ce"].mean())

@@ -130,4 +130,4 @@ def test_a_table_keeps_its_boundary_in_a_file(tmp_path: Path) -> None:
     again = pd.read_parquet(tmp_path / "table.parquet")
     (before,), (after,) = edges_of(table), edges_of(again)
     np.testing.assert_array_equal(before.lines[0], after.lines[0])
-    assert "its 95% band, simultaneous along it" in legend(plot_map(again))
+    assert "95% band of P(lost) = 1/2, simultaneous along it" in legend(plot_map(again))
