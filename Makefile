@@ -17,7 +17,7 @@ demo: $(VENV)/.installed  ## run a real sweep and draw its map
 	@echo "The results: $(DEMO)/tasks, $(DEMO)/cells"
 
 test: $(VENV)/.installed browser  ## run all tests
-	$(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile
+	$(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 test-long: $(VENV)/.installed browser faults  ## run the tests that take minutes each, three quarters of an hour in total
 	$(VENV)/bin/python -m pytest -m long --durations=0
