@@ -119,7 +119,7 @@ class MinCE(TaskMetric):
 class FinalCE(TaskMetric):
     """Loss before the last update, in nats."""
 
-    label, unit, logarithmic = "CE at the end of the task", "nats", True
+    label, unit, logarithmic = "final CE of the task", "nats", True
 
     def compute(self, task: Observation) -> Array:
         """Return the last step's losses, (P,)."""
@@ -186,7 +186,7 @@ class DuplicateFraction(TaskMetric):
 class StartCE(TaskMetric):
     """Loss before the first update, in nats."""
 
-    label, unit, logarithmic, since = "CE at the start of the task", "nats", True, "0.2"
+    label, unit, logarithmic, since = "starting CE of the task", "nats", True, "0.2"
 
     def compute(self, task: Observation) -> Array:
         """Return the first step's losses, (P,)."""
@@ -208,7 +208,7 @@ class EndCE(TaskMetric):
 class OnlineCE(TaskMetric):
     """Mean of the losses before each update, in nats."""
 
-    label, unit, logarithmic, since = "mean CE during the task", "nats", True, "0.2"
+    label, unit, logarithmic, since = "mean CE of the task", "nats", True, "0.2"
 
     def compute(self, task: Observation) -> Array:
         """Return the mean over steps, (P,)."""

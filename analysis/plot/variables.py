@@ -163,7 +163,7 @@ _SCORES: dict[str, MapValue] = {
         "area_excess", "excess summed over tasks", "nats", "around zero", DIVERGING, decidable_only=True
     ),
     "area_ce": MapValue("area_ce", "CE summed over tasks", "nats", "log"),
-    "late_ce": MapValue("late_ce", "CE after the task, mean of late tasks", "nats", "log"),
+    "late_ce": MapValue("late_ce", "CE that tasks are judged by, mean of late tasks", "nats", "log"),
     "fresh_ce": MapValue("fresh_mean_ce", "CE of fresh networks", "nats", "log"),
 }  # fmt: skip
 
