@@ -209,6 +209,7 @@ def test_the_reference_computes_the_metric(copy: Copy) -> None:
     assert 0 < second == pytest.approx(also)
 
 
+@pytest.mark.long  # tests/storage/test_additive_schema.py does the same in one process every day
 def test_an_older_directory_is_extended(copy: Copy, extended: Path) -> None:
     """Its cells keep their ids and are those of the default; longer sequences continue their states."""
     assert "no problem" in copy.run("-m", "lop_sweep", "audit", extended)
@@ -226,6 +227,7 @@ def test_an_older_directory_is_extended(copy: Copy, extended: Path) -> None:
     copy.run("-c", code, extended)
 
 
+@pytest.mark.long
 def test_an_extended_directory_is_drawn(copy: Copy, extended: Path) -> None:
     figure, page = copy.folder / "extended.svg", copy.folder / "extended.html"
     copy.run("-m", "analysis", "map", extended, "--x", "schedule", "--y", "lr", "--where", "tasks=8", "--out", figure)

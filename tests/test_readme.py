@@ -141,6 +141,7 @@ def test_blocks_of_analysis_page_run(folder: Path) -> None:
     assert (folder / "lost.pdf").stat().st_size > 500
 
 
+@pytest.mark.long  # tests/analysis/statistics runs every command each day
 def test_blocks_of_statistics_page_run(folder: Path) -> None:
     (printed,) = run_page(DOCS / "statistics.md", folder)
     assert "edge in lr" in printed
