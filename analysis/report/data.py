@@ -63,7 +63,7 @@ def collect(directory: str | Path, criterion: LossCriterion, where: Where | None
     if cells.empty:
         raise AnalysisError(f"{directory}: there is no finished cell to report on; run the sweep first")
     pool = FreshPool.of(cells)
-    cells = select(with_fresh_pool(cells, criterion).assign(fresh_group=pool.group), where or {})
+    cells = select(with_fresh_pool(cells, criterion, pool).assign(fresh_group=pool.group), where or {})
     if cells.empty:
         raise AnalysisError(f"{directory}: no finished cell fulfils all conditions; relax --where")
     check_last(criterion, cells)

@@ -15,7 +15,16 @@ from analysis.scoring.criterion import (
     make_criterion,
     with_criterion,
 )
-from analysis.scoring.failures import CONFIDENCE, FreshPool, excess_bound, failed, fisher, lost_from, plastic_to
+from analysis.scoring.failures import (
+    CONFIDENCE,
+    FreshPool,
+    excess_bound,
+    failed,
+    fisher,
+    lost_from,
+    plastic_to,
+    rate_gap,
+)
 from analysis.scoring.intervals import (
     LEVEL,
     MIN_SEEDS,
@@ -61,6 +70,7 @@ __all__ = [
     "lost_from",
     "make_criterion",
     "plastic_to",
+    "rate_gap",
     "score",
     "score_block",
     "score_cells",

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from analysis.scoring.intervals import difference_interval, wilson
 from lop_sweep.config import FIELDS
 
 CONFIDENCE = 0.95
@@ -128,18 +128,20 @@ def excess_bound(
     Source: Newcombe, "Interval estimation for the difference between independent proportions", Statistics in Medicine
     17 (1998), method 10.
     """
-    z = NormalDist().inv_cdf(confidence)
-    p, high = _wilson_end(k, m, z)
-    q, low = _wilson_end(fresh_k, fresh_n, -z)
-    return p - q + np.hypot(high - p, q - low)
-
-
-def _wilson_end(k: npt.ArrayLike, n: npt.ArrayLike, z: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return a share and one end of Wilson's interval, the upper one for positive z."""
-    k, n = np.asarray(k, float), np.asarray(n, float)
+    k, m, fresh_k, fresh_n = (np.asarray(count, float) for count in (k, m, fresh_k, fresh_n))
+    level = 2 * confidence - 1  # of the two-sided interval with this upper bound
     with np.errstate(divide="ignore", invalid="ignore"):
-        half = z / (n + z * z) * np.sqrt(k * (n - k) / n + z * z / 4)
-        return k / n, np.clip((k + z * z / 2) / (n + z * z) + half, 0, 1)
+        fresh, late = (fresh_k / fresh_n, *wilson(fresh_k, fresh_n, level)), (k / m, *wilson(k, m, level))
+    return difference_interval(fresh, late)[1]
+
+
+def rate_gap(k: npt.ArrayLike, m: npt.ArrayLike, fresh_k: npt.ArrayLike, fresh_n: npt.ArrayLike) -> np.ndarray:
+    """Return the late failure rate minus the fresh one, NaN where either is unknown; arguments as in `fisher`.
+
+    It is rounded so that 3/25 - 1/50 is not below 0.1 by an error of rounding.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(np.round(np.divide(k, m) - np.divide(fresh_k, fresh_n), 12))
 
 
 def lost_from(m: int, fresh_n: int, alpha: float, difference: float) -> np.ndarray:
@@ -154,7 +156,7 @@ def lost_from(m: int, fresh_n: int, alpha: float, difference: float) -> np.ndarr
     low, high = np.zeros_like(fresh_k), np.full_like(fresh_k, m + 1)
     while (low < high).any():  # more failures show it the more
         k = (low + high) // 2
-        shown = (fisher(k, m, fresh_k, fresh_n) < alpha) & (_gap(k, m, fresh_k, fresh_n) >= difference)
+        shown = (fisher(k, m, fresh_k, fresh_n) < alpha) & (rate_gap(k, m, fresh_k, fresh_n) >= difference)
         high, low = np.where(shown, k, high), np.where(shown | (low >= high), low, k + 1)
     return high
 
@@ -170,8 +172,3 @@ def plastic_to(m: int, fresh_n: int, difference: float) -> np.ndarray:
     k, fresh_k = np.arange(m + 1)[:, None], np.arange(fresh_n + 1)
     excluded = excess_bound(k, m, fresh_k, fresh_n) < difference
     return np.where(excluded.any(axis=0), m - excluded[::-1].argmax(axis=0), -1)
-
-
-def _gap(k: np.ndarray, m: int, fresh_k: np.ndarray, fresh_n: int) -> np.ndarray:
-    """Return the difference of the rates, rounded so that 3/25 - 1/50 is not below 0.1 by an error of rounding."""
-    return np.round(k / m - fresh_k / fresh_n, 12)

@@ -52,7 +52,7 @@ import pyarrow as pa
 from analysis.data import Block, Where, blocks_of, load_cells, select, split
 from analysis.scoring import scores
 from analysis.scoring.criterion import DECIDABLE, Findings, LossCriterion, make_criterion, verdicts
-from analysis.scoring.failures import FreshPool, excess_bound, failed, fisher
+from analysis.scoring.failures import FreshPool, excess_bound, failed, fisher, rate_gap
 from analysis.scoring.symptoms import (
     METRIC_OF,
     at_risk,
@@ -182,17 +182,18 @@ def _score(cells: pd.DataFrame, blocks: Iterable[Block], criterion: LossCriterio
     return scored
 
 
-def with_fresh_pool(cells: pd.DataFrame, criterion: LossCriterion) -> pd.DataFrame:
+def with_fresh_pool(cells: pd.DataFrame, criterion: LossCriterion, pool: FreshPool | None = None) -> pd.DataFrame:
     """Return cells with what the fresh networks of all seeds of their configuration show, for `score_block`.
 
     Args:
         cells: from `load_cells`, with all seeds.
         criterion: when a fresh network has failed.
+        pool: of these cells, where the caller has it.
 
     Returns:
         The cells with the columns of `_POOLED`.
     """
-    pool = FreshPool.of(cells)
+    pool = pool or FreshPool.of(cells)
     values = pool.medians, pool.sizes, pool.failures(criterion.margin, criterion.factor)
     return cells.assign(**{name: value[pool.group] for name, value in zip(_POOLED, values, strict=True)})
 
@@ -288,7 +289,7 @@ def _failures(cells: pd.DataFrame, late: np.ndarray, criterion: LossCriterion) -
 
 def _by_rates(columns: Mapping[str, np.ndarray], criterion: LossCriterion) -> Findings:
     """Return what the definition "rate" finds."""
-    gap = np.round(columns["late_failure_rate"] - columns["fresh_failure_rate"], 12)  # 3/25 - 1/50 is 0.1
+    gap = rate_gap(*(columns[name] for name in ("late_failures", "late_tasks", "fresh_failures", "fresh_networks")))
     lost = (columns["failure_p"] < criterion.alpha) & (gap >= criterion.difference)
     return Findings(lost, ~lost & (columns["failure_high"] < criterion.difference), np.ones_like(lost))
 

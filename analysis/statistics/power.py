@@ -16,7 +16,7 @@ from statistics import NormalDist
 import numpy as np
 import pandas as pd
 
-from analysis.scoring import LossCriterion
+from analysis.scoring import LossCriterion, rate_gap
 from analysis.statistics.frames import check_share, require
 from lop_sweep.errors import AnalysisError, comma_list
 
@@ -55,8 +55,7 @@ class RateTest:
     def rejects(self, m: int, N: int) -> np.ndarray:
         """Return for which counts the test calls a cell lost, (m + 1, N + 1) booleans, rows k and columns K."""
         k, K = np.arange(m + 1)[:, None], np.arange(N + 1)[None, :]
-        differ = np.round(k / m - K / N, 12) >= self.min_difference
-        return (fisher_p(m, N, self.alternative) < self.alpha) & differ
+        return (fisher_p(m, N, self.alternative) < self.alpha) & (rate_gap(k, m, K, N) >= self.min_difference)
 
     def power(self, p: float, q: float, m: int, N: int, rho: float = 0.0) -> float:
         """Return the probability that a cell is called lost. Where p equals q it is the rate of false positives.
