@@ -26,6 +26,24 @@ RESPONSES: tuple[str, ...] = ("failures", "lost")
 _SCORED_BY = "analysis.score makes them"
 
 
+def defined_onsets(scored: pd.DataFrame) -> pd.DataFrame:
+    """Return the networks whose onset is observed or censored.
+
+    Raises:
+        AnalysisError: a column is missing, or there is none.
+    """
+    require(scored, ["onset", "onset_status", "tasks"])
+    frame = scored[scored["onset_status"] != "undefined"]
+    if frame.empty:
+        raise AnalysisError("no network has a defined onset: all diverged, lack a baseline or are too short")
+    return frame
+
+
+def hold_of(scored: pd.DataFrame) -> int:
+    """Return how many tasks in a row make an onset, 1 where the frame does not carry its criterion."""
+    return int(scored.attrs.get("criterion", {}).get("hold", 1))
+
+
 def require(scored: pd.DataFrame, columns: Iterable[str]) -> None:
     """Refuse a frame without these columns.
 

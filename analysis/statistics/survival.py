@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.scoring import LEVEL, wilson
-from analysis.statistics.frames import divide, quiet, require
+from analysis.statistics.frames import defined_onsets, divide, hold_of, quiet
 from lop_sweep.errors import AnalysisError
 
 BLOCK_TASKS = 10
@@ -51,7 +51,7 @@ def kaplan_meier(scored: pd.DataFrame, by: Sequence[str] = (), *, level: float =
     Chronic Diseases 31 (1978).
     """
     parts = []
-    for key, group in divide(_defined(scored), by):
+    for key, group in divide(defined_onsets(scored), by):
         time, observed = _times(group)
         parts.append(_with_key(key, _curve(time, observed, level)))
     return pd.concat(parts, ignore_index=True)
@@ -78,7 +78,7 @@ def lost_by(
     if not len(tasks) or min(tasks) < 1:
         raise AnalysisError(f"tasks = {list(tasks)}: must be task numbers from 1")
     rows = []
-    for key, group in divide(_defined(scored), by):
+    for key, group in divide(defined_onsets(scored), by):
         time, observed = _times(group)
         curve = _curve(time, observed, level)
         for task in tasks:
@@ -107,7 +107,7 @@ def onset_summary(scored: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
     Raises:
         AnalysisError: as `kaplan_meier`.
     """
-    _defined(scored)
+    defined_onsets(scored)
     rows = []
     for key, whole in divide(scored, by):
         group = whole[whole["onset_status"] != "undefined"]
@@ -147,7 +147,7 @@ def hazard(
     if block < 1:
         raise AnalysisError(f"block = {block}: must be at least 1 task")
     rows = []
-    for key, group in divide(_defined(scored), by):
+    for key, group in divide(defined_onsets(scored), by):
         time, observed = _times(group)
         for first in range(1, int(group["tasks"].max()) + 1, block):
             last = first + block - 1
@@ -187,7 +187,7 @@ def logrank(scored: pd.DataFrame, by: Sequence[str], *, within: Sequence[str] = 
 
     if not by:
         raise AnalysisError("the log-rank test needs at least one field whose values are compared, for example depth")
-    frame = _defined(scored)
+    frame = defined_onsets(scored)
     groups = divide(frame, by)
     code = np.zeros(len(frame), np.int64)
     position = pd.Series(np.arange(len(frame)), index=frame.index)
@@ -259,19 +259,10 @@ def occupancy(state: np.ndarray, groups: pd.DataFrame | None = None, *, level: f
     return pd.concat(parts, ignore_index=True)
 
 
-def _defined(scored: pd.DataFrame) -> pd.DataFrame:
-    require(scored, ["onset", "onset_status", "tasks"])
-    frame = scored[scored["onset_status"] != "undefined"]
-    if frame.empty:
-        raise AnalysisError("no network has a defined onset: all diverged, lack a baseline or are too short")
-    return frame
-
-
 def _times(frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """Return the task of the onset or of the last observation, and whether it is an onset; (n,) each."""
-    hold = int(frame.attrs.get("criterion", {}).get("hold", 1))
     observed = (frame["onset_status"] == "observed").to_numpy()
-    end = np.maximum(frame["tasks"].to_numpy(float) - hold + 1, 1)
+    end = np.maximum(frame["tasks"].to_numpy(float) - hold_of(frame) + 1, 1)
     return np.where(observed, frame["onset"].to_numpy(float), end), observed
 
 

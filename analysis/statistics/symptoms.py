@@ -19,7 +19,7 @@ import pandas as pd
 
 from analysis.data import check_fields
 from analysis.scoring import LEVEL, SYMPTOMS
-from analysis.statistics.frames import quiet, require, strata
+from analysis.statistics.frames import defined_onsets, hold_of, quiet, require, strata
 from lop_sweep.errors import AnalysisError
 
 HORIZON_TASKS = 10
@@ -171,12 +171,10 @@ def symptom_lead(
     """
     if horizon < 1:
         raise AnalysisError(f"horizon = {horizon}: must be at least 1 task")
-    require(scored, ["onset", "onset_status", "tasks", *_symptom_columns()])
+    require(scored, _symptom_columns())
     check_fields(without)
-    hold = int(scored.attrs.get("criterion", {}).get("hold", 1))
-    frame = scored[scored["onset_status"] != "undefined"]
-    if frame.empty:
-        raise AnalysisError("no network has a defined onset: all diverged, lack a baseline or are too short")
+    hold = hold_of(scored)
+    frame = defined_onsets(scored)
     onset = frame["onset"].fillna(np.inf).to_numpy(float)
     end = frame["tasks"].to_numpy(float) - hold + 1  # the last task at which an onset can be seen
     configuration = strata(frame, without)
