@@ -17,6 +17,7 @@ from analysis.data import (
     load_cells,
     load_requested,
     load_tasks,
+    measured_metrics,
     open_store,
     parse_where,
     select,
@@ -175,7 +176,7 @@ def _curves(options: argparse.Namespace) -> int:
     _check_out(options.out, ENDINGS)
     cells = _cells(options)
     by_configuration(cells, MAX_CURVES)  # refuses too many configurations before their tasks are read
-    tasks = load_tasks(options.dir, ["cell", "task", *METRICS], where=parse_where(options.where))
+    tasks = load_tasks(options.dir, ["cell", "task", *measured_metrics(cells)], where=parse_where(options.where))
     save_figure(plot_curves(cells, tasks), options.out, provenance(cells))
     return _written(options.out)
 
@@ -185,7 +186,7 @@ def _layers(options: argparse.Namespace) -> int:
     _check_out(options.out, ENDINGS)
     cells = _cells(options)
     by_configuration(cells, MAX_COLUMNS)
-    layered = [name for name, metric in METRICS.items() if metric.per_layer]
+    layered = [name for name in measured_metrics(cells) if METRICS[name].per_layer]
     figure = plot_layers(blocks_of(cells, options.dir, layered))
     save_figure(figure, options.out, provenance(cells))
     return _written(options.out)

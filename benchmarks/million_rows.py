@@ -21,7 +21,7 @@ import pandas as pd
 from harness import LOP_ANALYSIS, Section, median, run, spread
 
 from lop_sweep.config import PACKABLE, CellConfig
-from lop_sweep.metrics import LAYERED, METRICS
+from lop_sweep.metrics import LAYERED, measured_with
 from lop_sweep.pack import make_packs
 from lop_sweep.planning.packing import Sizing
 from lop_sweep.planning.space import SearchSpace
@@ -47,7 +47,7 @@ def make_store(root: Path, cells: int) -> None:
     for pack in Sizing(cells=PACK).split(make_packs(configs, PACKABLE), lambda cell: 1.0):
         shape = (TASKS, len(pack.cells))
         layered = (*shape, pack.cells[0].depth)
-        plain = [name for name in METRICS if name not in LAYERED and name != "saturation"]
+        plain = [name for name in measured_with() if name not in LAYERED and name != "saturation"]
         history = {name: rng.lognormal(-1.0, 1.0, shape) for name in plain}
         history |= {"saturation": rng.random(shape), "effective_rank": rng.uniform(1, 90, layered)}
         history |= {"duplicate_fraction": rng.random(layered)}

@@ -181,6 +181,19 @@ class CellConfig(BaseModel):
         ge=0,
         le=_MAX_COUNT,
     )
+    metrics: str = declare(
+        "",
+        "optional metrics to measure besides those of every cell, separated by commas, or a list of them",
+        since="0.2",
+    )
+    test_samples: int = declare(
+        500,
+        "held-out points per task, half of each class, for the metrics that need them",
+        since="0.2",
+        ge=2,
+        le=_MAX_COUNT,
+        multiple_of=2,
+    )
 
     def __init__(self, /, **fields: Any) -> None:
         try:
@@ -197,6 +210,17 @@ class CellConfig(BaseModel):
         if isinstance(fields, dict) and fields.get("fresh_steps") is None:
             steps = fields.get("steps", cls.model_fields["steps"].default)
             return {**fields, "fresh_steps": steps}
+        return fields
+
+    @model_validator(mode="before")
+    @classmethod
+    def _sort_metrics(cls, fields: Any) -> Any:
+        """Bring the names of metrics into one form, so that equal choices are the same cell."""
+        names = fields.get("metrics") if isinstance(fields, dict) else None
+        if isinstance(names, str):
+            names = names.split(",")
+        if isinstance(names, (list, tuple)) and all(isinstance(name, str) for name in names):
+            return {**fields, "metrics": ",".join(sorted({name.strip() for name in names} - {""}))}
         return fields
 
     @field_validator("*", mode="before")

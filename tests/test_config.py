@@ -49,6 +49,8 @@ valid_fields = st.fixed_dictionaries(
         "relabel": st.floats(0, 1),
         "corr_thresh": st.floats(0, 1),
         "fresh_baseline": st.integers(0, 1000),
+        "metrics": st.lists(st.text()),
+        "test_samples": st.integers(1, 500).map(lambda half: 2 * half),
     },
 )
 
@@ -57,7 +59,7 @@ def test_defaults_are_those_of_the_protocol() -> None:
     assert CellConfig().model_dump() == {
         "seed": 7, "input_dim": 4, "width": 100, "depth": 5, "samples": 96, "components": 4, "lr": 0.6, "steps": 40,
         "fresh_steps": 40, "tasks": 100, "delta": 2.8, "spread": 0.7, "sigma": 0.22, "relabel": 0.0,
-        "corr_thresh": 0.95, "fresh_baseline": 20,
+        "corr_thresh": 0.95, "fresh_baseline": 20, "metrics": "", "test_samples": 500,
     }  # fmt: skip
 
 
@@ -93,7 +95,7 @@ def test_bad_values_are_refused_by_name_and_value(field: str, value: object) -> 
 
 
 def test_unknown_keys_are_refused_with_the_valid_ones() -> None:
-    with pytest.raises(ConfigError, match=r"unknown key 'learning_rate'.*valid keys: seed, .*, fresh_baseline$"):
+    with pytest.raises(ConfigError, match=r"unknown key 'learning_rate'.*valid keys: seed, .*, test_samples$"):
         CellConfig(learning_rate=0.1)
     with pytest.raises(ConfigError, match=r"'dept' \(did you mean 'depth'\?\)"):
         CellConfig(dept=3)
@@ -235,7 +237,8 @@ def test_a_newer_field_leaves_earlier_ids_alone(
 
 
 def test_fields_of_the_first_release_always_count() -> None:
-    assert {info.since for info in FIELDS.values()} == {FIRST_RELEASE}
+    first = {name for name, info in FIELDS.items() if info.since == FIRST_RELEASE}
+    assert first == FIELDS.keys() - {"metrics", "test_samples"}
     assert FIELDS["relabel"].counts(FIELDS["relabel"].default)
 
 
@@ -255,7 +258,11 @@ def test_packs_hold_strings_and_booleans(newer: type[CellConfig]) -> None:
 
 @pytest.mark.parametrize(
     ("page", "marker", "expected"),
-    [("configuration", "fields", field_table), ("protocol", "metrics", metric_table)],
+    [
+        ("configuration", "fields", field_table),
+        ("protocol", "metrics", metric_table),
+        ("protocol", "optional metrics", lambda: metric_table(optional=True)),
+    ],
 )
 def test_the_tables_of_the_docs_are_up_to_date(page: str, marker: str, expected: Callable[[], str]) -> None:
     """These functions print what belongs between the markers."""
@@ -286,3 +293,17 @@ def test_every_field_is_described() -> None:
         assert info.axis_label == (f"{info.label} ({info.unit})" if info.unit else info.label)
         assert info.is_category == (info.type in (str, bool))
     assert len({info.flag for info in FIELDS.values()}) == len(FIELDS)
+
+
+def test_the_order_of_metrics_does_not_matter() -> None:
+    one, other, text = (
+        CellConfig(metrics=names) for names in (["srank", "test_ce"], ("test_ce", "srank"), "test_ce, srank,")
+    )
+    assert one == other == text
+    assert one.metrics == "srank,test_ce"
+    assert one.id == other.id != CellConfig().id
+    assert one.trajectory != CellConfig().trajectory
+    assert CellConfig(metrics=[]).id == CellConfig().id
+    for wrong in (3, True, ["srank", 3]):
+        with pytest.raises(ConfigError, match="metrics = "):
+            CellConfig(metrics=wrong)

@@ -35,6 +35,7 @@ from lop_sweep.errors import (
     StateError,
     StoreError,
 )
+from lop_sweep.metrics import METRICS
 from lop_sweep.pack import check_pack_axes, expand, make_packs
 from lop_sweep.planning.space import SearchSpace, expand_space, load_space
 from lop_sweep.storage.manifest import describe_space, requested_cells
@@ -47,12 +48,17 @@ LEAST = math.ulp(0.0)
 INTEGER_RANGES = {
     "seed": (0, 2**63 - 1), "input_dim": (2, 2**31 - 1), "width": (1, 2**31 - 1), "depth": (1, 2**31 - 1),
     "samples": (2, 2**31 - 2), "components": (1, 2**31 - 1), "steps": (1, 2**31 - 1), "fresh_steps": (1, 2**31 - 1),
-    "tasks": (1, 2**31 - 1), "fresh_baseline": (0, 2**31 - 1),
+    "tasks": (1, 2**31 - 1), "fresh_baseline": (0, 2**31 - 1), "test_samples": (2, 2**31 - 2),
 }  # fmt: skip
 FLOAT_RANGES = {
     "lr": (LEAST, LARGEST), "delta": (-LARGEST, LARGEST), "spread": (0.0, LARGEST), "sigma": (0.0, LARGEST),
     "relabel": (0.0, 1.0), "corr_thresh": (0.0, 1.0),
 }  # fmt: skip
+
+HALVED = {"samples", "test_samples"}
+"""Fields that must be even."""
+
+OPTIONAL = {name for name, metric in METRICS.items() if metric.optional}
 
 LATER = {"tasks", "fresh_steps", "fresh_baseline"}
 """Fields that change nothing of the tasks that two cells share."""
@@ -62,8 +68,12 @@ def valid_value(field: str) -> st.SearchStrategy[Any]:
     if field in FLOAT_RANGES:
         low, high = FLOAT_RANGES[field]
         return st.floats(low, high) | st.sampled_from([x for x in (-0.0, 0.0, LEAST, 0.5, 1.0) if low <= x <= high])
+    if field == "metrics":
+        return st.sets(st.sampled_from(sorted(OPTIONAL)), max_size=3).map(lambda chosen: ",".join(sorted(chosen)))
+    if field == "test_samples":  # other values need a metric that uses them
+        return st.just(FIELDS[field].default)
     least, most = INTEGER_RANGES[field]
-    if field == "samples":
+    if field in HALVED:
         return (st.integers(1, 3) | st.integers(least // 2, most // 2)).map(lambda half: 2 * half)
     return st.integers(least, least + 2) | st.integers(least, most)
 
@@ -74,9 +84,11 @@ def invalid_value(field: str) -> st.SearchStrategy[Any]:
         low, high = FLOAT_RANGES[field]
         out_of_range = st.floats(max_value=low, exclude_max=True) | st.floats(min_value=high, exclude_min=True)
         return out_of_range | st.just(math.nan)
+    if field == "metrics":
+        return st.integers() | st.lists(st.integers(), min_size=1)
     least, most = INTEGER_RANGES[field]
     fractions = st.floats(least, least + 100).filter(lambda number: not number.is_integer())
-    odd = st.integers(least // 2, most // 2).map(lambda half: 2 * half - 1) if field == "samples" else st.nothing()
+    odd = st.integers(least // 2, most // 2).map(lambda half: 2 * half - 1) if field in HALVED else st.nothing()
     return st.integers(max_value=least - 1) | st.integers(min_value=most + 1) | fractions | odd
 
 
@@ -131,7 +143,7 @@ cells = valid_fields.map(lambda fields: CellConfig(**fields))
 
 def assert_survives(cell: CellConfig) -> None:
     assert {name: type(value) for name, value in cell.model_dump().items()} == (
-        dict.fromkeys(INTEGER_RANGES, int) | dict.fromkeys(FLOAT_RANGES, float)
+        dict.fromkeys(INTEGER_RANGES, int) | dict.fromkeys(FLOAT_RANGES, float) | {"metrics": str}
     )
     for name, (least, most) in (INTEGER_RANGES | FLOAT_RANGES).items():
         assert least <= getattr(cell, name) <= most

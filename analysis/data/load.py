@@ -22,8 +22,8 @@ import pyarrow.compute as pc
 from analysis.data.fields import check_fields, format_value, plain
 from lop_sweep.config import FIELDS
 from lop_sweep.errors import AnalysisError, comma_list
-from lop_sweep.metrics import METRICS
-from lop_sweep.storage import TASKS, Store, cells_table, iter_tasks, requested_cells, tasks_table
+from lop_sweep.metrics import METRICS, measured_with
+from lop_sweep.storage import TASKS, Store, cells_table, iter_tasks, requested_cells, tasks_table, with_columns
 
 Where = Mapping[str, Sequence[Any]]
 """Conditions on cells: field name to the values that it may have."""
@@ -80,12 +80,14 @@ def load_tasks(
 ) -> pd.DataFrame:
     """Load one row per finished cell and task: the columns of `lop_sweep.storage.schema.TASKS`.
 
+    Of the optional metrics, those that any of the cells measured have columns; they are NaN in the others.
+
     Metrics per layer are lists; `load_layers` gives them in long form. All rows are in memory at once, several kB per
     cell and hundred tasks. Leave out columns and cells, or use `iter_blocks`.
 
     Args:
         directory: a sweep directory.
-        columns: the columns to load; None for all.
+        columns: the columns to load; None for all that were measured.
         unfinished: whether to add rows of unfinished packs, from their checkpoints. A last column, `finished`, then
             says which rows belong to finished cells.
         where: conditions on the cells, see `select`; None for all cells.
@@ -99,10 +101,11 @@ def load_tasks(
     if unknown:
         raise AnalysisError(f"unknown column of tasks {comma_list(unknown)}; choose from: {comma_list(TASKS.names)}")
     keys = ["cell", "task"]
-    wanted = list(columns) if columns is not None else TASKS.names
-    needed = list(dict.fromkeys([*keys, *wanted]))
-    partial = [tasks_table(state.result()).select(needed) for state in store.checkpoints.so_far()] if unfinished else []
+    states = list(store.checkpoints.so_far()) if unfinished else []  # before the cells, see `load_cells`
     cells = select(load_cells(directory, unfinished), where or {})
+    wanted = list(columns) if columns is not None else _measured_columns(cells)
+    needed = list(dict.fromkeys([*keys, *wanted]))
+    partial = [with_columns(tasks_table(state.result()), needed) for state in states]
     frame = _rows(iter_tasks(store, needed, cells["pack"].unique()), needed, cells)
     if not unfinished:
         return frame[wanted]
@@ -110,6 +113,20 @@ def load_tasks(
     more = more[~more["cell"].isin(set(frame["cell"]))]
     both = pd.concat([frame.assign(finished=True), more.assign(finished=False)], ignore_index=True)
     return both[[*wanted, "finished"]]
+
+
+def measured_metrics(cells: pd.DataFrame) -> tuple[str, ...]:
+    """Return the names of the metrics that any of these cells measured, in the order of `METRICS`.
+
+    Raises:
+        ConfigError: a cell names a metric that this lop-sweep does not have.
+    """
+    return measured_with(*cells["metrics"].unique())
+
+
+def _measured_columns(cells: pd.DataFrame) -> list[str]:
+    measured = measured_metrics(cells)
+    return [name for name in TASKS.names if name not in METRICS or name in measured]
 
 
 def _rows(tables: Iterable[pa.Table], columns: Sequence[str], cells: pd.DataFrame) -> pd.DataFrame:
@@ -132,7 +149,8 @@ def load_layers(directory: str | Path, where: Where | None = None) -> pd.DataFra
     Raises:
         StoreError: `directory` is not a sweep directory, or a file in it is damaged.
     """
-    layered = [name for name, metric in METRICS.items() if metric.per_layer]
+    cells = select(load_cells(directory), where or {})
+    layered = [name for name in measured_metrics(cells) if METRICS[name].per_layer]
     tasks = load_tasks(directory, ["cell", "task", "depth", *layered], where=where)
     depths = tasks["depth"].to_numpy(np.int64)
     rows = np.repeat(np.arange(len(tasks)), depths)

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from analysis.data.load import Where, load_cells, open_store, select
+from analysis.data.load import Where, load_cells, measured_metrics, open_store, select
 from lop_sweep.errors import AnalysisError
 from lop_sweep.metrics import METRICS
 from lop_sweep.storage import iter_tasks
@@ -41,7 +41,7 @@ class Block:
 
 
 def iter_blocks(
-    directory: str | Path, where: Where | None = None, metrics: Collection[str] = METRICS
+    directory: str | Path, where: Where | None = None, metrics: Collection[str] | None = None
 ) -> Iterator[Block]:
     """Yield the finished cells of a sweep in blocks.
 
@@ -51,7 +51,7 @@ def iter_blocks(
     Args:
         directory: a sweep directory.
         where: conditions on the cells, see `select`; None for all cells.
-        metrics: the metrics to read.
+        metrics: the metrics to read; None for all that any of the cells measured.
 
     Raises:
         StoreError: `directory` is not a sweep directory, or a file in it is damaged.
@@ -60,9 +60,10 @@ def iter_blocks(
     yield from blocks_of(select(load_cells(directory), where or {}), directory, metrics)
 
 
-def blocks_of(cells: pd.DataFrame, directory: str | Path, metrics: Collection[str] = METRICS) -> Iterator[Block]:
+def blocks_of(cells: pd.DataFrame, directory: str | Path, metrics: Collection[str] | None = None) -> Iterator[Block]:
     """Yield blocks as `iter_blocks` does, of cells that have been loaded already."""
     store = open_store(directory)
+    metrics = measured_metrics(cells) if metrics is None else metrics
     ids = pd.Index(cells["cell"])  # made once, because its first lookup builds a hash table
     left = set(ids)
     for table in iter_tasks(store, ["cell", "task", *metrics], cells["pack"].unique()):

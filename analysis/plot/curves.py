@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ _TITLE_CHARACTERS, _LABEL_CHARACTERS = 120, 34
 
 
 def plot_curves(cells: pd.DataFrame, tasks: pd.DataFrame, title: str = "") -> Figure:
-    """Draw every metric against the task number, one curve per configuration.
+    """Draw every metric in `tasks` against the task number, one curve per configuration.
 
     A curve is the median over seeds. Its band spans the smallest to the largest seed, or with `PERCENTILES_FROM` seeds
     or more the 10th to the 90th percentile. The panel of the CE after the task also has the mean of the fresh networks,
@@ -48,7 +49,7 @@ def plot_curves(cells: pd.DataFrame, tasks: pd.DataFrame, title: str = "") -> Fi
     """
     groups = by_configuration(cells, MAX_CURVES)
     percentiles = min(len(group) for _, group in groups) >= PERCENTILES_FROM
-    figure, panels = _panels()
+    figure, panels = _panels([name for name in METRICS if name in tasks])
     tasks = tasks[tasks["cell"].isin(cells["cell"])]
     # Fresh networks are measured after their last update.
     judged = "end_ce" if tasks["end_ce"].notna().any() else "final_ce"
@@ -75,13 +76,13 @@ def plot_curves(cells: pd.DataFrame, tasks: pd.DataFrame, title: str = "") -> Fi
     return figure
 
 
-def _panels() -> tuple[Figure, dict[str, Axes]]:
+def _panels(metrics: Sequence[str]) -> tuple[Figure, dict[str, Axes]]:
     """Make a figure with a panel for each metric."""
-    rows = -(-len(METRICS) // _PANELS_PER_ROW)
+    rows = -(-len(metrics) // _PANELS_PER_ROW)
     width, height = _PANEL_INCHES
     figure = Figure(figsize=(_PANELS_PER_ROW * width, rows * height), layout="constrained")
     grid: Any = figure.subplots(rows, _PANELS_PER_ROW, sharex=True, squeeze=False)
-    panels = dict(zip(METRICS, grid.flat, strict=False))
+    panels = dict(zip(metrics, grid.flat, strict=False))
     for unused in grid.flat[len(panels) :]:
         unused.set_visible(False)
     for axes in list(panels.values())[-_PANELS_PER_ROW:]:

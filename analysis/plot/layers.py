@@ -41,7 +41,7 @@ def plot_layers(blocks: Iterable[Block], title: str = "") -> Figure:
     kept = list(blocks)
     cells = pd.concat([block.cells for block in kept], ignore_index=True) if kept else pd.DataFrame()
     groups = by_configuration(cells, MAX_COLUMNS)
-    names = [name for name, metric in METRICS.items() if metric.per_layer]
+    names = [name for name, metric in METRICS.items() if metric.per_layer and any(name in one.metrics for one in kept)]
     width = max(_MIN_INCHES, _COLUMN_INCHES * len(groups) + 1)
     figure = Figure(figsize=(width, _ROW_INCHES * len(names)), layout="constrained")
     grid: Any = figure.subplots(len(names), len(groups), squeeze=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import cmcrameri.cm  # noqa: F401  (registers its colour maps)
@@ -65,11 +65,23 @@ class MapValue:
         return matplotlib.colormaps[self.colours].with_extremes(bad=(0, 0, 0, 0))
 
     def of_cells(self, scored: pd.DataFrame) -> pd.Series:
-        """Return the score of each cell, NaN where it is not shown; censored onsets are infinite."""
+        """Return the score of each cell, NaN where it is not shown; censored onsets are infinite.
+
+        Raises:
+            AnalysisError: it is of an optional metric that no cell measured.
+        """
+        if self.column not in scored and not self.is_measured(()):
+            name = self.column.removeprefix("late_")
+            raise AnalysisError(f"no cell measured {name}; run the sweep with metrics = [{name!r}] in its search space")
         values = scored[self.column].astype(float)
         if self.column == "onset":
             values = values.where(scored["onset_status"] != "censored", np.inf)
         return values.where(scored["lost"].notna()) if self.decidable_only else values
+
+    def is_measured(self, metrics: Collection[str]) -> bool:
+        """Return whether cells that measure these metrics have the score."""
+        name = self.column.removeprefix("late_")
+        return name not in METRICS or not METRICS[name].optional or name in metrics
 
     def as_difference(self) -> MapValue:
         """Return how a map shows the difference of two sweeps in this score."""

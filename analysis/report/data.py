@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.data import Where, blocks_of, load_cells, load_requested, open_store, select
+from analysis.data import Where, blocks_of, load_cells, load_requested, measured_metrics, open_store, select
 from analysis.report import sequences
 from analysis.report.axes import MapField, fixed_fields, map_fields
 from analysis.report.description import PERCENTILES, describe
@@ -96,7 +96,7 @@ def collect(directory: str | Path, criterion: LossCriterion, where: Where | None
         "fixed": fixed_fields(everything),
         "resolution": asdict(resolution),
         "evidence": {"networks": networks, "tasks": int(ordered["tasks"].max())},
-        **describe(criterion),
+        **describe(criterion, measured_metrics(cells)),
     }
     arrays = _cell_arrays(ordered, seeds, provenance) | _field_arrays(ordered, missing, fields)
     arrays |= _fresh_arrays(pool) | _evidence_arrays(networks, int(ordered["tasks"].max()), criterion)

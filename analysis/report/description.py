@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Collection
 from dataclasses import asdict
 from statistics import NormalDist
 from typing import Any
@@ -66,11 +67,12 @@ _DEFAULTS_FROM = {"fresh_steps": "steps"}
 """Fields whose default is the value of another one."""
 
 
-def describe(criterion: LossCriterion) -> dict[str, Any]:
+def describe(criterion: LossCriterion, metrics: Collection[str] = METRICS) -> dict[str, Any]:
     """Describe everything that the page names, as plain values.
 
     Args:
         criterion: the one that the page opens with.
+        metrics: those that the sweep measured.
     """
     return {
         "criterion": asdict(criterion),
@@ -87,9 +89,9 @@ def describe(criterion: LossCriterion) -> dict[str, Any]:
         "interval": {"label": f"{LEVEL:.0%} interval", "z": NormalDist().inv_cdf((1 + LEVEL) / 2)},
         "percentiles": {"ends": list(PERCENTILES), "label": _percentiles(), "from": PERCENTILES_FROM},
         "config": [_config_field(name) for name in FIELDS],
-        "metrics": [_metric(name) for name in METRICS],
+        "metrics": [_metric(name) for name in METRICS if name in metrics],
         "min_log_value": MIN_LOG_VALUE,
-        "scores": [_score(name) for name in VALUES],
+        "scores": [_score(name) for name, value in VALUES.items() if value.is_measured(metrics)],
         "categories": [_category(name) for name in CATEGORIES],
         "half_widths": {"excess": CHANCE_CE, "log_ratio": LOG_RATIO_DECADES},
         "symmetric_quantile": SYMMETRIC_QUANTILE,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -88,7 +88,7 @@ def keep(block: Block, criterion: LossCriterion, resolution: Resolution) -> tupl
         AnalysisError: the criterion does not fit the cells.
     """
     scored = score_block(block, criterion)
-    kept = {name: scored[name].to_numpy(float) for name in _score_columns()}
+    kept = {name: scored[name].to_numpy(float) for name in _score_columns(block.metrics)}
     finished = (block.cells["status"] != DIVERGED).to_numpy()[:, None]
     metrics = {name: block.of_network(name) for name in METRIC_OF.values()}
     marks = symptom_marks(metrics, symptom_thresholds(metrics, criterion))
@@ -96,10 +96,10 @@ def keep(block: Block, criterion: LossCriterion, resolution: Resolution) -> tupl
     loss, _ = judged_loss(block)
     loss = (block_means(loss, resolution.loss) if resolution.loss else loss).ravel()
     kept["loss"] = loss if resolution.exact else single(loss)
-    for name, metric in METRICS.items():
+    for name in block.metrics:
         if name != MAIN_METRIC:
             kept[f"curve.{name}"] = single(block_means(block.of_network(name), resolution.curves).ravel())
-        if metric.per_layer:
+        if METRICS[name].per_layer:
             kept[f"layer.{name}"] = single(block_means(block.metrics[name], resolution.layers).ravel())
     return block.cells, kept
 
@@ -117,9 +117,15 @@ def encode(series: Mapping[str, np.ndarray], resolution: Resolution) -> dict[str
     return encoded
 
 
-def _score_columns() -> list[str]:
+def _score_columns(metrics: Collection[str]) -> list[str]:
     """Return the scores that the page does not compute itself, and late metrics under the report's criterion."""
-    late = [f"late_{name}" for name in METRICS]
+    late = [f"late_{name}" for name in metrics]
     early = [f"early_{name}" for name in METRIC_OF.values()]
-    columns = [*late, *early, "late_failures", "slope_low", *(value.column for value in VALUES.values())]
+    columns = [
+        *late,
+        *early,
+        "late_failures",
+        "slope_low",
+        *(value.column for value in VALUES.values() if value.is_measured(metrics)),
+    ]
     return [name for name in dict.fromkeys(columns) if name not in _COMPUTED_ON_PAGE]

@@ -63,7 +63,7 @@ from analysis.scoring.symptoms import (
 from lop_sweep.config import FIELDS
 from lop_sweep.console.options import accepts_options
 from lop_sweep.errors import AnalysisError, comma_list
-from lop_sweep.metrics import METRICS
+from lop_sweep.metrics import METRICS, measured_with
 from lop_sweep.prefetch import prefetch
 from lop_sweep.storage import DIVERGED
 
@@ -137,13 +137,15 @@ def score_cells(
         AnalysisError: a threshold does not exist or is out of range, a column is missing, a cell's rows are
             incomplete, or a cell occurs twice.
     """
-    missing = [name for name in ("cell", "task", *METRICS) if name not in tasks]
+    every = [name for name, metric in METRICS.items() if not metric.optional]
+    missing = [name for name in ("cell", "task", *every) if name not in tasks]
     if missing:
         raise AnalysisError(f"`tasks` lacks the columns {comma_list(missing)}; analysis.load_tasks loads all of them")
     if cells["cell"].duplicated().any():
         raise AnalysisError(f"`cells` has cell {cells['cell'][cells['cell'].duplicated()].iloc[0]} twice")
     cells = cells.reset_index(drop=True)
-    table = pa.table({name: _column(tasks[name]) for name in ("cell", "task", *METRICS)})
+    present = [name for name in METRICS if name in tasks]
+    table = pa.table({name: _column(tasks[name]) for name in ("cell", "task", *present)})
     criterion = make_criterion(criterion, thresholds)
     cells = with_fresh_pool(cells, criterion)
     return _score(cells, split(cells, table), criterion)
@@ -170,7 +172,7 @@ def _column(values: pd.Series) -> pa.Array:
 def _score(cells: pd.DataFrame, blocks: Iterable[Block], criterion: LossCriterion, slopes: bool = True) -> pd.DataFrame:
     parts = list(prefetch(lambda block: score_block(block, criterion, slopes), blocks, MAX_BLOCKS))
     if cells.empty:
-        empty = {name: np.empty((0, 1, 1) if metric.per_layer else (0, 1)) for name, metric in METRICS.items()}
+        empty = {name: np.empty((0, 1, 1) if METRICS[name].per_layer else (0, 1)) for name in measured_with()}
         whole = score_block(Block(cells, empty), criterion, slopes)
     else:
         whole = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame({"cell": []})
@@ -214,7 +216,7 @@ def score_block(block: Block, criterion: LossCriterion, slopes: bool = True) -> 
     diverged = (block.cells["status"] == DIVERGED).to_numpy()
     loss, measured = judged_loss(block)
     loss = np.where(diverged[:, None], np.nan, loss)
-    metrics = {name: np.where(diverged[:, None], np.nan, block.of_network(name)) for name in METRICS}
+    metrics = {name: np.where(diverged[:, None], np.nan, block.of_network(name)) for name in block.metrics}
     tasks = loss.shape[1]
     late, early = criterion.window(tasks), min(criterion.early, tasks)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
@@ -14,8 +15,8 @@ from lop_sweep.experiment.backends import Device
 from lop_sweep.experiment.components import Components
 from lop_sweep.experiment.engine import Engine, Parameters, TaskArrays, TrainingState, TrainingTrace
 from lop_sweep.experiment.network import TorchRng, initial_weights
-from lop_sweep.experiment.streams import Task
-from lop_sweep.metrics import METRICS, Observation, TaskRow, undefined_metrics
+from lop_sweep.experiment.streams import Task, held_out_rng
+from lop_sweep.metrics import METRICS, Observation, TaskRow, measured, undefined_metrics
 
 _Result = TypeVar("_Result")
 
@@ -44,6 +45,7 @@ class CellBatch:
         components = Components.of(configs[0])
         self._stream = components.stream
         self._engine = Engine.of(components)
+        self._metrics = measured(configs[0])
         self.task_rngs = [np.random.default_rng(config.seed) for config in configs]
         self.network_rngs = [TorchRng(config.seed) for config in configs]
         cells = zip(configs, self.task_rngs, strict=True)
@@ -99,10 +101,10 @@ class CellBatch:
     def _run_task(self, number: int) -> TaskRow:
         tasks = self._draw_tasks()
         if self.diverged_at.all():
-            return undefined_metrics((len(self.configs),), self.configs[0].depth)
+            return undefined_metrics((len(self.configs),), self.configs[0])
         arrays = self._put_tasks(tasks)
         trace = self._device.train(self._engine, self.training, arrays, self.configs[0].steps)
-        row = self._compute_metrics(arrays, trace)
+        row = self._compute_metrics(arrays, trace, self._put_held_out(tasks, number))
         finite = np.all([np.isfinite(v).reshape(len(self.configs), -1).all(axis=1) for v in row.values()], axis=0)
         self.diverged_at[~finite & (self.diverged_at == 0)] = number
         for values in row.values():
@@ -118,7 +120,7 @@ class CellBatch:
         losses = self._device.take(self._engine.loss.value(logits, arrays.y)).astype(np.float64)
         return np.where(np.isfinite(losses), losses, np.nan)
 
-    def _compute_metrics(self, arrays: TaskArrays, trace: TrainingTrace) -> TaskRow:
+    def _compute_metrics(self, arrays: TaskArrays, trace: TrainingTrace, held_out: TaskArrays | None) -> TaskRow:
         """Return the row of the task that was just trained on, all NaN for cells where something is not finite."""
         parameters = self.training.parameters
         passed = self._engine.forward(parameters, arrays.x, keep_pre=True)
@@ -133,10 +135,16 @@ class CellBatch:
             sane = on_device[:, None, None, None]
             pre, post = (xp.where(sane, array, xp.zeros_like(array)) for array in (pre, post))
         threshold = self._device.put(np.array([[config.corr_thresh] for config in self.configs]))
-        task = Observation(trace.losses, end_loss, trace.grad_norm, pre, post, threshold)
+        task = Observation(trace.losses, end_loss, trace.grad_norm, pre, post, passed.logits, threshold)
+        if held_out is not None:
+            logits, loss = self._engine.forward(parameters, held_out.x).logits, self._engine.loss
+            tested = {
+                "test_loss": loss.value(logits, held_out.y),
+                "test_accuracy": loss.accuracy(logits, held_out.y),
+            }
+            task = replace(task, **tested)
         row = {
-            name: np.array(self._device.take(metric.compute(task)), dtype=np.float64)
-            for name, metric in METRICS.items()
+            name: np.array(self._device.take(METRICS[name].compute(task)), dtype=np.float64) for name in self._metrics
         }
         for values in row.values():
             values[~finite] = np.nan
@@ -145,6 +153,18 @@ class CellBatch:
     def _draw_tasks(self) -> list[Task]:
         cells = zip(self.configs, self.stream_states, self.task_rngs, strict=True)
         return [self._stream.draw(config, state, rng) for config, state, rng in cells]
+
+    def _put_held_out(self, tasks: Sequence[Task], number: int) -> TaskArrays | None:
+        """Draw the held-out points of the sequence's `number`th task; None if no metric needs any.
+
+        They come from a stream of their own for each task, so they disturb no other and need not be resumed.
+        """
+        if not any(METRICS[name].held_out for name in self._metrics):
+            return None
+        cells = zip(self.configs, tasks, strict=True)
+        return self._put_tasks(
+            [self._stream.held_out(config, task, held_out_rng(config.seed, number)) for config, task in cells]
+        )
 
     def _put_tasks(self, tasks: Sequence[Task]) -> TaskArrays:
         hyper = {

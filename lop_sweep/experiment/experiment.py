@@ -21,7 +21,7 @@ from lop_sweep.config import FIELDS, PACKABLE, CellConfig
 from lop_sweep.errors import ConfigError, StateError, comma_list, single_line
 from lop_sweep.experiment.backends import make_device
 from lop_sweep.experiment.batch import CellBatch
-from lop_sweep.metrics import METRICS, TaskRow
+from lop_sweep.metrics import TaskRow, measured
 from lop_sweep.runtime import DTYPES
 
 STATE_VERSION = 2
@@ -48,8 +48,8 @@ class Experiment:
         fresh_ce: (P, k) final losses, in nats, of the k fresh networks trained until now.
 
     Raises:
-        ConfigError: there are no cells, they do not fit together, `dtype` or `device` is unknown, or this machine does
-            not have the device.
+        ConfigError: there are no cells, they do not fit together, a metric, `dtype` or `device` is unknown, or this
+            machine does not have the device.
     """
 
     def __init__(self, configs: Sequence[CellConfig], dtype: str = "float64", device: str = "cpu") -> None:
@@ -105,7 +105,7 @@ class Experiment:
             raise StateError(f"the sequence is complete after {self.tasks} tasks; there is no task left to run")
         self.tasks_done += 1
         rows = [batch.run_task(self.tasks_done) for batch in self._batches]
-        return {name: np.concatenate([row[name] for row in rows]) for name in METRICS}
+        return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
 
     def run_fresh_network(self) -> np.ndarray:
         """Train the next fresh network of every cell on a task of its own.
@@ -227,7 +227,8 @@ def check_pack(configs: Sequence[CellConfig]) -> None:
     """Refuse cells that cannot run as one pack.
 
     Raises:
-        ConfigError: there are none, or they differ in a field that sets shapes or the length of the work.
+        ConfigError: there are none, they differ in a field that sets shapes or the length of the work, or they name
+            metrics that do not exist.
     """
     if not configs:
         raise ConfigError("a pack needs at least one cell; none was given")
@@ -238,3 +239,4 @@ def check_pack(configs: Sequence[CellConfig]) -> None:
                 f"{field} = {comma_list(sorted(values))} in one pack: "
                 f"its cells may differ only in {comma_list(PACKABLE)}"
             )
+    measured(configs[0])

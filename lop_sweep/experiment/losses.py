@@ -24,6 +24,10 @@ class Loss(Protocol):
         """Return the derivative of `value` by the logits, (P, n, 1)."""
         ...
 
+    def accuracy(self, logits: Array, y: Array) -> Array:
+        """Return the share of points that each network classifies correctly, float64 (P,) for logits (P, n, 1)."""
+        ...
+
     def torch(self) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
         """Return the loss of one network for the reference: logits and labels (n, 1) to a scalar tensor."""
         ...
@@ -48,6 +52,11 @@ class BinaryCrossEntropy:
         """Return (sigmoid(s) - y) / n."""
         xp = array_namespace(logits)
         return (1 / (1 + xp.exp(-logits)) - y) / y.shape[-2]
+
+    def accuracy(self, logits: Array, y: Array) -> Array:
+        """Return the share of points with p > 1/2 exactly where y = 1."""
+        xp = array_namespace(logits)
+        return xp.mean(xp.astype((logits > 0) == (y > 0.5), xp.float64), axis=(-2, -1))
 
     def torch(self) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
         """Return PyTorch's own implementation."""

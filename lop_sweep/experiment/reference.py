@@ -7,6 +7,7 @@ could be saved. Use `lop_sweep.experiment.Experiment` for everything that must r
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -14,8 +15,8 @@ import torch
 from lop_sweep.config import CellConfig
 from lop_sweep.experiment.components import Components
 from lop_sweep.experiment.network import MLP, TorchRng, build_network
-from lop_sweep.experiment.streams import Task
-from lop_sweep.metrics import METRICS, SATURATION_THRESHOLD, Observation, TaskRow, undefined_metrics
+from lop_sweep.experiment.streams import Task, held_out_rng
+from lop_sweep.metrics import METRICS, SATURATION_THRESHOLD, Observation, TaskRow, measured, undefined_metrics
 
 
 class ReferenceExperiment:
@@ -38,6 +39,7 @@ class ReferenceExperiment:
         self.network_rng = TorchRng(config.seed)
         self._stream_state = self._stream.init(config, self.task_rng)
         self._trainer = ReferenceTrainer(config, self.network_rng)
+        self._number = 0
 
     def run_task(self) -> TaskRow:
         """Train on the next task.
@@ -46,13 +48,14 @@ class ReferenceExperiment:
             Each metric, (1,) or (1, depth). All NaN once the cell has diverged.
         """
         task = self._draw_task()
+        self._number += 1
         if not self.diverged:
             losses, grad_norm = self._trainer.train(task, self.config.steps)
             row = self._compute_metrics(task, losses, grad_norm)
             if row is not None:
                 return row
             self.diverged = True
-        return undefined_metrics((1,), self.config.depth)
+        return undefined_metrics((1,), self.config)
 
     def run_fresh_baseline(self) -> np.ndarray:
         """Return the final losses of the fresh networks, each trained on a task of its own, (1, fresh_baseline)."""
@@ -73,7 +76,7 @@ class ReferenceExperiment:
     def _compute_metrics(self, task: Task, losses: list[float], grad_norm: float) -> TaskRow | None:
         """Return the task's row, or None if a loss, a weight or a metric is not finite."""
         network = self._trainer.network
-        _, pre, post = network(torch.from_numpy(task.points))
+        logits, pre, post = network(torch.from_numpy(task.points))
         if not np.isfinite([*losses, grad_norm]).all() or not _finite(*network.parameters(), *pre):
             return None
         observation = Observation(
@@ -82,12 +85,22 @@ class ReferenceExperiment:
             grad_norm=torch.tensor([grad_norm], dtype=torch.float64),
             pre=torch.stack(pre)[None],
             post=torch.stack(post)[None],
+            logits=logits[None],
             corr_thresh=torch.tensor([[self.config.corr_thresh]], dtype=torch.float64),
         )
+        names = measured(self.config)
+        if any(METRICS[name].held_out for name in names):
+            more = self._stream.held_out(self.config, task, held_out_rng(self.config.seed, self._number))
+            right = (network(torch.from_numpy(more.points))[0] > 0).numpy() == (more.labels == 1)
+            observation = replace(
+                observation,
+                test_loss=self._trainer.loss(more)[None],
+                test_accuracy=torch.tensor([right.mean()]),
+            )
         row = {}
-        for name, metric in METRICS.items():
+        for name in names:
             plain = _PLAIN.get(name)
-            row[name] = np.array([plain(observation)]) if plain else np.array(metric.compute(observation))
+            row[name] = np.array([plain(observation)]) if plain else np.array(METRICS[name].compute(observation))
         return row if all(np.isfinite(values).all() for values in row.values()) else None
 
 
@@ -149,8 +162,28 @@ def _effective_rank(z: torch.Tensor) -> float:
 
 
 def _duplicate_fraction(a: torch.Tensor, threshold: float) -> float:
-    correlation = torch.corrcoef(a.T).reshape(a.shape[1], a.shape[1]).nan_to_num(nan=0.0).abs()
-    return float((correlation > threshold).triu(diagonal=1).any(dim=0).double().mean())
+    return float((_correlation(a) > threshold).triu(diagonal=1).any(dim=0).double().mean())
+
+
+def _duplicate_fraction_any(a: torch.Tensor, threshold: float) -> float:
+    return float((_correlation(a).fill_diagonal_(0.0) > threshold).any(dim=0).double().mean())
+
+
+def _correlation(a: torch.Tensor) -> torch.Tensor:
+    return torch.corrcoef(a.T).reshape(a.shape[1], a.shape[1]).nan_to_num(nan=0.0).abs()
+
+
+def _activation_effective_rank(a: torch.Tensor) -> float:
+    p = torch.linalg.svdvals(a)
+    p = p[p > 0] / p.sum()
+    return float(torch.exp(-(p * p.log()).sum()))
+
+
+def _srank(a: torch.Tensor) -> float:
+    values = torch.linalg.svdvals(a)
+    if values.sum() == 0:
+        return 1.0
+    return 1.0 + float((values.cumsum(0) / values.sum() < 0.99).sum())
 
 
 _PLAIN: dict[str, Callable[[Observation], float | list[float]]] = {
@@ -163,5 +196,9 @@ _PLAIN: dict[str, Callable[[Observation], float | list[float]]] = {
     "grad_norm": lambda task: float(task.grad_norm),
     "effective_rank": lambda task: [_effective_rank(z) for z in task.pre[0]],
     "duplicate_fraction": lambda task: [_duplicate_fraction(a, float(task.corr_thresh)) for a in task.post[0]],
+    "duplicate_fraction_any": lambda task: [_duplicate_fraction_any(a, float(task.corr_thresh)) for a in task.post[0]],
+    "activation_effective_rank": lambda task: [_activation_effective_rank(a) for a in task.post[0]],
+    "srank": lambda task: [_srank(a) for a in task.post[0]],
+    "logit_scale": lambda task: float(task.logits.square().mean().sqrt()),
 }
 """Metrics that have an implementation of their own here. The others are computed by `Metric.compute` on tensors."""

@@ -17,7 +17,7 @@ import numpy as np
 
 from lop_sweep.config import CellConfig
 from lop_sweep.errors import SchemaVersionError, StateError, single_line
-from lop_sweep.metrics import METRICS, undefined_metrics
+from lop_sweep.metrics import METRICS, measured, undefined_metrics
 from lop_sweep.pack import Pack, expand
 from lop_sweep.storage.records import timestamp
 from lop_sweep.storage.schema import NUMERICS, PackResult, refuse_newer
@@ -135,13 +135,13 @@ class PackState:
 
     def _unmeasured(self) -> dict[str, np.ndarray]:
         """Return the rows of the tasks done, all NaN; the state must be consistent."""
-        return undefined_metrics((self.tasks_done, len(self.pack.cells)), self.pack.cells[0].depth)
+        return undefined_metrics((self.tasks_done, len(self.pack.cells)), self.pack.cells[0])
 
     def _is_consistent(self) -> bool:
         """Return whether the parts fit each other, in everything that `result` and `progress` depend on."""
         experiment, cells, done = self.experiment, self.pack.cells, self.experiment["tasks_done"]
         scalar, layered = (done, len(cells)), (done, len(cells), cells[0].depth)
-        expected = {name: layered if metric.per_layer else scalar for name, metric in METRICS.items()}
+        expected = {name: layered if METRICS[name].per_layer else scalar for name in measured(cells[0])}
         shapes = {name: rows.shape for name, rows in self.history.items()}
         return (
             experiment["cells"] == [cell.id for cell in cells]
@@ -282,6 +282,6 @@ def state_bytes(config: CellConfig, dtype: str) -> int:
     """Return about how much of a file one cell's state after its last task takes, in bytes."""
     units = [config.input_dim, *[config.width] * config.depth, 1]
     parameters = sum((below + 1) * above for below, above in pairwise(units))
-    values = sum(config.depth if metric.per_layer else 1 for metric in METRICS.values())
+    values = sum(config.depth if METRICS[name].per_layer else 1 for name in measured(config))
     rows = config.tasks * values * 8
     return parameters * np.dtype(dtype).itemsize + rows + _STREAM_BYTES

@@ -37,6 +37,7 @@ from lop_sweep.storage.schema import (
     columns_for,
     filled_bytes,
     has_default,
+    is_optional,
     missing_column,
 )
 from lop_sweep.version import __version__
@@ -195,8 +196,14 @@ def read_table(path: Path, schema: pa.Schema, columns: Sequence[str] | None = No
         return table.select(wanted.names).cast(wanted)
 
 
-def read_tables(paths: Iterable[Path], schema: pa.Schema, columns: Sequence[str] | None = None) -> pa.Table:
-    """Read the rows of several files; an empty table where there are no files. Errors as `read_table`."""
+def read_tables(paths: Sequence[Path], schema: pa.Schema, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read the rows of several files; an empty table where there are no files. Errors as `read_table`.
+
+    Without `columns`, optional columns that none of the files has are left out.
+    """
+    if columns is None and any(map(is_optional, schema.names)):
+        found = {name for path in paths for name in file_info(path).columns}
+        columns = [name for name in schema.names if name in found or not is_optional(name)]
     with ThreadPoolExecutor(_READERS) as pool:
         tables = pool.map(lambda path: read_table(path, schema, columns), paths)
         return pa.concat_tables([_chosen(schema, columns).empty_table(), *tables])

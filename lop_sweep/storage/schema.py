@@ -11,6 +11,8 @@ The schema is additive: a new field or metric does not change its version. A col
     a configuration field that is newer than the first release    its default
     a metric                                                      NaN: it was not measured (a list of NaN per layer)
 
+Optional metrics have columns only in files of cells that measure them.
+
 All other columns are in every file, so a file without one is damaged.
 """
 
@@ -108,7 +110,10 @@ class PackResult:
 
 
 def tasks_table(result: PackResult) -> pa.Table:
-    """Return the pack's rows of `TASKS`: all tasks of the first cell, then of the second, and so on."""
+    """Return the pack's rows of `TASKS`: all tasks of the first cell, then of the second, and so on.
+
+    It has the columns of the metrics in the pack's history.
+    """
     tasks, cells = result.history["min_ce"].shape
     columns: dict[str, object] = {
         "cell": np.repeat([cell.id for cell in result.cells], tasks),
@@ -146,6 +151,11 @@ def cells_table(result: PackResult) -> pa.Table:
 def has_default(column: str) -> bool:
     """Return whether a file may lack a column: a metric, or a field that is newer than the first release."""
     return column in METRICS or (column in FIELDS and FIELDS[column].since != FIRST_RELEASE)
+
+
+def is_optional(column: str) -> bool:
+    """Return whether only files of some cells have a column."""
+    return column in METRICS and METRICS[column].optional
 
 
 def columns_for(missing: Sequence[str]) -> list[str]:
@@ -186,6 +196,14 @@ def missing_column(name: str, rows: pa.Table) -> pa.Array:
     depths = rows["depth"].to_numpy()
     offsets = pa.array(np.concatenate([[0], np.cumsum(depths)]), type=pa.int32())
     return pa.ListArray.from_arrays(offsets, pa.array(np.full(int(depths.sum()), np.nan)))
+
+
+def with_columns(table: pa.Table, columns: Sequence[str]) -> pa.Table:
+    """Return these columns of a table of tasks. Those for which `has_default` holds are filled if it lacks them."""
+    for name in columns:
+        if name not in table.column_names:
+            table = table.append_column(TASKS.field(name), missing_column(name, table))
+    return table.select(list(columns))
 
 
 def _status(finished: bool, diverged_at: int) -> str:
@@ -234,7 +252,8 @@ def refuse_newer(where: object, names: Iterable[str], writer: object) -> None:
 
 
 def _table(columns: Mapping[str, object], schema: pa.Schema) -> pa.Table:
-    return pa.table([pa.array(columns[field.name], type=field.type) for field in schema], schema=schema)
+    present = pa.schema([field for field in schema if field.name in columns], schema.metadata)
+    return pa.table([pa.array(columns[field.name], type=field.type) for field in present], schema=present)
 
 
 def _lists(rows: np.ndarray) -> pa.Array:

@@ -19,7 +19,7 @@ Result files carry the origin of the sweep that computed them, which shows resul
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -299,5 +299,5 @@ class Store:
     def _packs_in(self, name: str) -> tuple[str, ...]:
         return packs_of(self.file("cells", name)) if name.startswith(MERGED) else (name,)
 
-    def _paths(self, folder: str) -> Iterable[Path]:
+    def _paths(self, folder: str) -> list[Path]:
         return [self.file(folder, segment.name) for segment in self._segments()]

@@ -16,7 +16,6 @@ from ray import tune
 
 from lop_sweep import runtime
 from lop_sweep.errors import ConfigError, StoreError, comma_list, safe_repr
-from lop_sweep.metrics import METRICS
 from lop_sweep.pack import Pack, expand
 from lop_sweep.storage import PackState, Store, host_name, read_lock, stop_file
 from lop_sweep.tune.sigterm import Sigterm
@@ -131,7 +130,7 @@ class LopTrainable(tune.Trainable):
         # A state that was taken after the last task has no task left, but a last row to report again.
         rows = run.run_tasks(self._tasks_per_report) or run.history[-1:]
         result: dict[str, Any] = {
-            **{name: _mean(np.stack([row[name] for row in rows])) for name in METRICS},
+            **{name: _mean(np.stack([row[name] for row in rows])) for name in rows[0]},
             "tasks_done": experiment.tasks_done,
             "cells": len(run.pack.cells),
             "diverged": int(np.count_nonzero(experiment.diverged_at)),

@@ -19,7 +19,7 @@ from lop_sweep.experiment.backends import TorchDevice, check_device, make_device
 from lop_sweep.experiment.cuda_graph import GraphedTraining
 from lop_sweep.experiment.engine import Engine, Parameters, TaskArrays, TrainingState, TrainingTrace
 from lop_sweep.experiment.network import TorchRng, initial_weights
-from lop_sweep.metrics import METRICS, stack_metrics
+from lop_sweep.metrics import measured_with, stack_metrics
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def run(configs: list[CellConfig], device: str, dtype: str = "float64") -> tuple
 def test_a_batch_on_torch_equals_cells_on_numpy(stable: list[CellConfig], dtype: str, tolerance: float) -> None:
     ours, fresh = run(stable, "torch", dtype)
     expected, expected_fresh = run(stable, "cpu", dtype)
-    for name in METRICS:
+    for name in measured_with():
         if dtype == "float64" or name != "duplicate_fraction":  # a correlation near the threshold may go either way
             np.testing.assert_allclose(ours[name], expected[name], rtol=tolerance, err_msg=name)
     np.testing.assert_allclose(fresh, expected_fresh, rtol=tolerance)
@@ -57,7 +57,7 @@ def test_divergence_stays_in_its_cell_of_a_batch(small: CellConfig) -> None:
     rows = stack_metrics([experiment.run_task() for _ in range(experiment.tasks)])
     expected, expected_fresh = run([calm, calm.replace(seed=5)], "torch")
     alone, alone_fresh = run([wild], "cpu")
-    for name in METRICS:
+    for name in measured_with():
         np.testing.assert_allclose(rows[name][:, [0, 2]], expected[name], rtol=1e-9)
         np.testing.assert_array_equal(np.isnan(rows[name][:, 1]), np.isnan(alone[name][:, 0]))
     assert experiment.diverged_at.tolist()[::2] == [0, 0]
@@ -238,7 +238,7 @@ def test_a_whole_experiment_on_graphs(small: CellConfig, graphed: TorchDevice, m
     expected, expected_fresh = run(pack, "torch")
     monkeypatch.setattr("lop_sweep.experiment.experiment.make_device", lambda name: graphed)
     ours, fresh = run(pack, "torch")
-    for name in METRICS:
+    for name in measured_with():
         np.testing.assert_allclose(ours[name], expected[name], rtol=1e-9)
     np.testing.assert_allclose(fresh, expected_fresh, rtol=1e-9)
     assert FakeGraph.replays == calm.tasks + calm.fresh_baseline
@@ -267,6 +267,6 @@ def test_results_name_their_device(small: CellConfig) -> None:
 def test_a_gpu_equals_the_cpu(stable: list[CellConfig]) -> None:
     ours, fresh = run(stable, "cuda")
     expected, expected_fresh = run(stable, "cpu")
-    for name in METRICS:
+    for name in measured_with():
         np.testing.assert_allclose(ours[name], expected[name], rtol=1e-9, err_msg=name)
     np.testing.assert_allclose(fresh, expected_fresh, rtol=1e-9)

@@ -30,7 +30,10 @@ from lop_sweep.storage.serialization import load_state, save_state
 
 KINDS = tuple(DEFAULTS)
 EVERY = [(kind, name) for kind in KINDS for name in components(kind)]
-CONFIG = CellConfig(seed=1, width=6, depth=3, input_dim=4, samples=10, lr=0.05)
+OPTIONAL = [name for name, metric in METRICS.items() if metric.optional]
+CONFIG = CellConfig(
+    seed=1, width=6, depth=3, input_dim=4, samples=10, lr=0.05, metrics=OPTIONAL, test_samples=30
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -232,6 +235,10 @@ def test_a_stream_draws_from_the_rng_alone(chosen: Components) -> None:
         assert np.array_equal(task.labels, again.labels)
     before, after = first[0], first[1]
     assert not (np.array_equal(before.points, after.points) and np.array_equal(before.labels, after.labels))
+    more = chosen.stream.held_out(CONFIG, first[0], np.random.default_rng(5))
+    assert more.points.shape == (CONFIG.test_samples, CONFIG.input_dim)
+    assert more.labels.shape == (CONFIG.test_samples, 1)
+    assert set(np.unique(more.labels)) <= {0.0, 1.0}
 
 
 @every_component
@@ -326,7 +333,10 @@ def test_a_metric_stays_within_its_bounds(name: str) -> None:
             grad_norm=rng.random(2),
             pre=pre,
             post=np.tanh(pre),
+            logits=rng.normal(size=(2, samples, 1)),
             corr_thresh=np.array([[0.0], [0.95]]),
+            test_loss=rng.random(2),
+            test_accuracy=rng.random(2),
         )
         values = metric.compute(task)
         low, high = metric.bounds(config)
@@ -350,7 +360,9 @@ def test_a_metric_is_the_same_on_tensors(name: str) -> None:
     """The reference computes metrics that it has no own implementation of by `compute`."""
     rng = np.random.default_rng(0)
     pre = rng.normal(size=(2, 3, 10, 6))
-    arrays = (rng.random((5, 2)), rng.random(2), rng.random(2), pre, np.tanh(pre), np.array([[0.3], [0.95]]))
+    logits, threshold = rng.normal(size=(2, 10, 1)), np.array([[0.3], [0.95]])
+    losses = [rng.random(shape) for shape in ((5, 2), 2, 2)]
+    arrays = (*losses, pre, np.tanh(pre), logits, threshold, rng.random(2), rng.random(2))
     ours = METRICS[name].compute(Observation(*arrays))
     on_tensors = METRICS[name].compute(Observation(*(torch.from_numpy(array) for array in arrays)))
     np.testing.assert_allclose(np.asarray(on_tensors), ours, rtol=1e-12)

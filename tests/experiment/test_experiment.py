@@ -11,7 +11,7 @@ import torch
 from lop_sweep.config import CellConfig
 from lop_sweep.errors import ConfigError, StateError
 from lop_sweep.experiment import Experiment, ReferenceExperiment
-from lop_sweep.metrics import METRICS, TaskRow
+from lop_sweep.metrics import TaskRow, measured_with
 from lop_sweep.storage.serialization import load_state, save_state
 
 History = tuple[list[TaskRow], np.ndarray]
@@ -25,7 +25,7 @@ def finish(experiment: Experiment) -> History:
 def assert_identical(a: History, b: History, cell_a: int = 0, cell_b: int = 0) -> None:
     """Equal to the last bit, NaN equal to NaN."""
     for row_a, row_b in zip(a[0], b[0], strict=True):
-        for name in METRICS:
+        for name in measured_with():
             np.testing.assert_array_equal(row_a[name][cell_a], row_b[name][cell_b], err_msg=name)
     np.testing.assert_array_equal(a[1][cell_a], b[1][cell_b])
 
@@ -132,8 +132,8 @@ def test_divergence_stays_in_its_cell(small: CellConfig, lr: float) -> None:
     assert at >= 1
     assert list(experiment.diverged_at[[0, 2]]) == [0, 0]
     for task, row in enumerate(together[0], start=1):
-        finite = [np.isfinite(row[name][1]).all() for name in METRICS]
-        empty = [np.isnan(row[name][1]).all() for name in METRICS]
+        finite = [np.isfinite(row[name][1]).all() for name in measured_with()]
+        empty = [np.isnan(row[name][1]).all() for name in measured_with()]
         assert all(finite) if task < at else all(empty)
     assert not np.isinf(together[1]).any()
 
@@ -144,7 +144,7 @@ def test_huge_finite_numbers_are_not_divergence(small: CellConfig) -> None:
     experiment, reference = Experiment([config]), ReferenceExperiment(config)
     for _ in range(config.tasks):
         ours, expected = experiment.run_task(), reference.run_task()
-        assert all(np.isfinite(row[name]).all() for row in (ours, expected) for name in METRICS)
+        assert all(np.isfinite(row[name]).all() for row in (ours, expected) for name in measured_with())
     assert experiment.diverged_at[0] == 0
 
 
@@ -196,7 +196,7 @@ def test_engine_equals_reference_at_the_edges_of_the_fields(small: CellConfig, c
     experiment, reference = Experiment([config]), ReferenceExperiment(config)
     for _ in range(config.tasks):
         ours, expected = experiment.run_task(), reference.run_task()
-        for name in METRICS:
+        for name in measured_with():
             np.testing.assert_allclose(ours[name], expected[name], rtol=1e-9, err_msg=name)
     fresh = experiment.run_fresh_baseline()
     assert fresh.shape == (1, config.fresh_baseline)

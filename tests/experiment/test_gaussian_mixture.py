@@ -81,3 +81,24 @@ def test_tasks_depend_on_the_generator_alone() -> None:
     first, second = draw_task(config, rng), draw_task(config, rng)
     assert np.array_equal(first.points, draw_task(config, np.random.default_rng(9)).points)
     assert not np.array_equal(first.points, second.points)
+
+
+def test_held_out_points_are_around_the_tasks_own_bumps() -> None:
+    """Without noise both are the bumps themselves, and the labels are those of the classes."""
+    config = CellConfig(sigma=0, samples=400, test_samples=600)
+    task = draw_task(config, np.random.default_rng(0))
+    more = GaussianMixture().held_out(config, task, np.random.default_rng(1))
+    assert len(more.points) == 600
+    assert more.labels.sum() == 300
+    for label in (0, 1):
+        drawn, held_out = (np.unique(one.points[one.labels[:, 0] == label], axis=0) for one in (task, more))
+        np.testing.assert_array_equal(drawn, held_out)
+
+
+def test_held_out_labels_are_flipped_as_often() -> None:
+    config = CellConfig(sigma=0, delta=50.0, relabel=0.3, test_samples=20_000, input_dim=2)
+    task = draw_task(config, np.random.default_rng(0))
+    more = GaussianMixture().held_out(config, task, np.random.default_rng(1))
+    own = np.repeat([0.0, 1.0], 10_000)[:, None]
+    # 20,000 labels: the standard error of the share is 0.0033
+    assert (more.labels != own).mean() == pytest.approx(0.3, abs=0.015)

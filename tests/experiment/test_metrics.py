@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import array_api_strict
@@ -11,16 +12,28 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from lop_sweep.config import CellConfig
+from lop_sweep.errors import ConfigError
+from lop_sweep.experiment import Experiment
 from lop_sweep.metrics import (
     LAYERED,
     METRICS,
+    activation_effective_rank,
     duplicate_fraction,
+    duplicate_fraction_any,
     effective_rank,
+    measured,
+    measured_with,
+    root_mean_square,
     saturation,
+    srank,
     stack_metrics,
     undefined_metrics,
     unstack_metrics,
 )
+from lop_sweep.planning import SearchSpace
+
+CONFIG = CellConfig(depth=5, metrics=["srank", "logit_scale"])
 
 
 def plain_effective_rank(z: np.ndarray) -> float:
@@ -126,14 +139,15 @@ def test_layers_can_be_computed_together() -> None:
 def test_stacking_and_unstacking_are_inverse() -> None:
     rng = np.random.default_rng(0)
     rows = [
-        {name: rng.normal(size=values.shape) for name, values in undefined_metrics((3,), 5).items()} for _ in range(6)
+        {name: rng.normal(size=values.shape) for name, values in undefined_metrics((3,), CONFIG).items()}
+        for _ in range(6)
     ]
     history = stack_metrics(rows)
     assert history["final_ce"].shape == (6, 3)
     assert history["effective_rank"].shape == (6, 3, 5)
     again = unstack_metrics(history)
-    assert [list(row) for row in again] == [list(METRICS)] * 6
-    assert all(np.array_equal(a[name], b[name]) for a, b in zip(rows, again, strict=True) for name in METRICS)
+    assert [tuple(row) for row in again] == [measured(CONFIG)] * 6
+    assert all(np.array_equal(a[name], b[name]) for a, b in zip(rows, again, strict=True) for name in a)
 
 
 def test_every_metric_is_described() -> None:
@@ -141,4 +155,79 @@ def test_every_metric_is_described() -> None:
         assert metric.label
         assert metric.axis_label == (f"{metric.label} ({metric.unit})" if metric.unit else metric.label)
         assert metric.late_statistic in ("mean", "median")
-    assert {name for name, metric in METRICS.items() if metric.per_layer} == set(LAYERED)
+    assert {name for name in measured_with() if METRICS[name].per_layer} == set(LAYERED)
+
+
+def test_a_cell_measures_what_every_cell_does_and_what_it_names() -> None:
+    assert measured(CellConfig()) == measured_with()
+    assert not any(METRICS[name].optional for name in measured_with())
+    assert measured(CONFIG) == (*measured_with(), "srank", "logit_scale")
+    assert measured_with("srank", "", "logit_scale,test_ce") == (*measured(CONFIG), "test_ce")
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"metrics": "shrank"}, r"metrics = shrank: there is no such metric; choose from: activation_effective_rank, "),
+        ({"metrics": "end_ce"}, r"metrics = end_ce: every cell measures it; choose from: "),
+        (
+            {"test_samples": 10, "metrics": "srank"},
+            r"test_samples = 10: nothing is measured on held-out points; name test_ce, test_accuracy in metrics",
+        ),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        measured(CellConfig(**fields))
+    with pytest.raises(ConfigError, match=message):
+        SearchSpace({**fields, "depth": 2})
+    with pytest.raises(ConfigError, match=message):
+        Experiment([CellConfig(**fields)])
+
+
+def with_singular_values(values: Sequence[float], n: int, h: int) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    left, right = (np.linalg.qr(rng.normal(size=(size, len(values))))[0] for size in (n, h))
+    return (left * values) @ right.T
+
+
+@pytest.mark.parametrize("shape", [(9, 5), (5, 9), (6, 6)])
+def test_ranks_of_known_singular_values(shape: tuple[int, int]) -> None:
+    values = [4.0, 2.0, 1.0, 1.0]
+    p = np.array(values) / 8
+    a = 1e200 * with_singular_values(values, *shape)
+    assert activation_effective_rank(a) == pytest.approx(np.exp(-(p * np.log(p)).sum()))
+    assert srank(a) == 4
+    assert srank(with_singular_values([0.5, 0.495, 0.005 - 1e-9, 1e-9], *shape)) == 2
+    assert srank(with_singular_values([1.0, 0.0102], *shape)) == 2
+    assert srank(with_singular_values([1.0, 0.01], *shape)) == 1
+
+
+def test_ranks_of_features_that_are_zero() -> None:
+    for metric in (activation_effective_rank, srank):
+        assert np.array_equal(metric(np.zeros((2, 4, 6))), [1.0, 1.0])
+
+
+def test_a_constant_with_rounding_noise_has_one_direction() -> None:
+    """Centred, only the noise is left, of which `effective_rank` makes a high rank."""
+    a = 0.7 + 1e-13 * np.random.default_rng(0).normal(size=(96, 100))
+    assert effective_rank(a) > 50
+    assert activation_effective_rank(a) == pytest.approx(1, abs=1e-9)
+    assert srank(a) == 1
+
+
+def test_every_copy_has_a_duplicate_whatever_the_order() -> None:
+    rng = np.random.default_rng(0)
+    a = rng.normal(size=(40, 6))
+    a[:, 3], a[:, 5] = -2 * a[:, 0], a[:, 1] + 1e-3 * rng.normal(size=40)
+    threshold = np.array(0.95)
+    for _ in range(5):
+        assert duplicate_fraction_any(a, threshold) == pytest.approx(4 / 6)
+        assert duplicate_fraction(a, threshold) == pytest.approx(2 / 6)
+        a = rng.permutation(a, axis=1)
+    assert duplicate_fraction_any(np.ones((4, 3)), threshold) == 0
+
+
+def test_the_scale_of_logits_does_not_overflow() -> None:
+    logits = np.array([[[3.0], [-4.0]], [[1e300], [1e300]], [[0.0], [0.0]]])
+    np.testing.assert_allclose(root_mean_square(logits), [12.5**0.5, 1e300, 0])

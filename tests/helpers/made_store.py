@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from lop_sweep.config import PACKABLE, CellConfig
-from lop_sweep.metrics import METRICS
+from lop_sweep.metrics import METRICS, measured_with
 from lop_sweep.pack import make_packs
 from lop_sweep.planning.space import SearchSpace
 from lop_sweep.storage.manifest import describe_space
@@ -71,9 +71,9 @@ def _result(
         "effective_rank": 10 * trend[..., None] * rng.uniform(0.8, 1.2, (*final.shape, depth)),
         "duplicate_fraction": np.clip(0.8 * (1 - trend)[..., None] + rng.normal(0, 0.1, (*final.shape, depth)), 0, 1),
     }
-    for name, metric in METRICS.items():
-        low, high = metric.bounds(cells[0])
-        shape = (*final.shape, depth) if metric.per_layer else final.shape
+    for name in measured_with():
+        low, high = METRICS[name].bounds(cells[0])
+        shape = (*final.shape, depth) if METRICS[name].per_layer else final.shape
         history.setdefault(name, rng.uniform(max(low, 0), min(high, 100), shape))
     history = {
         name: np.where(gone[..., None] if values.ndim == 3 else gone, np.nan, values)

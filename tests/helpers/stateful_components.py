@@ -70,3 +70,7 @@ class Drift:
         state["drawn"] += 1
         labels = np.repeat([0.0, 1.0], config.samples // 2)[:, None]
         return Task(state["points"].copy(), labels)
+
+    def held_out(self, config: CellConfig, task: Task, rng: np.random.Generator) -> Task:
+        index = rng.integers(config.samples, size=config.test_samples)
+        return Task(task.points[index] + 0.1 * rng.normal(size=(len(index), config.input_dim)), task.labels[index])

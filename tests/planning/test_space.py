@@ -114,8 +114,8 @@ def test_no_such_space_names_the_shipped_ones(tmp_path: Path) -> None:
     [
         ("demo", 105, {"depth", "lr", "seed"}),
         ("depth_lr", 650, {"depth", "lr", "delta", "seed"}),
-        ("depth_lr_delta", 1320, {"depth", "lr", "delta", "seed"}),
-        ("delta_sigma", 315, {"delta", "sigma", "seed"}),
+        ("depth_lr_delta", 1848, {"depth", "lr", "delta", "seed"}),
+        ("delta_sigma", 324, {"delta", "sigma", "seed"}),
         ("full_grid", 2100, {"depth", "lr", "delta", "sigma", "seed"}),
         ("script_example", 4, {"seed"}),
     ],

@@ -17,7 +17,7 @@ from sweeping import compute_here
 
 from lop_sweep.config import CellConfig
 from lop_sweep.errors import StateError, StoreError
-from lop_sweep.metrics import LAYERED, METRICS
+from lop_sweep.metrics import LAYERED, measured_with
 from lop_sweep.pack import Pack
 from lop_sweep.storage import parquet
 from lop_sweep.storage.maintenance.audit import audit, repair
@@ -41,7 +41,7 @@ def constant(cells: int, tasks: int) -> PackResult:
     return PackResult(
         pack=Pack(tuple(configs)).id,
         cells=configs,
-        history={name: lost if name in LAYERED else lost[:, :, 0] for name in METRICS},
+        history={name: lost if name in LAYERED else lost[:, :, 0] for name in measured_with()},
         fresh_ce=np.zeros((cells, 1)),
         diverged_at=np.ones(cells, int),
         seconds=np.ones(cells),

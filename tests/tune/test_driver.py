@@ -14,7 +14,7 @@ from sweeping import compute_here, sweep, write_space
 
 from lop_sweep.cli import main
 from lop_sweep.config import FIELDS, CellConfig
-from lop_sweep.metrics import LAYERED, METRICS
+from lop_sweep.metrics import LAYERED, measured_with
 from lop_sweep.pack import Pack
 from lop_sweep.planning.space import load_space
 from lop_sweep.storage.pack_state import PackState
@@ -36,7 +36,7 @@ def rows_of(out: Path) -> pd.DataFrame:
 def assert_rows_identical(a: pd.DataFrame, b: pd.DataFrame) -> None:
     """Assert that two tables are equal to the last bit in every column; NaN equals NaN."""
     assert len(a) == len(b)
-    for name in ("cell", "task", *FIELDS, *METRICS):
+    for name in ("cell", "task", *FIELDS, *measured_with()):
         left, right = (np.stack(f[name]) if name in LAYERED else f[name].to_numpy() for f in (a, b))
         np.testing.assert_array_equal(left, right, err_msg=name)
 

@@ -12,7 +12,7 @@ import pytest
 from lop_sweep.config import CellConfig
 from lop_sweep.errors import ConfigError, StateError
 from lop_sweep.experiment.experiment import Experiment
-from lop_sweep.metrics import METRICS
+from lop_sweep.metrics import measured_with
 from lop_sweep.pack import Pack
 from lop_sweep.storage.store import Store
 from lop_sweep.tune.trainable import LopTrainable
@@ -43,7 +43,7 @@ def test_one_step_is_one_task_and_reports_means(pack: Pack) -> None:
     assert [result["tasks_done"] for result in results] == [1, 2, 3, 4]
     for result in results:
         row = experiment.run_task()
-        for name in METRICS:
+        for name in measured_with():
             assert result[name] == pytest.approx(row[name].mean(), rel=1e-14)
         assert ("fresh_mean_ce" in result) == result["done"] == (result["tasks_done"] == 4)
     fresh = experiment.run_fresh_baseline()
@@ -116,8 +116,8 @@ def test_checkpoint_after_the_last_task_gives_the_same_result(pack: Pack, store:
     second.restore(checkpoint)
     again = second.train()
     assert again["done"]
-    assert {name: again[name] for name in (*METRICS, "fresh_mean_ce")} == {
-        name: last[name] for name in (*METRICS, "fresh_mean_ce")
+    assert {name: again[name] for name in (*measured_with(), "fresh_mean_ce")} == {
+        name: last[name] for name in (*measured_with(), "fresh_mean_ce")
     }
     pd.testing.assert_frame_equal(pd.read_parquet(store.tasks), rows, check_exact=True)
 

@@ -13,7 +13,7 @@ from sweeping import assert_same_results
 
 from lop_sweep.config import CellConfig
 from lop_sweep.errors import StoreError, SweepError
-from lop_sweep.metrics import LAYERED, METRICS
+from lop_sweep.metrics import LAYERED, measured_with
 from lop_sweep.pack import Pack
 from lop_sweep.planning.packing import Sizing
 from lop_sweep.planning.plan import make_plan
@@ -124,7 +124,7 @@ def assert_rows_of(store: Store, expected: Store, pack: Pack) -> None:
     ours = ours[ours["cell"].isin([cell.id for cell in pack.cells])].reset_index(drop=True)
     theirs = expected.read_tasks().to_pandas()
     assert len(ours) == len(theirs) > 0
-    for name in ("cell", "task", *(name for name in METRICS if name not in LAYERED)):
+    for name in ("cell", "task", *(name for name in measured_with() if name not in LAYERED)):
         np.testing.assert_array_equal(ours[name].to_numpy(), theirs[name].to_numpy())
     for name in LAYERED:
         np.testing.assert_array_equal(np.stack(list(ours[name])), np.stack(list(theirs[name])))

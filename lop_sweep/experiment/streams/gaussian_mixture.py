@@ -43,15 +43,28 @@ class GaussianMixture:
             anchors = np.hstack([anchors, rng.normal(0.0, _EXTRA_DIM_STD, size=(2, dim - 2))])
 
         centres = [anchor + rng.normal(0.0, config.spread, size=(config.components, dim)) for anchor in anchors]  # 4
-        points = []
-        for class_centres in centres:  # 5
-            bump = rng.integers(0, config.components, size=half)
-            points.append(class_centres[bump] + rng.normal(0.0, config.sigma, size=(half, dim)))
-
-        labels = np.repeat([0.0, 1.0], half)[:, None]  # 6
-        if config.relabel > 0:
-            flip = rng.random((config.samples, 1)) < config.relabel
-            labels = np.where(flip, 1.0 - labels, labels)
+        points, labels = _points(config, np.stack(centres), half, rng)
 
         order = rng.permutation(config.samples)  # 7
-        return Task(points=np.concatenate(points)[order], labels=labels[order])
+        return Task(points=points[order], labels=labels[order], source={"centres": np.stack(centres)})
+
+    def held_out(self, config: CellConfig, task: Task, rng: np.random.Generator) -> Task:
+        """Draw points around the task's own bumps, as its steps 5 and 6 do. Labels are flipped as often."""
+        points, labels = _points(config, task.source["centres"], config.test_samples // 2, rng)
+        return Task(points=points, labels=labels, source=task.source)
+
+
+def _points(
+    config: CellConfig, centres: np.ndarray, half: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw `half` points of each class and all labels, from bumps around centres (2, components, input_dim)."""
+    points = []
+    for class_centres in centres:  # 5
+        bump = rng.integers(0, config.components, size=half)
+        points.append(class_centres[bump] + rng.normal(0.0, config.sigma, size=(half, config.input_dim)))
+
+    labels = np.repeat([0.0, 1.0], half)[:, None]  # 6
+    if config.relabel > 0:
+        flip = rng.random((2 * half, 1)) < config.relabel
+        labels = np.where(flip, 1.0 - labels, labels)
+    return np.concatenate(points), labels

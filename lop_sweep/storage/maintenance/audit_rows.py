@@ -1,7 +1,8 @@
 """Check the rows of a segment, a tasks table and its cells table: pure functions that name what is wrong.
 
 A metric is NaN from the task on at which its cell diverged. A metric that is newer than the first release may also be
-NaN in the first tasks of a cell: an earlier lop-sweep computed them and did not measure it.
+NaN in the first tasks of a cell: an earlier lop-sweep computed them and did not measure it. An optional metric is NaN
+in all cells that do not name it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import pyarrow as pa
 
 from lop_sweep.config import FIELDS, FIRST_RELEASE, CellConfig
 from lop_sweep.errors import ConfigError
-from lop_sweep.metrics import METRICS
+from lop_sweep.metrics import METRICS, measured
 from lop_sweep.pack import Pack
 from lop_sweep.storage.schema import DIVERGED, FINISHED
 
@@ -39,6 +40,7 @@ def problems(tasks: pa.Table, cells: pa.Table, packs: tuple[str, ...]) -> Iterat
         cell = row.pop("cell")
         try:
             configs[cell] = CellConfig(**row)
+            measured(configs[cell])
         except ConfigError as error:
             yield f"cell {cell} has an impossible configuration: {error}"
             return
@@ -131,7 +133,10 @@ def _metric_problems(
         yield f"{name} does not have one value per layer in every row"
         return
     undefined = diverged
-    if metric.since != FIRST_RELEASE:
+    if metric.optional:
+        asked = {cell: name in measured(config) for cell, config in configs.items()}
+        undefined = diverged | ~keys["cell"].map(asked).to_numpy(dtype=bool)
+    elif metric.since != FIRST_RELEASE:
         undefined = diverged | _before_first_measured(values, keys)
     if np.isinf(values).any() or (np.isnan(values) != undefined[:, None]).any():
         yield f"{name} is undefined where the cell has not diverged, or defined where it has"

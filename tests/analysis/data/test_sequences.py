@@ -12,7 +12,7 @@ from sweeping import compute_here
 from analysis.data.load import load_cells, load_tasks, open_store
 from analysis.data.sequences import blocks_of, iter_blocks
 from lop_sweep.errors import AnalysisError, StoreError
-from lop_sweep.metrics import LAYERED, METRICS
+from lop_sweep.metrics import LAYERED, measured_with
 from lop_sweep.planning.space import expand_space
 from lop_sweep.storage import reader
 from lop_sweep.storage.maintenance.compaction import compact
@@ -30,7 +30,7 @@ def test_blocks_hold_the_rows_of_the_tasks_folder(store_dir: Path) -> None:
     for block in iter_blocks(store_dir):
         for index, cell in enumerate(block.cells["cell"]):
             rows = tasks.loc[cell]
-            for name in METRICS:
+            for name in measured_with():
                 expected = np.stack(rows[name].to_list()) if name in LAYERED else rows[name]
                 np.testing.assert_array_equal(block.metrics[name][index], expected)
             np.testing.assert_allclose(

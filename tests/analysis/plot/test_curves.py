@@ -12,7 +12,7 @@ from analysis.data.load import load_cells, load_tasks, select
 from analysis.plot.curves import plot_curves
 from lop_sweep.config import CellConfig
 from lop_sweep.errors import AnalysisError
-from lop_sweep.metrics import LAYERED, METRICS
+from lop_sweep.metrics import LAYERED, measured_with
 
 
 def test_a_curve_is_the_median_and_its_band_the_range_over_seeds(store_dir: Path, tmp_path: Path) -> None:
@@ -21,7 +21,7 @@ def test_a_curve_is_the_median_and_its_band_the_range_over_seeds(store_dir: Path
     figure = plot_curves(cells, tasks)
     figure.savefig(tmp_path / "curves.png")
     wide = tasks[tasks["cell"].isin(cells["cell"])].pivot(index="task", columns="cell", values="end_ce")
-    final = figure.axes[list(METRICS).index("end_ce")]
+    final = figure.axes[list(measured_with()).index("end_ce")]
     line, baseline = final.get_lines()
     np.testing.assert_allclose(line.get_ydata(), wide.median(axis=1))
     np.testing.assert_allclose(baseline.get_ydata(), cells["fresh_mean_ce"].mean())
@@ -66,7 +66,7 @@ def test_many_seeds_are_shown_by_percentiles() -> None:
     )
     tasks = pd.DataFrame(
         [
-            {"cell": str(seed), "task": task, **{name: rng.random() for name in METRICS}}
+            {"cell": str(seed), "task": task, **{name: rng.random() for name in measured_with()}}
             for seed in range(11)
             for task in (1, 2, 3)
         ]

@@ -16,7 +16,7 @@ from analysis.plot.layers import plot_layers
 from analysis.plot.maps import plot_map
 from analysis.plot.variables import VALUES, metric_label
 from analysis.scoring.table import score_cells
-from lop_sweep.metrics import METRICS
+from lop_sweep.metrics import METRICS, measured_with
 
 WHERE = {"depth": [2.0], "lr": [0.2], "delta": [2.0]}
 USERS = ("analysis.data.sequences", "analysis.scoring.table", "analysis.plot.curves", "analysis.plot.layers",
@@ -55,7 +55,7 @@ def with_made(tasks: pd.DataFrame, values: Any) -> pd.DataFrame:
 
 
 def tasks_of(store_dir: Path, columns: list[str] | None = None) -> pd.DataFrame:
-    return load_tasks(store_dir, columns or ["cell", "task", *METRICS], where=WHERE)
+    return load_tasks(store_dir, columns or ["cell", "task", *measured_with()], where=WHERE)
 
 
 def panel(figure: Any, metric: str) -> Any:
@@ -69,9 +69,9 @@ def test_curves_have_a_panel_for_every_metric(cells: pd.DataFrame, store_dir: Pa
     figure = plot_curves(cells, with_made(tasks, np.arange(len(tasks)) % 8))
     figure.savefig(tmp_path / "curves.png")
     visible = [axes for axes in figure.axes if axes.get_visible()]
-    assert len(visible) == len(METRICS) + 2
-    assert figure.axes[0].get_subplotspec().get_gridspec().get_geometry() == (-(-(len(METRICS) + 2) // 2), 2)
-    assert [bool(axes.get_xlabel()) for axes in visible] == [False] * (len(METRICS)) + [True, True]
+    assert len(visible) == len(measured_with()) + 2
+    assert figure.axes[0].get_subplotspec().get_gridspec().get_geometry() == (-(-(len(measured_with()) + 2) // 2), 2)
+    assert [bool(axes.get_xlabel()) for axes in visible] == [False] * (len(measured_with())) + [True, True]
     np.testing.assert_array_equal(panel(figure, "dead").get_lines()[0].get_ydata(), np.arange(8))
     np.testing.assert_array_equal(panel(figure, "dead_layers").get_lines()[0].get_ydata(), np.arange(8) + 1)
 
@@ -109,7 +109,7 @@ def test_layers_have_a_row_for_every_metric_per_layer(measured: bool, store_dir:
     value = 5.0 if measured else np.nan
     blocks = [
         Block(block.cells, {**block.metrics, "dead_layers": np.full((*block.metrics["final_ce"].shape, 2), value)})
-        for block in iter_blocks(store_dir, WHERE, METRICS)
+        for block in iter_blocks(store_dir, WHERE, measured_with())
     ]
     figure = plot_layers(blocks)
     figure.savefig(tmp_path / "layers.png")

@@ -19,7 +19,7 @@ from analysis.report import write_report
 from analysis.report.axes import map_fields
 from analysis.scoring import LossCriterion, score, score_block
 from lop_sweep.config import FIELDS, CellConfig
-from lop_sweep.metrics import METRICS, TaskMetric
+from lop_sweep.metrics import METRICS, TaskMetric, measured_with
 
 NAMES = ("all", "it's <b>bold</b>")
 """Values of a string field that are keywords or markup elsewhere."""
@@ -121,8 +121,8 @@ def test_categories_in_details_and_command(report: Report, made: Path, category_
 def metrics(monkeypatch: pytest.MonkeyPatch) -> None:
     """A metric per layer, and one that was not measured, in every module."""
     layered, absent = MadeMetric("dead_units", "dead units", True), MadeMetric("step_norm", "norm of a step", False)
+    names = measured_with()
     replace_everywhere(monkeypatch, METRICS, {**METRICS, "dead_units": layered, "step_norm": absent})
-    names = list(METRICS)
 
     def measured(cells: pd.DataFrame, directory: Path, *_: object) -> Iterator[Block]:
         for block in blocks_of(cells, directory, names):
@@ -148,7 +148,7 @@ def test_new_metrics_are_curves_layers_and_scores(report: Report, made: Path, tm
     assert label in labels
     assert labels[labels.index("norm of a step (share)") + 1] == "not measured"
     assert labels.count("not measured") == 1
-    *_, (block,) = ([b for b in blocks_of(load_cells(made), made) if cell in set(b.cells["cell"])],)
+    *_, (block,) = ([b for b in blocks_of(load_cells(made), made, ["effective_rank"]) if cell in set(b.cells["cell"])],)
     values = block.metrics["effective_rank"][list(block.cells["cell"]).index(cell)] / 20
     drawn = page.evaluate("layers.data.map(trace => trace.z)")
     assert len(drawn) == 3

@@ -16,7 +16,7 @@ from analysis.scoring.table import score as score_store
 from analysis.scoring.table import score_cells
 from lop_sweep.config import FIELDS, CellConfig
 from lop_sweep.errors import AnalysisError
-from lop_sweep.metrics import METRICS
+from lop_sweep.metrics import METRICS, measured_with
 from lop_sweep.storage.store import Store
 
 
@@ -28,11 +28,11 @@ def score(final_ce: list[float], fresh: float, criterion: LossCriterion | None =
     tasks = len(final_ce)
     rows = pd.DataFrame({"cell": "a", "task": range(1, tasks + 1), "final_ce": np.array(final_ce, float)})
     rows["end_ce"] = rows["final_ce"]
-    for name, metric in METRICS.items():
+    for name in measured_with():
         if name in rows:
             continue
-        values = np.asarray(cell.pop(name, np.arange(tasks) + 0.5 * metric.per_layer), float)
-        rows[name] = [np.array([mean - 0.5, mean + 0.5]) for mean in values] if metric.per_layer else values
+        values = np.asarray(cell.pop(name, np.arange(tasks) + 0.5 * METRICS[name].per_layer), float)
+        rows[name] = [np.array([mean - 0.5, mean + 0.5]) for mean in values] if METRICS[name].per_layer else values
     config = CellConfig(tasks=tasks, depth=2).model_dump()
     baseline = {"fresh_ce": np.full(20, fresh), "fresh_mean_ce": fresh, "fresh_median_ce": fresh}
     cells = pd.DataFrame([{**config, "cell": "a", "status": "finished", **baseline, **cell}])
