@@ -181,8 +181,8 @@ def _fitted(rate: str, name: str) -> dict[str, Any]:
     return {
         "name": f"fitted_{name}",
         "rate": rate,
-        "label": f"{value.axis_label}, fitted",
-        "short": f"{_short(value.label)}, fitted",
+        "label": f"fitted {_short(value.label)}",
+        "short": f"fitted {_short(value.label)}",
         "metric": None,
         "decidable_only": True,
         "needs_every_task": False,

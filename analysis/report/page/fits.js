@@ -4,6 +4,8 @@
 
   const lop = window.lop;
 
+  const NOTHING = 'no boundary or fitted rates:';
+
   /** Whether a definition would see the thresholds that the report was made with. */
   function keepsThresholds({ about }, criterion, definition) {
     const used = about.controls.filter((control) => control.definitions.includes(definition));
@@ -20,11 +22,11 @@
   function reasonAgainst(sweep, state) {
     const { definition } = sweep.about.criterion;
     if (state.criterion.definition !== definition || !keepsThresholds(sweep, state.criterion, definition)) {
-      return 'no boundary: it belongs to the definition and the thresholds that this report was made with';
+      return `${NOTHING} they belong to the definition and the thresholds that this report was made with`;
     }
     if (fitAt(sweep, state)) return null;
-    if (Object.values(state.at).includes(lop.ALL)) return 'no boundary: it is not fitted to pooled slices';
-    return 'no boundary: this slice was not fitted, to keep the report small';
+    if (Object.values(state.at).includes(lop.ALL)) return `${NOTHING} pooled slices are not fitted`;
+    return `${NOTHING} this slice is beyond the limits of what a report fits`;
   }
 
   /**

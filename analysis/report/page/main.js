@@ -101,7 +101,8 @@
     const slice = Object.entries(state.at).map(([name, index]) =>
       (index === lop.ALL ? `${name}: all, pooled` : lop.fieldText(sweep.fields.get(name), index)));
     const sentences = [$('sentence').textContent, $('summary').textContent];
-    return [slice.join(', '), ...sentences, `lop-sweep ${sweep.about.version}`].filter(Boolean);
+    const lines = boundaryLegend().map(([mark, text]) => (mark === 'none' ? text : `${mark}: ${text}`));
+    return [slice.join(', '), ...sentences, lines.join('; '), `lop-sweep ${sweep.about.version}`].filter(Boolean);
   }
 
   function undefinedText() {
@@ -272,6 +273,7 @@
     },
     axes: () => ({ x: page.layout.x.values, y: page.layout.y.values }),
     scores: (column) => Array.from(page.view.scores.column(column)),
+    caption,
     placeOf: (point) => lop.placeOf(page.layout, point),
     milliseconds: () => page.milliseconds,
   };

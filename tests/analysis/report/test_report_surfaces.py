@@ -203,6 +203,8 @@ def test_page_draws_the_boundary_at_the_chosen_level(report: Report, file: Path,
     report(file, "#at.delta=1.5&level=0.25")
     assert page.evaluate("window.lopReport.state().level") == 1
     assert "P(lost) = 0.25" in page.inner_text("#legend")
+    caption = page.evaluate("window.lopReport.caption()")
+    assert "line: P(lost) = 0.25; dashed: 95% band of P(lost) = 0.25, simultaneous along it" in caption
     change(page, boundary=False)
     assert drawn_on(page) == {}
 
@@ -220,20 +222,20 @@ def test_other_thresholds_have_no_fitted_numbers(report: Report, file: Path, col
     page = report(file, "#at.delta=1.5&score=fitted_failure_rate&point.x=0.4&point.y=2")
     shown = points(page)[["value", "low", "high"]].to_numpy(float).T
     np.testing.assert_array_equal(shown, rates_of(collected, fit_of(collected, delta=1), "failures"))
-    assert "P(lost), fitted" in page.inner_text("#facts")
+    assert "fitted P(lost)" in page.inner_text("#facts")
     for other in (LossCriterion(margin=0.3), LossCriterion("mean")):
         set_criterion(page, other)
         assert drawn_on(page) == {}
         assert points(page)["value"].isna().all()
-        assert "P(lost), fitted" not in page.inner_text("#facts")
-        assert "belongs to the definition and the thresholds that this report was made with" in page.inner_text(
+        assert "fitted P(lost)" not in page.inner_text("#facts")
+        assert "they belong to the definition and the thresholds that this report was made with" in page.inner_text(
             "#legend"
         )
     set_criterion(page, LossCriterion(recover=7))  # which failure rates do not use
     assert "line" in drawn_on(page)
     change(page, at={"delta": -1})
     assert drawn_on(page) == {}
-    assert "not fitted to pooled slices" in page.inner_text("#legend")
+    assert "pooled slices are not fitted" in page.inner_text("#legend")
 
 
 def test_failure_rates_of_other_definitions_need_their_own_thresholds(report: Report, sweep: Path, tmp_path: Path):
@@ -257,4 +259,4 @@ def test_slices_that_were_not_fitted_say_so(
     assert "line" in drawn_on(page)
     change(page, at={"delta": 0})
     assert drawn_on(page) == {}
-    assert "this slice was not fitted" in page.inner_text("#legend")
+    assert "this slice is beyond the limits" in page.inner_text("#legend")
