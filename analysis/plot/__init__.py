@@ -1,10 +1,18 @@
 """Figures: maps, differences, curves and layers."""
 
-from analysis.plot.aggregate import MAX_VALUES, check_axes, map_table
-from analysis.plot.axes import edges, lay_out
+from analysis.plot.aggregate import (
+    MAX_VALUES,
+    PanelCells,
+    check_axes,
+    fields_of_panels,
+    map_table,
+    panel_cells,
+    placed_cells,
+)
+from analysis.plot.axes import Grid, edges, lay_out
 from analysis.plot.curves import MAX_CURVES, MIN_LOG_VALUE, PERCENTILES_FROM, plot_curves
 from analysis.plot.difference import check_difference, plot_difference
-from analysis.plot.edge import SURFACES
+from analysis.plot.edge import EDGE_LABELS, LEVEL, MAX_FITTED_POINTS, SURFACES, Edge, fit_panel, level_name
 from analysis.plot.layers import MAX_COLUMNS, plot_layers
 from analysis.plot.maps import plot_map
 from analysis.plot.save import ENDINGS, check_ending, provenance, save_figure
@@ -22,11 +30,14 @@ from analysis.plot.variables import (
 
 __all__ = [
     "CATEGORIES",
+    "EDGE_LABELS",
     "EFFECTS",
     "ENDINGS",
+    "LEVEL",
     "LOG_RATIO_DECADES",
     "MAX_COLUMNS",
     "MAX_CURVES",
+    "MAX_FITTED_POINTS",
     "MAX_SURVIVAL_CURVES",
     "MAX_VALUES",
     "MIN_LOG_VALUE",
@@ -35,14 +46,22 @@ __all__ = [
     "SURFACES",
     "SYMMETRIC_QUANTILE",
     "VALUES",
+    "Edge",
+    "Grid",
+    "PanelCells",
     "check_axes",
     "check_difference",
     "check_ending",
     "edges",
+    "fields_of_panels",
+    "fit_panel",
     "lay_out",
+    "level_name",
     "map_table",
     "map_value",
     "metric_label",
+    "panel_cells",
+    "placed_cells",
     "plot_curves",
     "plot_difference",
     "plot_layers",

@@ -138,28 +138,28 @@ def map_table(
     check_axes(x, y)
     check_surface(surface)
     criterion_of(scores)
-    cells = _placed(scores, requested)
+    cells = placed_cells(scores, requested)
     for axis in (x, y):
         _check_length(axis, levels(cells[axis]))
-    fields, panels = _panels(cells, x, y)
-    grid = Grid(axis_of(cells[x]), axis_of(cells[y]))
+    fields = fields_of_panels(cells, x, y)
+    _check_panels(cells, x, y, fields)
+    grid, panels = panel_cells(cells, x, y, fields)
     parts = []
-    points = [(dict(zip(fields, key, strict=True)), _Points.of(group, grid)) for key, group in panels]
     fits = {
         number: fitted_edge(panel.cells, panel.index, grid)
-        for number, (_, panel) in enumerate(points)
-        if surface == "gp" and len(np.unique(panel.index)) <= MAX_FITTED_POINTS
+        for number, panel in enumerate(panels)
+        if surface == "gp" and panel.can_be_fitted
     }
     for name, one in shown.items():
         generator = rng or np.random.default_rng(0)
-        for number, (key, panel) in enumerate(points):
+        for number, panel in enumerate(panels):
             columns = _summarise(panel, one, generator)
             if number in fits:
                 columns |= dict(zip(_FITTED, fits[number][1], strict=True))
-            parts.append(_rows(grid, key, name, columns))
+            parts.append(_rows(grid, panel.key, name, columns))
     table = pd.concat(parts, ignore_index=True).astype({field: cells[field].dtype for field in (x, y, *fields)})
     edges = [
-        {"key": {field: plain(one) for field, one in points[number][0].items()}, **edge.to_plain()}
+        {"key": {field: plain(one) for field, one in panels[number].key.items()}, **edge.to_plain()}
         for number, (edge, _) in fits.items()
     ]
     about = {
@@ -223,8 +223,12 @@ def check_axes(x: str, y: str) -> None:
         raise AnalysisError(f"x and y are both {x!r}; a map needs two different fields")
 
 
-def _placed(scores: pd.DataFrame, requested: pd.DataFrame | None) -> pd.DataFrame:
-    """Return the scored cells, `computed` 1, and the requested ones that are not among them, `computed` 0."""
+def placed_cells(scores: pd.DataFrame, requested: pd.DataFrame | None) -> pd.DataFrame:
+    """Return the scored cells, `computed` 1, and the requested ones that are not among them, `computed` 0.
+
+    Raises:
+        AnalysisError: there are no scored cells, or `scores` lacks a column.
+    """
     missing = [name for name in ("cell", *FIELDS, "verdict", "lost") if name not in scores]
     if missing:
         raise AnalysisError(f"`scores` must come from analysis.score; it lacks the columns {comma_list(missing)}")
@@ -245,18 +249,34 @@ def _check_length(axis: str, values: np.ndarray) -> None:
         )
 
 
-def _panels(cells: pd.DataFrame, x: str, y: str) -> tuple[list[str], list[Any]]:
-    """Return the fields that make panels, and for each panel its values of them and its cells."""
-    fields = [field for field in varying_fields(cells) if field not in (x, y) and not _follows(cells, field, x, y)]
-    panels: list[Any] = list(cells.groupby(fields, observed=True)) if fields else [((), cells)]
-    if len(panels) > MAX_PANELS:
+def fields_of_panels(cells: pd.DataFrame, x: str, y: str) -> list[str]:
+    """Return the fields that make panels of a map of x and y: those that vary, and do not just follow an axis."""
+    return [field for field in varying_fields(cells) if field not in (x, y) and not _follows(cells, field, x, y)]
+
+
+def panel_cells(cells: pd.DataFrame, x: str, y: str, fields: list[str]) -> tuple[Grid, list[PanelCells]]:
+    """Return the axes of a map, and the cells of each panel in the order of the fields' values.
+
+    Args:
+        cells: from `placed_cells`.
+        x: the field along the horizontal axis.
+        y: the field along the vertical axis.
+        fields: from `fields_of_panels`.
+    """
+    grid = Grid(axis_of(cells[x]), axis_of(cells[y]))
+    groups: Any = list(cells.groupby(fields, observed=True)) if fields else [((), cells)]
+    return grid, [PanelCells.of(dict(zip(fields, key, strict=True)), group, grid) for key, group in groups]
+
+
+def _check_panels(cells: pd.DataFrame, x: str, y: str, fields: list[str]) -> None:
+    count = cells.groupby(fields, observed=True).ngroups if fields else 1
+    if count > MAX_PANELS:
         constant = [f"{axis} has one value" for axis in (x, y) if cells[axis].nunique() == 1]
         raise AnalysisError(
-            f"{len(panels)} panels over {comma_list(fields)}: at most {MAX_PANELS} are drawn; "
+            f"{count} panels over {comma_list(fields)}: at most {MAX_PANELS} are drawn; "
             + (f"{comma_list(constant)}, use another axis, or " if constant else "")
             + "fix a field with --where FIELD=VALUE"
         )
-    return fields, panels
 
 
 def _follows(cells: pd.DataFrame, field: str, x: str, y: str) -> bool:
@@ -272,23 +292,42 @@ def _points_of(frame: pd.DataFrame, grid: Grid) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class _Points:
-    """The cells of a panel, and the flat index of each one's point, of `size` points."""
+class PanelCells:
+    """The cells of a panel.
 
+    Attributes:
+        key: the panel's values of the other fields that vary.
+        cells: from `placed_cells`.
+        index: the flat index of each cell's point.
+        size: number of points.
+    """
+
+    key: Mapping[str, Any]
     cells: pd.DataFrame
     index: np.ndarray
     size: int
 
     @classmethod
-    def of(cls, cells: pd.DataFrame, grid: Grid) -> _Points:
-        return cls(cells, _points_of(cells, grid), grid.shape[0] * grid.shape[1])
+    def of(cls, key: Mapping[str, Any], cells: pd.DataFrame, grid: Grid) -> PanelCells:
+        """Place cells on a map's axes."""
+        return cls(key, cells, _points_of(cells, grid), grid.shape[0] * grid.shape[1])
+
+    @property
+    def points(self) -> int:
+        """The number of points with a cell."""
+        return len(np.unique(self.index))
+
+    @property
+    def can_be_fitted(self) -> bool:
+        """Whether the panel is small enough for a surface."""
+        return self.points <= MAX_FITTED_POINTS
 
     def count(self, chosen: np.ndarray) -> np.ndarray:
         """Count the chosen cells of each point."""
         return np.bincount(self.index[chosen], minlength=self.size)
 
 
-def _summarise(points: _Points, value: MapValue | CategoryValue, rng: np.random.Generator) -> dict[str, np.ndarray]:
+def _summarise(points: PanelCells, value: MapValue | CategoryValue, rng: np.random.Generator) -> dict[str, np.ndarray]:
     """Return the columns of a panel's rows, one entry per point."""
     lost, verdict = points.cells["lost"].to_numpy(float), points.cells["verdict"].to_numpy(object)
     counts = {
@@ -304,7 +343,7 @@ def _summarise(points: _Points, value: MapValue | CategoryValue, rng: np.random.
 
 
 def _statistics(
-    points: _Points, value: MapValue, counts: Mapping[str, np.ndarray], rng: np.random.Generator
+    points: PanelCells, value: MapValue, counts: Mapping[str, np.ndarray], rng: np.random.Generator
 ) -> dict[str, np.ndarray]:
     """Return the statistic and the interval of a score at each point; `counts` has the points' `lost` and `n`."""
     scores = value.of_cells(points.cells).to_numpy(float)
@@ -323,7 +362,7 @@ def _statistics(
     return {"value": values, "low": low, "high": high, "defined": defined}
 
 
-def _most_common(points: _Points, value: CategoryValue) -> dict[str, np.ndarray]:
+def _most_common(points: PanelCells, value: CategoryValue) -> dict[str, np.ndarray]:
     """Return the most common name at each point, of those outside the background; in a tie the first in the legend."""
     computed = points.cells["computed"].to_numpy() == 1
     names = points.cells[value.column].to_numpy(object)

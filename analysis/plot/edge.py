@@ -6,7 +6,7 @@ between categories: each has a fit and a boundary of its own, across its area.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ import pandas as pd
 from contourpy import contour_generator
 
 from analysis.plot.axes import Axis, Grid
-from analysis.surface import Boundary, boundary_band, fit_surface
+from analysis.surface import Boundary, Surface, boundary_bands, fit_surface
 
 SURFACES = ("gp", "counts")
 """How the boundary of a map is found: by a fitted surface, or by the share of lost cells at each point."""
@@ -25,6 +25,14 @@ LEVEL = 0.5
 
 MAX_FITTED_POINTS = 1500
 """Panels with more points have no fit, which would take more than a few seconds."""
+
+EDGE_LABELS: Mapping[str, str] = {
+    "line": "P(lost) = {level}",
+    "gap": "P(lost) = {level}, across a gap between values",
+    "band": "95% band of P(lost) = {level}, simultaneous along it",
+    "none": "no boundary P(lost) = {level} is certain enough to be drawn",
+}
+"""What a legend calls the parts of a boundary, and what a caption says where there is none."""
 
 _PER_STEP = 6
 _MAX_FINE = 120
@@ -55,9 +63,28 @@ class Edge:
         lines, interpolated, band = (list(map(np.array, plain[name])) for name in ("lines", "interpolated", "band"))
         return cls(lines, interpolated, band)
 
+    def pieces(self) -> dict[str, list[np.ndarray]]:
+        """Return what is drawn, by its key in `EDGE_LABELS`: lines between values, across gaps, and the band's."""
+        pieces: dict[str, list[np.ndarray]] = {"line": [], "gap": []}
+        for line, interpolated in zip(self.lines, self.interpolated, strict=True):
+            turns = np.flatnonzero(np.diff(interpolated)) + 1
+            for part in np.split(np.arange(len(line) - 1), turns):
+                pieces["gap" if interpolated[part[0]] else "line"].append(line[part[0] : part[-1] + 2])
+        return {**pieces, "band": self.band}
+
+
+def edge_label(part: str, level: float = LEVEL) -> str:
+    """Return a text of `EDGE_LABELS` for a level of P(lost)."""
+    return EDGE_LABELS[part].format(level=level_name(level))
+
+
+def level_name(level: float) -> str:
+    """Return a level as text: "1/2", or a decimal number."""
+    return "1/2" if level == LEVEL else f"{level:g}"
+
 
 def fitted_edge(cells: pd.DataFrame, index: np.ndarray, grid: Grid) -> tuple[Edge, np.ndarray]:
-    """Fit a surface to the cells of a panel.
+    """Fit P(lost) to the cells of a panel, and find its boundary at `LEVEL`.
 
     Args:
         cells: with `seed` and `lost`: 1, 0, or NaN for cells that can be neither.
@@ -65,33 +92,74 @@ def fitted_edge(cells: pd.DataFrame, index: np.ndarray, grid: Grid) -> tuple[Edg
         grid: the map's axes.
 
     Returns:
-        The boundary; and P(lost) at every point, with the lower and upper end of its 95% interval, (3, points). NaN at
-        points without a cell that is lost or not.
+        The boundary; and P(lost) at every point, as `PanelFit.rates`.
     """
-    lost = cells["lost"].to_numpy(float)
-    decidable = ~np.isnan(lost)
+    fit = fit_panel(cells, cells["lost"].to_numpy(float), np.ones(len(cells)), index, grid)
+    (edge,) = fit.edges([LEVEL])
+    return edge, fit.rates()
+
+
+def fit_panel(
+    cells: pd.DataFrame, successes: np.ndarray, trials: np.ndarray, index: np.ndarray, grid: Grid
+) -> PanelFit:
+    """Fit a rate to the cells of a panel, with seeds as clusters.
+
+    Args:
+        cells: with `seed`.
+        successes: (n,) of each cell, such as 1 if it is lost, or its failed tasks; NaN for cells that do not count.
+        trials: (n,) of each cell.
+        index: (n,) the flat index of each cell's point.
+        grid: the map's axes.
+    """
+    counted = ~np.isnan(successes)
     size = grid.shape[0] * grid.shape[1]
-    known = np.bincount(index[decidable], minlength=size) > 0
-    rates = np.full((3, size), np.nan)
-    whole = Edge([], [], [])
+    known = np.bincount(index[counted], minlength=size) > 0
+    parts = []
     for part in _parts(grid):
-        inside = decidable & part.contains[index]
+        inside = counted & part.contains[index]
         if len(np.unique(index[inside])) < 2:
             continue
         seeds = cells["seed"].to_numpy()[inside]
         surface = fit_surface(
-            part.points[index[inside]], lost[inside], np.ones(inside.sum()),
+            part.points[index[inside]], successes[inside], trials[inside],
             clusters=seeds if len(np.unique(seeds)) > 1 else None, scales=part.scales,
         )  # fmt: skip
-        shown = known & part.contains
-        rates[:, shown] = surface.rate(part.points[shown])
         unknown = np.setdiff1d(index[part.contains[index]], np.flatnonzero(known))
-        found = boundary_band(surface, part.fine, LEVEL, excluded=part.points[unknown])
-        edge = part.edge_of(found)
-        whole.lines.extend(edge.lines)
-        whole.interpolated.extend(edge.interpolated)
-        whole.band.extend(edge.band)
-    return whole, rates
+        parts.append((part, surface, unknown))
+    return PanelFit(known, parts)
+
+
+@dataclass(frozen=True)
+class PanelFit:
+    """The rates of a panel as fitted surfaces. `fit_panel` makes it.
+
+    Attributes:
+        known: (points,) booleans, points with a cell that counts.
+        parts: each part of the panel that has a surface, and its points at which no cell counts.
+    """
+
+    known: np.ndarray
+    parts: Sequence[tuple[_Part, Surface, np.ndarray]]
+
+    def rates(self) -> np.ndarray:
+        """Return the rate at every point with the ends of its 95% interval, (3, points); NaN where no cell counts."""
+        rates = np.full((3, len(self.known)), np.nan)
+        for part, surface, _ in self.parts:
+            shown = self.known & part.contains
+            rates[:, shown] = surface.rate(part.points[shown])
+        return rates
+
+    def edges(self, levels: Sequence[float]) -> list[Edge]:
+        """Return the boundary at each level, left out where points at which no cell counts are nearest."""
+        edges = [Edge([], [], []) for _ in levels]
+        for part, surface, unknown in self.parts:
+            found = boundary_bands(surface, part.fine, levels, excluded=part.points[unknown])
+            for edge, boundary in zip(edges, found, strict=True):
+                own = part.edge_of(boundary)
+                edge.lines.extend(own.lines)
+                edge.interpolated.extend(own.interpolated)
+                edge.band.extend(own.band)
+        return edges
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from analysis.plot.aggregate import Panel
 from analysis.plot.annotations import Line, Writing
 from analysis.plot.axes import Grid
 from analysis.plot.boundary import boundary
+from analysis.plot.edge import edge_label
 from analysis.plot.variables import CategoryValue, MapValue
 from analysis.scoring import MIN_SEEDS, MIN_SEEDS_CONTOUR, wilson
 
@@ -32,10 +33,10 @@ FEW_SEEDS = Line2D(
     [], [], ls="", marker="v", ms=4, mfc="white", mec="black", mew=0.6, label=f"fewer than {MIN_SEEDS} seeds"
 )
 DIFFERS = Line2D([], [], ls="", marker="o", ms=3, color="black", label="95% interval excludes 0")
-EDGE = Line2D([], [], color="black", lw=1.4, label="P(lost) = 1/2")
+EDGE = Line2D([], [], color="black", lw=1.4, label=edge_label("line"))
 EDGE_INTERVAL = Line2D([], [], color="black", lw=0.9, ls=(0, (3, 2)), label="its 95% interval (Wilson)")
-BAND = Line2D([], [], color="black", lw=0.9, ls=(0, (3, 2)), label="95% band of P(lost) = 1/2, simultaneous along it")
-GAP = Line2D([], [], color="black", lw=1.4, ls=":", label="P(lost) = 1/2, across a gap between values")
+BAND = Line2D([], [], color="black", lw=0.9, ls=(0, (3, 2)), label=edge_label("band"))
+GAP = Line2D([], [], color="black", lw=1.4, ls=":", label=edge_label("gap"))
 
 _UNSCALED: dict[str, Any] = {"scalex": False, "scaley": False}
 """Lines must not change the limits of the axes."""
@@ -154,13 +155,8 @@ def _looks(panel: Panel, grid: Grid) -> dict[Line2D, list[np.ndarray]]:
         for share, look in _shares(panel):
             counted.setdefault(look, []).extend(boundary(share, grid))
         return counted
-    certain: list[np.ndarray] = []
-    gaps: list[np.ndarray] = []
-    for line, interpolated in zip(panel.edge.lines, panel.edge.interpolated, strict=True):
-        turns = np.flatnonzero(np.diff(interpolated)) + 1
-        for part in np.split(np.arange(len(line) - 1), turns):
-            (gaps if interpolated[part[0]] else certain).append(line[part[0] : part[-1] + 2])
-    return {EDGE: certain, GAP: gaps, BAND: panel.edge.band}
+    pieces = panel.edge.pieces()
+    return {EDGE: pieces["line"], GAP: pieces["gap"], BAND: pieces["band"]}
 
 
 def _shares(panel: Panel) -> list[tuple[np.ndarray, Line2D]]:

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from analysis.data import describe_shared, seed_count
 from analysis.plot.aggregate import OTHERS, map_table, panels_of
 from analysis.plot.axes import Grid, axis_of
+from analysis.plot.edge import edge_label
 from analysis.plot.facets import Column, Sheet
 from analysis.plot.variables import CategoryValue, MapValue, map_value
 from analysis.scoring import VERDICTS, criterion_of
@@ -128,7 +129,7 @@ def _rules(table: pd.DataFrame, columns: Sequence[Column]) -> list[str]:
     if any(isinstance(column.value, CategoryValue) and column.value.lead for column in columns):
         lines.append(criterion.of_symptoms)
     if table.attrs["map"]["edges"] and table["lost"].any() and not any(e["lines"] for e in table.attrs["map"]["edges"]):
-        lines.append("no boundary P(lost) = 1/2 is certain enough to be drawn")
+        lines.append(edge_label("none"))
     decidable_only = {column.value.decidable_only for column in columns if isinstance(column.value, MapValue)}
     if len(decidable_only) > 1 and (table["n"] < table["cells"]).any():
         lines.append("late metrics are shown also where loss of plasticity cannot be decided")

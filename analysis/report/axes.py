@@ -87,6 +87,10 @@ class MapField:
         places, borders = positions.tolist(), edges(positions).tolist()
         return cls(name, label, plain_values, names, ticks, scale, places, borders, binned=False)
 
+    def drawn(self, values: np.ndarray) -> np.ndarray:
+        """Return positions along an axis of `analysis.plot`, of any shape, in the coordinates that are drawn."""
+        return np.log10(values) if self.scale == "log" else values
+
     def indices_of(self, cells: pd.DataFrame) -> np.ndarray:
         """Return which of the values or bins each of n cells has: (n,) indices."""
         column = cells[self.name]

@@ -20,8 +20,10 @@ from analysis.report import sequences
 from analysis.report.axes import MapField, fixed_fields, map_fields
 from analysis.report.description import PERCENTILES, describe
 from analysis.report.encoding import Column, single
+from analysis.report.lookup import MAX_TABULATED, evidence_arrays, interval_arrays
 from analysis.report.sequences import Resolution
-from analysis.scoring import MAX_BLOCKS, FreshPool, LossCriterion, check_last, lost_from, plastic_to, with_fresh_pool
+from analysis.report.surfaces import fitted_surfaces, opening_axes
+from analysis.scoring import MAX_BLOCKS, FreshPool, LossCriterion, check_last, with_fresh_pool
 from lop_sweep.config import FIELDS
 from lop_sweep.errors import AnalysisError, safe_repr
 from lop_sweep.prefetch import prefetch
@@ -82,6 +84,8 @@ def collect(directory: str | Path, criterion: LossCriterion, where: Where | None
     fields = map_fields(everything)
     seeds = np.unique(ordered["seed"].to_numpy())
     networks = sorted(set(ordered["fresh_networks"]) - {0})
+    tabulated = min(MAX_TABULATED, len(ordered))
+    surfaces, fitted = fitted_surfaces(ordered, missing, fields)
     provenance = ordered[list(_PROVENANCE)].drop_duplicates(ignore_index=True)
     sweep = open_store(directory).read_sweep() or {}
     about = {
@@ -95,11 +99,14 @@ def collect(directory: str | Path, criterion: LossCriterion, where: Where | None
         "fields": [asdict(field) for field in fields],
         "fixed": fixed_fields(everything),
         "resolution": asdict(resolution),
-        "evidence": {"networks": networks, "tasks": int(ordered["tasks"].max())},
+        "evidence": {"networks": networks, "tasks": int(ordered["tasks"].max()), "tabulated": tabulated},
+        "opening": dict(zip("xy", opening_axes(fields), strict=True)),
+        "surfaces": surfaces,
         **describe(criterion, measured_metrics(cells)),
     }
     arrays = _cell_arrays(ordered, seeds, provenance) | _field_arrays(ordered, missing, fields)
-    arrays |= _fresh_arrays(pool) | _evidence_arrays(networks, int(ordered["tasks"].max()), criterion)
+    arrays |= _fresh_arrays(pool) | evidence_arrays(networks, int(ordered["tasks"].max()), criterion)
+    arrays |= interval_arrays(tabulated) | fitted
     return ReportData(about, arrays | sequences.encode(series, resolution))
 
 
@@ -131,28 +138,6 @@ def _cell_arrays(cells: pd.DataFrame, seeds: np.ndarray, provenance: pd.DataFram
 def _fresh_arrays(pool: FreshPool) -> dict[str, Column]:
     """Return the fresh networks of each configuration, from which the page counts those that fail."""
     return {"fresh.losses": pool.losses, "fresh.size": pool.sizes.astype(np.uint32), "fresh.median": pool.medians}
-
-
-def _evidence_arrays(networks: Sequence[int], tasks: int, criterion: LossCriterion) -> dict[str, Column]:
-    """Return the verdict by failure rates as tables, so that the page only has to count.
-
-    Args:
-        networks: the numbers of fresh networks that occur.
-        tasks: the largest number of late tasks.
-        criterion: for the level and the difference.
-
-    Returns:
-        For each number of fresh networks N, each number of late tasks from 1 and each number of failed fresh networks
-        from 0 to N: from how many failed late tasks on a cell is lost, and up to how many it is plastic.
-    """
-    windows = [(m, n) for n in networks for m in range(1, tasks + 1)]
-    lost = [lost_from(m, n, criterion.alpha, criterion.difference) for m, n in windows]
-    plastic = [plastic_to(m, n, criterion.difference) for m, n in windows]
-    none = np.empty(0, np.int32)
-    return {
-        "evidence.lost": np.concatenate([none, *lost]).astype(np.int32),
-        "evidence.plastic": np.concatenate([none, *plastic]).astype(np.int32),
-    }
 
 
 def _field_arrays(cells: pd.DataFrame, missing: pd.DataFrame, fields: Sequence[MapField]) -> dict[str, Column]:

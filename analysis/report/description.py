@@ -10,7 +10,6 @@ import math
 import re
 from collections.abc import Collection
 from dataclasses import asdict
-from statistics import NormalDist
 from typing import Any
 
 import matplotlib
@@ -37,7 +36,6 @@ from analysis.scoring import (
     LEVEL,
     METRIC_OF,
     MIN_SEEDS,
-    MIN_SEEDS_CONTOUR,
     SYMPTOMS,
     TEMPLATES,
     VERDICTS,
@@ -63,6 +61,9 @@ _PALETTE_COLOURS = 33
 _NEEDS_EVERY_TASK = ("onset", "first_symptom", "last", "hold", "recover")
 """Definitions, columns of scores and thresholds that need the loss of every single task."""
 
+_FITTED = {"lost": "lost", "failures": "failure_rate"}
+"""The rates in `analysis.report.surfaces.RATES`, and the scores whose surfaces they are."""
+
 _DEFAULTS_FROM = {"fresh_steps": "steps"}
 """Fields whose default is the value of another one."""
 
@@ -85,14 +86,14 @@ def describe(criterion: LossCriterion, metrics: Collection[str] = METRICS) -> di
         "first": list(FIRST),
         "metric_of": dict(METRIC_OF),
         "min_seeds": MIN_SEEDS,
-        "min_seeds_contour": MIN_SEEDS_CONTOUR,
-        "interval": {"label": f"{LEVEL:.0%} interval", "z": NormalDist().inv_cdf((1 + LEVEL) / 2)},
+        "interval": f"{LEVEL:.0%} interval",
         "percentiles": {"ends": list(PERCENTILES), "label": _percentiles(), "from": PERCENTILES_FROM},
         "config": [_config_field(name) for name in FIELDS],
         "metrics": [_metric(name) for name in METRICS if name in metrics],
         "min_log_value": MIN_LOG_VALUE,
         "scores": [_score(name) for name, value in VALUES.items() if value.is_measured(metrics)],
         "categories": [_category(name) for name in CATEGORIES],
+        "fitted": [_fitted(name, value) for name, value in _FITTED.items()],
         "half_widths": {"excess": CHANCE_CE, "log_ratio": LOG_RATIO_DECADES},
         "symmetric_quantile": SYMMETRIC_QUANTILE,
         "palettes": {name: _palette(name) for name in sorted({SEQUENTIAL, *(v.colours for v in VALUES.values())})},
@@ -174,6 +175,22 @@ def _category(name: str) -> dict[str, Any]:
         "colours": dict(value.colours),
         "background": value.background,
         "lead": value.lead,
+    }
+
+
+def _fitted(rate: str, name: str) -> dict[str, Any]:
+    value = VALUES[name]
+    return {
+        "name": f"fitted_{name}",
+        "rate": rate,
+        "label": f"fitted {_short(value.label)}",
+        "short": f"fitted {_short(value.label)}",
+        "metric": None,
+        "decidable_only": True,
+        "needs_every_task": False,
+        "note": "fitted: rates of a smooth surface, to which neighbouring points and shared seeds contribute",
+        "scale": value.scale,
+        "palette": value.colours,
     }
 
 

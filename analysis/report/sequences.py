@@ -52,6 +52,9 @@ _COMPUTED_ON_PAGE = frozenset(
 )
 """Scores that follow the page's thresholds. All others are shown as under the report's criterion."""
 
+_FOR_SURFACES = ("verdict", "lost", "late_failures", "late_tasks")
+"""Scores from which surfaces are fitted."""
+
 
 @dataclass(frozen=True)
 class Resolution:
@@ -82,7 +85,7 @@ class Resolution:
 
 
 def keep(block: Block, criterion: LossCriterion, resolution: Resolution) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
-    """Return the cells of a block, and the report's arrays of them, each flat.
+    """Return the cells of a block with the columns of `_FOR_SURFACES`, and the report's arrays of them, each flat.
 
     Raises:
         AnalysisError: the criterion does not fit the cells.
@@ -101,7 +104,7 @@ def keep(block: Block, criterion: LossCriterion, resolution: Resolution) -> tupl
             kept[f"curve.{name}"] = single(block_means(block.of_network(name), resolution.curves).ravel())
         if METRICS[name].per_layer:
             kept[f"layer.{name}"] = single(block_means(block.metrics[name], resolution.layers).ravel())
-    return block.cells, kept
+    return block.cells.assign(**{name: scored[name].to_numpy() for name in _FOR_SURFACES}), kept
 
 
 def encode(series: Mapping[str, np.ndarray], resolution: Resolution) -> dict[str, Column]:

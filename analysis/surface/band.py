@@ -94,28 +94,60 @@ def boundary_band(
     Raises:
         AnalysisError: axes that do not fit the surface, or a level or confidence not between 0 and 1.
     """
+    (boundary,) = boundary_bands(surface, axes, [level], confidence=confidence, excluded=excluded, rng=rng)
+    return boundary
+
+
+def boundary_bands(
+    surface: Surface,
+    axes: Sequence[npt.ArrayLike],
+    levels: Sequence[float],
+    *,
+    confidence: float = 0.95,
+    excluded: npt.ArrayLike | None = None,
+    rng: np.random.Generator | None = None,
+) -> list[Boundary]:
+    """Return the boundary at each of several levels, for little more than the time of one.
+
+    Each is as `boundary_band` returns it. Each band is simultaneous along its own boundary, not over the levels.
+
+    Args:
+        surface: as for `boundary_band`, and so are the other arguments.
+        axes: increasing values along each axis.
+        levels: of the rate, between 0 and 1.
+        confidence: of each level's band.
+        excluded: (E, d) points without an outcome.
+        rng: draws boundaries; all levels share the draws.
+
+    Raises:
+        AnalysisError: axes that do not fit the surface, or a level or confidence not between 0 and 1.
+    """
     if not 0 < confidence < 1:
         raise AnalysisError(f"`confidence` must be between 0 and 1, got {confidence}")
-    threshold = surface.threshold(level)
+    thresholds = [surface.threshold(level) for level in levels]
     scaling = surface.scaling
     lattice = make_lattice(axes, scaling, scaling.coordinates(surface.outcomes.points))
     prediction = surface.predict(lattice.points)
-    raw = prediction.score(threshold).reshape(lattice.shape)
-    score = lattice.cautious(raw)
     left_out, n = _surroundings(surface, lattice, excluded)
-    if _unanimous(surface):
-        critical, band = 0.0, np.zeros(lattice.shape, bool)
-        drawn = np.zeros(lattice.shape, bool)
-    else:
-        draws = _draw(surface, lattice, prediction, np.random.default_rng(0) if rng is None else rng)
-        critical = _critical(draws - threshold, np.abs(score), ~left_out, confidence)
-        band = grow(np.abs(score) <= critical) & ~left_out
-        drawn = ~left_out
-    lines, interpolated = _lines(lattice, supported(raw, ~band & ~left_out), drawn)
+    unanimous = _unanimous(surface)
+    generator = np.random.default_rng(0) if rng is None else rng
+    draws = None if unanimous else _draw(surface, lattice, prediction, generator)
     middle, low, high = (values.reshape(lattice.shape) for values in rates(prediction, surface.spread, confidence))
-    return Boundary(
-        level, critical, raw, middle, low, high, n, band, left_out, lines, interpolated, _intervals(lattice, band)
-    )
+    found = []
+    for level, threshold in zip(levels, thresholds, strict=True):
+        raw = prediction.score(threshold).reshape(lattice.shape)
+        if draws is None:
+            critical, band, drawn = 0.0, np.zeros(lattice.shape, bool), np.zeros(lattice.shape, bool)
+        else:
+            size = np.abs(lattice.cautious(raw))
+            critical = _critical(draws - threshold, size, ~left_out, confidence)
+            band, drawn = grow(size <= critical) & ~left_out, ~left_out
+        lines, interpolated = _lines(lattice, supported(raw, ~band & ~left_out), drawn)
+        intervals = _intervals(lattice, band)
+        found.append(
+            Boundary(level, critical, raw, middle, low, high, n, band, left_out, lines, interpolated, intervals)
+        )
+    return found
 
 
 def supported(score: np.ndarray, certain: np.ndarray) -> np.ndarray:

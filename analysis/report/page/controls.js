@@ -57,7 +57,7 @@
 
   /** Write the state into the form; a number that is being typed is left alone. */
   function showState(sweep, state, change) {
-    for (const name of ['x', 'y', 'score', 'theme']) $(name).value = state[name];
+    for (const name of ['x', 'y', 'score', 'level', 'theme']) $(name).value = state[name];
     $('definition').value = state.criterion.definition;
     for (const { name, is_count: isCount, definitions } of sweep.about.controls) {
       const [input, value] = [$(name), state.criterion[name]];
@@ -106,16 +106,19 @@
     fill($('y'), names);
     fill($('definition'), about.definitions.map(({ name, label }) => [name, label]));
     thresholds(sweep);
-    const isLoss = (variable) => variable.decidable_only || variable.colours;
+    const isLoss = (variable) => !variable.rate && (variable.decidable_only || variable.colours);
     const variables = lop.variables(sweep);
     $('score').replaceChildren(
       group('Loss of plasticity', variables.filter(isLoss)),
-      group('Metrics', variables.filter((variable) => !isLoss(variable))),
+      group('Fitted surfaces', variables.filter((variable) => variable.rate)),
+      group('Metrics', variables.filter((variable) => !variable.rate && !isLoss(variable))),
     );
+    fill($('level'), about.surfaces.levels.map((_, level) => [level, lop.edgeLabel(sweep, 'line', level)]));
     const on = (name, event, next) => $(name).addEventListener(event, () => change(next));
     const withCriterion = (now, values) => ({ ...now, criterion: { ...now.criterion, ...values } });
     for (const axis of ['x', 'y']) on(axis, 'change', (now) => lop.withAxes(sweep, now, { [axis]: $(axis).value }));
     for (const name of ['score', 'theme']) on(name, 'change', (now) => ({ ...now, [name]: $(name).value }));
+    on('level', 'change', (now) => ({ ...now, level: Number($('level').value) }));
     for (const name of ['boundary', 'numbers']) on(name, 'change', (now) => ({ ...now, [name]: $(name).checked }));
     on('definition', 'change', (now) => withCriterion(now, { definition: $('definition').value }));
     on('reset', 'click', (now) => ({ ...now, criterion: lop.ownCriterion(sweep) }));

@@ -9,10 +9,22 @@
     return defined > 1 ? `${text} (seeds ${lop.number(low)} to ${lop.number(high)})` : text;
   }
 
-  function lostRow({ interval }, { lost, decidable }) {
+  function lostRow(sweep, { lost, decidable }) {
     if (decidable === 0) return 'undecidable here';
-    const [low, high] = lop.wilson(lost, decidable, interval.z).map((share) => `${Math.round(100 * share)}%`);
-    return `${lost} of ${lop.count(decidable, 'network')}, ${interval.label} ${low} to ${high}`;
+    const share = `${lost} of ${lop.count(decidable, 'network')}`;
+    const ends = lop.intervalOf(sweep, lost, decidable);
+    return ends ? `${share}, ${sweep.about.interval} ${ends[0]}% to ${ends[1]}%` : share;
+  }
+
+  function fittedText({ about }, { value, low, high }) {
+    return `${lop.number(value, 2)}, ${about.interval} ${lop.number(low, 2)} to ${lop.number(high, 2)}`;
+  }
+
+  /** The fitted rates of a point, without the one that the map shows. */
+  function fittedRows({ sweep, fit, variable }, index) {
+    const others = sweep.about.fitted.filter((one) => one.name !== variable.name);
+    const found = others.map((one) => [one.short, fit?.rates(one.rate, index)]);
+    return found.filter(([, of]) => of).map(([name, of]) => [name, fittedText(sweep, { ...of, value: of.rate })]);
   }
 
   /** A field with one of its values: "lr = 0.1". */
@@ -29,12 +41,13 @@
     ].join(', ');
   }
 
-  function scoreRow({ variable }, point) {
+  function scoreRow({ sweep, variable }, point) {
     if (variable.colours) {
       const lead = Number.isNaN(point.lead) ? '' : `, ${lop.count(point.lead, 'task')} ahead`;
       return point.name ? `${point.name} (${point.number} of ${point.defined}${lead})` : 'undefined';
     }
     if (point.defined === 0) return 'undefined';
+    if (variable.rate) return fittedText(sweep, point);
     const text = withRange(point, variable.unit).replaceAll('∞', 'not within the tasks');
     return point.defined < point.cells ? `${text}, known for ${point.defined} of ${point.cells}` : text;
   }
@@ -57,8 +70,9 @@
     const cells = layout.cellsOf(index);
     const metrics = about.scores.filter((score) => score.is_fact && score.column !== view.variable.column);
     const rows = [
-      [view.variable.short, scoreRow(view, of)],
-      [about.scores.find((score) => score.column === 'lost').short, lostRow(about, of)],
+      ...(view.variable.column === 'lost' ? [] : [[view.variable.short, scoreRow(view, of)]]),
+      [about.scores.find((score) => score.column === 'lost').short, lostRow(view.sweep, of)],
+      ...fittedRows(view, index),
       ['verdicts', lop.verdictCounts(of.verdicts, about.verdicts)],
       ...metrics.map((score) => metricRow(view, score, cells)).filter(Boolean),
     ];

@@ -17,10 +17,11 @@
     const layout = old && same([old.x, old.y, old.at], [state.x, state.y, state.at]) ? page.layout : lop.layOut(sweep, state);
     const scores = old && same(old.criterion, state.criterion) ? old.scores : lop.score(sweep, state.criterion);
     const variable = lop.variables(sweep).find((one) => one.name === state.score);
-    const points = lop.summarise(sweep, layout, scores, variable);
+    const fit = lop.fitOf(sweep, state, layout);
+    const points = lop.summarise(sweep, layout, scores, variable, fit);
     const scale = variable.colours ? lop.stepsOf(variable) : lop.scaleOf(sweep, state.criterion, variable, points);
     page.layout = layout;
-    page.view = { ...state, sweep, scores, variable, points, scale };
+    page.view = { ...state, sweep, scores, variable, fit, points, scale };
   }
 
   function draw() {
@@ -67,10 +68,7 @@
     else if (points.some((point) => point.defined > 0 && point.defined < about.min_seeds)) {
       entries.push(['none', `all points have fewer than ${about.min_seeds} seeds and are not reliable`]);
     }
-    if (page.state.boundary && isCrossed('middle')) entries.push(['line', 'P(lost) = 1/2']);
-    if (page.state.boundary && (isCrossed('low') || isCrossed('high'))) {
-      entries.push(['dashed', `its ${about.interval.label} (Wilson)`]);
-    }
+    entries.push(...boundaryLegend());
     if (page.state.numbers && variable.decidable_only) entries.push(['none', 'k/n: k of n networks lost plasticity']);
     if (page.state.numbers && variable.colours) {
       const ofLost = 'k/n: k of the n networks that lost plasticity';
@@ -83,10 +81,18 @@
     return entries;
   }
 
-  /** Whether a share is above 1/2 at some points and below at others. */
-  function isCrossed(end) {
-    const shares = page.view.points.map((point) => lop.shareOf(page.sweep, point, end)).filter((share) => share !== null);
-    return shares.some((share) => share >= 0.5) && shares.some((share) => share < 0.5);
+  /** The parts of the boundary that are drawn, or why there is none. */
+  function boundaryLegend() {
+    const { sweep, state, view: { fit, points, variable } } = page;
+    if (!state.boundary && !variable.rate) return [];
+    const against = lop.reasonAgainst(sweep, state);
+    if (against) return [['none', against]];
+    if (!state.boundary) return [];
+    const drawn = lop.BOUNDARY.filter(({ part }) => fit.lines(part).x.length > 0).reverse();
+    const entries = drawn.map(({ part, mark }) => [mark, lop.edgeLabel(sweep, part, state.level)]);
+    const hasLine = drawn.some(({ part }) => part !== 'band');
+    if (hasLine || !points.some((point) => point.lost > 0)) return entries;
+    return [...entries, ['none', lop.edgeLabel(sweep, 'none', state.level)]];
   }
 
   /** The text under a map that is saved. */
@@ -95,11 +101,13 @@
     const slice = Object.entries(state.at).map(([name, index]) =>
       (index === lop.ALL ? `${name}: all, pooled` : lop.fieldText(sweep.fields.get(name), index)));
     const sentences = [$('sentence').textContent, $('summary').textContent];
-    return [slice.join(', '), ...sentences, `lop-sweep ${sweep.about.version}`].filter(Boolean);
+    const lines = boundaryLegend().map(([mark, text]) => (mark === 'none' ? text : `${mark}: ${text}`));
+    return [slice.join(', '), ...sentences, lines.join('; '), `lop-sweep ${sweep.about.version}`].filter(Boolean);
   }
 
   function undefinedText() {
     const { sweep, view, layout } = page;
+    if (view.variable.rate) return 'undefined: not fitted';
     if (view.variable.decidable_only) return 'undefined: fresh networks fail too (or there are none), or all seeds diverged';
     const { metric } = view.variable;
     const empty = view.points.flatMap((point, p) => (point.cells > 0 && point.defined === 0 ? [layout.cellsOf(p)] : []));
@@ -259,10 +267,13 @@
     pointsOf: (changes) => {
       const state = { ...page.state, ...changes };
       const variable = lop.variables(page.sweep).find((one) => one.name === state.score);
-      return lop.summarise(page.sweep, lop.layOut(page.sweep, state), lop.score(page.sweep, state.criterion), variable);
+      const layout = lop.layOut(page.sweep, state);
+      const fit = lop.fitOf(page.sweep, state, layout);
+      return lop.summarise(page.sweep, layout, lop.score(page.sweep, state.criterion), variable, fit);
     },
     axes: () => ({ x: page.layout.x.values, y: page.layout.y.values }),
     scores: (column) => Array.from(page.view.scores.column(column)),
+    caption,
     placeOf: (point) => lop.placeOf(page.layout, point),
     milliseconds: () => page.milliseconds,
   };

@@ -9,6 +9,13 @@
   const CHARACTER_WIDTH = 6.2;
   const MARGINS = { left: 38, top: 12, bottom: 52, score: 104, category: 172 };
 
+  /** How the parts of the boundary look, the topmost last, and their marks in the legend. */
+  const BOUNDARY = [
+    { part: 'band', mark: 'dashed', width: 1.3, dash: '4px,3px' },
+    { part: 'gap', mark: 'dotted', width: 2.2, dash: 'dot' },
+    { part: 'line', mark: 'line', width: 2.2, dash: 'solid' },
+  ];
+
   function inks() {
     const style = getComputedStyle(document.documentElement);
     return (name) => style.getPropertyValue(`--${name}`).trim();
@@ -35,16 +42,6 @@
   /** Whether some points have few seeds, and others do not. */
   function isMixed(points, minSeeds) {
     return points.some((point) => point.defined >= minSeeds) && points.some((point) => isFew(point, minSeeds));
-  }
-
-  /**
-   * A point's share of lost cells, or an end of its interval: the boundary is the contour at 1/2. The interval of fewer
-   * than `min_seeds_contour` seeds always contains 1/2, so its ends draw no contour.
-   */
-  function shareOf({ about }, { lost, decidable }, end) {
-    if (end === 'middle') return decidable ? lost / decidable : null;
-    if (decidable < about.min_seeds_contour) return null;
-    return lop.wilson(lost, decidable, about.interval.z)[end === 'low' ? 0 : 1];
   }
 
   /** The text on a point. */
@@ -142,20 +139,16 @@
       };
     }
 
-    /** The contour at 1/2 of a share, as a dark line on a light one; beyond the outermost points it is taken to be theirs. */
-    boundary(end) {
-      const padded = (list) => [list[0], ...list, list[list.length - 1]];
-      const places = ({ edges, positions }) => [edges[0], ...positions, edges[edges.length - 1]];
-      const contour = {
-        type: 'contour', x: places(this.layout.x), y: places(this.layout.y),
-        z: padded(this.rows((point) => shareOf(this.view.sweep, point, end)).map(padded)),
-        contours: { start: 0.5, end: 0.5, size: 1, coloring: 'none' }, showscale: false, hoverinfo: 'skip', connectgaps: false,
-      };
-      const [width, outline, dash] = end === 'middle' ? [2.2, 4.5, 'solid'] : [1.2, 3, '4px,3px'];
-      return [
-        { ...contour, line: { smoothing: 0, color: '#ffffff', width: outline } },
-        { ...contour, line: { smoothing: 0, color: '#111111', width, dash } },
-      ];
+    /** The fitted boundary and its band, each as dark lines on light ones. */
+    boundary() {
+      return BOUNDARY.flatMap(({ part, width, dash }) => {
+        const line = { type: 'scatter', mode: 'lines', hoverinfo: 'skip', showlegend: false, ...this.view.fit.lines(part) };
+        if (line.x.length === 0) return [];
+        return [
+          { ...line, line: { color: '#ffffff', width: width + 2 } },
+          { ...line, name: part, line: { color: '#111111', width, dash } },
+        ];
+      });
     }
 
     axis(field, pixels, minPixels) {
@@ -178,7 +171,7 @@
         this.hatched((point) => point.cells === 0 && point.missing > 0, '/', 'missing'),
         this.rings(),
       ];
-      if (view.boundary) for (const end of ['low', 'high', 'middle']) traces.push(...this.boundary(end));
+      if (view.boundary && view.fit) traces.push(...this.boundary());
       const figure = {
         width: this.width, height: this.height, margin: this.margin, barmode: 'overlay', showlegend: false,
         paper_bgcolor: ink('paper'), plot_bgcolor: ink('ground'),
@@ -264,5 +257,5 @@
     };
   }
 
-  Object.assign(lop, { shareOf, drawMap, figureToSave, saveMap, moveFrames, pointAt, placeOf, inks, isMixed });
+  Object.assign(lop, { BOUNDARY, drawMap, figureToSave, saveMap, moveFrames, pointAt, placeOf, inks, isMixed });
 })();

@@ -69,14 +69,6 @@
     return { x, y, columns, rows: y.values.length, size, members, cellsOf, missing };
   }
 
-  /** Wilson's interval of k of n, as `analysis.scoring.intervals.wilson`; `z` is the normal quantile of its level. */
-  function wilson(k, n, z) {
-    if (n === 0) return [NaN, NaN];
-    const centre = (k + (z * z) / 2) / (n + z * z);
-    const half = (z / (n + z * z)) * Math.sqrt((k * (n - k)) / n + (z * z) / 4);
-    return [k === 0 ? 0 : centre - half, k === n ? 1 : centre + half];
-  }
-
   function mean(values) {
     return values.reduce((sum, value) => sum + value, 0) / values.length;
   }
@@ -147,14 +139,24 @@
     return { value: legend.indexOf(best), name: best, number, defined: front || number, lead };
   }
 
-  /** Every point of a map: `tally` and `summary` or `mostCommon` of its cells. */
-  function summarise(sweep, layout, scores, variable) {
+  /** A fitted rate at a point, as `summary`; `decidable` is the number of cells that it was fitted to. */
+  function fittedRate(fit, { rate }, point, decidable) {
+    const found = fit?.rates(rate, point);
+    if (!found) return { value: NaN, low: NaN, high: NaN, defined: 0 };
+    return { value: found.rate, low: found.low, high: found.high, defined: decidable };
+  }
+
+  /** Every point of a map: `tally` and `summary`, `mostCommon` or `fittedRate` of its cells. */
+  function summarise(sweep, layout, scores, variable, fit) {
     return Array.from({ length: layout.size }, (_, point) => {
       const cells = layout.cellsOf(point);
-      const of = variable.colours ? mostCommon(sweep, scores, variable, cells) : summary(scores, variable, cells);
-      return { cells: cells.length, missing: layout.missing[point], ...tally(sweep, scores, cells), ...of };
+      const counts = tally(sweep, scores, cells);
+      let of;
+      if (variable.rate) of = fittedRate(fit, variable, point, counts.decidable);
+      else of = variable.colours ? mostCommon(sweep, scores, variable, cells) : summary(scores, variable, cells);
+      return { cells: cells.length, missing: layout.missing[point], ...counts, ...of };
     });
   }
 
-  Object.assign(lop, { ALL, sliceFields, layOut, wilson, extent, median, quantile, tally, summary, summarise });
+  Object.assign(lop, { ALL, sliceFields, layOut, extent, median, quantile, tally, summary, summarise });
 })();

@@ -15,9 +15,9 @@
     return entries.filter((entry) => hasEveryTask(sweep) || !entry.needs_every_task);
   }
 
-  /** The scores and categories that the map can show. */
+  /** The scores, categories and fitted rates that the map can show. */
   function variables(sweep) {
-    return available(sweep, [...sweep.about.scores, ...sweep.about.categories]);
+    return available(sweep, [...sweep.about.scores, ...sweep.about.categories, ...sweep.about.fitted]);
   }
 
   /** The criterion that the report was made with. The page cannot change its thresholds of symptoms. */
@@ -26,12 +26,10 @@
   }
 
   function firstState(sweep) {
-    const names = sweep.about.fields.map((field) => field.name);
-    const x = names.includes('lr') ? 'lr' : names[0];
-    const y = names.includes('depth') && x !== 'depth' ? 'depth' : names.find((name) => name !== x);
+    const { opening, scores, surfaces } = sweep.about;
     const state = {
-      x, y, score: sweep.about.scores[0].name, at: {}, criterion: ownCriterion(sweep),
-      boundary: true, numbers: true, theme: THEMES[0], point: null, cell: null,
+      ...opening, score: scores[0].name, at: {}, criterion: ownCriterion(sweep),
+      boundary: true, level: surfaces.level, numbers: true, theme: THEMES[0], point: null, cell: null,
     };
     return { ...state, at: bestSlice(sweep, state) };
   }
@@ -92,6 +90,7 @@
       words.set(name, state.criterion[name] === null ? 'quarter' : String(state.criterion[name]));
     }
     words.set('boundary', state.boundary ? '1' : '0');
+    words.set('level', String(sweep.about.surfaces.levels[state.level].value));
     words.set('numbers', state.numbers ? '1' : '0');
     words.set('theme', state.theme);
     if (state.point) {
@@ -133,6 +132,8 @@
       if (read) state.criterion[control.name] = read.value;
     }
     for (const name of ['boundary', 'numbers']) if (words.has(name)) state[name] = words.get(name) === '1';
+    const level = sweep.about.surfaces.levels.findIndex(({ value }) => String(value) === words.get('level'));
+    if (level >= 0) state.level = level;
     state.theme = named('theme', THEMES) ?? THEMES[0];
     const index = (name, key) => (words.has(key) ? indexOf(sweep.fields.get(name), words.get(key)) : -1);
     const point = { x: index(state.x, 'point.x'), y: index(state.y, 'point.y') };

@@ -23,7 +23,7 @@ FILES = (*SCRIPTS, "page.html")
 STRING = re.compile(r"'((?:[^'\\\n]|\\.)*)'|`((?:[^`\\]|\\.)*)`|\"((?:[^\"\\\n]|\\.)*)\"|>([^<>{}]+)<")
 COMMENT = re.compile(r"/\*.*?\*/|^\s*//.*?$", re.DOTALL | re.MULTILINE)
 NUMBER = re.compile(r"(?<![\w.#])\d+(?:\.\d+)?(?:e-?\d+)?(?![\w.])")
-KEYS_OF_NAMES = ("name", "column", "metric", "scale", "definition", "statistic", "late_statistic")
+KEYS_OF_NAMES = ("name", "column", "metric", "scale", "definition", "statistic", "late_statistic", "rate")
 IDENTIFIERS = {"undefined", "lost", "verdict", "onset", "excess", "tasks", "above"}
 """Labels and parts of sentences that are also names of columns, arrays, colours or of the plotting library."""
 
@@ -59,11 +59,17 @@ def test_scripts_repeat_no_text_of_the_description(sources: dict[str, str], name
 def test_scripts_repeat_no_threshold(sources: dict[str, str], name: str):
     about = describe(LossCriterion())
     declared = {
-        about["interval"]["z"], about["late_share"], about["min_log_value"], about["symmetric_quantile"],
-        about["half_widths"]["excess"], *about["percentiles"]["ends"],
+        about["late_share"], about["min_log_value"], about["symmetric_quantile"], about["half_widths"]["excess"],
+        *about["percentiles"]["ends"],
     }  # fmt: skip
     assert [text for text in NUMBER.findall(sources[name]) if float(text) in declared] == []
     assert "Math.LN2" not in sources[name]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_scripts_compute_no_interval_and_no_contour(sources: dict[str, str], name: str):
+    """They come from Python as tables and as lines."""
+    assert not re.search(r"\bsqrt\b|wilson|'contour'", sources[name])
 
 
 def random_criteria(number: int) -> Iterator[LossCriterion]:

@@ -14,7 +14,7 @@ from report_tools import Report, change, id_of, points, set_criterion
 from analysis.data import load_cells, load_requested, load_tasks
 from analysis.plot import CATEGORIES, VALUES, map_table
 from analysis.report import write_report
-from analysis.scoring import LossCriterion, score, wilson
+from analysis.scoring import LossCriterion, score
 from lop_sweep.config import CellConfig
 from lop_sweep.errors import AnalysisError
 
@@ -42,23 +42,6 @@ def test_colours_end_where_those_of_paper_figures_do(report: Report, made: Path,
         ours = [tuple(int(255 * part + 0.5) for part in value.colour_map()(share)[:3]) for share in (0.0, 0.5, 1.0)]
         theirs = [heat["colorscale"][index][1] for index in (0, len(heat["colorscale"]) // 2, -1)]
         assert [tuple(bytes.fromhex(colour[1:])) for colour in theirs] == ours, name
-
-
-def test_boundary_is_the_contour_of_the_share_and_its_interval(report: Report, made: Path, made_file: Path):
-    page = report(made_file, "#at.delta=1.5&score=lost")
-    lines = [t for t in traces(page, "t.type === 'contour'") if t["line"]["color"] != "#ffffff"]
-    shown = points(page)
-    low, high = wilson(shown["lost"], shown["decidable"])
-    few = shown["decidable"] < 4
-    assert few.any()
-    assert (shown["lost"] * 2 > shown["decidable"]).any()
-    expected = [np.where(few, np.nan, low), np.where(few, np.nan, high), shown["lost"] / shown["decidable"]]
-    for line, share in zip(lines, expected, strict=True):
-        assert (line["contours"]["start"], line["contours"]["end"]) == (0.5, 0.5)
-        np.testing.assert_allclose(np.array(line["z"], float)[1:-1, 1:-1].ravel(), share)
-    assert [line["line"]["dash"] == "solid" for line in lines] == [False, False, True]
-    change(page, boundary=False)
-    assert not traces(page, "t.type === 'contour'")
 
 
 def test_points_without_values_are_hatched_few_seeds_ringed(report: Report, made_file: Path):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import ndtr
 
-from analysis.surface import Boundary, Surface, boundary_band, fit_surface
+from analysis.surface import Boundary, Surface, boundary_band, boundary_bands, fit_surface
 from analysis.surface.band import grow, supported
 from analysis.surface.lattice import regions
 from analysis.surface.lines import zero_lines, zero_points
@@ -59,6 +59,15 @@ def test_line_and_band_follow_the_level() -> None:
     at = int(np.rint(places[1] * 60))
     assert found.rate[at] == pytest.approx(0.5, abs=0.03)
     assert found.low[at] < 0.5 < found.high[at]
+
+
+def test_levels_found_together_are_those_found_alone() -> None:
+    surface, levels = map_of(), (0.1, 0.5, 0.9)
+    for level, found in zip(levels, boundary_bands(surface, [FINE, FINE], levels), strict=True):
+        alone = boundary_band(surface, [FINE, FINE], level)
+        assert (found.level, found.critical) == (level, alone.critical)
+        np.testing.assert_array_equal(found.band, alone.band)
+        assert [line.tolist() for line in found.lines] == [line.tolist() for line in alone.lines]
 
 
 def test_two_axes_have_one_line_within_the_band() -> None:
