@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -39,9 +41,11 @@ class Axis:
         return FIELDS[self.field].axis_label + (", not to scale" if self.scale == "index" else "")
 
     @property
-    def names(self) -> list[str]:
-        """The values as text."""
-        return [format_value(value) for value in self.values]
+    def tick_labels(self) -> list[str]:
+        """The values as text, names as they are."""
+        if self.scale == "category":
+            return [format_value(value) for value in self.values]
+        return tick_labels(self.values)
 
     @property
     def shares(self) -> np.ndarray:
@@ -95,6 +99,26 @@ def axis_of(column: pd.Series) -> Axis:
     values = levels(column)
     axis = _side_by_side(values, "category") if is_category(column) else lay_out(values.astype(float))
     return replace(axis, values=values, field=str(column.name))  # integers stay exact
+
+
+def tick_labels(values: Sequence[float] | np.ndarray) -> list[str]:
+    """Return numbers as text with two significant digits, or three or more where two of them would be the same.
+
+    Integers are never rounded.
+    """
+    for digits in (2, 3, 6):
+        labels = [_rounded(float(value), digits) for value in values]
+        if len(set(labels)) == len(set(values)):
+            break
+    return labels
+
+
+def _rounded(value: float, digits: int) -> str:
+    if abs(value) < 1e6 and value == round(value):
+        return f"{value:.0f}".replace("-0", "0")
+    if 10**digits <= abs(value) < 1e6:
+        return f"{value:.0f}"
+    return re.sub(r"e([+-])0*", r"e\1", f"{value:.{digits}g}").replace("e+", "e")
 
 
 def edges(values: np.ndarray) -> np.ndarray:

@@ -73,7 +73,7 @@ def save_figure(figure: Figure, path: str | Path, made: Mapping[str, Any]) -> No
     """Save a figure as PNG, PDF or SVG, by the path's ending.
 
     Args:
-        figure: the figure.
+        figure: the figure. Its label, if it has one, is the full caption, and is added to the metadata.
         path: a file; an existing one is replaced.
         made: from `provenance`. Becomes the description in the metadata, as JSON (of a PDF: the subject).
 
@@ -112,7 +112,8 @@ def check_ending(path: str, endings: tuple[str, ...]) -> None:
 
 def _metadata(kind: str, figure: Figure, made: Mapping[str, Any]) -> dict[str, Any]:
     title, maker = figure.get_suptitle().replace("\n", " "), f"lop-sweep {__version__}"
-    text = json.dumps(made)
+    caption = str(figure.get_label())
+    text = json.dumps({**made, "caption": caption.split("\n")} if caption else made)
     metadata: dict[str, dict[str, Any]] = {
         "png": {"Title": title, "Description": text, "Software": maker},
         "pdf": {"Title": title, "Subject": text, "Creator": maker, "CreationDate": None},
