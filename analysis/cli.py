@@ -32,6 +32,7 @@ from analysis.plot import (
     check_axes,
     check_difference,
     check_ending,
+    check_width,
     map_value,
     plot_curves,
     plot_difference,
@@ -247,8 +248,7 @@ def _scored(options: argparse.Namespace, directory: str, *, slopes: bool = True)
 
 def _width(options: argparse.Namespace) -> float | None:
     width: float | None = options.width
-    if width is not None and not 2 <= width <= 60:
-        raise AnalysisError(f"--width must be from 2 to 60 inches, got {width:g}; a paper's column has 3.4")
+    check_width(width)
     return width
 
 

@@ -7,7 +7,7 @@ from analysis.plot.difference import check_difference, plot_difference
 from analysis.plot.edge import SURFACES
 from analysis.plot.layers import MAX_COLUMNS, plot_layers
 from analysis.plot.maps import plot_map
-from analysis.plot.save import ENDINGS, check_ending, provenance, save_figure
+from analysis.plot.save import ENDINGS, check_ending, check_width, provenance, save_figure
 from analysis.plot.statistics import MAX_SURVIVAL_CURVES, plot_specification, plot_survival
 from analysis.plot.variables import (
     CATEGORIES,
@@ -38,6 +38,7 @@ __all__ = [
     "check_axes",
     "check_difference",
     "check_ending",
+    "check_width",
     "edges",
     "lay_out",
     "map_table",

@@ -12,6 +12,8 @@ import pandas as pd
 from analysis.data import format_value, is_category, levels
 from lop_sweep.config import FIELDS
 
+MIN_ROUND_TICKS, MAX_ROUND_TICKS = 3, 6
+
 _MAX_TO_SCALE = 1e100
 _MAX_UNEVENNESS = 0.75
 """An axis is to scale if the standard deviation of its steps is at most this share of their mean."""
@@ -111,6 +113,21 @@ def tick_labels(values: Sequence[float] | np.ndarray) -> list[str]:
         if len(set(labels)) == len(set(values)):
             break
     return labels
+
+
+def round_ticks(low: float, high: float) -> np.ndarray:
+    """Return round numbers for a logarithmic axis: powers of ten, and others where there are fewer than three.
+
+    There may be fewer than `MIN_ROUND_TICKS`, and never more than `MAX_ROUND_TICKS`.
+    """
+    decades = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
+    ticks = np.empty(0)
+    for within in ((1,), (1, 3), (1, 2, 5), range(1, 10)):
+        ticks = np.outer(decades, within).ravel()
+        ticks = ticks[(ticks >= low) & (ticks <= high)]
+        if len(ticks) >= MIN_ROUND_TICKS:
+            break
+    return ticks[:: -(-len(ticks) // MAX_ROUND_TICKS) or 1]
 
 
 def _rounded(value: float, digits: int) -> str:

@@ -162,7 +162,7 @@ def _canvas(metrics: Sequence[str], failures: bool, width: float | None) -> _Can
     across = _SCREEN_INCHES if width is None else width
     columns = max(1, min(_PANELS_PER_ROW, int(across / _MIN_PANEL_INCHES)))
     rows = -(-len(metrics) // columns) + failures
-    height = max(_MIN_PANEL_HEIGHT_INCHES, across / columns / 2)
+    height = max(_MIN_PANEL_HEIGHT_INCHES, 0.54 * across / columns)
     figure = Figure(figsize=(across, rows * height + 0.6), layout="constrained")
     grid = figure.add_gridspec(rows, columns)
     top = figure.add_subplot(grid[0, :]) if failures else None

@@ -19,7 +19,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 
 from analysis.plot.aggregate import Panel
 from analysis.plot.annotations import kinds_in, notes_on, writing_on
-from analysis.plot.axes import Axis, Grid, tick_labels
+from analysis.plot.axes import MIN_ROUND_TICKS, Axis, Grid, round_ticks, tick_labels
 from analysis.plot.heatmap import Heatmap, legend_entries
 from analysis.plot.typography import (
     PRINT_POINTS,
@@ -41,7 +41,6 @@ _POINT_INCHES, _MIN_POINT_INCHES, _MAX_WIDTH_INCHES = 0.6, 0.38, 6.0
 """The width of a point on a screen; the smaller one where a panel would be wider than the last."""
 _CAPTION_MARGIN_INCHES, _CAPTION_INCHES = 0.06, 6.85
 """Each part of a caption is one line on a page of 7 inches."""
-_MIN_DECADE_TICKS, _MAX_DECADE_TICKS = 3, 6
 
 
 @dataclass(frozen=True)
@@ -324,17 +323,9 @@ def _thinned(axis: Axis, every: float) -> list[str]:
 
 
 def _label_decades(bar: Colorbar, norm: LogNorm) -> None:
-    """Label some powers of ten, and round numbers between them where there are fewer than three."""
-    low, high = float(norm.vmin or 0.1), float(norm.vmax or 1)
-    decades = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
-    ticks = np.empty(0)
-    for within in ((1,), (1, 3), (1, 2, 5), range(1, 10)):
-        ticks = np.outer(decades, within).ravel()
-        ticks = ticks[(ticks >= low) & (ticks <= high)]
-        if len(ticks) >= _MIN_DECADE_TICKS:
-            break
-    ticks = ticks[:: -(-len(ticks) // _MAX_DECADE_TICKS) or 1]
-    bar.locator = FixedLocator(ticks.tolist()) if len(ticks) >= 2 else MaxNLocator(_MIN_DECADE_TICKS)
+    """Label some powers of ten, and round numbers between them where there are few."""
+    ticks = round_ticks(float(norm.vmin or 0.1), float(norm.vmax or 1))
+    bar.locator = FixedLocator(ticks.tolist()) if len(ticks) >= 2 else MaxNLocator(MIN_ROUND_TICKS)
     bar.formatter = FuncFormatter(lambda value, _: tick_labels([value])[0])
     bar.minorlocator = NullLocator()
 

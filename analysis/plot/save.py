@@ -110,6 +110,16 @@ def check_ending(path: str, endings: tuple[str, ...]) -> None:
         raise AnalysisError(f"--out {path!r}: must end with {comma_list(endings)}")
 
 
+def check_width(width: float | None) -> None:
+    """Refuse a width in inches that no figure can have.
+
+    Raises:
+        AnalysisError: it is too small or too large.
+    """
+    if width is not None and not 2 <= width <= 60:
+        raise AnalysisError(f"--width must be from 2 to 60 inches, got {width:g}; a paper's column has 3.4")
+
+
 def _metadata(kind: str, figure: Figure, made: Mapping[str, Any]) -> dict[str, Any]:
     title, maker = figure.get_suptitle().replace("\n", " "), f"lop-sweep {__version__}"
     caption = str(figure.get_label())
