@@ -33,6 +33,7 @@ from analysis.plot import (
     check_axes,
     check_difference,
     check_ending,
+    check_width,
     map_value,
     plot_curves,
     plot_difference,
@@ -42,7 +43,7 @@ from analysis.plot import (
     save_figure,
 )
 from analysis.report import write_report
-from analysis.scoring import LossCriterion, score
+from analysis.scoring import LossCriterion, score, with_criterion, with_fresh_pool
 from lop_sweep.console.arguments import OneLineParser, run_command
 from lop_sweep.console.options import add_options, options_from
 from lop_sweep.console.terminal import log_to_stderr, remark
@@ -66,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = OneLineParser(prog="lop-analysis", description="Loss-of-plasticity analysis of a sweep directory.")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    directory, where, criterion, axes = _directory(), _where(), _criterion(), _axes()
+    directory, where, criterion, axes, print_width = _directory(), _where(), _criterion(), _axes(), _print_width()
 
     def add(run: Callable[[argparse.Namespace], int], text: str, *parents: OneLineParser) -> OneLineParser:
         command = commands.add_parser(
@@ -75,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(run=run)
         return command
 
-    command = add(_map, "scores over two axes", directory, where, criterion, axes)
+    command = add(_map, "scores over two axes", directory, where, criterion, axes, print_width)
     command.add_argument(
         "--value", default="excess", metavar="SCORE[,SCORE]",
         help=f"choose from: {comma_list([*VALUES, *CATEGORIES])} (default excess); several stand side by side; "
@@ -86,15 +87,20 @@ def _parser() -> argparse.ArgumentParser:
         help="how the boundary P(lost) = 1/2 is found: by a fitted surface or the counts at each point (default gp)",
     )  # fmt: skip
     _add_out(command, _FIGURE, "map.png")
-    command = add(_difference, "what changes between two sweeps", where, criterion, axes)
+    command = add(_difference, "what changes between two sweeps", where, criterion, axes, print_width)
     command.add_argument("dir", metavar="FIRST", help="a sweep directory")
     command.add_argument("second", metavar="SECOND", help="another sweep directory")
     command.add_argument(
         "--value", default="excess", metavar="SCORE", help=f"choose from: {comma_list(VALUES)} (default excess)"
     )
     _add_out(command, _FIGURE, "difference.png")
-    _add_out(add(_curves, "metrics task by task", directory, where), _FIGURE, "curves.png")
-    _add_out(add(_layers, "metrics of each layer, task by task", directory, where), _FIGURE, "layers.png")
+    command = add(_curves, "failures and metrics task by task", directory, where, criterion, print_width)
+    command.add_argument(
+        "--raw", action="store_true",
+        help="draw losses, median and range over seeds, instead of the share of seeds that fail",
+    )  # fmt: skip
+    _add_out(command, _FIGURE, "curves.png")
+    _add_out(add(_layers, "metrics of each layer, task by task", directory, where, print_width), _FIGURE, "layers.png")
     command = add(_plots, "the script's six plots of one cell", directory)
     command.add_argument("--cell", required=True, metavar="ID", help="a cell's id, or the beginning of it")
     command.add_argument("--out", required=True, metavar="FOLDER", help="the folder for the six files")
@@ -129,6 +135,11 @@ def _axes() -> OneLineParser:
     parser = OneLineParser(add_help=False)
     parser.add_argument("--x", required=True, metavar="FIELD", help="the horizontal axis, for example lr")
     parser.add_argument("--y", required=True, metavar="FIELD", help="the vertical axis, for example depth")
+    return parser
+
+
+def _print_width() -> OneLineParser:
+    parser = OneLineParser(add_help=False)
     parser.add_argument(
         "--width", type=float, metavar="INCHES", help="for print: 3.4 for a paper's column, 7 for its page"
     )
@@ -172,22 +183,25 @@ def _difference(options: argparse.Namespace) -> int:
 
 
 def _curves(options: argparse.Namespace) -> int:
-    """Draw every metric against the task number, with the spread over seeds."""
+    """Draw the share of seeds that fail and every other metric against the task number, with the spread over seeds."""
     _check_out(options.out, ENDINGS)
-    cells = _cells(options)
+    width, criterion = _width(options), options_from(LossCriterion, options)
+    pooled = with_criterion(with_fresh_pool(load_cells(options.dir), criterion), criterion)
+    cells = select(pooled, parse_where(options.where))
     by_configuration(cells, MAX_CURVES)  # refuses too many configurations before their tasks are read
     tasks = load_tasks(options.dir, ["cell", "task", *measured_metrics(cells)], where=parse_where(options.where))
-    save_figure(plot_curves(cells, tasks), options.out, provenance(cells))
+    save_figure(plot_curves(cells, tasks, raw=options.raw, width=width), options.out, provenance(cells))
     return _written(options.out)
 
 
 def _layers(options: argparse.Namespace) -> int:
     """Draw the metrics of each layer against the task number, mean over seeds."""
     _check_out(options.out, ENDINGS)
-    cells = _cells(options)
+    width = _width(options)
+    cells = select(load_cells(options.dir), parse_where(options.where))
     by_configuration(cells, MAX_COLUMNS)
     layered = [name for name in measured_metrics(cells) if METRICS[name].per_layer]
-    figure = plot_layers(blocks_of(cells, options.dir, layered))
+    figure = plot_layers(blocks_of(cells, options.dir, layered), width=width)
     save_figure(figure, options.out, provenance(cells))
     return _written(options.out)
 
@@ -233,14 +247,9 @@ def _scored(options: argparse.Namespace, directory: str, *, slopes: bool = True)
     return score(directory, where=parse_where(options.where), slopes=slopes, criterion=criterion)
 
 
-def _cells(options: argparse.Namespace) -> pd.DataFrame:
-    return select(load_cells(options.dir), parse_where(options.where))
-
-
 def _width(options: argparse.Namespace) -> float | None:
     width: float | None = options.width
-    if width is not None and not 2 <= width <= 60:
-        raise AnalysisError(f"--width must be from 2 to 60 inches, got {width:g}; a paper's column has 3.4")
+    check_width(width)
     return width
 
 

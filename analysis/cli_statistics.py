@@ -15,7 +15,7 @@ import pandas as pd
 
 from analysis import statistics
 from analysis.data import blocks_of, check_fields, load_cells, parse_where, select
-from analysis.plot import ENDINGS, check_ending, plot_specification, plot_survival, provenance, save_figure
+from analysis.plot import ENDINGS, check_ending, check_width, plot_specification, plot_survival, provenance, save_figure
 from analysis.scoring import (
     CRITERION_FIELDS,
     LossCriterion,
@@ -141,7 +141,8 @@ class StatisticsCommands:
         }
         table = tables[options.table]()
         if options.figure:
-            save_figure(plot_survival(statistics.kaplan_meier(scored, by)), options.figure, provenance(scored))
+            figure = plot_survival(statistics.kaplan_meier(scored, by), width=options.width)
+            save_figure(figure, options.figure, provenance(scored))
             remark(f"-> {options.figure}")
         return self._show(table, options.out)
 
@@ -215,7 +216,7 @@ class StatisticsCommands:
         table = statistics.specification_curve(scored, grid, rng=np.random.default_rng(0))
         if options.figure:
             made = provenance(select(load_cells(options.dir), where)) | {"varied": grid}
-            save_figure(plot_specification(table), options.figure, made)
+            save_figure(plot_specification(table, width=options.width), options.figure, made)
             remark(f"-> {options.figure}")
         return self._show(table, options.out)
 
@@ -248,10 +249,17 @@ def _add_out(parser: OneLineParser) -> None:
 
 def _add_figure(parser: OneLineParser, what: str) -> None:
     parser.add_argument("--figure", metavar="FILE", help=f"also draw {what}: a .png, .pdf or .svg file")
+    parser.add_argument(
+        "--width",
+        type=float,
+        metavar="INCHES",
+        help="of the figure, for print: 3.4 for a paper's column, 7 for its page",
+    )
 
 
 def _check_outs(options: argparse.Namespace) -> None:
     """Refuse files that cannot be written before a long computation."""
+    check_width(getattr(options, "width", None))
     for path, endings in ((options.out, TABLE_ENDINGS), (getattr(options, "figure", None), ENDINGS)):
         if path is not None:
             check_ending(path, endings)

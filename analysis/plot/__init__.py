@@ -15,7 +15,7 @@ from analysis.plot.difference import check_difference, plot_difference
 from analysis.plot.edge import EDGE_LABELS, LEVEL, MAX_FITTED_POINTS, SURFACES, Edge, fit_panel, level_name
 from analysis.plot.layers import MAX_COLUMNS, plot_layers
 from analysis.plot.maps import plot_map
-from analysis.plot.save import ENDINGS, check_ending, provenance, save_figure
+from analysis.plot.save import ENDINGS, check_ending, check_width, provenance, save_figure
 from analysis.plot.statistics import MAX_SURVIVAL_CURVES, plot_specification, plot_survival
 from analysis.plot.variables import (
     CATEGORIES,
@@ -52,6 +52,7 @@ __all__ = [
     "check_axes",
     "check_difference",
     "check_ending",
+    "check_width",
     "edges",
     "fields_of_panels",
     "fit_panel",

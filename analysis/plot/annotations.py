@@ -1,8 +1,8 @@
-"""The text on the points of a map, as far as there is room, and its explanation for the caption."""
+"""The text on the points of a map, and its explanation for the caption."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,18 +17,36 @@ MIN_VISIBLE_SHARE = 0.05
 MAX_ANNOTATED_POINTS = 150
 """Panels with more points have no text."""
 
-_LINE_INCHES = 0.1
-_CHARACTER_INCHES = 0.053
-"""Size of the text on points."""
+_EN_DASH, _MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
 
-NOTES: Mapping[str, str] = {
-    "lost": "k/n: k of n seeds lost plasticity",
-    "known": "k of n: computed from k of n seeds; the others diverged or are untrainable",
-    "interval": "last line: 95% interval over seeds (Wilson for a share, else bootstrap), "
-    f"where it is wider than {MIN_VISIBLE_SHARE:.0%} of the colour scale",
-    "verdict": "verdict k/n: k of n seeds are in this verdict",
-    "first_symptom": "symptom k/n: the first one of k of the n seeds that lost plasticity",
-    "lead": "+t: the symptom came t tasks before the loss (median)",
+_SIGNED = ("excess", "log_ratio", "around zero")
+"""Scales of scores that can be negative. Their intervals have "to", because a dash beside a minus sign is misread."""
+
+
+@dataclass(frozen=True)
+class Note:
+    """The explanation of a kind of line: short, for the caption, and in full, for the metadata."""
+
+    short: str
+    full: str
+
+
+NOTES: Mapping[str, Note] = {
+    "lost": Note("k/n: k of n seeds lost plasticity", "k/n: k of n seeds lost plasticity"),
+    "known": Note(
+        "k of n: seeds with a value", "k of n: computed from k of n seeds; the others diverged or are untrainable"
+    ),
+    "interval": Note(
+        "last line: 95% interval",
+        "last line: 95% interval over seeds (Wilson for a share, else bootstrap), "
+        f"where it is wider than {MIN_VISIBLE_SHARE:.0%} of the colour scale",
+    ),
+    "verdict": Note("k/n: k of n seeds have this verdict", "k/n: k of n seeds have this verdict"),
+    "first_symptom": Note(
+        "k/n: it comes first in k of the n seeds that lost plasticity",
+        "k/n: the first symptom of k of the n seeds that lost plasticity",
+    ),
+    "lead": Note("+t: t tasks before the loss (median)", "+t: the symptom came t tasks before the loss (median)"),
 }
 """The caption's explanation of each kind of line."""
 
@@ -41,42 +59,24 @@ class Line:
     text: str
 
 
-@dataclass(frozen=True)
-class Room:
-    """The room for text on the points of a panel.
-
-    Attributes:
-        widths: inches, per column of points.
-        heights: inches, per row.
-    """
-
-    widths: np.ndarray
-    heights: np.ndarray
-
-    def fitting(self, point: tuple[int, ...], lines: Sequence[Line]) -> list[Line]:
-        """Return the first lines, as many as fit on a point, which is given by row and column."""
-        fit = list(lines[: int(self.heights[point[0]] / _LINE_INCHES)])
-        while fit and max(len(line.text) for line in fit) * _CHARACTER_INCHES > self.widths[point[1]]:
-            fit.pop()
-        return fit
-
-
 Writing = Mapping[tuple[int, ...], Sequence[Line]]
-"""The lines on each point, by its row and column."""
+"""The lines on each point, by its row and column; the first ones are the most important."""
 
 
-def writing_on(panel: Panel, value: MapValue | CategoryValue, norm: Normalize, room: Room) -> Writing:
-    """Return the lines on all points of a panel: counts of seeds, and the interval."""
+def writing_on(panel: Panel, value: MapValue | CategoryValue, norm: Normalize) -> Writing:
+    """Return the lines for all points of a panel, whether or not there is room: counts of seeds, and the interval."""
     if panel.cells.size > MAX_ANNOTATED_POINTS:
         return {}
-    return {
-        point: room.fitting(point, list(_lines(panel, point, value, norm))) for point in np.ndindex(panel.cells.shape)
-    }
+    return {point: list(_lines(panel, point, value, norm)) for point in np.ndindex(panel.cells.shape)}
 
 
-def notes_on(writings: Sequence[Writing]) -> list[str]:
-    """Return the caption's explanations of the kinds of lines that occur."""
-    kinds = {line.kind for writing in writings for lines in writing.values() for line in lines}
+def kinds_in(writings: Sequence[Writing]) -> set[str]:
+    """Return the kinds of lines that occur."""
+    return {line.kind for writing in writings for lines in writing.values() for line in lines}
+
+
+def notes_on(kinds: Collection[str]) -> list[Note]:
+    """Return the explanations of kinds of lines, in the order of the lines on a point."""
     return [note for kind, note in NOTES.items() if kind in kinds]
 
 
@@ -103,7 +103,7 @@ def _of_category(panel: Panel, point: tuple[int, ...], value: CategoryValue) -> 
         return
     yield Line(value.column, f"{panel.matching[point]}/{panel.defined[point]}")
     if not np.isnan(panel.lead[point]):
-        yield Line("lead", f"{panel.lead[point]:+.0f}")
+        yield Line("lead", f"{panel.lead[point]:+.0f}".replace("-", _MINUS))
 
 
 def _interval(panel: Panel, point: tuple[int, ...], value: MapValue, norm: Normalize) -> str:
@@ -113,10 +113,12 @@ def _interval(panel: Panel, point: tuple[int, ...], value: MapValue, norm: Norma
         return ""
     if np.ptp(norm(np.clip([low, high], norm.vmin, norm.vmax))) < MIN_VISIBLE_SHARE:
         return ""
-    if value.column == "lost":
-        between = "-" if low >= 0 else " to "
-        return f"{100 * low:.0f}{between}{100 * high:.0f}%"
     # A wide interval needs fewer decimals.
-    digits = int(np.clip(1 - np.floor(np.log10(max(high - low, 1e-9))), 0, 2))
-    ends = [f"{end:.{digits}f}".replace("0.", ".", 1) if abs(end) < 1 else f"{end:.{digits}f}" for end in (low, high)]
-    return " to ".join(ends)
+    digits = 2 if value.column == "lost" else int(np.clip(1 - np.floor(np.log10(max(high - low, 1e-9))), 0, 2))
+    between = " to " if value.scale in _SIGNED else _EN_DASH
+    return f"{_number(low, digits)}{between}{_number(high, digits)}"
+
+
+def _number(value: float, digits: int) -> str:
+    """Return a number with this many decimals, with a minus sign and without a negative zero."""
+    return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", _MINUS)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,6 +11,8 @@ import pandas as pd
 
 from analysis.data import format_value, is_category, levels
 from lop_sweep.config import FIELDS
+
+MIN_ROUND_TICKS, MAX_ROUND_TICKS = 3, 6
 
 _MAX_TO_SCALE = 1e100
 _MAX_UNEVENNESS = 0.75
@@ -39,9 +43,11 @@ class Axis:
         return FIELDS[self.field].axis_label + (", not to scale" if self.scale == "index" else "")
 
     @property
-    def names(self) -> list[str]:
-        """The values as text."""
-        return [format_value(value) for value in self.values]
+    def tick_labels(self) -> list[str]:
+        """The values as text, names as they are."""
+        if self.scale == "category":
+            return [format_value(value) for value in self.values]
+        return tick_labels(self.values)
 
     @property
     def shares(self) -> np.ndarray:
@@ -95,6 +101,41 @@ def axis_of(column: pd.Series) -> Axis:
     values = levels(column)
     axis = _side_by_side(values, "category") if is_category(column) else lay_out(values.astype(float))
     return replace(axis, values=values, field=str(column.name))  # integers stay exact
+
+
+def tick_labels(values: Sequence[float] | np.ndarray) -> list[str]:
+    """Return numbers as text with two significant digits, or three or more where two of them would be the same.
+
+    Integers are never rounded.
+    """
+    for digits in (2, 3, 6):
+        labels = [_rounded(float(value), digits) for value in values]
+        if len(set(labels)) == len(set(values)):
+            break
+    return labels
+
+
+def round_ticks(low: float, high: float) -> np.ndarray:
+    """Return round numbers for a logarithmic axis: powers of ten, and others where there are fewer than three.
+
+    There may be fewer than `MIN_ROUND_TICKS`, and never more than `MAX_ROUND_TICKS`.
+    """
+    decades = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
+    ticks = np.empty(0)
+    for within in ((1,), (1, 3), (1, 2, 5), range(1, 10)):
+        ticks = np.outer(decades, within).ravel()
+        ticks = ticks[(ticks >= low) & (ticks <= high)]
+        if len(ticks) >= MIN_ROUND_TICKS:
+            break
+    return ticks[:: -(-len(ticks) // MAX_ROUND_TICKS) or 1]
+
+
+def _rounded(value: float, digits: int) -> str:
+    if abs(value) < 1e6 and value == round(value):
+        return f"{value:.0f}".replace("-0", "0")
+    if 10**digits <= abs(value) < 1e6:
+        return f"{value:.0f}"
+    return re.sub(r"e([+-])0*", r"e\1", f"{value:.{digits}g}").replace("e+", "e")
 
 
 def edges(values: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from analysis.data import format_value
 from analysis.plot.aggregate import OTHERS, map_table
-from analysis.plot.facets import Column, Sheet
+from analysis.plot.facets import Caption, Column, Sheet
 from analysis.plot.maps import cells_line, columns_of
 from analysis.plot.variables import MapValue, map_value
 from analysis.scoring import Estimate, criterion_of, difference_interval
@@ -59,12 +59,13 @@ def plot_difference(
     table = _subtract(before, after)
     if table["value"].isna().all():
         raise AnalysisError(f"{names[0]} and {names[1]} have no point in common at which {value} is defined")
-    caption = [
-        f"{names[1]} minus {names[0]}" + (f"; they differ in {comma_list(differing)}" if differing else ""),
-        f"{names[0]}: {cells_line(before)}",
-        f"{names[1]}: {cells_line(after)}",
-        str(criterion),
-    ]
+    minus = f"{names[1]} minus {names[0]}"
+    differ = f"they differ in {comma_list(differing)}" if differing else ""
+    seeds = [f"{name}: {cells_line(one)}" for name, one in zip(names, (before, after), strict=True)]
+    caption = Caption(
+        short=[minus, differ, *seeds],
+        full=["; ".join(filter(None, (minus, differ))), *seeds, str(criterion)],
+    )
     grid, (column,) = columns_of(table)
     heading = title or f"{names[1]} - {names[0]}: {value} over {x} and {y}"
     return Sheet([Column(shown.as_difference(), column.panels)], grid, criterion, width).draw(heading, caption)

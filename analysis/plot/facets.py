@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
@@ -16,27 +14,46 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colorbar import Colorbar
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from analysis.plot.aggregate import Panel
-from analysis.plot.annotations import Room, Writing, notes_on, writing_on
-from analysis.plot.axes import Axis, Grid
+from analysis.plot.annotations import kinds_in, notes_on, writing_on
+from analysis.plot.axes import MIN_ROUND_TICKS, Axis, Grid, round_ticks, tick_labels
 from analysis.plot.heatmap import Heatmap, legend_entries
+from analysis.plot.typography import (
+    PRINT_POINTS,
+    SMALL,
+    X_SMALL,
+    fitting,
+    text_inches,
+    type_for,
+    type_points,
+    wrapped,
+)
 from analysis.plot.variables import CategoryValue, MapValue
 from analysis.scoring import LossCriterion
 
 _PANEL_INCHES, _MIN_PANEL_INCHES = 3.4, 1.4
-_POINT_INCHES = 0.38
-_CAPTION_CHARACTERS_PER_INCH = 16
-"""In type for a screen."""
-_TITLE_CHARACTERS_PER_INCH, _LABEL_CHARACTERS_PER_INCH = 11, 14
-_TICK_CHARACTER_EMS = 0.62
-"""Mean width of a character of a tick label, in font sizes."""
-_MAX_UPRIGHT_TICKS = 5
-_X_SMALL = 0.694
-"""Size of the caption's and the legend's type, in font sizes."""
-_MIN_DECADE_TICKS, _MAX_DECADE_TICKS = 3, 6
-_SCREEN_POINTS, _PRINT_POINTS = 10.0, 8.0
+_COLUMN_INCHES, _MAX_COLUMNS = 3.0, 3
+"""Of values side by side, in type for a screen."""
+_POINT_INCHES, _MIN_POINT_INCHES, _MAX_WIDTH_INCHES = 0.6, 0.38, 6.0
+"""The width of a point on a screen; the smaller one where a panel would be wider than the last."""
+_CAPTION_MARGIN_INCHES, _CAPTION_INCHES = 0.06, 6.85
+"""Each part of a caption is one line on a page of 7 inches."""
+
+
+@dataclass(frozen=True)
+class Caption:
+    """What is below a figure, and what its metadata says.
+
+    Attributes:
+        short: parts of a line, the most important ones first.
+        full: lines that leave nothing out.
+    """
+
+    short: Sequence[str]
+    full: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -60,14 +77,12 @@ class _Layout:
         rows, columns: of panels.
         width: of the figure, inches.
         panel: a panel's width and height, inches, without what is around it.
-        room: for text on points.
     """
 
     rows: int
     columns: int
     width: float
     panel: tuple[float, float]
-    room: Room
 
 
 @dataclass(frozen=True)
@@ -76,7 +91,7 @@ class Sheet:
 
     Attributes:
         columns: the values. The panels of a single one are wrapped, or arranged by two fields in rows and columns.
-            Several stand side by side, each with a colour bar below it.
+            Several stand side by side, as far as there is room, each with a colour bar below it.
         grid: the axes of all panels.
         criterion: for where colours are centred.
         width: of the figure in inches, in type for print; None for as much as it needs, in type for a screen.
@@ -87,32 +102,42 @@ class Sheet:
     criterion: LossCriterion
     width: float | None = None
 
-    def draw(self, title: str, caption: Sequence[str]) -> Figure:
+    def draw(self, title: str, caption: Caption) -> Figure:
         """Draw all panels.
+
+        The figure's label is the full caption, which `save_figure` writes to the metadata.
 
         Args:
             title: over the figure.
-            caption: lines below it, wrapped to its width; explanations of the text on points follow.
+            caption: below it, with explanations of the text on points.
         """
-        size = _SCREEN_POINTS if self.width is None else _PRINT_POINTS
-        with matplotlib.rc_context({"font.size": size, "hatch.linewidth": 0.5}):
+        with type_for(self.width):
             norms = [column.norm(self.criterion) for column in self.columns]
             writings = [
-                [writing_on(panel, column.value, norm, self._layout.room) for panel in column.panels]
+                [writing_on(panel, column.value, norm) for panel in column.panels]
                 for column, norm in zip(self.columns, norms, strict=True)
             ]
-            notes = [column.value.note for column in self.columns if isinstance(column.value, MapValue)]
-            below = [*caption, *notes_on([writing for some in writings for writing in some]), *filter(None, notes)]
-            figure, axes = self._canvas(below)
+            wanted = dict.fromkeys(kinds_in([writing for some in writings for writing in some]), False)
+            figure, axes, below = self._canvas(self._below(caption, wanted))
+            heatmaps = []
             for number, column in enumerate(self.columns):
-                places = list(axes[:, number]) if self._side_by_side else list(axes.flat)
-                self._draw_column(places[: len(column.panels)], column, norms[number], writings[number])
-                for unused in places[len(column.panels) :]:
-                    unused.set_visible(False)
+                heatmaps.append(self._draw_column(self._places(axes, number), column, norms[number]))
             self._label_outer_axes(axes)
-            width = int(figure.get_figwidth() * _TITLE_CHARACTERS_PER_INCH)
-            figure.suptitle("\n".join(textwrap.wrap(title, width)))
+            figure.suptitle("\n".join(wrapped(title, 0.9 * figure.get_figwidth(), self._points)), fontsize="medium")
+            figure.draw_without_rendering()
+            figure.set_layout_engine("none")  # the axes keep their size, by which texts are placed
+            written: dict[str, bool] = {}
+            for some, drawn in zip(writings, heatmaps, strict=True):
+                for writing, heatmap in zip(some, drawn, strict=True):
+                    for kind, everywhere in heatmap.write(writing).items():
+                        written[kind] = everywhere and written.get(kind, True)
+            below.set_text(self._below(caption, written))
+            figure.set_label("\n".join([*caption.full, *self._notes(written, full=True)]))
         return figure
+
+    @property
+    def _points(self) -> float:
+        return type_points(self.width)
 
     @property
     def _side_by_side(self) -> bool:
@@ -122,20 +147,53 @@ class Sheet:
     def _panels(self) -> Sequence[Panel]:
         return self.columns[0].panels
 
+    def _notes(self, kinds: Mapping[str, bool], full: bool) -> list[str]:
+        """Return the explanations of the text on points, by kind and whether it is everywhere, and of colours."""
+        values = [column.value for column in self.columns if isinstance(column.value, MapValue)]
+        of_text = [note.full if full else note.short for note in notes_on(kinds)]
+        if not all(kinds.values()):
+            of_text.append("text only where it fits")
+        return [*of_text, *filter(None, (value.note if full else value.short_note for value in values))]
+
+    def _below(self, caption: Caption, kinds: Mapping[str, bool]) -> str:
+        """Return the caption: two lines on a page, more in a column. Parts for which there is no room are left out."""
+        size = PRINT_POINTS * X_SMALL
+        parts = [part for part in caption.short if part]
+        first = fitting(parts, _CAPTION_INCHES, size)
+        rest = [*self._notes(kinds, full=False), *parts[first:]]
+        lines = "; ".join(parts[:first]), "; ".join(rest[: fitting(rest, _CAPTION_INCHES, size)])
+        width = self._layout.width - 2 * _CAPTION_MARGIN_INCHES
+        return "\n".join(part for line in lines for part in wrapped(line, width, self._points * X_SMALL))
+
     @cached_property
     def _layout(self) -> _Layout:
-        bars = 0.2 if self._side_by_side else 1.1
+        bars = 0.2 if self._side_by_side else 1.0
         room = None if self.width is None else self.width - 0.6 - bars
-        rows, columns = (len(self._panels), len(self.columns)) if self._side_by_side else self._shape(room)
+        rows, columns = self._bands(room) if self._side_by_side else self._shape(room)
         points = self.grid.shape
         width = self.width
         if width is None:
-            wide = 3.0 if self._side_by_side else max(_PANEL_INCHES, _POINT_INCHES * points[1])
+            needed = max(min(_POINT_INCHES * points[1], _MAX_WIDTH_INCHES), _MIN_POINT_INCHES * points[1])
+            wide = _COLUMN_INCHES if self._side_by_side else max(_PANEL_INCHES, needed)
             width = columns * wide + 0.8 + bars
         panel = max(0.6, (width - 0.6 - bars) / columns)
         height = max(0.85 * min(panel, _PANEL_INCHES), 0.16 * points[0])
-        room_on_points = Room(panel * self.grid.x.shares, height * self.grid.y.shares)
-        return _Layout(rows, columns, width, (panel, height), room_on_points)
+        return _Layout(rows, columns, width, (panel, height))
+
+    def _bands(self, room: float | None) -> tuple[int, int]:
+        """Return rows and columns of several values: a band of rows has as many values as there is room for."""
+        values = len(self.columns)
+        most = _MAX_COLUMNS if room is None else max(1, int(room / _MIN_PANEL_INCHES))
+        bands = -(-values // most)
+        return bands * len(self._panels), -(-values // bands)
+
+    def _places(self, axes: np.ndarray, number: int) -> list[Axes]:
+        """Return the axes of a value's panels."""
+        if not self._side_by_side:
+            return list(axes.flat[: len(self._panels)])
+        band, column = divmod(number, axes.shape[1])
+        rows = len(self._panels)
+        return list(axes[band * rows : (band + 1) * rows, column])
 
     def _shape(self, room: float | None) -> tuple[int, int]:
         """Return rows and columns: one field along a row, two fields in rows and columns; fewer columns if narrow."""
@@ -153,65 +211,68 @@ class Sheet:
         entries = [entry for column in self.columns for entry in legend_entries(column.panels, column.value, self.grid)]
         return list({entry.get_label(): entry for entry in entries}.values())
 
-    def _canvas(self, caption: Sequence[str]) -> tuple[Figure, np.ndarray]:
-        """Make an empty figure and its axes, with the caption and the legend below them."""
-        layout, entries = self._layout, self._legend()
-        size = matplotlib.rcParams["font.size"]
-        line = _X_SMALL * size / 72 * 1.25
-        characters = _CAPTION_CHARACTERS_PER_INCH * _SCREEN_POINTS / size
-        lines = [part for text in caption for part in textwrap.wrap(text, int(layout.width * characters))]
-        longest = max((len(str(entry.get_label())) for entry in entries), default=1) / characters + 0.6
+    def _canvas(self, caption: str) -> tuple[Figure, np.ndarray, Text]:
+        """Make an empty figure and its axes, with the legend and the caption below them."""
+        layout, entries, points = self._layout, self._legend(), self._points * X_SMALL
+        line = points / 72 * 1.25
+        longest = max((text_inches(str(entry.get_label()), points) for entry in entries), default=1) + 6 * points / 72
         in_a_row = max(1, int(layout.width / longest))
         legend = 1.2 * line * -(-len(entries) // in_a_row)
-        below = legend + line * (len(lines) + 1.5)
-        names = self._longest_tick * np.sqrt(0.5) if self._slanted and self.grid.x.scale == "category" else 0.0
-        bars = 0.8 if self._side_by_side else 0.0
-        total = layout.rows * (layout.panel[1] + 0.3) + names + 0.9 + bars + below
+        below = line * (caption.count("\n") + 1) + legend + 0.12
+        names = 0.7 * self._longest_tick if self._slanted else 0.0
+        bars = (0.8 if self._side_by_side else 0.0) * layout.rows / len(self._panels)
+        total = layout.rows * (layout.panel[1] + 0.3) + names + 0.7 + bars + below
 
         figure = Figure(figsize=(layout.width, total))
         figure.set_layout_engine("constrained", rect=(0, below / total, 1, 1 - below / total))
-        at = 0.06 / layout.width, (below - line / 2) / total
-        figure.text(*at, "\n".join(lines), fontsize="x-small", va="top", color="0.3")
+        left = _CAPTION_MARGIN_INCHES / layout.width
         if entries:
             figure.legend(
-                handles=entries, loc="lower left", bbox_to_anchor=(0, 0), ncols=in_a_row, fontsize="x-small",
-                frameon=False, borderpad=0.2, labelspacing=0.3,
+                handles=entries, loc="upper left", bbox_to_anchor=(0, (below - 0.02) / total), ncols=in_a_row,
+                fontsize=points, frameon=False, borderpad=0.2, labelspacing=0.3,
             )  # fmt: skip
-        axes: Any = figure.subplots(layout.rows, layout.columns, squeeze=False, sharex=True, sharey=True)
-        return figure, axes
+        text = figure.text(
+            left, (below - legend - 0.06) / total, caption, fontsize=points, va="top", color="0.3", linespacing=1.25
+        )
+        axes: Any = figure.subplots(layout.rows, layout.columns, squeeze=False)
+        used = {panel for number in range(len(self.columns)) for panel in self._places(axes, number)}
+        for unused in set(axes.flat) - used:
+            unused.remove()
+        return figure, axes, text
 
-    def _draw_column(
-        self, places: Sequence[Axes], column: Column, norm: Normalize, writings: Sequence[Writing]
-    ) -> None:
+    def _draw_column(self, places: Sequence[Axes], column: Column, norm: Normalize) -> list[Heatmap]:
         """Draw all panels of a value, and its colour bar."""
         value = column.value
-        for axes, panel, writing in zip(places, column.panels, writings, strict=True):
+        heatmaps = []
+        for axes, panel in zip(places, column.panels, strict=True):
             axes.set_xscale("log" if self.grid.x.scale == "log" else "linear")
             axes.set_yscale("log" if self.grid.y.scale == "log" else "linear")
             heatmap = Heatmap(axes, panel, self.grid)
             if isinstance(value, MapValue):
-                heatmap.draw_scores(value, norm, writing)
+                heatmap.draw_scores(value, norm)
             else:
-                heatmap.draw_categories(value, writing)
+                heatmap.draw_categories(value)
             self._set_ticks(axes)
-            axes.set_title(_wrapped(panel.title, self._layout.panel[0]), fontsize="medium")
+            axes.set_title(self._wrapped(panel.title, self._layout.panel[0]), fontsize="small")
+            heatmaps.append(heatmap)
         if isinstance(value, MapValue):
             self._draw_colour_bar(places, column, norm)
         elif self._side_by_side:
-            title = _wrapped(f"{value.label}\n{column.panels[0].title}".strip(), self._layout.panel[0])
+            title = self._wrapped(f"{value.label}\n{column.panels[0].title}".strip(), self._layout.panel[0])
             places[0].set_title(title, fontsize="small")
+        return heatmaps
 
     def _draw_colour_bar(self, places: Sequence[Axes], column: Column, norm: Normalize) -> None:
         value: Any = column.value
         values = np.concatenate([panel.values.ravel() for panel in column.panels])
         length = self._layout.panel[0] if self._side_by_side else self._layout.rows * self._layout.panel[1]
-        label = textwrap.wrap(value.axis_label, max(12, int(length * _LABEL_CHARACTERS_PER_INCH)))
         figure: Any = places[0].figure
         bar = figure.colorbar(
-            ScalarMappable(norm, value.colour_map()), ax=places, label="\n".join(label),
-            extend=_extend(values[~np.isnan(values)], norm),
+            ScalarMappable(norm, value.colour_map()), ax=places, extend=_extend(values[~np.isnan(values)], norm),
             location="bottom" if self._side_by_side else "right", aspect=20 if self._side_by_side else 30,
         )  # fmt: skip
+        bar.set_label(self._wrapped(value.axis_label, length), fontsize="small")
+        bar.ax.tick_params(labelsize="small")
         if isinstance(norm, LogNorm):
             _label_decades(bar, norm)
 
@@ -219,7 +280,7 @@ class Sheet:
         """Put ticks at the values; where they are too close, only every second or third has a label."""
         x, y = self.grid.x, self.grid.y
         width, height = self._layout.panel[0] / len(x.values), self._layout.panel[1] / len(y.values)
-        size, slanted = _tick_inches(), self._slanted
+        size, slanted = self._points * SMALL / 72, self._slanted
         axes.set_xticks(x.positions, _thinned(x, size * (1.9 if slanted else 1.2) / width), fontsize="small")
         axes.set_yticks(y.positions, _thinned(y, size * 1.2 / height), fontsize="small")
         if slanted:
@@ -231,55 +292,41 @@ class Sheet:
     @property
     def _slanted(self) -> bool:
         """Whether the labels along x need more room than they have side by side."""
-        x = self.grid.x
-        width = self._layout.panel[0] / len(x.values)
-        return len(x.values) > _MAX_UPRIGHT_TICKS or (x.scale == "category" and self._longest_tick > width)
+        narrowest = self._layout.panel[0] * self.grid.x.shares.min()
+        return self._longest_tick + 0.5 * self._points / 72 > narrowest
 
     @property
     def _longest_tick(self) -> float:
         """Inches of the longest label along x."""
-        return max(map(len, self.grid.x.names)) * _tick_inches() * _TICK_CHARACTER_EMS
+        return max(text_inches(label, self._points * SMALL) for label in self.grid.x.tick_labels)
+
+    def _wrapped(self, text: str, inches: float) -> str:
+        return "\n".join(wrapped(text, inches, self._points * SMALL))
 
     def _label_outer_axes(self, axes: np.ndarray) -> None:
-        """Label the left column and the lowest panel of each column; the last row may not be full."""
-        panels, columns = len(self._panels) * len(self.columns), axes.shape[1]
-        for column in range(columns):
-            lowest = axes[(panels - 1 - column) // columns, column]
-            lowest.set_xlabel(self.grid.x.label)
-            lowest.tick_params(labelbottom=True)
-        for left in axes[:, 0]:
-            left.set_ylabel(self.grid.y.label)
-
-
-def _tick_inches() -> float:
-    """Return the type size of tick labels in inches."""
-    return float(matplotlib.rcParams["font.size"]) * 0.83 / 72
-
-
-def _wrapped(text: str, inches: float) -> str:
-    width = max(12, int(inches * _LABEL_CHARACTERS_PER_INCH))
-    return "\n".join(part for line in text.split("\n") for part in textwrap.wrap(line, width))
+        """Label the left column, and the lowest panel of each column of a band; the last row may not be full."""
+        columns = axes.shape[1]
+        for number in range(len(self.columns)):
+            places = self._places(axes, number)
+            for index, panel in enumerate(places):
+                step, column = (1, number % columns) if self._side_by_side else (columns, index % columns)
+                lowest, left = index + step >= len(places), column == 0
+                panel.tick_params(labelbottom=lowest, labelleft=left)
+                panel.set_xlabel(self.grid.x.label if lowest else "")
+                panel.set_ylabel(self.grid.y.label if left else "")
 
 
 def _thinned(axis: Axis, every: float) -> list[str]:
     """Return tick labels, of which only every n-th is not empty."""
     step = int(np.ceil(every))
-    return [name if not index % step else "" for index, name in enumerate(axis.names)]
+    return [name if not index % step else "" for index, name in enumerate(axis.tick_labels)]
 
 
 def _label_decades(bar: Colorbar, norm: LogNorm) -> None:
-    """Label some powers of ten, and round numbers between them where there are fewer than three."""
-    low, high = float(norm.vmin or 0.1), float(norm.vmax or 1)
-    decades = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
-    ticks = np.empty(0)
-    for within in ((1,), (1, 3), (1, 2, 5), range(1, 10)):
-        ticks = np.outer(decades, within).ravel()
-        ticks = ticks[(ticks >= low) & (ticks <= high)]
-        if len(ticks) >= _MIN_DECADE_TICKS:
-            break
-    ticks = ticks[:: -(-len(ticks) // _MAX_DECADE_TICKS) or 1]
-    bar.locator = FixedLocator(ticks.tolist()) if len(ticks) >= 2 else MaxNLocator(_MIN_DECADE_TICKS)
-    bar.formatter = FuncFormatter(lambda value, _: f"{value:g}")
+    """Label some powers of ten, and round numbers between them where there are few."""
+    ticks = round_ticks(float(norm.vmin or 0.1), float(norm.vmax or 1))
+    bar.locator = FixedLocator(ticks.tolist()) if len(ticks) >= 2 else MaxNLocator(MIN_ROUND_TICKS)
+    bar.formatter = FuncFormatter(lambda value, _: tick_labels([value])[0])
     bar.minorlocator = NullLocator()
 
 

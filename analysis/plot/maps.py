@@ -11,7 +11,8 @@ from analysis.data import describe_shared, seed_count
 from analysis.plot.aggregate import OTHERS, map_table, panels_of
 from analysis.plot.axes import Grid, axis_of
 from analysis.plot.edge import edge_label
-from analysis.plot.facets import Column, Sheet
+from analysis.plot.facets import Caption, Column, Sheet
+from analysis.plot.typography import unbroken
 from analysis.plot.variables import CategoryValue, MapValue, map_value
 from analysis.scoring import VERDICTS, criterion_of
 from lop_sweep.errors import AnalysisError, comma_list
@@ -32,12 +33,13 @@ def plot_map(
 
         plot_map(score("results"), x="lr", y="depth", value="lost").savefig("map.png")
 
-    A point's colour is the mean or median over its seeds, or the most common category. The text on a point, where there
-    is room, and the caption explain themselves. Points that were not computed are hatched, and points whose value is
-    undefined for all seeds are crossed. Points with fewer than `MIN_SEEDS` seeds have a mark. Lines are the boundary
-    P(lost) = 1/2 and its band; there are none between categories.
+    A point's colour is the mean or median over its seeds, or the most common category. Text is only where a point has
+    room for it. Points that were not computed are hatched, and points whose value is undefined for all seeds are
+    crossed. Points with fewer than `MIN_SEEDS` seeds have a mark. Lines are the boundary P(lost) = 1/2 and its band;
+    there are none between categories.
 
-    The caption states the criterion that the scores carry, and colours are centred where it lets "lost" begin.
+    The caption is short. The figure's label has all of it, with the criterion that the scores carry, and `save_figure`
+    writes it to the metadata. Colours are centred where the criterion lets "lost" begin.
 
     Args:
         scores: from `score`, or a table from `map_table`.
@@ -58,7 +60,11 @@ def plot_map(
     about = table.attrs["map"]
     x, y = about["x"], about["y"]
     grid, columns = columns_of(table)
-    caption = [describe_shared(about["shared"], without=(x, y)), cells_line(table), *_rules(table, columns)]
+    shared = describe_shared(about["shared"], without=(x, y))
+    caption = Caption(
+        short=[cells_line(table), _without_boundary(table), *map(unbroken, shared.split(", "))],
+        full=[shared, cells_line(table), *_rules(table, columns)],
+    )
     names = table["score"].unique()
     heading = title or f"{', '.join(names)} over {x} and {y}"
     return Sheet(columns, grid, criterion_of(table), width).draw(heading, caption)
@@ -128,9 +134,16 @@ def _rules(table: pd.DataFrame, columns: Sequence[Column]) -> list[str]:
         lines.append(f"untrainable: median CE of the fresh networks is at least {criterion.chance:.3g} nats")
     if any(isinstance(column.value, CategoryValue) and column.value.lead for column in columns):
         lines.append(criterion.of_symptoms)
-    if table.attrs["map"]["edges"] and table["lost"].any() and not any(e["lines"] for e in table.attrs["map"]["edges"]):
-        lines.append(edge_label("none"))
+    if missing := _without_boundary(table):
+        lines.append(missing)
     decidable_only = {column.value.decidable_only for column in columns if isinstance(column.value, MapValue)}
     if len(decidable_only) > 1 and (table["n"] < table["cells"]).any():
         lines.append("late metrics are shown also where loss of plasticity cannot be decided")
     return lines
+
+
+def _without_boundary(table: pd.DataFrame) -> str:
+    """Return that a map has no boundary although a surface was fitted and some cells are lost; else nothing."""
+    edges = table.attrs["map"]["edges"]
+    absent = edges and table["lost"].any() and not any(edge["lines"] for edge in edges)
+    return edge_label("none") if absent else ""

@@ -73,7 +73,7 @@ def save_figure(figure: Figure, path: str | Path, made: Mapping[str, Any]) -> No
     """Save a figure as PNG, PDF or SVG, by the path's ending.
 
     Args:
-        figure: the figure.
+        figure: the figure. Its label, if it has one, is the full caption, and is added to the metadata.
         path: a file; an existing one is replaced.
         made: from `provenance`. Becomes the description in the metadata, as JSON (of a PDF: the subject).
 
@@ -110,9 +110,20 @@ def check_ending(path: str, endings: tuple[str, ...]) -> None:
         raise AnalysisError(f"--out {path!r}: must end with {comma_list(endings)}")
 
 
+def check_width(width: float | None) -> None:
+    """Refuse a width in inches that no figure can have.
+
+    Raises:
+        AnalysisError: it is too small or too large.
+    """
+    if width is not None and not 2 <= width <= 60:
+        raise AnalysisError(f"--width must be from 2 to 60 inches, got {width:g}; a paper's column has 3.4")
+
+
 def _metadata(kind: str, figure: Figure, made: Mapping[str, Any]) -> dict[str, Any]:
     title, maker = figure.get_suptitle().replace("\n", " "), f"lop-sweep {__version__}"
-    text = json.dumps(made)
+    caption = str(figure.get_label())
+    text = json.dumps({**made, "caption": caption.split("\n")} if caption else made)
     metadata: dict[str, dict[str, Any]] = {
         "png": {"Title": title, "Description": text, "Software": maker},
         "pdf": {"Title": title, "Subject": text, "Creator": maker, "CreationDate": None},

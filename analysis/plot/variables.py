@@ -39,7 +39,8 @@ class MapValue:
         decidable_only: whether it depends on the fresh baseline, and so is shown only for cells for which loss of
             plasticity can be decided.
         statistic: over seeds, "mean" or "median".
-        note: a line for the caption.
+        note: an explanation of the colours, for the metadata and the report.
+        short_note: the same in a few words, for the caption.
     """
 
     column: str
@@ -50,6 +51,7 @@ class MapValue:
     decidable_only: bool = False
     statistic: str = "mean"
     note: str = ""
+    short_note: str = ""
 
     @property
     def axis_label(self) -> str:
@@ -87,7 +89,7 @@ class MapValue:
         """Return how a map shows the difference of two sweeps in this score."""
         return replace(
             self, label=f"difference of {self.label}", scale="around zero", colours=DIVERGING, decidable_only=False,
-            note="",
+            note="", short_note="",
         )  # fmt: skip
 
 
@@ -152,10 +154,12 @@ _SCORES: dict[str, MapValue] = {
     "excess": MapValue(
         "excess", "excess: late CE - fresh CE", "nats", "excess", DIVERGING, decidable_only=True,
         note="white: where 'lost' begins by the margin, 0 is light blue; the colours end ln 2 = 0.69 nats from there",
+        short_note="white: the margin of a loss; light blue: as a fresh network",
     ),
     "log_ratio": MapValue(
         "log_ratio", "log10 of late CE / fresh CE", "", "log_ratio", DIVERGING, decidable_only=True,
         note="white: where 'lost' begins by the factor, 0 is light blue",
+        short_note="white: the factor of a loss; light blue: as a fresh network",
     ),
     "failure_rate": MapValue(
         "late_failure_rate", "share of late tasks that fail", "", "share", "viridis_r", decidable_only=True
@@ -169,6 +173,7 @@ _SCORES: dict[str, MapValue] = {
     "onset": MapValue(
         "onset", "onset of the loss, median over seeds", "task", "linear", "viridis_r", decidable_only=True,
         statistic="median", note="seeds that do not lose plasticity within their tasks count as later than all others",
+        short_note="without an onset: latest",
     ),
     "slope": MapValue("slope", "Theil-Sen slope of the CE", "nats per task", "around zero", DIVERGING),
     "area_excess": MapValue(

@@ -37,6 +37,7 @@ TEMPLATES: Mapping[str, str] = {
     "mean": f"lost: mean CE of the {{late_tasks}} exceeds that of fresh networks {_WORSE}",
     "onset": f"lost: {{hold}} failed tasks in a row, and never {{recover}} others in a row since; {_FAILED}",
     "trend": "lost: CE rises by > {margin} nats over the sequence, 95% interval of the slope above 0",
+    "failed": _FAILED,
     "late_tasks": "last {last} tasks",
     "late_share": "last quarter of tasks",
     "symptoms": "symptoms, against the first {early} tasks, for {hold} in a row: effective rank below {rank} times, "
@@ -219,6 +220,11 @@ class LossCriterion:
     def of_symptoms(self) -> str:
         """The thresholds of the symptoms in words."""
         return self._in_words("symptoms")
+
+    @property
+    def of_failures(self) -> str:
+        """When a task has failed, in words."""
+        return self._in_words("failed")
 
     def __str__(self) -> str:
         return self._in_words(self.definition)

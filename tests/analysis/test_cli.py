@@ -23,6 +23,7 @@ def test_maps_and_curves_are_written(store_dir: Path, tmp_path: Path, ending: st
         ["map", str(store_dir), "--x", "lr", "--y", "depth", "--where", "lr=0.05,0.2", "--value", "lost"],
         ["map", str(store_dir), "--x", "lr", "--y", "depth", "--value", "verdict", "--width", "3.4"],
         ["curves", str(store_dir), "--where", "depth=2", "--where", "delta=0"],
+        ["curves", str(store_dir), "--where", "depth=2", "--where", "delta=0", "--raw", "--width", "3.4"],
         ["layers", str(store_dir), "--where", "depth=2", "--where", "delta=0"],
         ["difference", str(store_dir), str(store_dir), "--x", "lr", "--y", "depth", "--value", "late_ce"],
     ):

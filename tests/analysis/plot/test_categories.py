@@ -94,7 +94,7 @@ def test_categories_make_panels() -> None:
 def test_captions_name_a_shared_category() -> None:
     frame = scored().query("optimizer == 'adam' and bias == False")
     text = " ".join(plot_map(frame, "lr", "depth").texts[0].get_text().split())
-    assert "optimizer = adam, bias = false" in text
+    assert "optimizer = adam; bias = false" in text
 
 
 def test_a_difference_names_the_categories_that_differ() -> None:

@@ -18,7 +18,7 @@ from lop_sweep.metrics import LAYERED, measured_with
 def test_a_curve_is_the_median_and_its_band_the_range_over_seeds(store_dir: Path, tmp_path: Path) -> None:
     cells = select(load_cells(store_dir), {"depth": [2], "lr": [0.2], "delta": [2.0]})
     tasks = load_tasks(store_dir)
-    figure = plot_curves(cells, tasks)
+    figure = plot_curves(cells, tasks, raw=True)
     figure.savefig(tmp_path / "curves.png")
     wide = tasks[tasks["cell"].isin(cells["cell"])].pivot(index="task", columns="cell", values="end_ce")
     final = figure.axes[list(measured_with()).index("end_ce")]
@@ -73,6 +73,6 @@ def test_many_seeds_are_shown_by_percentiles() -> None:
     )
     figure = plot_curves(cells, tasks.assign(**{name: tasks[name].map(lambda v: np.array([v])) for name in LAYERED}))
     wide = tasks.pivot(index="task", columns="cell", values="saturation")
-    band = figure.axes[2].collections[0].get_paths()[0].vertices[:, 1]
+    band = figure.axes[1].collections[0].get_paths()[0].vertices[:, 1]
     assert band.min() == pytest.approx(wide.quantile(0.1, axis=1).min())
     assert "10th to 90th percentile over 11 seeds" in figure.get_suptitle()

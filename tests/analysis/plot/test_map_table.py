@@ -123,10 +123,10 @@ def test_plots_refuse_frames_without_criterion(scored: pd.DataFrame) -> None:
 
 def test_captions_and_metadata_state_the_criterion_of_the_scores(scored: pd.DataFrame) -> None:
     figure = plot_map(scored[scored["delta"] == 1.5], "lr", "depth", "lost")
-    text = " ".join(figure.texts[0].get_text().split())
+    text = figure.get_label()
     assert "exceeds the median of fresh networks by > 0.2 nats" in text
     assert provenance(scored)["rule"]["margin"] == 0.2
-    assert plot_difference(scored, scored, "lr", "depth", "lost").texts[0].get_text().count("0.2 nats") == 1
+    assert plot_difference(scored, scored, "lr", "depth", "lost").get_label().count("0.2 nats") == 1
 
 
 def test_a_generator_decides_the_intervals(scored: pd.DataFrame) -> None:

@@ -25,6 +25,8 @@ from analysis.scoring.table import score, score_cells
 from lop_sweep.config import FIELDS
 from lop_sweep.errors import AnalysisError
 
+EN_DASH = "\N{EN DASH}"
+
 
 def texts(figure: Figure) -> list[str]:
     return [text.get_text() for axes in figure.axes for text in axes.texts]
@@ -32,7 +34,7 @@ def texts(figure: Figure) -> list[str]:
 
 def caption(figure: Figure) -> str:
     (text,) = [text for text in figure.texts if text.get_text() != figure.get_suptitle()]
-    return text.get_text()
+    return unwrapped(text.get_text())
 
 
 def unwrapped(text: str) -> str:
@@ -132,15 +134,17 @@ def test_seeds_are_counted_on_the_map_and_gaps_are_visible() -> None:
         ]
     )
     figure = plot_map(scored, "lr", "depth")
-    assert texts(figure) == ["1/2\n.0 to 1.0"]
+    assert texts(figure) == ["1/2\n0.0 to 1.0"]
     assert sorted(hatches(figure)) == ["///", "///", "xxx"]
     assert legend(figure) == [
         "fewer than 3 seeds",
         "not computed",
-        "undefined: untrainable, without fresh baseline, or all seeds diverged",
+        "undefined for all seeds",
     ]
-    assert "1 to 2 seeds per point; 3 cells: 1 plastic, 1 lost, 1 untrainable" in caption(figure)
-    assert caption(figure).startswith("width = 100, delta = 2.8, sigma = 0.22, steps = 40, tasks = 100\n")
+    cells = "1 to 2 seeds per point; 3 cells: 1 plastic, 1 lost, 1 untrainable"
+    fields = "width = 100, delta = 2.8, sigma = 0.22, steps = 40, tasks = 100"
+    assert caption(figure).startswith(f"{cells}; no boundary P(lost) = 1/2 is certain; {fields[:11]}")
+    assert figure.get_label().startswith(f"{fields}\n{cells}\n{LossCriterion()}\n")
     assert unwrapped(figure.axes[-1].get_ylabel()) == "excess: late CE - fresh CE (nats)"
 
 
@@ -194,7 +198,8 @@ def test_means_that_leave_seeds_out_say_so() -> None:
     scored.loc[1, ["late_ce", "lost", "verdict"]] = [np.nan, np.nan, "diverged"]
     figure = plot_map(scored, "lr", "depth", "late_ce")
     assert texts(figure) == ["2 of 3"]
-    assert "k of n: computed from k of n seeds; the others diverged" in caption(figure)
+    assert "k of n: seeds with a value" in caption(figure)
+    assert "k of n: computed from k of n seeds; the others diverged" in figure.get_label()
 
 
 def test_infinite_values_are_drawn_at_the_end_of_the_scale() -> None:
@@ -244,7 +249,7 @@ def test_a_map_shows_the_boundary_and_its_interval() -> None:
     at = sorted({round(float(np.median(line.get_xdata())), 3) for line in figure.axes[0].get_lines()})
     assert len(at) == 3
     assert 0.2 < at[0] < at[1] < at[2] < 0.4
-    assert texts(figure)[:3] == ["0/8\n0-32%", "1/8\n2-47%", "8/8\n68-100%"]
+    assert texts(figure)[:3] == [f"0/8\n0.00{EN_DASH}0.32", f"1/8\n0.02{EN_DASH}0.47", f"8/8\n0.68{EN_DASH}1.00"]
 
 
 def test_points_of_few_seeds_are_marked() -> None:
@@ -336,9 +341,14 @@ def test_text_is_only_where_a_point_has_room() -> None:
     scored = scored_frame(rows)
     scored["late_effective_rank"] = scored["seed"] * 10.0
     wide = plot_map(scored, "lr", "depth", "effective_rank", width=7)
-    narrow = plot_map(scored, "lr", "depth", "effective_rank", width=3)
-    assert [text.get_position()[0] for text in wide.axes[0].texts] == [0.1, 1.2, 1.6]
-    assert [text.get_position()[0] for text in narrow.axes[0].texts] == [0.1, 1.2]
+    narrow = plot_map(scored, "lr", "depth", "effective_rank", width=2.6)
+    borders = lay_out(np.array([0.1, 1.2, 1.6])).edges
+    columns = [
+        np.searchsorted(borders, [text.get_position()[0] for text in one.axes[0].texts]) for one in (wide, narrow)
+    ]
+    assert [column.tolist() for column in columns] == [[1, 2, 3], [1, 2]]
+    assert "text only where it fits" in caption(narrow)
+    assert "text only where it fits" not in caption(wide)
 
 
 @pytest.mark.parametrize("ends", [(0.5, 2.1), (1.1, 1.4), (1e-8, 1e9), (0.2, 40.0)])

@@ -44,6 +44,13 @@ def test_a_png_carries_it(figure: Figure, tmp_path: Path) -> None:
         assert image.text["Software"] == f"lop-sweep {lop_sweep.__version__}"
 
 
+def test_the_label_of_a_figure_is_its_full_caption(figure: Figure, tmp_path: Path) -> None:
+    figure.set_label("all of it\nin two lines")
+    save_figure(figure, tmp_path / "a.png", {"sweep": "small"})
+    with Image.open(tmp_path / "a.png") as image:
+        assert json.loads(image.text["Description"])["caption"] == ["all of it", "in two lines"]
+
+
 def test_a_pdf_carries_it_and_its_fonts(figure: Figure, tmp_path: Path) -> None:
     save_figure(figure, tmp_path / "a.pdf", {"sweep": "small"})
     content = (tmp_path / "a.pdf").read_bytes()

@@ -56,6 +56,36 @@ def test_a_curve_without_any_edge_says_so() -> None:
     assert plot_specification(table).axes[0].texts[0].get_text() == "no specification has an edge"
 
 
+def test_curves_that_coincide_have_their_own_dashes() -> None:
+    lines = [line for line in plot_survival(curves(4)).axes[0].get_lines() if line.get_drawstyle() == "steps-post"]
+    assert [line.is_dashed() for line in lines] == [False, True, True, True]
+
+
+def test_an_endless_interval_is_cut_off_and_ends_in_an_arrow() -> None:
+    table = specifications().assign(edge_high=[0.5, 1e300, NAN])
+    axes = plot_specification(table).axes
+    (arrow,) = [line for line in axes[0].get_lines() if line.get_marker() == "^" and len(line.get_xdata())]
+    assert list(arrow.get_xdata()) == [0]
+    assert axes[0].get_ylim()[1] < 10
+    assert "arrow: the interval goes on" in " ".join(axes[2].get_xlabel().split())
+    whole = plot_specification(specifications()).axes
+    assert "arrow" not in whole[2].get_xlabel()
+
+
+@pytest.mark.parametrize("width", [3.4, 7.0, None])
+def test_nothing_is_cut_at_any_width(width: float | None) -> None:
+    for figure in (plot_survival(curves(5), width=width), plot_specification(specifications(), width=width)):
+        figure.draw_without_rendering()
+        assert figure.get_figwidth() == (width or 7)
+        box = figure.get_tightbbox()
+        assert box.x0 > -0.06
+        assert box.y0 > -0.06
+        assert box.x1 < figure.get_figwidth() + 0.06
+        assert box.y1 < figure.get_figheight() + 0.06
+        boxes = [axes.yaxis.label.get_window_extent() for axes in figure.axes]
+        assert not any(one.overlaps(other) for number, one in enumerate(boxes) for other in boxes[:number])
+
+
 def test_tables_that_cannot_be_drawn_are_refused() -> None:
     with pytest.raises(AnalysisError, match="9 curves, at most 8"):
         plot_survival(curves(9))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import LogNorm
 
+from analysis.plot.axes import tick_labels
 from analysis.plot.variables import CATEGORIES, EFFECTS, SCALES, VALUES, map_value
 from analysis.scoring.criterion import LossCriterion
 from analysis.scoring.symptoms import METRIC_OF
@@ -59,3 +60,16 @@ def test_a_single_point_does_not_set_symmetric_colours() -> None:
     norm = SCALES["around zero"](np.array([*np.linspace(-1, 1, 99), 1e6]), LossCriterion())
     assert norm.vmax == -norm.vmin
     assert norm.vmax < 1
+
+
+@pytest.mark.parametrize(
+    ("values", "labels"),
+    [
+        ([0.1, 0.1414, 0.2], ["0.1", "0.14", "0.2"]), ([0.141, 0.1414, 0.2], ["0.141", "0.1414", "0.2"]),
+        ([0.141, 0.144], ["0.141", "0.144"]), ([64, 128, 1000], ["64", "128", "1000"]), ([0.0, 2.828], ["0", "2.8"]),
+        ([1e-5, 3.3e-5], ["1e-5", "3.3e-5"]), ([1.7e308], ["1.7e308"]), ([150.4, 7.5], ["150", "7.5"]),
+        ([-1.0, -0.25, 0.0], ["-1", "-0.25", "0"]),
+    ],
+)  # fmt: skip
+def test_tick_labels_have_two_digits_unless_they_coincide(values: list[float], labels: list[str]) -> None:
+    assert tick_labels(values) == labels
