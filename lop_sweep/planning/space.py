@@ -8,6 +8,7 @@ A search-space file is Python code and is executed when it is loaded: run only f
 from __future__ import annotations
 
 import contextlib
+import math
 import random
 import runpy
 from collections.abc import Iterable, Iterator, Mapping
@@ -24,6 +25,13 @@ from lop_sweep.metrics import measured
 from lop_sweep.pack import check_pack_axes
 from lop_sweep.ray_environment import prepare_environment
 from lop_sweep.storage import is_text
+
+
+AUTO = "auto"
+"""The value of `fresh_baseline` in a parameter space that `POOLED_BASELINE` resolves."""
+
+POOLED_BASELINE, MIN_BASELINE = 160, 5
+"""Fresh networks of all seeds of a configuration together, and of each: more than this adds little power to a verdict."""
 
 
 @dataclass(frozen=True, init=False)
@@ -56,7 +64,8 @@ class SearchSpace:
         """Expand a parameter space, or take cells as they are.
 
         Args:
-            param_space: configuration fields to values, `tune.grid_search` or Tune's sampling primitives.
+            param_space: configuration fields to values, `tune.grid_search` or Tune's sampling primitives. A
+                `fresh_baseline` of "auto" stands for 160 networks, shared among the seeds of each configuration.
             cells: the cells, in place of `param_space`.
             name: what status, titles and `sweep.json` call the search space.
             num_samples: how many times to go through the grid, with new samples each time.
@@ -135,7 +144,8 @@ def expand_space(param_space: Any, num_samples: int = 1, sampling_seed: int = 0)
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             raise SpaceError(f"{name} = {safe_repr(value)}: must be an integer of at least {least}")
     with _global_generators(sampling_seed):
-        cells = dict.fromkeys(CellConfig(**fields) for fields in _variants(param_space, num_samples, sampling_seed))
+        variants = _with_baseline(list(_variants(param_space, num_samples, sampling_seed)))
+        cells = dict.fromkeys(CellConfig(**fields) for fields in variants)
     if not cells:
         raise SpaceError("the search space is empty: a grid_search in param_space has no values")
     return tuple(cells)
@@ -186,6 +196,23 @@ def _variants(param_space: Mapping[str, Any], num_samples: int, sampling_seed: i
             except (Exception, SystemExit) as error:  # whatever Tune, or a sample_from function of the file, raises
                 raise SpaceError(f"Ray Tune cannot expand param_space: {single_line(error)}") from error
             yield resolved["config"]
+
+
+def _with_baseline(variants: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Replace `AUTO` by a number: `POOLED_BASELINE` networks over all seeds of a configuration, at least `MIN_BASELINE`.
+
+    Raises:
+        ConfigError: another field of such a variant is not valid.
+    """
+    asked = [fields for fields in variants if fields.get("fresh_baseline") == AUTO]
+    points = [CellConfig(**{**fields, "fresh_baseline": 0}) for fields in asked]
+    seeds: dict[CellConfig, set[int]] = {}
+    for point in points:
+        seeds.setdefault(point.replace(seed=0), set()).add(point.seed)
+    for fields, point in zip(asked, points, strict=True):
+        share = math.ceil(POOLED_BASELINE / len(seeds[point.replace(seed=0)]))
+        fields["fresh_baseline"] = max(share, MIN_BASELINE)
+    return variants
 
 
 def _find(source: str | Path) -> Path:

@@ -206,3 +206,34 @@ def test_strings_and_booleans_are_axes(monkeypatch: pytest.MonkeyPatch) -> None:
     cells = [Wider(rule=rule, momentum=momentum, lr=0.1) for rule in ("sgd", "adam") for momentum in (True, False)]
     space = SearchSpace(cells=cells)
     assert space.axes == {"rule": ["adam", "sgd"], "momentum": [False, True]}
+
+
+@pytest.mark.parametrize(("seeds", "expected"), [(1, 160), (3, 54), (8, 20), (100, 5)])
+def test_an_automatic_baseline_is_shared_among_seeds(seeds: int, expected: int) -> None:
+    space = SearchSpace(
+        {
+            "fresh_baseline": "auto",
+            "lr": tune.grid_search([0.1, 0.4]),
+            "seed": tune.grid_search(list(range(seeds))),
+        }
+    )
+    assert len(space.cells) == 2 * seeds
+    assert {cell.fresh_baseline for cell in space.cells} == {expected}
+
+
+def test_an_automatic_baseline_counts_the_seeds_of_each_configuration() -> None:
+    seeds = tune.sample_from(lambda config: 0 if config["config"]["depth"] == 1 else config["config"]["width"])
+    space = SearchSpace(
+        {
+            "depth": tune.grid_search([1, 2]),
+            "width": 8,
+            "tasks": tune.grid_search([5, 6]),
+            "seed": seeds,
+            "fresh_baseline": tune.grid_search(["auto", 7]),
+        }
+    )
+    assert {cell.fresh_baseline for cell in space.cells} == {160, 7}
+    with pytest.raises(ConfigError, match="fresh_baseline = 'auto': must be a number"):
+        CellConfig(fresh_baseline="auto")
+    with pytest.raises(ConfigError, match="lr = 0"):
+        SearchSpace({"fresh_baseline": "auto", "lr": 0})
