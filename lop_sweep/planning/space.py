@@ -26,12 +26,11 @@ from lop_sweep.pack import check_pack_axes
 from lop_sweep.ray_environment import prepare_environment
 from lop_sweep.storage import is_text
 
-
 AUTO = "auto"
 """The value of `fresh_baseline` in a parameter space that `POOLED_BASELINE` resolves."""
 
 POOLED_BASELINE, MIN_BASELINE = 160, 5
-"""Fresh networks of all seeds of a configuration together, and of each: more than this adds little power to a verdict."""
+"""Fresh networks of all seeds of a configuration together, beyond which verdicts gain little power; and of each cell."""
 
 
 @dataclass(frozen=True, init=False)
@@ -199,7 +198,7 @@ def _variants(param_space: Mapping[str, Any], num_samples: int, sampling_seed: i
 
 
 def _with_baseline(variants: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Replace `AUTO` by a number: `POOLED_BASELINE` networks over all seeds of a configuration, at least `MIN_BASELINE`.
+    """Replace `AUTO` by each seed's share of `POOLED_BASELINE`, at least `MIN_BASELINE`.
 
     Raises:
         ConfigError: another field of such a variant is not valid.
