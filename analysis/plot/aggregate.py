@@ -20,6 +20,7 @@ from analysis.plot.variables import CategoryValue, MapValue, map_value
 from analysis.scoring import VERDICTS, bootstrap, criterion_of, wilson
 from lop_sweep.config import FIELDS
 from lop_sweep.errors import AnalysisError, comma_list
+from lop_sweep.prefetch import prefetch
 
 MAX_PANELS = 24
 MAX_VALUES = 60
@@ -34,6 +35,9 @@ _COLUMNS: Mapping[str, Any] = {
     "fitted_low": np.nan, "fitted_high": np.nan,
 }  # fmt: skip
 """The columns of a table besides the fields and `score`, and what they hold where there is nothing."""
+
+_FITS = 2
+"""Panels that are fitted at once."""
 
 _FITTED = ("fitted", "fitted_low", "fitted_high")
 
@@ -145,11 +149,9 @@ def map_table(
     _check_panels(cells, x, y, fields)
     grid, panels = panel_cells(cells, x, y, fields)
     parts = []
-    fits = {
-        number: fitted_edge(panel.cells, panel.index, grid)
-        for number, panel in enumerate(panels)
-        if surface == "gp" and panel.can_be_fitted
-    }
+    fitted = [number for number, panel in enumerate(panels) if surface == "gp" and panel.can_be_fitted]
+    edges_of = prefetch(lambda number: fitted_edge(panels[number].cells, panels[number].index, grid), fitted, _FITS)
+    fits = dict(zip(fitted, edges_of, strict=True))
     for name, one in shown.items():
         generator = rng or np.random.default_rng(0)
         for number, panel in enumerate(panels):

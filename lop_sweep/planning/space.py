@@ -30,7 +30,7 @@ AUTO = "auto"
 """The value of `fresh_baseline` in a parameter space that `POOLED_BASELINE` resolves."""
 
 POOLED_BASELINE, MIN_BASELINE = 160, 5
-"""Fresh networks of all seeds of a configuration together, beyond which verdicts gain little power; and of each cell."""
+"""Fresh networks of all seeds of a configuration, beyond which verdicts gain little power, and the least per cell."""
 
 
 @dataclass(frozen=True, init=False)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from analysis.plot import VALUES
 from lop_sweep.config import PACKABLE, CellConfig
 from lop_sweep.metrics import METRICS, measured_with
 from lop_sweep.pack import make_packs
@@ -17,6 +18,10 @@ from lop_sweep.storage.store import Store
 
 Sequences = Callable[[CellConfig, np.random.Generator], tuple[np.ndarray, float]]
 """A cell's final losses, shape (T,), NaN from where it diverges, and the mean loss of its fresh networks."""
+
+
+MEASURED_VALUES = [name for name, value in VALUES.items() if value.is_measured(())]
+"""The values of maps that cells without optional metrics have."""
 
 
 def write_store(

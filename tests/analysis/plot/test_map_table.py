@@ -16,11 +16,12 @@ from analysis.plot.aggregate import map_table
 from analysis.plot.difference import plot_difference
 from analysis.plot.maps import plot_map
 from analysis.plot.save import provenance
-from analysis.plot.variables import CATEGORIES, VALUES
+from analysis.plot.variables import CATEGORIES
 from analysis.scoring.criterion import criterion_of, with_criterion
 from analysis.scoring.intervals import wilson
 from analysis.scoring.table import score
 from lop_sweep.errors import AnalysisError
+from tests.helpers.made_store import MEASURED_VALUES
 
 
 @pytest.fixture(scope="module")
@@ -75,9 +76,9 @@ def test_a_table_draws_the_same_map(value: str | list[str], scored: pd.DataFrame
 
 
 def test_every_value_has_a_table(scored: pd.DataFrame) -> None:
-    table = map_table(scored, "lr", "depth", [*VALUES, *CATEGORIES])
-    assert list(table["score"].unique()) == [*VALUES, *CATEGORIES]
-    assert len(table) == 3 * 4 * 2 * (len(VALUES) + len(CATEGORIES))
+    table = map_table(scored, "lr", "depth", [*MEASURED_VALUES, *CATEGORIES])
+    assert list(table["score"].unique()) == [*MEASURED_VALUES, *CATEGORIES]
+    assert len(table) == 3 * 4 * 2 * (len(MEASURED_VALUES) + len(CATEGORIES))
     assert criterion_of(table).margin == 0.2
 
 

@@ -24,6 +24,7 @@ from analysis.scoring.criterion import LossCriterion, with_criterion
 from analysis.scoring.table import score, score_cells
 from lop_sweep.config import FIELDS
 from lop_sweep.errors import AnalysisError
+from tests.helpers.made_store import MEASURED_VALUES
 
 EN_DASH = "\N{EN DASH}"
 
@@ -168,7 +169,7 @@ def test_excess_of_untrainable_cells_is_not_drawn_as_a_gain() -> None:
     assert hatches(figure) == ["xxx", "xxx"]
 
 
-@pytest.mark.parametrize("value", sorted(VALUES))
+@pytest.mark.parametrize("value", sorted(MEASURED_VALUES))
 def test_every_value_draws_a_real_store(value: str, store_dir: Path, tmp_path: Path) -> None:
     scored = score_cells(load_cells(store_dir), load_tasks(store_dir))
     figure = plot_map(scored, "lr", "depth", value)

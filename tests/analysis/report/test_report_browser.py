@@ -18,10 +18,11 @@ from playwright.sync_api import Browser, Page
 from report_tools import Report, change, id_of, points, set_criterion, wait
 
 from analysis.data import load_cells, load_requested, load_tasks
-from analysis.plot import CATEGORIES, VALUES, map_table
+from analysis.plot import CATEGORIES, map_table
 from analysis.report import write_report
 from analysis.scoring import VERDICTS, LossCriterion, score, wilson
 from lop_sweep.config import FIELDS, CellConfig
+from tests.helpers.made_store import MEASURED_VALUES
 
 CRITERIA = [
     LossCriterion(),
@@ -51,7 +52,7 @@ def test_map_shows_what_python_computes_for_every_score(
     report: Report, made: Path, made_file: Path, criterion: LossCriterion
 ):
     page = report(made_file)
-    names = [*VALUES, *CATEGORIES]
+    names = [*MEASURED_VALUES, *CATEGORIES]
     requested = load_requested(made)
     table = map_table(score(made, criterion=criterion), "lr", "depth", names, requested=requested)
     wanted = [(name, delta) for name in names for delta in (0.0, 1.5)]

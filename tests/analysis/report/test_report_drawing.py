@@ -17,6 +17,7 @@ from analysis.report import write_report
 from analysis.scoring import LossCriterion, score
 from lop_sweep.config import CellConfig
 from lop_sweep.errors import AnalysisError
+from tests.helpers.made_store import MEASURED_VALUES
 
 
 def traces(page: Page, condition: str) -> list[dict[str, Any]]:
@@ -28,8 +29,8 @@ def test_colours_end_where_those_of_paper_figures_do(report: Report, made: Path,
     page, criterion = report(made_file, "#at.delta=1.5"), LossCriterion(margin=0.3, factor=4.0)
     set_criterion(page, criterion)
     scored = score(made, where={"delta": [1.5]}, criterion=criterion)
-    table = map_table(scored, "lr", "depth", list(VALUES), requested=load_requested(made).query("delta == 1.5"))
-    for name, value in VALUES.items():
+    table = map_table(scored, "lr", "depth", MEASURED_VALUES, requested=load_requested(made).query("delta == 1.5"))
+    for name, value in ((name, VALUES[name]) for name in MEASURED_VALUES):
         change(page, score=name)
         values = table[table["score"] == name]["value"].to_numpy()
         norm = value.norm(values[np.isfinite(values)], criterion)
