@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from sweeping import compute_here
 
 from analysis import load_layers, load_tasks, map_table, score
 from lop_sweep.config import CellConfig
@@ -18,7 +19,6 @@ from lop_sweep.storage.maintenance.audit import audit
 from lop_sweep.storage.maintenance.compaction import compact
 from lop_sweep.storage.parquet import file_info, packs_of, read_tables, write_table
 from lop_sweep.storage.schema import TASKS
-from tests.helpers.sweeping import compute_here
 
 PLAIN = CellConfig(seed=0, width=6, samples=10, depth=2, steps=3, tasks=8, fresh_baseline=4)
 MORE = PLAIN.replace(metrics=["srank", "logit_scale", "test_accuracy"], test_samples=20)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from made_store import MEASURED_VALUES
 from made_up import scored_frame
 from matplotlib.figure import Figure
 
@@ -21,7 +22,6 @@ from analysis.scoring.criterion import criterion_of, with_criterion
 from analysis.scoring.intervals import wilson
 from analysis.scoring.table import score
 from lop_sweep.errors import AnalysisError
-from tests.helpers.made_store import MEASURED_VALUES
 
 
 @pytest.fixture(scope="module")

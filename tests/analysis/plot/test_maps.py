@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from made_store import MEASURED_VALUES
 from made_up import scored_frame
 from map_panels import map_panels
 from matplotlib.figure import Figure
@@ -24,7 +25,6 @@ from analysis.scoring.criterion import LossCriterion, with_criterion
 from analysis.scoring.table import score, score_cells
 from lop_sweep.config import FIELDS
 from lop_sweep.errors import AnalysisError
-from tests.helpers.made_store import MEASURED_VALUES
 
 EN_DASH = "\N{EN DASH}"
 

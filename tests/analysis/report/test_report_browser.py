@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from made_store import losing, write_store
+from made_store import MEASURED_VALUES, losing, write_store
 from playwright.sync_api import Browser, Page
 from report_tools import Report, change, id_of, points, set_criterion, wait
 
@@ -22,7 +22,6 @@ from analysis.plot import CATEGORIES, map_table
 from analysis.report import write_report
 from analysis.scoring import VERDICTS, LossCriterion, score, wilson
 from lop_sweep.config import FIELDS, CellConfig
-from tests.helpers.made_store import MEASURED_VALUES
 
 CRITERIA = [
     LossCriterion(),

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from made_store import losing, write_store
+from made_store import MEASURED_VALUES, losing, write_store
 from playwright.sync_api import Page
 from report_tools import Report, change, id_of, points, set_criterion
 
@@ -17,7 +17,6 @@ from analysis.report import write_report
 from analysis.scoring import LossCriterion, score
 from lop_sweep.config import CellConfig
 from lop_sweep.errors import AnalysisError
-from tests.helpers.made_store import MEASURED_VALUES
 
 
 def traces(page: Page, condition: str) -> list[dict[str, Any]]:
