@@ -287,7 +287,14 @@ def symptoms(maps: pd.DataFrame) -> Facts:
         for _, row in lead.iterrows()
     ]
     heading = ["symptom", "comparison", "crude odds ratio", "stratified (95%)", "p", "informative strata"]
-    return {
+    short = {"any time": "any", "before the onset": "before"}
+    each = {
+        f"{row['symptom']}_{short[row['comparison']]}": "{}, p = {}, {} informative strata".format(
+            *_pooled(row), int(row["informative"])
+        )
+        for _, row in odds.iterrows()
+    }
+    return each | {
         "odds": table(heading, rows),
         "lead": table(["symptom", "hazard with", "without", "odds ratio (95%)", "p"], ahead),
     }
@@ -301,13 +308,15 @@ def _pooled(row: pd.Series) -> list[str]:
 def gradients(maps: pd.DataFrame) -> Facts:
     """Return whether metrics of late tasks are smaller in lost networks than in plastic ones of the same point."""
     rows = []
+    found: Facts = {}
     for delta in (1.4, 2.8):
         chosen = maps[(maps["delta"] == delta) & maps["verdict"].isin(("lost", "plastic"))]
         for label, column in COMPARED.items():
             share, p, strata = stratified(chosen, column)
+            found[f"{column}_{10 * delta:.0f}"] = percent(share)
             rows.append([f"{delta:g}", label, percent(share), p_value(p), str(strata)])
     heading = ["delta", "mean or median of late tasks", "P(lost < plastic) at the same point", "p", "points with both"]
-    return {"gradients": table(heading, rows)}
+    return found | {"gradients": table(heading, rows)}
 
 
 def stratified(chosen: pd.DataFrame, column: str, draws: int = 4000) -> tuple[float, float, int]:
@@ -351,7 +360,12 @@ def onsets(maps: pd.DataFrame) -> Facts:
 def thresholds() -> Facts:
     """Return the verdicts under other definitions."""
     rows = pd.read_csv(HERE / "definitions.csv", keep_default_na=False)
-    return {"definitions": table(["changed", *rows.columns[1:]], rows.astype(str).to_numpy().tolist())}
+    lost = rows["lost"][~rows["changed"].str.startswith("definition")]
+    return {
+        "definitions": table(["changed", *rows.columns[1:]], rows.astype(str).to_numpy().tolist()),
+        "fewest_lost": str(lost.min()),
+        "most_lost": str(lost.max()),
+    }
 
 
 def null(maps: pd.DataFrame) -> Facts:
