@@ -19,6 +19,9 @@ from lop_sweep.errors import AnalysisError, comma_list
 _MAIN = ("depth", "width", "lr", "delta", "sigma", "steps", "tasks")
 """Fields that a caption names whatever their value."""
 
+_MEASURING = ("metrics", "test_samples")
+"""Fields that say what is measured, which is no condition of a result."""
+
 
 def check_fields(names: Iterable[str]) -> None:
     """Refuse names that are not configuration fields.
@@ -77,13 +80,13 @@ def shared_fields(cells: pd.DataFrame) -> dict[str, Any]:
 
 
 def describe_shared(shared: Mapping[str, Any], without: Collection[str] = ()) -> str:
-    """Return shared fields as text for a caption: the main ones, and others that differ from their defaults.
+    """Return shared fields as text for a caption: the main ones, and other conditions that differ from their defaults.
 
     Args:
         shared: from `shared_fields`.
         without: fields to leave out.
     """
-    special = [field for field in shared if field not in _MAIN and _is_special(field, shared)]
+    special = [field for field in shared if field not in (*_MAIN, *_MEASURING) and _is_special(field, shared)]
     named = [field for field in (*_MAIN, *special) if field in shared and field not in without]
     return format_fields({field: shared[field] for field in named})
 

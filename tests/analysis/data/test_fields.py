@@ -92,6 +92,7 @@ def test_captions_name_main_fields_and_special_values() -> None:
         "width = 100, delta = 2.8, sigma = 0.22, steps = 40, tasks = 100, relabel = 0.1"
     )
     assert "fresh_steps = 9" in describe_shared(shared_fields(cells.assign(fresh_steps=9)))
+    assert "srank" not in describe_shared(shared_fields(cells.assign(metrics="srank,test_ce", test_samples=20)))
     assert "fresh_steps" not in describe_shared(shared_fields(cells.assign(fresh_steps=9, steps=9)))
 
 
