@@ -56,6 +56,13 @@ class Axis:
         sizes = np.diff(borders / np.abs(borders).max())  # scaled so as not to overflow
         return sizes / sizes.sum()
 
+    @property
+    def places(self) -> np.ndarray:
+        """Where each value's tick is, as a share of the drawn axis, (n,)."""
+        borders, ticks = (np.log(one) if self.scale == "log" else one for one in (self.edges, self.positions))
+        size = np.abs(borders).max()  # scaled so as not to overflow
+        return (ticks / size - borders[0] / size) / (borders[-1] / size - borders[0] / size)
+
     def within(self, index: np.ndarray, share: float) -> np.ndarray:
         """Return positions within the areas of some values: `share` of the way from the lower to the upper border."""
         low, high = self.edges[index], self.edges[index + 1]

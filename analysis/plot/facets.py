@@ -277,9 +277,9 @@ class Sheet:
             _label_decades(bar, norm)
 
     def _set_ticks(self, axes: Axes) -> None:
-        """Put ticks at the values; where they are too close, only every second or third has a label."""
+        """Put ticks at the values; those too close to the last label have none."""
         x, y = self.grid.x, self.grid.y
-        width, height = self._layout.panel[0] / len(x.values), self._layout.panel[1] / len(y.values)
+        width, height = self._layout.panel
         size, slanted = self._points * SMALL / 72, self._slanted
         axes.set_xticks(x.positions, _thinned(x, size * (1.9 if slanted else 1.2) / width), fontsize="small")
         axes.set_yticks(y.positions, _thinned(y, size * 1.2 / height), fontsize="small")
@@ -316,10 +316,14 @@ class Sheet:
                 panel.set_ylabel(self.grid.y.label if left else "")
 
 
-def _thinned(axis: Axis, every: float) -> list[str]:
-    """Return tick labels, of which only every n-th is not empty."""
-    step = int(np.ceil(every))
-    return [name if not index % step else "" for index, name in enumerate(axis.tick_labels)]
+def _thinned(axis: Axis, apart: float) -> list[str]:
+    """Return tick labels, empty for those nearer to the last one shown than a share of the drawn axis."""
+    labels, shown = [], -np.inf
+    for place, name in zip(axis.places, axis.tick_labels, strict=True):
+        keep = place - shown >= apart * (1 - 1e-9)
+        labels.append(name if keep else "")
+        shown = place if keep else shown
+    return labels
 
 
 def _label_decades(bar: Colorbar, norm: LogNorm) -> None:
