@@ -92,7 +92,7 @@ def make_parser() -> argparse.ArgumentParser:
 def add_field(parser: argparse.ArgumentParser, info: FieldInfo) -> None:
     """Add the flags of a configuration field: its name, with dashes too, and the script's."""
     names = [info.name, info.name.replace("_", "-"), info.flag]
-    default = "as --steps" if info.default is None else info.default
+    default = "as --steps" if info.default is None else "none" if info.default == "" else info.default
     parser.add_argument(
         *dict.fromkeys(f"--{name}" for name in names),
         dest=info.name,

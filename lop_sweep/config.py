@@ -334,7 +334,7 @@ def field_table() -> str:
 
 
 def _table_row(info: FieldInfo) -> tuple[str, ...]:
-    default = "as `steps`" if info.default is None else f"`{info.default}`"
+    default = "as `steps`" if info.default is None else "none" if info.default == "" else f"`{info.default}`"
     valid = comma_list(f"`{choice}`" for choice in info.choices) or info.limits
     description = info.description.replace("|", "\\|")
     return f"`{info.name}`", info.type.__name__, default, valid, "yes" if info.packable else "", description
@@ -351,6 +351,6 @@ def _explain(detail: Any) -> str:
     value, rule = detail["input"], str(detail["msg"]).removeprefix("Value error, ")
     rule = rule.replace("Input should be", "must be")
     way_out = f"{name}: {FIELDS[name].description}" if name in FIELDS else f"valid keys: {comma_list(FIELDS)}"
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, (list, tuple)) and name != "metrics":
         way_out += "; for several values write tune.grid_search([...])"
     return f"{name} = {safe_repr(value)}: {rule} ({way_out})"

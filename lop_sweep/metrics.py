@@ -27,6 +27,9 @@ from lop_sweep.registry import components, register
 SATURATION_THRESHOLD = 2.0
 """|pre-activation| above which a tanh unit counts as saturated: |tanh(z)| > 0.964, slope below 0.071."""
 
+_ROUNDING = 1e-12
+"""By which a sum of shares may be too small."""
+
 TaskRow = dict[str, np.ndarray]
 """One task's metrics by name for P cells: (P,), or (P, depth) for those per layer. NaN for cells that have diverged."""
 
@@ -475,7 +478,7 @@ def srank(a: Array, share: float = 0.99) -> Array:
     ICLR 2021, with their threshold of 0.01.
     """
     xp = array_namespace(a)
-    below = xp.cumulative_sum(_singular_shares(a), axis=-1) < share
+    below = xp.cumulative_sum(_singular_shares(a), axis=-1) < share - _ROUNDING
     count = 1.0 + xp.sum(xp.astype(below, xp.float64), axis=-1)
     return xp.where(count > min(a.shape[-2:]), xp.ones_like(count), count)
 

@@ -19,6 +19,9 @@ from lop_sweep.errors import AnalysisError, comma_list
 _MAIN = ("depth", "width", "lr", "delta", "sigma", "steps", "tasks")
 """Fields that a caption names whatever their value."""
 
+NO_TEXT = "none"
+"""How an empty string is written."""
+
 _MEASURING = ("metrics", "test_samples")
 """Fields that say what is measured, which is no condition of a result."""
 
@@ -57,10 +60,10 @@ def levels(values: pd.Series) -> np.ndarray:
 
 
 def format_value(value: Any) -> str:
-    """Return a field's value as text, as `--where` accepts it: numbers with six digits, true, false, or the name."""
+    """Return a field's value as text, as `--where` takes it: numbers with six digits, true, false, the name or none."""
     if isinstance(value, (bool, np.bool_)):
         return "true" if value else "false"
-    return value if isinstance(value, str) else f"{value:g}"
+    return (value or NO_TEXT) if isinstance(value, str) else f"{value:g}"
 
 
 def format_fields(values: Mapping[str, Any]) -> str:

@@ -19,8 +19,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from analysis.data.fields import check_fields, format_value, plain
-from lop_sweep.config import FIELDS
+from analysis.data.fields import NO_TEXT, check_fields, format_value, plain
+from lop_sweep.config import FIELDS, CellConfig
 from lop_sweep.errors import AnalysisError, comma_list
 from lop_sweep.metrics import METRICS, measured_with
 from lop_sweep.storage import TASKS, Store, cells_table, iter_tasks, requested_cells, tasks_table, with_columns
@@ -208,6 +208,8 @@ def _matches(present: Any, wanted: Any) -> list[Any]:
 def parse_where(conditions: Sequence[str]) -> dict[str, list[Any]]:
     """Parse conditions from a command line: "depth=5", "lr=0.1,0.2" for several values, "name=text", "flag=true".
 
+    All of "metrics=srank,test_ce" is one value, and "metrics=none" stands for cells without optional metrics.
+
     Raises:
         AnalysisError: a condition has another form, its field does not exist, or a value has the wrong type.
     """
@@ -217,6 +219,9 @@ def parse_where(conditions: Sequence[str]) -> dict[str, list[Any]]:
         if not equals:
             raise AnalysisError(f"condition {condition!r} must be FIELD=VALUE or FIELD=VALUE,VALUE, like depth=5")
         check_fields([field])
+        if field == "metrics":  # commas are part of its values
+            where.setdefault(field, []).append(CellConfig(metrics="" if values == NO_TEXT else values).metrics)
+            continue
         where.setdefault(field, []).extend(_value(field, text.strip(), condition) for text in values.split(","))
     return where
 

@@ -105,7 +105,8 @@ class CellBatch:
         arrays = self._put_tasks(tasks)
         trace = self._device.train(self._engine, self.training, arrays, self.configs[0].steps)
         row = self._compute_metrics(arrays, trace, self._put_held_out(tasks, number))
-        finite = np.all([np.isfinite(v).reshape(len(self.configs), -1).all(axis=1) for v in row.values()], axis=0)
+        every = [values.reshape(len(self.configs), -1) for name, values in row.items() if not METRICS[name].optional]
+        finite = np.all([np.isfinite(values).all(axis=1) for values in every], axis=0)
         self.diverged_at[~finite & (self.diverged_at == 0)] = number
         for values in row.values():
             values[self.diverged_at > 0] = np.nan
@@ -138,14 +139,15 @@ class CellBatch:
         task = Observation(trace.losses, end_loss, trace.grad_norm, pre, post, passed.logits, threshold)
         if held_out is not None:
             logits, loss = self._engine.forward(parameters, held_out.x).logits, self._engine.loss
-            tested = {
-                "test_loss": loss.value(logits, held_out.y),
-                "test_accuracy": loss.accuracy(logits, held_out.y),
-            }
-            task = replace(task, **tested)
+            value = loss.value(logits, held_out.y)
+            accuracy = xp.where(xp.isfinite(value), loss.accuracy(logits, held_out.y), xp.nan)
+            task = replace(task, test_loss=value, test_accuracy=accuracy)
         row = {
             name: np.array(self._device.take(METRICS[name].compute(task)), dtype=np.float64) for name in self._metrics
         }
+        for name, values in row.items():
+            if METRICS[name].optional:
+                values[~np.isfinite(values)] = np.nan
         for values in row.values():
             values[~finite] = np.nan
         return row

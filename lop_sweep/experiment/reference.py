@@ -34,6 +34,7 @@ class ReferenceExperiment:
     def __init__(self, config: CellConfig) -> None:
         self.config = config
         self.diverged = False
+        measured(config)  # refuses metrics that do not exist
         self._stream = Components.of(config).stream
         self.task_rng = np.random.default_rng(config.seed)
         self.network_rng = TorchRng(config.seed)
@@ -101,7 +102,8 @@ class ReferenceExperiment:
         for name in names:
             plain = _PLAIN.get(name)
             row[name] = np.array([plain(observation)]) if plain else np.array(METRICS[name].compute(observation))
-        return row if all(np.isfinite(values).all() for values in row.values()) else None
+        every = [values for name, values in row.items() if not METRICS[name].optional]
+        return row if all(np.isfinite(values).all() for values in every) else None
 
 
 class ReferenceTrainer:
@@ -183,7 +185,7 @@ def _srank(a: torch.Tensor) -> float:
     values = torch.linalg.svdvals(a)
     if values.sum() == 0:
         return 1.0
-    return 1.0 + float((values.cumsum(0) / values.sum() < 0.99).sum())
+    return 1.0 + float((values.cumsum(0) / values.sum() < 0.99 - 1e-12).sum())
 
 
 _PLAIN: dict[str, Callable[[Observation], float | list[float]]] = {

@@ -1,14 +1,15 @@
 """A cost model: the seconds that a cell takes on one CPU core. Accurate enough to size packs, but not a promise.
 
     step      = C + depth * L + depth * n * h * E + F / R        one gradient step
-    task      = T + steps * step + depth * (M + m^3 * V)         drawing, training, measuring
+    task      = T + steps * step + depth * (M + m^3 * (V + q * S)) + t / (3 n) * step      drawing, training, measuring
     network   = N + depth * (K + h^2 * D)                        drawing a fresh network
     cell      = network + tasks * task + fresh_baseline * (network + T + fresh_steps * step)
 
-Symbols: n points per task, d inputs, h units per layer, m = min(n, h), and F = 6 n (d h + (depth - 1) h^2 + h)
-operations of the matrix products. The constants below are in seconds, R in operations per second. They were fitted to
-one core of an AMD EPYC (Zen 4); `benchmarks/cost_model.py` compares the model with the machine it runs on. Other
-machines are faster or slower by a factor that hardly depends on the cell, so their packs are shorter or longer by it.
+Symbols: n points per task, t held-out ones, d inputs, h units per layer, m = min(n, h), q metrics that decompose the
+activations, and F = 6 n (d h + (depth - 1) h^2 + h) operations of the matrix products. The constants below are in
+seconds, R in operations per second. They were fitted to one core of an AMD EPYC (Zen 4); `benchmarks/cost_model.py`
+compares the model with the machine it runs on. Other machines are faster or slower by a factor that hardly depends on
+the cell, so their packs are shorter or longer by it.
 """
 
 from __future__ import annotations
@@ -18,11 +19,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from lop_sweep.config import CellConfig
+from lop_sweep.metrics import METRICS, measured
 
 DRAW_SECONDS = 150e-6
 """Drawing a task: `T` of the formula."""
 _MEASURE_SECONDS, _EIGENVALUE_SECONDS = 60e-6, 4e-10
 """Measuring one layer: `M` and `V` of the formula."""
+SINGULAR_VALUES = frozenset(["activation_effective_rank", "srank"])
+_SINGULAR_SECONDS = 1.2e-9
+"""Metrics that decompose the activations of each layer; `S` of the formula."""
+_FORWARD_PASSES = 3
+"""Forward passes that take as long as a step. Held-out points take part in one."""
 _NETWORK_SECONDS, _LAYER_SECONDS, _WEIGHT_SECONDS = 250e-6, 90e-6, 12e-9
 """Drawing a network: `N`, `K` and `D` of the formula."""
 
@@ -54,8 +61,10 @@ def step_seconds(config: CellConfig, dtype: str) -> float:
 def task_seconds(config: CellConfig, dtype: str) -> float:
     """Return the seconds of one task of one cell."""
     side = min(config.samples, config.width)
-    measuring = config.depth * (_MEASURE_SECONDS + side**3 * _EIGENVALUE_SECONDS)
-    return DRAW_SECONDS + config.steps * step_seconds(config, dtype) + measuring
+    decompositions = len(SINGULAR_VALUES.intersection(measured(config)))
+    layer = _MEASURE_SECONDS + side**3 * (_EIGENVALUE_SECONDS + decompositions * _SINGULAR_SECONDS)
+    testing = _test_samples(config) / config.samples * step_seconds(config, dtype) / _FORWARD_PASSES
+    return DRAW_SECONDS + config.steps * step_seconds(config, dtype) + config.depth * layer + testing
 
 
 def seconds_left(config: CellConfig, dtype: str, tasks_done: int = 0, fresh_done: int = 0) -> float:
@@ -74,4 +83,10 @@ def batch_bytes(config: CellConfig, dtype: str) -> int:
     """
     n, h, depth = config.samples, config.width, config.depth
     weights = config.input_dim * h + (depth - 1) * h * h + h
-    return (3 * weights + 4 * depth * n * h) * np.dtype(dtype).itemsize + depth * (4 * n * h + 3 * h * h) * 8
+    training = 3 * weights + 4 * depth * n * h + 2 * depth * _test_samples(config) * h
+    return training * np.dtype(dtype).itemsize + depth * (4 * n * h + 3 * h * h) * 8
+
+
+def _test_samples(config: CellConfig) -> int:
+    """Return how many held-out points of a task the cell's metrics need."""
+    return config.test_samples if any(METRICS[name].held_out for name in measured(config)) else 0

@@ -200,6 +200,9 @@ def _variants(param_space: Mapping[str, Any], num_samples: int, sampling_seed: i
 def _with_baseline(variants: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Replace `AUTO` by each seed's share of `POOLED_BASELINE`, at least `MIN_BASELINE`.
 
+    It is the same number for all of them, so that it is no axis of the sweep: that of the configuration with the fewest
+    seeds.
+
     Raises:
         ConfigError: another field of such a variant is not valid.
     """
@@ -208,9 +211,9 @@ def _with_baseline(variants: list[dict[str, Any]]) -> list[dict[str, Any]]:
     seeds: dict[CellConfig, set[int]] = {}
     for point in points:
         seeds.setdefault(point.replace(seed=0), set()).add(point.seed)
-    for fields, point in zip(asked, points, strict=True):
-        share = math.ceil(POOLED_BASELINE / len(seeds[point.replace(seed=0)]))
-        fields["fresh_baseline"] = max(share, MIN_BASELINE)
+    fewest = min(map(len, seeds.values()), default=1)
+    for fields in asked:
+        fields["fresh_baseline"] = max(math.ceil(POOLED_BASELINE / fewest), MIN_BASELINE)
     return variants
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from lop_sweep.metrics import TaskRow, stack_metrics
+from lop_sweep.metrics import METRICS, TaskRow, stack_metrics
 from lop_sweep.script.columns import SCRIPT_METRICS
 
 
@@ -20,7 +20,7 @@ def results_frame(rows: Sequence[TaskRow]) -> pd.DataFrame:
 
 
 def script_frame(history: Mapping[str, np.ndarray]) -> pd.DataFrame:
-    """Return one row per task, with the script's columns in the script's order.
+    """Return one row per task, with the script's columns in the script's order, and then those of optional metrics.
 
     Args:
         history: metric name to (tasks,), or (tasks, depth) for those per layer.
@@ -30,6 +30,11 @@ def script_frame(history: Mapping[str, np.ndarray]) -> pd.DataFrame:
         values = history[one.name]
         by_column = values.T if one.metric.per_layer else [values]
         columns |= dict(zip(one.columns(len(by_column)), by_column, strict=True))
+    for name, values in history.items():
+        if METRICS[name].optional and METRICS[name].per_layer:
+            columns |= {f"{name}_L{layer}": column for layer, column in enumerate(values.T)}
+        elif METRICS[name].optional:
+            columns[name] = values
     return pd.DataFrame(columns)
 
 

@@ -202,7 +202,8 @@ def read_tables(paths: Sequence[Path], schema: pa.Schema, columns: Sequence[str]
     Without `columns`, optional columns that none of the files has are left out.
     """
     if columns is None and any(map(is_optional, schema.names)):
-        found = {name for path in paths for name in file_info(path).columns}
+        with ThreadPoolExecutor(_READERS) as pool:
+            found = {name for info in pool.map(file_info, paths) for name in info.columns}
         columns = [name for name in schema.names if name in found or not is_optional(name)]
     with ThreadPoolExecutor(_READERS) as pool:
         tables = pool.map(lambda path: read_table(path, schema, columns), paths)

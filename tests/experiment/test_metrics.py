@@ -201,6 +201,7 @@ def test_ranks_of_known_singular_values(shape: tuple[int, int]) -> None:
     assert srank(with_singular_values([0.5, 0.495, 0.005 - 1e-9, 1e-9], *shape)) == 2
     assert srank(with_singular_values([1.0, 0.0102], *shape)) == 2
     assert srank(with_singular_values([1.0, 0.01], *shape)) == 1
+    assert srank(np.eye(300)) == 297
 
 
 def test_ranks_of_features_that_are_zero() -> None:

@@ -221,6 +221,12 @@ def test_an_automatic_baseline_is_shared_among_seeds(seeds: int, expected: int) 
     assert {cell.fresh_baseline for cell in space.cells} == {expected}
 
 
+def test_an_automatic_baseline_is_no_axis() -> None:
+    cells = {"depth": tune.randint(1, 3), "seed": tune.randint(0, 3), "fresh_baseline": "auto"}
+    space = SearchSpace(cells, num_samples=12)
+    assert set(space.axes) == {"depth", "seed"}
+
+
 def test_an_automatic_baseline_counts_the_seeds_of_each_configuration() -> None:
     seeds = tune.sample_from(lambda config: 0 if config["config"]["depth"] == 1 else config["config"]["width"])
     space = SearchSpace(

@@ -11,9 +11,13 @@ import pytest
 from sweeping import compute_here
 
 from analysis import load_layers, load_tasks, map_table, score
+from analysis.data import parse_where
 from lop_sweep.config import CellConfig
 from lop_sweep.errors import AnalysisError
+from lop_sweep.experiment import Experiment
 from lop_sweep.metrics import measured_with
+from lop_sweep.planning.cost import batch_bytes, task_seconds
+from lop_sweep.script.results import results_frame
 from lop_sweep.storage import Store
 from lop_sweep.storage.maintenance.audit import audit
 from lop_sweep.storage.maintenance.compaction import compact
@@ -48,6 +52,38 @@ def test_shared_metrics_are_the_same_to_the_bit(mixed: Store) -> None:
     assert "srank" in load_layers(mixed.root)
     assert "srank" not in load_layers(mixed.root, where={"metrics": [""]})
     assert "srank" not in load_tasks(mixed.root, where={"metrics": [""]})
+
+
+def test_conditions_take_all_names_as_one_value(mixed: Store) -> None:
+    both = ",".join(reversed(NAMES))
+    assert set(load_tasks(mixed.root, where=parse_where([f"metrics={both}"]))["cell"]) == {MORE.id}
+    plain = set(load_tasks(mixed.root, where=parse_where(["metrics=none"]))["cell"])
+    assert plain == {PLAIN.id, PLAIN.replace(seed=1).id}
+
+
+def test_a_cell_diverges_when_it_would_without_them() -> None:
+    """At this learning rate held-out losses overflow one task before training does."""
+    config = CellConfig(seed=2, width=20, samples=10, depth=1, steps=3, tasks=4, lr=1e37, fresh_baseline=0)
+    metrics = ["test_ce", "test_accuracy"]
+    plain, more = (Experiment([one], dtype="float32") for one in (config, config.replace(metrics=metrics)))
+    rows = [(plain.run_task(), more.run_task()) for _ in range(4)]
+    assert plain.diverged_at[0] == more.diverged_at[0] == 3
+    for shared, all_of_it in rows:
+        assert all(np.array_equal(shared[name], all_of_it[name], equal_nan=True) for name in shared)
+        assert np.isnan(all_of_it["test_ce"]).tolist() == np.isnan(all_of_it["test_accuracy"]).tolist()
+    assert np.isnan(rows[1][1]["test_ce"]).all()
+
+
+def test_the_scripts_table_has_them_last() -> None:
+    frame = results_frame([Experiment([MORE]).run_task()])
+    assert list(frame)[-4:] == ["srank_L0", "srank_L1", "logit_scale", "test_accuracy"]
+
+
+def test_packs_are_sized_by_what_they_measure() -> None:
+    tested = PLAIN.replace(metrics=["test_ce"], test_samples=100_000)
+    assert task_seconds(tested, "float64") > 20 * task_seconds(PLAIN, "float64")
+    assert batch_bytes(tested, "float64") > 20 * batch_bytes(PLAIN, "float64")
+    assert task_seconds(PLAIN.replace(metrics=["srank"]), "float64") > task_seconds(PLAIN, "float64")
 
 
 def test_merged_files_keep_them(mixed: Store) -> None:

@@ -135,7 +135,7 @@ def _metric_problems(
     undefined = diverged
     if metric.optional:
         asked = {cell: name in measured(config) for cell, config in configs.items()}
-        undefined = diverged | ~keys["cell"].map(asked).to_numpy(dtype=bool)
+        undefined = diverged | ~keys["cell"].map(asked).to_numpy(dtype=bool) | _unusual(values, keys)
     elif metric.since != FIRST_RELEASE:
         undefined = diverged | _before_first_measured(values, keys)
     if np.isinf(values).any() or (np.isnan(values) != undefined[:, None]).any():
@@ -145,6 +145,12 @@ def _metric_problems(
     low, high = lowest.to_numpy(dtype=float)[:, None], highest.to_numpy(dtype=float)[:, None]
     if ((values < low - _ROUNDING) | (values > high + _ROUNDING)).any():
         yield f"{name} is out of range"
+
+
+def _unusual(values: np.ndarray, keys: pd.DataFrame) -> np.ndarray:
+    """Return which rows are NaN of cells that have other values: (rows,). An optional metric alone may overflow."""
+    missing = np.isnan(values).all(axis=1)
+    return missing & ~pd.Series(missing).groupby(keys["cell"].to_numpy()).transform("all").to_numpy()
 
 
 def _before_first_measured(values: np.ndarray, keys: pd.DataFrame) -> np.ndarray:
