@@ -29,6 +29,13 @@ def test_every_number_of_the_page_is_computed(gallery: ModuleType) -> None:
     assert gallery.PAGE.read_text() == gallery.page()
 
 
+def test_the_readme_has_the_gallerys_numbers(gallery: ModuleType) -> None:
+    facts = gallery.depths(gallery.read("depth_lr_delta"))
+    text = " ".join((FOLDER.parents[1] / "README.md").read_text().split())
+    assert f"{facts['shallow_lost']} of {facts['shallow']} networks lost plasticity" in text
+    assert f"{facts['deep_lost']} of {facts['deep']} did" in text
+
+
 @pytest.mark.parametrize("name", ["depth_lr_delta", "delta_sigma"])
 def test_the_published_cells_are_those_of_the_search_space(gallery: ModuleType, name: str) -> None:
     assert sorted(gallery.read(name)["cell"]) == sorted(cell.id for cell in load_space(name).cells)

@@ -166,10 +166,16 @@ def depths(maps: pd.DataFrame) -> Facts:
     deltas = sorted(maps["delta"].unique())
     rows = [[str(depth), *(cell(depth, delta) for delta in deltas)] for depth in sorted(maps["depth"].unique())]
     shallow = judged[judged["depth"] <= 3]
+    places = shallow[shallow["verdict"] == "lost"][["depth", "lr"]].drop_duplicates().sort_values(["depth", "lr"])
+    deep = judged[(judged["depth"] == 8) & (judged["delta"] > 0) & (judged["lr"] >= 0.4)]
     return {
         "by_depth": table(["hidden layers", *(f"delta {delta:g}" for delta in deltas)], rows),
         "shallow_lost": str((shallow["verdict"] == "lost").sum()),
         "shallow": f"{len(shallow):,}",
+        "shallow_places": ", ".join(f"depth {depth:g} and lr {lr:g}" for depth, lr in places.to_numpy(float)),
+        "shallow_allowed": str(int(RULE.alpha * len(shallow))),
+        "deep_lost": str((deep["verdict"] == "lost").sum()),
+        "deep": str(len(deep)),
         "shallow_rate": percent(shallow["late_failures"].sum() / shallow["late_tasks"].sum(), 1),
     }
 
