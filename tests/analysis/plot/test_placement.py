@@ -111,6 +111,19 @@ def test_ticks_have_two_digits() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("width", [3.4, 7, 12])
+def test_labels_of_close_ticks_are_left_out(width: float) -> None:
+    """Learning rates that are close near the edge: labels that are drawn do not touch, and the wide gaps have theirs."""
+    close = {0.05: 0.1, 0.1: 0.2, 0.1414: 0.24, 0.2: 0.28, 0.4: 0.34, 0.8: 0.8, 1.6: 1.6}
+    figure = plot_map(SCORED.assign(lr=SCORED["lr"].map(close)), "lr", "depth", "lost", width=width)
+    figure.draw_without_rendering()
+    labels = [label for label in figure.axes[0].get_xticklabels() if label.get_text()]
+    assert {"0.1", "0.2", "0.8", "1.6"} <= {label.get_text() for label in labels}
+    assert (len(labels) < 7) == (width < 12)
+    ends = [label.get_window_extent().x1 for label in labels]
+    assert min(np.diff(ends)) > labels[0].get_fontsize() * figure.dpi / 72
+
+
 def texts_of(figure: Figure) -> str:
     return "\n".join(text.get_text() for text in figure.axes[0].texts)
 
