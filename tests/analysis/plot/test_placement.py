@@ -119,7 +119,7 @@ def test_labels_of_close_ticks_are_left_out(width: float) -> None:
     figure.draw_without_rendering()
     labels = [label for label in figure.axes[0].get_xticklabels() if label.get_text()]
     assert {"0.1", "0.2", "0.8", "1.6"} <= {label.get_text() for label in labels}
-    assert (len(labels) < 7) == (width < 12)
+    assert (len(labels) < 7) == (width < 7)
     ends = [label.get_window_extent().x1 for label in labels]
     assert min(np.diff(ends)) > labels[0].get_fontsize() * figure.dpi / 72
 
