@@ -11,7 +11,7 @@ import pytest
 from made_up import scored_frame
 
 from analysis.plot import map_table, plot_map
-from analysis.plot.edge import Edge
+from analysis.plot.edge import Edge, edge_label
 from lop_sweep.errors import AnalysisError
 
 LRS = [0.1, 0.2, 0.4, 0.8, 1.6, 3.2]
@@ -131,4 +131,4 @@ def test_a_table_keeps_its_boundary_in_a_file(tmp_path: Path) -> None:
     again = pd.read_parquet(tmp_path / "table.parquet")
     (before,), (after,) = edges_of(table), edges_of(again)
     np.testing.assert_array_equal(before.lines[0], after.lines[0])
-    assert "95% band of P(lost) = 1/2" in legend(plot_map(again))
+    assert edge_label("band") in legend(plot_map(again))

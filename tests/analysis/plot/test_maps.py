@@ -144,7 +144,9 @@ def test_seeds_are_counted_on_the_map_and_gaps_are_visible() -> None:
     ]
     cells = "1 to 2 seeds per point; 3 cells: 1 plastic, 1 lost, 1 untrainable"
     fields = "width = 100, delta = 2.8, sigma = 0.22, steps = 40, tasks = 100"
-    assert caption(figure).startswith(f"{cells}; no boundary P(lost) = 1/2 is certain; {fields[:11]}")
+    assert caption(figure).startswith(
+        f"{cells}; no boundary P(lost) = 1/2 is certain enough to be drawn; {fields[:11]}"
+    )
     assert figure.get_label().startswith(f"{fields}\n{cells}\n{LossCriterion()}\n")
     assert unwrapped(figure.axes[-1].get_ylabel()) == "excess: late CE - fresh CE (nats)"
 

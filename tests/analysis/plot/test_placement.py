@@ -113,7 +113,7 @@ def test_ticks_have_two_digits() -> None:
 
 @pytest.mark.parametrize("width", [3.4, 7, 12])
 def test_labels_of_close_ticks_are_left_out(width: float) -> None:
-    """Learning rates that are close near the edge: labels that are drawn do not touch, and the wide gaps have theirs."""
+    """Close learning rates near the edge: labels that are drawn do not touch, and the wide gaps have theirs."""
     close = {0.05: 0.1, 0.1: 0.2, 0.1414: 0.24, 0.2: 0.28, 0.4: 0.34, 0.8: 0.8, 1.6: 1.6}
     figure = plot_map(SCORED.assign(lr=SCORED["lr"].map(close)), "lr", "depth", "lost", width=width)
     figure.draw_without_rendering()
