@@ -106,7 +106,8 @@ def edge(scored: pd.DataFrame, rng: np.random.Generator, *, resamples: int = RES
         level: of the interval.
 
     Returns:
-        Edge, its lower and upper end, and why they are NaN or limited by the axis; empty if they are neither.
+        Edge, its lower and upper end, and why they are NaN or limited by the axis; empty if they are neither. An edge
+        beyond the learning rates is NaN: it would be an extrapolation.
     """
     frame = scored[scored["lost"].notna()]
     nothing = np.nan, np.nan, np.nan
@@ -137,6 +138,8 @@ def edge(scored: pd.DataFrame, rng: np.random.Generator, *, resamples: int = RES
         return *nothing, "losses do not become more frequent with lr"
     logs = np.clip(middle - beta[:, 1:].mean(axis=1) / beta[:, 0], -_MAX_LOG, _MAX_LOG)
     estimate = float(np.exp(logs[0]))
+    if not lrs[0] <= estimate <= lrs[-1]:
+        return *nothing, "beyond the learning rates"
     if len(codes) == 1:
         return estimate, np.nan, np.nan, "one seed: no interval"
     low, high = np.exp(np.clip(bootstrap_interval(logs[0], logs[1:], len(codes), level), -_MAX_LOG, _MAX_LOG))

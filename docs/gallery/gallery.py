@@ -52,7 +52,7 @@ SPECIFICATIONS = {
     "last": [25, 10, 50],
 }
 
-COMMANDS = """
+COMMANDS = """\
 map depth_lr_delta --x lr --y depth --value lost --width 12 --out lost.png
 map depth_lr_delta --x lr --y depth --value failure_rate --width 12 --out failure_rate.png
 map depth_lr_delta --x lr --y depth --value verdict --width 12 --out verdict.png
@@ -60,7 +60,8 @@ map depth_lr_delta --x lr --y depth --value causes --where delta=2.8 --width 14 
 curves depth_lr_delta --where depth=8 --where delta=2.8 --where lr=0.2,0.4,1.6 --out curves.png
 layers depth_lr_delta --where depth=8 --where delta=2.8 --where lr=0.2,0.4,1.6 --out layers.png
 survival depth_lr_delta --where delta=2.8 --where depth=5,6,7,8 --by depth --figure survival.png
-specification depth_lr_delta --vary margin=0.1,0.05,0.2 --vary last=25,10,50 --figure specification.png
+specification depth_lr_delta --where depth=8 --where delta=2.8 --vary last=25,10,50 --vary margin=0.1,0.05,0.2 \
+  --figure specification.png
 map delta_sigma --x delta --y sigma --value lost --width 6 --out sigma_lost.png
 map delta_sigma --x delta --y sigma --value failure_rate --width 6 --out sigma_failure_rate.png
 """.strip().splitlines()

@@ -82,6 +82,19 @@ def test_no_edge_has_a_reason(recwarn: pytest.WarningsRecorder) -> None:
     assert not recwarn.list
 
 
+def test_an_edge_is_not_extrapolated() -> None:
+    """Losses become more frequent, but 1/2 would only be reached beyond the largest learning rate."""
+    rng = np.random.default_rng(0)
+    rows = [
+        {"lr": lr, "seed": seed, "lost": float(rng.random() < 0.25 * logistic(3 * np.log(lr / 0.3)))}
+        for lr in LRS
+        for seed in range(20)
+    ]
+    middle, low, high, reason = edge(scores_of(rows), rng, resamples=50)
+    assert reason == "beyond the learning rates"
+    assert np.isnan([middle, low, high]).all()
+
+
 def test_intervals_of_the_edge_cover_the_truth() -> None:
     """8 seeds with effects of 0.7 logits; a plain percentile bootstrap covers in 86%."""
     rng, covered = np.random.default_rng(5), 0
