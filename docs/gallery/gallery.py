@@ -299,8 +299,8 @@ def symptoms(maps: pd.DataFrame) -> Facts:
     heading = ["symptom", "comparison", "crude odds ratio", "stratified (95%)", "p", "informative strata"]
     short = {"any time": "any", "before the onset": "before"}
     each = {
-        f"{row['symptom']}_{short[row['comparison']]}": "{}, p = {}, {} informative strata".format(
-            *_pooled(row), int(row["informative"])
+        f"{row['symptom']}_{short[row['comparison']]}": "{}, p {}, {} informative strata".format(
+            *_pooled(row)[:1], _compared(row["p"]), int(row["informative"])
         )
         for _, row in odds.iterrows()
     }
@@ -308,6 +308,12 @@ def symptoms(maps: pd.DataFrame) -> Facts:
         "odds": table(heading, rows),
         "lead": table(["symptom", "hazard with", "without", "odds ratio (95%)", "p"], ahead),
     }
+
+
+def _compared(p: float) -> str:
+    """Return a p value with the sign of its comparison."""
+    text = p_value(p)
+    return text if text.startswith("<") else f"= {text}"
 
 
 def _pooled(row: pd.Series) -> list[str]:
@@ -495,7 +501,7 @@ def points(difference: float) -> str:
 
 def ratio(value: float) -> str:
     """Return an odds ratio."""
-    return "n/a" if np.isnan(value) else f"{value:.2g}"
+    return "n/a" if np.isnan(value) else "infinite" if np.isinf(value) else f"{value:.2g}"
 
 
 def p_value(p: float) -> str:
