@@ -32,8 +32,8 @@ def test_every_number_of_the_page_is_computed(gallery: ModuleType) -> None:
 def test_the_readme_has_the_gallerys_numbers(gallery: ModuleType) -> None:
     facts = gallery.depths(gallery.read("depth_lr_delta"))
     text = " ".join((FOLDER.parents[1] / "README.md").read_text().split())
-    assert f"{facts['shallow_lost']} of {facts['shallow']} networks lost plasticity" in text
-    assert f"{facts['deep_lost']} of {facts['deep']} did" in text
+    assert f"{facts['same_lost']} of {facts['same']} networks with 1 to 3 layers lost plasticity" in text
+    assert f"{facts['deep_lost']} of {facts['deep']} with 8" in text
 
 
 @pytest.mark.parametrize("name", ["depth_lr_delta", "delta_sigma"])

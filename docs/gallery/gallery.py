@@ -170,16 +170,24 @@ def depths(maps: pd.DataFrame) -> Facts:
     deltas = sorted(maps["delta"].unique())
     rows = [[str(depth), *(cell(depth, delta) for delta in deltas)] for depth in sorted(maps["depth"].unique())]
     shallow = judged[judged["depth"] <= 3]
-    places = shallow[shallow["verdict"] == "lost"][["depth", "lr"]].drop_duplicates().sort_values(["depth", "lr"])
-    deep = judged[(judged["depth"] == 8) & (judged["delta"] > 0) & (judged["lr"] >= 0.4)]
-    return {
+    groups = shallow.groupby(["depth", "lr", "delta"])["verdict"].agg(lambda verdicts: (verdicts == "lost").sum())
+    places = [
+        f"{lost} of {len(maps['seed'].unique())} seeds at depth {depth:g}, lr {lr:g} and delta {delta:g}"
+        for (depth, lr, delta), lost in groups[groups > 0].items()
+    ]
+    apart = judged[judged["delta"] > 0]
+    parts = {
+        "deep": apart[(apart["depth"] == 8) & (apart["lr"] >= 0.4)],
+        "same": apart[(apart["depth"] <= 3) & (apart["lr"] >= 0.4)],
+        "slow": apart[(apart["depth"] == 8) & (apart["lr"] <= 0.24)],
+    }
+    counts = {name: str(len(part)) for name, part in parts.items()}
+    counts |= {f"{name}_lost": str((part["verdict"] == "lost").sum()) for name, part in parts.items()}
+    return counts | {
         "by_depth": table(["hidden layers", *(f"delta {delta:g}" for delta in deltas)], rows),
         "shallow_lost": str((shallow["verdict"] == "lost").sum()),
         "shallow": f"{len(shallow):,}",
-        "shallow_places": ", ".join(f"depth {depth:g} and lr {lr:g}" for depth, lr in places.to_numpy(float)),
-        "shallow_allowed": str(int(RULE.alpha * len(shallow))),
-        "deep_lost": str((deep["verdict"] == "lost").sum()),
-        "deep": str(len(deep)),
+        "shallow_places": "; ".join(places),
         "shallow_rate": percent(shallow["late_failures"].sum() / shallow["late_tasks"].sum(), 1),
     }
 
@@ -292,7 +300,9 @@ def symptoms(maps: pd.DataFrame) -> Facts:
             SYMPTOMS[row["symptom"]],
             percent(row["hazard_with"], 1),
             percent(row["hazard_without"], 1),
+            str(int(row["onsets_with"])),
             *_pooled(row),
+            str(int(row["informative"])),
         ]
         for _, row in lead.iterrows()
     ]
@@ -306,7 +316,10 @@ def symptoms(maps: pd.DataFrame) -> Facts:
     }
     return each | {
         "odds": table(heading, rows),
-        "lead": table(["symptom", "hazard with", "without", "odds ratio (95%)", "p"], ahead),
+        "lead": table(
+            ["symptom", "hazard with", "without", "onsets with", "odds ratio (95%)", "p", "informative strata"], ahead
+        ),
+        **{f"{row['symptom']}_lead": _pooled(row)[0] for _, row in lead.iterrows()},
     }
 
 
@@ -327,6 +340,8 @@ def gradients(maps: pd.DataFrame) -> Facts:
     found: Facts = {}
     for delta in (1.4, 2.8):
         chosen = maps[(maps["delta"] == delta) & maps["verdict"].isin(("lost", "plastic"))]
+        start = chosen.loc[chosen["verdict"] == "lost", "late_start_ce"].median()
+        found[f"start_{10 * delta:.0f}"] = f"{start:.1f}"
         for label, column in COMPARED.items():
             share, p, strata = stratified(chosen, column)
             found[f"{column}_{10 * delta:.0f}"] = percent(share)
