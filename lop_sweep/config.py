@@ -217,10 +217,10 @@ class CellConfig(BaseModel):
     def _sort_metrics(cls, fields: Any) -> Any:
         """Bring the names of metrics into one form, so that equal choices are the same cell."""
         names = fields.get("metrics") if isinstance(fields, dict) else None
-        if isinstance(names, str):
-            names = names.split(",")
         if isinstance(names, (list, tuple)) and all(isinstance(name, str) for name in names):
-            return {**fields, "metrics": ",".join(sorted({name.strip() for name in names} - {""}))}
+            names = ",".join(names)
+        if isinstance(names, str):
+            return {**fields, "metrics": ",".join(sorted({name.strip() for name in names.split(",")} - {""}))}
         return fields
 
     @field_validator("*", mode="before")

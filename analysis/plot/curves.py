@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 from analysis.data import by_configuration, describe_shared, format_fields, seed_count, shared_fields
 from analysis.plot.axes import tick_labels
 from analysis.plot.failures import Failures, failure_curve, window_tasks
-from analysis.plot.typography import SMALL, text_inches, type_for, type_points, unbroken, wrapped
+from analysis.plot.text.typography import SMALL, text_inches, type_for, type_points, unbroken, wrapped
 from analysis.plot.variables import metric_label
 from analysis.scoring import LossCriterion, criterion_of, with_fresh_pool
 from lop_sweep.metrics import METRICS

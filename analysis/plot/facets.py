@@ -18,10 +18,10 @@ from matplotlib.text import Text
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from analysis.plot.aggregate import Panel
-from analysis.plot.annotations import kinds_in, notes_on, writing_on
 from analysis.plot.axes import MIN_ROUND_TICKS, Axis, Grid, round_ticks, tick_labels
 from analysis.plot.heatmap import Heatmap, legend_entries
-from analysis.plot.typography import (
+from analysis.plot.text.annotations import kinds_in, notes_on, writing_on
+from analysis.plot.text.typography import (
     PRINT_POINTS,
     SMALL,
     X_SMALL,

@@ -18,12 +18,12 @@ from matplotlib.patches import Patch, Rectangle
 from matplotlib.transforms import Transform
 
 from analysis.plot.aggregate import Panel
-from analysis.plot.annotations import Line, Writing
 from analysis.plot.axes import Grid
 from analysis.plot.boundary import boundary
 from analysis.plot.edge import edge_label
-from analysis.plot.placement import Obstacles
-from analysis.plot.typography import X_SMALL
+from analysis.plot.text.annotations import Line, Writing
+from analysis.plot.text.placement import Obstacles
+from analysis.plot.text.typography import X_SMALL
 from analysis.plot.variables import CategoryValue, MapValue
 from analysis.scoring import MIN_SEEDS, MIN_SEEDS_CONTOUR, wilson
 

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from analysis.data import Block, by_configuration, describe_shared, format_value, seed_count, shared_fields
 from analysis.plot.curves import NOT_MEASURED
-from analysis.plot.typography import SMALL, type_for, type_points, unbroken, wrapped
+from analysis.plot.text.typography import SMALL, type_for, type_points, unbroken, wrapped
 from analysis.plot.variables import SEQUENTIAL
 from lop_sweep.config import CellConfig
 from lop_sweep.metrics import METRICS

@@ -12,7 +12,7 @@ from analysis.plot.aggregate import OTHERS, map_table, panels_of
 from analysis.plot.axes import Grid, axis_of
 from analysis.plot.edge import edge_label
 from analysis.plot.facets import Caption, Column, Sheet
-from analysis.plot.typography import unbroken
+from analysis.plot.text.typography import unbroken
 from analysis.plot.variables import CategoryValue, MapValue, map_value
 from analysis.scoring import VERDICTS, criterion_of
 from lop_sweep.errors import AnalysisError, comma_list

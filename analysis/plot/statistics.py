@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from analysis.data import format_fields, format_value
 from analysis.plot.axes import round_ticks, tick_labels
-from analysis.plot.typography import SMALL, text_inches, type_for, type_points, wrapped
+from analysis.plot.text.typography import SMALL, text_inches, type_for, type_points, wrapped
 from lop_sweep.errors import AnalysisError, comma_list
 
 MAX_SURVIVAL_CURVES = 8

@@ -102,7 +102,8 @@ def test_run_and_sweep_give_the_same_bits(
 ) -> None:
     rows = rows_of(swept[1])
     config = CellConfig(**BASE, lr=0.5, sigma=0.4, seed=5)
-    flags = [part for f in FIELDS for part in (f"--{FIELDS[f].flag}", repr(getattr(config, f)))]
+    values = {f: getattr(config, f) for f in FIELDS}
+    flags = [part for f in FIELDS for part in (f"--{FIELDS[f].flag}", str(values[f]))]
     assert main(["run", *flags, "--out", str(tmp_path), "--no-progress"]) == 0
     ours = pd.read_csv(tmp_path / "lop_fixed_regime_results.csv", dtype=str).astype(float)
     swept_rows = rows[rows["cell"] == config.id]

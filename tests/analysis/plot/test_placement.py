@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.path import Path
 
 from analysis.plot import plot_map
-from analysis.plot.placement import Obstacles
+from analysis.plot.text.placement import Obstacles
 
 SQUARE = np.array([0.0, 0.0]), np.array([1.0, 1.0])
 
