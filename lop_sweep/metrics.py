@@ -48,7 +48,7 @@ class Observation:
         corr_thresh: (P, 1) the configuration field of this name.
         test_loss: (P,) loss of the trained network on held-out points of the task, nats; None unless a metric that is
             measured has `held_out`.
-        test_accuracy: (P,) share of these points that it classifies correctly, or None likewise.
+        test_accuracy: (P,) share of these points that it classifies correctly; None under the same condition.
     """
 
     losses: Array

@@ -23,7 +23,7 @@ NO_TEXT = "none"
 """How an empty string is written."""
 
 _MEASURING = ("metrics", "test_samples")
-"""Fields that say what is measured, which is no condition of a result."""
+"""Fields that choose what is measured. They do not affect results."""
 
 
 def check_fields(names: Iterable[str]) -> None:

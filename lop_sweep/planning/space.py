@@ -200,8 +200,7 @@ def _variants(param_space: Mapping[str, Any], num_samples: int, sampling_seed: i
 def _with_baseline(variants: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Replace `AUTO` by each seed's share of `POOLED_BASELINE`, at least `MIN_BASELINE`.
 
-    It is the same number for all of them, so that it is no axis of the sweep: that of the configuration with the fewest
-    seeds.
+    All configurations get the same number, that of the one with the fewest seeds, so that it does not become an axis.
 
     Raises:
         ConfigError: another field of such a variant is not valid.
