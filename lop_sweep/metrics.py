@@ -350,6 +350,11 @@ def measured(config: CellConfig) -> tuple[str, ...]:
     return names
 
 
+def held_out_points(config: CellConfig) -> int:
+    """Return how many held-out points of each task a cell's metrics need, often none. Errors as `measured`."""
+    return config.test_samples if any(METRICS[name].held_out for name in measured(config)) else 0
+
+
 def measured_with(*settings: str) -> tuple[str, ...]:
     """Return the names of the metrics that cells with any of these values of `CellConfig.metrics` measure.
 

@@ -16,7 +16,7 @@ from lop_sweep.experiment.components import Components
 from lop_sweep.experiment.engine import Engine, Parameters, TaskArrays, TrainingState, TrainingTrace
 from lop_sweep.experiment.network import TorchRng, initial_weights
 from lop_sweep.experiment.streams import Task, held_out_rng
-from lop_sweep.metrics import METRICS, Observation, TaskRow, measured, undefined_metrics
+from lop_sweep.metrics import METRICS, Observation, TaskRow, held_out_points, measured, undefined_metrics
 
 _Result = TypeVar("_Result")
 
@@ -46,6 +46,7 @@ class CellBatch:
         self._stream = components.stream
         self._engine = Engine.of(components)
         self._metrics = measured(configs[0])
+        self._has_held_out = held_out_points(configs[0]) > 0
         self.task_rngs = [np.random.default_rng(config.seed) for config in configs]
         self.network_rngs = [TorchRng(config.seed) for config in configs]
         cells = zip(configs, self.task_rngs, strict=True)
@@ -161,7 +162,7 @@ class CellBatch:
 
         They come from a stream of their own for each task, so they disturb no other and need not be resumed.
         """
-        if not any(METRICS[name].held_out for name in self._metrics):
+        if not self._has_held_out:
             return None
         cells = zip(self.configs, tasks, strict=True)
         return self._put_tasks(

@@ -16,7 +16,15 @@ from lop_sweep.config import CellConfig
 from lop_sweep.experiment.components import Components
 from lop_sweep.experiment.network import MLP, TorchRng, build_network
 from lop_sweep.experiment.streams import Task, held_out_rng
-from lop_sweep.metrics import METRICS, SATURATION_THRESHOLD, Observation, TaskRow, measured, undefined_metrics
+from lop_sweep.metrics import (
+    METRICS,
+    SATURATION_THRESHOLD,
+    Observation,
+    TaskRow,
+    held_out_points,
+    measured,
+    undefined_metrics,
+)
 
 
 class ReferenceExperiment:
@@ -90,7 +98,7 @@ class ReferenceExperiment:
             corr_thresh=torch.tensor([[self.config.corr_thresh]], dtype=torch.float64),
         )
         names = measured(self.config)
-        if any(METRICS[name].held_out for name in names):
+        if held_out_points(self.config):
             more = self._stream.held_out(self.config, task, held_out_rng(self.config.seed, self._number))
             right = (network(torch.from_numpy(more.points))[0] > 0).numpy() == (more.labels == 1)
             observation = replace(

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lop_sweep.config import CellConfig
-from lop_sweep.metrics import METRICS, measured
+from lop_sweep.metrics import held_out_points, measured
 
 DRAW_SECONDS = 150e-6
 """Drawing a task: `T` of the formula."""
@@ -63,7 +63,7 @@ def task_seconds(config: CellConfig, dtype: str) -> float:
     side = min(config.samples, config.width)
     decompositions = len(SINGULAR_VALUES.intersection(measured(config)))
     layer = _MEASURE_SECONDS + side**3 * (_EIGENVALUE_SECONDS + decompositions * _SINGULAR_SECONDS)
-    testing = _test_samples(config) / config.samples * step_seconds(config, dtype) / _FORWARD_PASSES
+    testing = held_out_points(config) / config.samples * step_seconds(config, dtype) / _FORWARD_PASSES
     return DRAW_SECONDS + config.steps * step_seconds(config, dtype) + config.depth * layer + testing
 
 
@@ -83,10 +83,5 @@ def batch_bytes(config: CellConfig, dtype: str) -> int:
     """
     n, h, depth = config.samples, config.width, config.depth
     weights = config.input_dim * h + (depth - 1) * h * h + h
-    training = 3 * weights + 4 * depth * n * h + 2 * depth * _test_samples(config) * h
+    training = 3 * weights + 4 * depth * n * h + 2 * depth * held_out_points(config) * h
     return training * np.dtype(dtype).itemsize + depth * (4 * n * h + 3 * h * h) * 8
-
-
-def _test_samples(config: CellConfig) -> int:
-    """Return how many held-out points of a task the cell's metrics need."""
-    return config.test_samples if any(METRICS[name].held_out for name in measured(config)) else 0
