@@ -1,11 +1,12 @@
 """How often a boundary's band contains the true boundary, and how often extra lines are drawn.
 
-    python benchmarks/boundary_coverage.py [--repeats 100] [--seeds 8 16] [--truths step bent]
+    python benchmarks/boundary_coverage.py [--repeats 100] [--seeds 8 16] [--truths step bent] [--level 0.25]
 
 Cells are simulated on 11 learning rates and 5 depths. Every seed has its own edge, shifted against that of the others
-at all points. The true boundary is where half of all seeds lose plasticity. It lies anywhere between the points.
+at all points. The true boundary is where half of all seeds (or another share, the level) lose plasticity. It lies
+anywhere between the points.
 
-    surface   `analysis.surface`: the 95% band, and the line where the posterior median passes 1/2
+    surface   `analysis.surface`: the 95% band, and the line where the posterior median passes the level
     Wilson    `analysis.plot.boundary`: the region between the contours of the pointwise 95% intervals, and all contours
 """
 
@@ -59,8 +60,18 @@ class Truth:
         from_edge = self.distance(x, y, offset)[..., None] - shifts
         if self.width == 0:
             return (from_edge > 0) * self.plateau
-        level = ndtri(0.5 / self.plateau) * np.sqrt(1 + (self.shift / self.width) ** 2)
-        return np.asarray(self.plateau * ndtr(from_edge / self.width + level))
+        return np.asarray(self.plateau * ndtr(from_edge / self.width + self.half()))
+
+    def half(self) -> float:
+        """Return the probit, without the plateau, at which half of all seeds lose plasticity."""
+        return float(ndtri(0.5 / self.plateau)) * np.hypot(1, self.shift / self.width)
+
+    def from_half(self, level: float) -> float:
+        """Return the distance from the boundary at 1/2 to that at another level of P(lost), over all seeds."""
+        if self.width == 0:
+            return self.shift * float(ndtri(level))
+        spread = np.hypot(self.width, np.hypot(self.shift, self.own))
+        return float(spread * ndtri(level / self.plateau) - self.width * self.half())
 
 
 def straight(x: np.ndarray, y: np.ndarray, offset: float) -> np.ndarray:
@@ -120,7 +131,7 @@ def crossings(distance: Distance) -> np.ndarray:
     return np.concatenate(found)
 
 
-def with_surface(lost: np.ndarray, true: np.ndarray) -> Outcome:
+def with_surface(lost: np.ndarray, true: np.ndarray, level: float) -> Outcome:
     """Fit a surface to verdicts, (points, seeds), and compare its band with the true boundary."""
     start = time.perf_counter()
     seeds = lost.shape[1]
@@ -132,38 +143,39 @@ def with_surface(lost: np.ndarray, true: np.ndarray) -> Outcome:
         scales=("log", "linear"),
     )
     axes = RATES[0] * (RATES[-1] / RATES[0]) ** FINE_X, DEPTHS[0] + (DEPTHS[-1] - DEPTHS[0]) * FINE_Y
-    found = boundary_band(surface, axes)
+    found = boundary_band(surface, axes, level)
     seconds = time.perf_counter() - start
     nearest = np.rint(true * [len(FINE_X) - 1, len(FINE_Y) - 1]).astype(int)
     covered = bool(found.band[nearest[:, 0], nearest[:, 1]].all())
     return Outcome(covered, len(found.lines), len(found.lines), float(found.band.mean()), seconds)
 
 
-def with_wilson(lost: np.ndarray, true: np.ndarray) -> Outcome:
+def with_wilson(lost: np.ndarray, true: np.ndarray, level: float) -> Outcome:
     """Draw the contours of the share and of its pointwise intervals, and compare them with the true boundary."""
     start = time.perf_counter()
     shape = len(RATES), len(DEPTHS)
     share = lost.mean(axis=1).reshape(shape)
     low, high = (end.reshape(shape) for end in wilson(lost.sum(axis=1), np.full(len(lost), lost.shape[1])))
     grid = Grid(Axis(RATES, "log", RATES, np.exp(edges(np.log(RATES)))), Axis(DEPTHS, "linear", DEPTHS, edges(DEPTHS)))
-    lines, lower, upper = (len(boundary(values.T, grid)) for values in (share, low, high))
+    lines, lower, upper = (len(boundary(values.T, grid, level)) for values in (share, low, high))
     seconds = time.perf_counter() - start
     axes = np.linspace(0, 1, shape[0]), np.linspace(0, 1, shape[1])
     least, largest = (RegularGridInterpolator(axes, values) for values in (low, high))
-    covered = bool(((least(true) <= 0.5) & (largest(true) >= 0.5)).all())
+    covered = bool(((least(true) <= level) & (largest(true) >= level)).all())
     fine = np.stack(np.meshgrid(FINE_X, FINE_Y, indexing="ij"), axis=-1)
-    width = float(((least(fine) <= 0.5) & (largest(fine) >= 0.5)).mean())
+    width = float(((least(fine) <= level) & (largest(fine) >= level)).mean())
     return Outcome(covered, lines, max(lines, lower, upper), width, seconds)
 
 
-def simulate(truth: Truth, seeds: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Return verdicts, (points, seeds), and points of the true boundary."""
+def simulate(truth: Truth, seeds: int, level: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Return verdicts, (points, seeds), and points of the true boundary at a level of P(lost)."""
     offset = rng.uniform(-0.5, 0.5) / STEPS[0]
     shifts = truth.shift * rng.standard_normal(seeds)
     own = truth.own * rng.standard_normal((1, len(DEPTHS), seeds))
     rates = truth.rates(UNIT[..., 0], UNIT[..., 1], offset, shifts + own)
     lost = (rng.random(rates.shape) < rates).astype(float)
-    return lost.reshape(len(POINTS), seeds), crossings(lambda x, y: truth.distance(x, y, offset))
+    beyond = truth.from_half(level)
+    return lost.reshape(len(POINTS), seeds), crossings(lambda x, y: truth.distance(x, y, offset) - beyond)
 
 
 def row(name: str, seeds: int, method: str, outcomes: list[Outcome]) -> str:
@@ -193,17 +205,20 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[8, 16], metavar="N", help="seeds per point")
     parser.add_argument("--truths", nargs="+", default=list(TRUTHS), choices=TRUTHS, metavar="TRUTH", help="which maps")
     parser.add_argument("--first", type=int, default=0, metavar="N", help="number of the first simulation (default 0)")
+    parser.add_argument("--level", type=float, default=0.5, metavar="P", help="P(lost) at the boundary (default 0.5)")
     options = parser.parse_args()
+    if not 0 < options.level < 0.85:
+        parser.error("--level must lie between 0 and 0.85, the lowest plateau")
     print("| truth | seeds | method | covered | extra lines | of any contour | no line | width of band | seconds |")
     print("|---|---|---|---|---|---|---|---|---|")
     for name in options.truths:
         for seeds in options.seeds:
             made = [
-                simulate(TRUTHS[name], seeds, np.random.default_rng([number, seeds]))
+                simulate(TRUTHS[name], seeds, options.level, np.random.default_rng([number, seeds]))
                 for number in range(options.first, options.first + options.repeats)
             ]
             for label, method in (("surface", with_surface), ("Wilson", with_wilson)):
-                print(row(name, seeds, label, [method(*one) for one in made]), flush=True)
+                print(row(name, seeds, label, [method(*one, options.level) for one in made]), flush=True)
 
 
 if __name__ == "__main__":
