@@ -93,7 +93,7 @@ def wait_until(
 
 def raw(out: Path, folder: str) -> pd.DataFrame:
     """Read a results folder as a user's script does: all rows, duplicates included."""
-    frame = pd.read_parquet(out / folder)
+    frame = pd.read_parquet(str(out / folder))
     keys = ["cell", "task"] if folder == "tasks" else ["cell"]
     for name in frame.columns.intersection(LISTS):
         frame[name] = [values.tobytes() for values in frame[name]]

@@ -72,8 +72,7 @@ class ObjectStore:
         place = path.parent.name
         fault_point(f"{place}.half")
         fault_point(f"{place}.written")
-        with _errors(path, writing=True):
-            _obstore().put(*_at(path), content, use_multipart=len(content) > _MULTIPART_BYTES)
+        self._put(path, content)
         fault_point(f"{place}.renamed")
 
     def create(self, path: Path, content: bytes) -> bool:
@@ -148,7 +147,7 @@ class ObjectStore:
     def check_writable(self, folder: Path) -> None:
         """Write an object and remove it."""
         probe = self.temporary(folder / "probe")
-        self.write(probe, _PROBE)
+        self._put(probe, _PROBE)
         self.delete(probe)
 
     def identity(self, folder: Path) -> int:
@@ -164,6 +163,10 @@ class ObjectStore:
         now = time.time()
         ages = {_name(one["path"]): now - one["last_modified"].timestamp() for one in self._list(folder)["objects"]}
         return sorted(folder / name for name, age in ages.items() if is_temporary(name) and is_abandoned(name, age))
+
+    def _put(self, path: Path, content: bytes) -> None:
+        with _errors(path, writing=True):
+            _obstore().put(*_at(path), content, use_multipart=len(content) > _MULTIPART_BYTES)
 
     def _list(self, folder: Path) -> Any:
         with _errors(folder):
