@@ -73,7 +73,7 @@ def test_folders_are_folders(folder: Path) -> None:
     files.make_folder(path.parent)
     files.write(path, b"content")
     assert files.kind(path.parent) == files.kind(folder / "deep") == DIRECTORY
-    assert files.exists(folder / "deep")
+    assert files.exists(path)
     assert files.list_names(folder) == ["deep"]
     files.check_writable(folder / "deep")
     assert files.list_names(folder / "deep") == ["down"]

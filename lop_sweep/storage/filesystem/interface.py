@@ -84,7 +84,7 @@ class FileSystem(Protocol):
         ...
 
     def exists(self, path: Path) -> bool:
-        """Return whether anything is at `path`, a dangling link included."""
+        """Return whether there is a file at `path`, or anything else that is in its place, such as a dangling link."""
         ...
 
     def kind(self, path: Path) -> str:

@@ -10,6 +10,8 @@ signatures.
 
 A request that fails is repeated for up to `RETRY_SECONDS`. Its answer may have been lost after it had succeeded. All
 operations can be repeated without harm; `create` compares the content to recognise its own success.
+
+The client's threads do not survive `os.fork`: a process that has used a store must spawn others, not fork them.
 """
 
 from __future__ import annotations
@@ -124,12 +126,12 @@ class ObjectStore:
         return {_name(one["path"]): int(one["size"]) for one in self._list(folder)["objects"]}
 
     def exists(self, path: Path) -> bool:
-        """Return whether there is an object, or a folder with one."""
+        """Return whether there is an object."""
         try:
             with _errors(path):
                 _obstore().head(*_at(path))
         except FileNotFoundError:
-            return self.kind(path) == DIRECTORY
+            return False
         return True
 
     def kind(self, path: Path) -> str:
@@ -231,8 +233,7 @@ def _obstore() -> Any:
 
 
 @lru_cache
-def _bucket(root: str, environment: tuple[tuple[str, str], ...], process: int) -> Any:
-    """Return a client of a bucket. A process that was forked needs its own, because threads do not survive that."""
+def _bucket(root: str, environment: tuple[tuple[str, str], ...]) -> Any:
     store = importlib.import_module("obstore.store")
     plain = any(value.startswith("http://") for name, value in environment if name in _ENDPOINTS)
     return store.from_url(
@@ -255,7 +256,7 @@ def _at(path: Path) -> tuple[Any, str]:
     _obstore()
     root, key = _split(path)
     with _errors(path):
-        return _bucket(root, _environment(), os.getpid()), key
+        return _bucket(root, _environment()), key
 
 
 def _environment() -> tuple[tuple[str, str], ...]:
