@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
@@ -72,6 +73,7 @@ def tracked(arguments: argparse.Namespace) -> Iterator[Tracking]:
         return
     from analysis.trackers import BackgroundTracking, make_trackers
 
+    _silence_retries()
     tracking = BackgroundTracking(arguments.out, make_trackers(arguments.out, **vars(options)))
     try:
         yield _Interruptible(tracking)
@@ -105,6 +107,7 @@ def log_sweep(arguments: argparse.Namespace) -> int:
         raise TrackerError("nothing to log to: give --tensorboard, --mlflow URI or --wandb PROJECT")
     from analysis.trackers import Logbook, make_trackers
 
+    _silence_retries()
     status = 0
     for tracker in make_trackers(arguments.dir, **vars(options)):
         book = Logbook(arguments.dir, tracker)
@@ -118,3 +121,8 @@ def log_sweep(arguments: argparse.Namespace) -> int:
             waiting = f", {book.count.pending:,} wait for other seeds" if book.count.pending else ""
             say(f"{tracker.name}: {book.count.current:,} of {book.count.finished:,} finished cells logged{waiting}")
     return status
+
+
+def _silence_retries() -> None:
+    """Keep each retry of a request from being a line of its own: a tracker that is down gets one line."""
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)

@@ -69,9 +69,10 @@ class Logbook:
         cells = with_fresh_pool(load_cells(self._directory), self._criterion)
         complete = complete_configurations(cells, load_requested(self._directory))
         states = dict(zip(cells["cell"], state_of(cells, complete, self._criterion), strict=True))
+        pending = sum(state == PENDING for state in states.values())
+        self.count = self.count or Count(len(cells), 0, pending)
         logged = self._open()
         wanted = [cell for cell, state in states.items() if self._is_wanted(state, logged.get(cell))]
-        pending = sum(state == PENDING for state in states.values())
         self.count = Count(len(cells), len(cells) - len(wanted), pending)
         try:
             self._write(cells[cells["cell"].isin(wanted)], states, logged, stopped)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -68,7 +69,8 @@ def tracker_errors(tracker: Tracker) -> Iterator[None]:
     except Exception as error:
         text = without_secrets(single_line(error), tracker.address)
         message = text if text.startswith(type(error).__name__) else f"{type(error).__name__}: {text}"
-        raise TrackerError(f"{tracker.name}: {message[:_MAX_CHARACTERS]}") from None
+        message = textwrap.shorten(message, _MAX_CHARACTERS, placeholder=" ...")
+        raise TrackerError(f"{tracker.name}: {message}") from None
 
 
 _MAX_CHARACTERS = 300
