@@ -118,8 +118,7 @@ def log_sweep(arguments: argparse.Namespace) -> int:
             remark(f"lop-sweep: {single_line(error)}; run the same command again to log the rest")
             status = 1
         if book.count is not None:
-            waiting = f", {book.count.pending:,} wait for other seeds" if book.count.pending else ""
-            say(f"{tracker.name}: {book.count.current:,} of {book.count.finished:,} finished cells logged{waiting}")
+            say(f"{tracker.name}: {book.count}")
     return status
 
 

@@ -5,7 +5,7 @@
     for tracker in make_trackers("results", mlflow="http://127.0.0.1:5000"):
         book = Logbook("results", tracker)
         book.catch_up()
-        print(book.count.current, "of", book.count.finished, "cells are logged")
+        print(book.count)
 
 `BackgroundTracking` does the same while a sweep runs.
 """

@@ -69,13 +69,13 @@ class BackgroundTracking:
     def _report(self, book: Logbook) -> None:
         count, tracker = book.count, book.tracker
         if count is not None and not count.behind:
-            waiting = f"; {count.pending} of them wait for other seeds" if count.pending else ""
-            _log.info("%s: all %d finished cells are logged%s", tracker.name, count.finished, waiting)
+            _log.info("%s: %s", tracker.name, count)
             return
         lacking = f"{count.behind} of {count.finished} finished cells are" if count else "the finished cells are"
         _log.warning(
-            "%s: %s not logged; lop-sweep log %s %s catches up", tracker.name, lacking, self._directory, tracker.option
-        )
+            "%s: %s not logged; lop-sweep log %s %s catches up",
+            tracker.name, lacking, self._directory, tracker.option,
+        )  # fmt: skip
 
 
 class _Thread:

@@ -21,19 +21,19 @@ class Count:
 
     Attributes:
         finished: finished cells of the directory.
-        current: of them, cells that are logged in their present state.
-        pending: finished cells that wait for other seeds: logged without scores, or not yet logged where the tracker
-            takes only cells with scores.
+        logged: of them, cells that have a run.
+        behind: of them, cells to log now: they have no run, or their scores have changed.
+        pending: of them, cells that wait for other seeds of their configuration.
     """
 
     finished: int
-    current: int
+    logged: int
+    behind: int
     pending: int
 
-    @property
-    def behind(self) -> int:
-        """Number of cells that could be logged, and are not."""
-        return self.finished - self.current
+    def __str__(self) -> str:
+        waiting = f", {self.pending:,} wait for other seeds" if self.pending else ""
+        return f"{self.logged:,} of {self.finished:,} finished cells logged{waiting}"
 
 
 class Logbook:
@@ -52,7 +52,8 @@ class Logbook:
         self.tracker = tracker
         self.count: Count | None = None
         self._directory, self._criterion = directory, criterion or LossCriterion()
-        self._logged: dict[str, str] | None = None
+        self._logged: dict[str, str] = {}
+        self._is_open = False
 
     def catch_up(self, stopped: Callable[[], bool] = lambda: False) -> None:
         """Log what the tracker lacks: whole cells, and scores that have changed.
@@ -69,20 +70,17 @@ class Logbook:
         cells = with_fresh_pool(load_cells(self._directory), self._criterion)
         complete = complete_configurations(cells, load_requested(self._directory))
         states = dict(zip(cells["cell"], state_of(cells, complete, self._criterion), strict=True))
-        pending = sum(state == PENDING for state in states.values())
-        self.count = self.count or Count(len(cells), 0, pending)
+        self.count = self._counted(states, self._logged)
         logged = self._open()
         wanted = [cell for cell, state in states.items() if self._is_wanted(state, logged.get(cell))]
-        self.count = Count(len(cells), len(cells) - len(wanted), pending)
         try:
             self._write(cells[cells["cell"].isin(wanted)], states, logged, stopped)
         finally:
-            current = sum(logged.get(cell) == states[cell] for cell in wanted)
-            self.count = Count(len(cells), len(cells) - len(wanted) + current, pending)
+            self.count = self._counted(states, logged)
 
     def forget(self) -> None:
         """Ask the tracker again what it has, at the next `catch_up`."""
-        self._logged = None
+        self._is_open = False
 
     def close(self) -> None:
         """Close the tracker.
@@ -92,6 +90,11 @@ class Logbook:
         """
         with tracker_errors(self.tracker):
             self.tracker.close()
+
+    def _counted(self, states: dict[str, str], logged: dict[str, str]) -> Count:
+        behind = sum(self._is_wanted(state, logged.get(cell)) for cell, state in states.items())
+        pending = sum(state == PENDING for state in states.values())
+        return Count(len(states), len(states.keys() & logged.keys()), behind, pending)
 
     def _is_wanted(self, state: str, logged: str | None) -> bool:
         """Return whether to log a cell in this state; scores of a request with fewer seeds stay until there are new."""
@@ -113,7 +116,7 @@ class Logbook:
                 logged[record.cell] = record.state
 
     def _open(self) -> dict[str, str]:
-        if self._logged is None:
+        if not self._is_open:
             store = open_store(self._directory)
             origin = store.origin()
             if origin is None:
@@ -124,4 +127,5 @@ class Logbook:
             label = SweepLabel(str((store.read_sweep() or {}).get("space") or "sweep"), origin)
             with tracker_errors(self.tracker):
                 self._logged = self.tracker.open(label)
+            self._is_open = True
         return self._logged

@@ -126,7 +126,7 @@ def _curves(block: Block, place: int) -> dict[str, np.ndarray]:
     return {name: row for name, row in curves.items() if not np.isnan(row).all()}
 
 
-def _split(row: Mapping[str, Any]) -> tuple[dict[str, float], dict[str, str]]:
+def _split(row: Mapping[Any, Any]) -> tuple[dict[str, float], dict[str, str]]:
     """Return a row of scores as finite numbers and as words; the configuration and what may be at risk are left out."""
     values = {name: plain(value) for name, value in row.items() if name not in (*FIELDS, "cell", "status")}
     numbers = {name: float(value) for name, value in values.items() if type(value) in (int, float)}

@@ -25,7 +25,7 @@ def test_each_cell_is_logged_with_its_metrics_and_scores(tmp_path: Path) -> None
     directory, tracker = tracked_sweep(tmp_path), MemoryTracker()
     book = caught_up(directory, tracker)
     assert book.count is not None
-    assert (book.count.finished, book.count.behind, book.count.pending) == (4, 0, 0)
+    assert str(book.count) == "4 of 4 finished cells logged"
     assert tracker.sweep is not None
     assert tracker.sweep.name == "tracked"
     scores = expected_scores(directory)
@@ -40,9 +40,9 @@ def test_each_cell_is_logged_with_its_metrics_and_scores(tmp_path: Path) -> None
         assert logged == expected_curves(directory, cell.id)
         row = scores.loc[cell.id]
         assert record.labels["verdict"] == row["verdict"]
-        assert {name: record.scores.get(name, math.nan) for name in ("excess", "failure_p", "late_ce")} == pytest.approx(
-            {name: row[name] for name in ("excess", "failure_p", "late_ce")}, nan_ok=True
-        )
+        assert {
+            name: record.scores.get(name, math.nan) for name in ("excess", "failure_p", "late_ce")
+        } == pytest.approx({name: row[name] for name in ("excess", "failure_p", "late_ce")}, nan_ok=True)
 
 
 def test_undefined_values_are_left_out_and_divergence_is_a_label(tmp_path: Path) -> None:
@@ -72,8 +72,8 @@ def test_scores_wait_for_all_requested_seeds(tmp_path: Path) -> None:
     every, final = MemoryTracker(), MemoryTracker(takes_pending=False)
     book = caught_up(directory, every)
     assert book.count is not None
-    assert (book.count.behind, book.count.pending) == (0, 2)
-    caught_up(directory, final)
+    assert (book.count.logged, book.count.behind, book.count.pending) == (4, 0, 2)
+    assert str(caught_up(directory, final).count) == "2 of 4 finished cells logged, 2 wait for other seeds"
     pending = {cell.id for cell in grid(2, [0.1])}
     for cell, record in every.records.items():
         assert (record.state == PENDING) == (record.labels["verdict"] == PENDING) == (not record.scores)
@@ -121,7 +121,7 @@ def test_what_was_logged_before_an_error_is_not_logged_again(tmp_path: Path) -> 
 
 
 def test_a_directory_without_a_sweep_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match="holds no sweep.json"):
+    with pytest.raises(StoreError, match=r"holds no sweep\.json"):
         Logbook(tmp_path, MemoryTracker()).catch_up()
 
 
