@@ -73,8 +73,10 @@ class TensorBoardFiles:
         current = folder / f"{_SCORES}{record.state}"
         scores = {f"score/{name}": value for name, value in record.scores.items()}
         length = max((len(row) for row in record.curves.values()), default=0)
+        _, *session = summary.hparams({**record.config, **record.labels}, scores)
+        # Without a summary of the experiment, which no single cell can give, TensorBoard collects the columns of all.
         parts = [
-            *((0, part) for part in summary.hparams({**record.config, **record.labels}, scores)),
+            *((0, part) for part in session),
             *((length, summary.scalar(name, value)) for name, value in scores.items()),
         ]
         write_bytes(current, _event_file(now, parts))
