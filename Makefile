@@ -27,6 +27,7 @@ browser: $(VENV)/.installed  ## find or install a Chromium for the report's test
 
 faults: $(VENV)/.installed  ## find or install the tools of the long tests
 	@PATH="$(abspath $(VENV))/bin:$$PATH" sh .ci/faults
+	@PATH="$(abspath $(VENV))/bin:$$PATH" sh .ci/mlflow
 
 lint: $(VENV)/.installed  ## style, types, imports and spelling
 	$(VENV)/bin/ruff check .

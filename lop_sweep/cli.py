@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from lop_sweep import runtime
+from lop_sweep.cli_trackers import LOG_HELP, TrackerOptions, log_sweep, tracked
 from lop_sweep.config import FIELDS, CellConfig, FieldInfo
 from lop_sweep.console import signals
 from lop_sweep.console.arguments import OneLineParser, run_command
@@ -67,12 +68,14 @@ def make_parser() -> argparse.ArgumentParser:
     sweep.add_argument("space", metavar="SPACE", help="a search-space file, which is executed, or a shipped one's name")
     sweep.add_argument("--out", required=True, metavar="DIR", help="the sweep directory; run again to continue")
     add_options(sweep, SweepOptions)
+    add_options(sweep, TrackerOptions)
     sweep.set_defaults(interruptible=False)  # it handles signals itself
 
     for name, command, options, text in (
         ("status", _status, StatusOptions, "show the state of a sweep"),
         ("audit", _audit, AuditOptions, "check every guarantee of a sweep directory"),
         ("compact", _compact, None, "merge the files of finished packs"),
+        ("log", log_sweep, TrackerOptions, LOG_HELP),
     ):
         added = add_command(name, command, text)
         added.add_argument("dir", metavar="DIR", help="the sweep directory")
@@ -123,7 +126,9 @@ def _sweep(arguments: argparse.Namespace) -> int:
     options = options_from(SweepOptions, arguments)
     with signals.unblocked():  # it may start programs
         space = load_space(arguments.space)
-    outcome: Outcome = run_sweep(space, arguments.out, **vars(options))
+    with tracked(arguments) as tracking:
+        outcome: Outcome = run_sweep(space, arguments.out, on_pack=tracking.notify, **vars(options))
+        tracking.finish(hurry=outcome.signal is not None)
     status = outcome.status
     failed = f"{status.failed} failed, " if status.failed else ""
     say(

@@ -69,6 +69,10 @@ class AnalysisError(LopSweepError):
     """The results lack what a score, map or curve needs."""
 
 
+class TrackerError(LopSweepError):
+    """A tracker cannot be reached, refuses something, or lacks its package. The message holds no credentials."""
+
+
 def printable(text: str) -> str:
     """Return `text` with control characters escaped as in Python code: one line, and safe for a terminal.
 

@@ -46,7 +46,7 @@ def test_dir_and_all_show_every_public_name() -> None:
 
 def test_run_sweep_has_every_option_as_a_keyword() -> None:
     signature = inspect.signature(run_sweep)
-    assert list(signature.parameters) == ["space", "out", *vars(SweepOptions())]
+    assert list(signature.parameters) == ["space", "out", "on_pack", *vars(SweepOptions())]
     for name, value in vars(SweepOptions()).items():
         assert signature.parameters[name].default == value
         assert f"    {name}: " in (SweepOptions.__doc__ or "")

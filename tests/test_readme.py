@@ -34,6 +34,7 @@ EXECUTED = [
     DOCS / "statistics.md",
     DOCS / "results.md",
     DOCS / "cluster.md",
+    DOCS / "trackers.md",
 ]
 """In this order, in one folder: the README's sweep is what the other pages work on."""
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(DOCS.rglob("*.md"))]
@@ -152,6 +153,13 @@ def test_blocks_of_statistics_page_run(folder: Path) -> None:
 def test_blocks_of_results_page_run(folder: Path) -> None:
     (printed,) = run_page(DOCS / "results.md", folder)
     assert "0.9" in printed
+
+
+def test_blocks_of_trackers_page_run(folder: Path) -> None:
+    """The commands for servers are in blocks of another kind; tests/analysis/trackers runs them."""
+    (printed,) = run_page(DOCS / "trackers.md", folder)
+    assert printed == "TensorBoard: 27 of 27\n"
+    assert len(list((folder / "results" / "tensorboard").iterdir())) == 27
 
 
 def test_blocks_of_cluster_page_run(folder: Path) -> None:
@@ -275,8 +283,8 @@ def documented_options(text: str) -> set[str]:
 
 def test_options_of_lop_sweep_are_documented() -> None:
     documented = documented_options((DOCS / "sweeps.md").read_text())
-    known = options_of("lop_sweep", ["sweep", "status", "audit", "compact", "run"])
-    for name in ("sweep", "status", "audit", "compact"):
+    known = options_of("lop_sweep", ["sweep", "status", "audit", "compact", "log", "run"])
+    for name in ("sweep", "status", "audit", "compact", "log"):
         assert known[name] <= documented
     assert documented <= set().union(*known.values(), {"--where"})  # of `lop-analysis`
 

@@ -43,6 +43,7 @@ class _Declaration:
     choices: tuple[str, ...]
     flag: str | None
     at_least: float | None
+    bare: str | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,6 +98,7 @@ def option(
     choices: Collection[str] | None = None,
     flag: str | None = None,
     at_least: float | None = None,
+    bare: str | None = None,
 ) -> Any:
     """Declare an option as a field of a dataclass.
 
@@ -108,11 +110,12 @@ def option(
         choices: the values that a string may have.
         flag: the flag without its dashes; by default the field's name, with "no-" where the default is True.
         at_least: the smallest number allowed.
+        bare: of a string, the value that the flag stands for if none follows it; by default one must follow.
 
     Returns:
         A `dataclasses.field`.
     """
-    declaration = _Declaration(help, metavar, tuple(choices or ()), flag, at_least)
+    declaration = _Declaration(help, metavar, tuple(choices or ()), flag, at_least, bare)
     return dataclasses.field(default=default, metadata={_KEY: declaration})
 
 
@@ -133,6 +136,7 @@ def add_options(parser: argparse.ArgumentParser, cls: type, names: Collection[st
             settings["action"] = argparse.BooleanOptionalAction if one.default is None else switch
         else:
             settings |= {"type": one.type, "metavar": one.declared.metavar or _METAVARS[one.type]}
+            settings |= {} if one.declared.bare is None else {"nargs": "?", "const": one.declared.bare}
         text = f"do not {one.declared.help}" if one.default is True else one.description
         parser.add_argument(one.flag, help=text.replace("%", "%%"), **settings)
 

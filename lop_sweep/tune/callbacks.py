@@ -93,6 +93,11 @@ class TrialWatch(tune.Callback):
         if "note" in result:
             self._warn("pack %s: %s", trial.custom_dirname, result["note"])
 
+    def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+        """Note that a pack is finished, unless Tune ended the trial because of a stop."""
+        if trial.last_result.get("done") and not self._stop:
+            self._progress.finish(trial.custom_dirname)
+
     def on_trial_recover(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         """Report that a pack is retried, and why."""
         reason = failure_reason(_traceback(trial))

@@ -13,7 +13,7 @@ import datetime
 import importlib.metadata
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,9 @@ _log = logging.getLogger(__name__)
 
 
 @accepts_options(SweepOptions)
-def run_sweep(space: SearchSpace, out: str | Path, **options: Any) -> Outcome:
+def run_sweep(
+    space: SearchSpace, out: str | Path, *, on_pack: Callable[[str], None] | None = None, **options: Any
+) -> Outcome:
     """Compute the cells of `space` that `out` does not hold yet.
 
         outcome = run_sweep(space, "results", cpus=4, max_failures=1)
@@ -53,6 +55,8 @@ def run_sweep(space: SearchSpace, out: str | Path, **options: Any) -> Outcome:
         space: the search space.
         out: the sweep directory, which is created if it does not exist and which all nodes of a cluster must see under
             this path; or a bucket and a prefix, such as "s3://bucket/sweep".
+        on_pack: called with the id of each pack once its results are in `out`. It is called in a thread of the sweep,
+            so it must return at once; an exception ends the sweep.
         options: how to run; the fields of `SweepOptions`, which documents them.
 
     Returns:
@@ -68,7 +72,7 @@ def run_sweep(space: SearchSpace, out: str | Path, **options: Any) -> Outcome:
     """
     if not isinstance(space, SearchSpace):
         raise SpaceError(f"space = {safe_repr(space)[:80]}: must be a SearchSpace; write SearchSpace(param_space)")
-    driver = _Driver(space, Store(out), options_from_keywords(SweepOptions, options, SweepError))
+    driver = _Driver(space, Store(out), options_from_keywords(SweepOptions, options, SweepError), on_pack)
     return driver.run()
 
 
@@ -79,14 +83,17 @@ class _Driver:
         space: the request; with the option `shard`, a part of it is computed.
         store: the sweep directory.
         options: how to run.
+        on_pack: see `run_sweep`.
     """
 
-    def __init__(self, space: SearchSpace, store: Store, options: SweepOptions) -> None:
+    def __init__(
+        self, space: SearchSpace, store: Store, options: SweepOptions, on_pack: Callable[[str], None] | None = None
+    ) -> None:
         self._request, self._store, self._options = space, store, options
         self._space = space if options.part is None else part_of(space, options.part)
         self._part = options.part.name if options.part else ""
         self._request_id = digest(sorted(cell.id for cell in space.cells))[:8]
-        self._stop, self._progress = Stop(), Progress(options.progress)
+        self._stop, self._progress = Stop(), Progress(options.progress, on_pack)
         self._lock: Lock | None = None
         self._plan = Plan(space, Sizing(dtype=options.dtype))
         self._failed: dict[str, str] = {}

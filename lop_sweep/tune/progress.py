@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from tqdm import tqdm
@@ -20,14 +20,15 @@ class Progress:
 
     Args:
         show: whether to show a bar on standard error.
+        on_pack: called with the id of each pack that is finished; it must return at once.
 
     Attributes:
         cells: number of cells to compute.
     """
 
-    def __init__(self, show: bool) -> None:
+    def __init__(self, show: bool, on_pack: Callable[[str], None] | None = None) -> None:
         self.cells = 0
-        self._show = show
+        self._show, self._on_pack = show, on_pack
         self._done: dict[str, float] = {}
         self._bar: tqdm[NoReturn] | None = None
 
@@ -45,6 +46,11 @@ class Progress:
         for cell in pack.cells:
             self._done[cell.id] = tasks_done / cell.tasks
         self.refresh()
+
+    def finish(self, pack: str) -> None:
+        """Note that a pack's results are in the sweep directory."""
+        if self._on_pack is not None:
+            self._on_pack(pack)
 
     def refresh(self) -> None:
         """Update the bar."""

@@ -32,6 +32,7 @@ class Sample:
     retry_failed: bool = option(False, "retry only what failed")
     progress: bool = option(True, "show a progress bar")
     folder: str = option("out", "where files go", flag="out")
+    log: str | None = option(None, "where to log", metavar="PLACE", bare="here")
     other: int = 5
 
     def __post_init__(self) -> None:
@@ -53,6 +54,10 @@ def test_each_kind_of_option_is_parsed() -> None:
     expected = Sample(3, "float32", 0.5, keep_state=False, retry_failed=True, progress=False, folder="here")
     assert parse(*words.split()) == expected
     assert parse("--keep-state").keep_state is True
+
+
+def test_a_flag_may_stand_for_a_value() -> None:
+    assert [parse(*words).log for words in ((), ("--log",), ("--log", "there"))] == [None, "here", "there"]
 
 
 def test_only_the_named_options_are_added() -> None:
