@@ -20,6 +20,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from object_server import request
 
 from lop_sweep.config import FIELDS
 from lop_sweep.storage.schema import CELLS, TASKS
@@ -33,7 +34,7 @@ EXECUTED = [
     DOCS / "analysis.md",
     DOCS / "statistics.md",
     DOCS / "results.md",
-    DOCS / "cluster.md",
+    DOCS / "clusters.md",
     DOCS / "trackers.md",
 ]
 """In this order, in one folder: the README's sweep is what the other pages work on."""
@@ -162,9 +163,11 @@ def test_blocks_of_trackers_page_run(folder: Path) -> None:
     assert len(list((folder / "results" / "tensorboard").iterdir())) == 27
 
 
-def test_blocks_of_cluster_page_run(folder: Path) -> None:
+@pytest.mark.long  # tests/storage and tests/faults use buckets and shards every day
+def test_blocks_of_clusters_page_run(folder: Path, s3: str, bucket: Path) -> None:
     """Those that start a cluster are run by the test after this one."""
-    run_page(DOCS / "cluster.md", folder)
+    request(s3, "PUT", "/my-bucket")
+    run_page(DOCS / "clusters.md", folder)
 
 
 @pytest.mark.long  # tests/faults/test_survival.py runs a sweep on a cluster every day
