@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import random
 import subprocess
 import sys
 import time
+from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
 from threading import Barrier, Thread
 
 import pytest
 from four_cells import BASE
+from object_server import environment, proxy
 
 from lop_sweep.errors import StoreError, SweepError
 from lop_sweep.pack import Pack
@@ -121,3 +124,36 @@ def test_an_abandoned_part_is_taken_over_and_its_workers_stop(tmp_path: Path) ->
         with pytest.raises(StoreError, match="does not see the sweep that this trial belongs to"):
             worker.train()
     assert store.committed() == []
+
+
+@pytest.mark.parametrize("rounds", [5, pytest.param(100, marks=pytest.mark.long)])
+def test_of_two_drivers_within_milliseconds_exactly_one_works(bucket: Path, s3: str, rounds: int) -> None:
+    """On a bucket whose requests are delayed, refused and lost; the times between the two are 0 to 20 ms."""
+    rng, outcomes = random.Random(0), Counter[tuple[str, ...]]()
+    with proxy(s3, slow=0.03, busy=0.03, refused=0.02, lost=0.02) as server, pytest.MonkeyPatch.context() as patch:
+        for name, value in environment(server.endpoint).items():
+            patch.setenv(name, value)
+        for number in range(rounds):
+            barrier, ended = Barrier(2), list[str]()
+            store, both_tried = Store(bucket / str(number)), Barrier(2)
+
+            def drive(delay: float, store=store, barrier=barrier, both_tried=both_tried, ended=ended) -> None:  # type: ignore[no-untyped-def]
+                barrier.wait()
+                time.sleep(delay)
+                try:
+                    with hold_sweep(store, activity) as lock:
+                        both_tried.wait(60)
+                        lock.check()
+                        ended.append("works")
+                except SweepError:
+                    ended.append("refused")
+                    both_tried.wait(60)
+
+            threads = [Thread(target=drive, args=(rng.uniform(0, 0.02),)) for _ in range(2)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            outcomes[tuple(sorted(ended))] += 1
+    assert outcomes == {("refused", "works"): rounds}
+    assert server.faults.total() > 0
