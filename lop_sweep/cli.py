@@ -212,10 +212,11 @@ def _run(arguments: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from lop_sweep.script.plots import save_script_plots
-    from lop_sweep.storage import writable_folder, writing
+    from lop_sweep.storage import local_path, writable_folder, writing
 
     check_output()
     options = options_from(RunOptions, arguments)
+    folder = local_path(options.out)
     config = CellConfig(**{field: getattr(arguments, field) for field in FIELDS if field in arguments})
     runtime.limit_threads()
     try:
@@ -225,7 +226,7 @@ def _run(arguments: argparse.Namespace) -> int:
             f"a network of {config.depth} x {config.width} units cannot be made: {single_line(error)}"
         ) from error
     how = {"engine": options.engine, "dtype": options.dtype, "device": experiment.device}
-    out = writable_folder(options.out)
+    out = writable_folder(folder)
     bar = tqdm(range(config.tasks), unit=" tasks", disable=None if options.progress else True)
     results = results_frame([experiment.run_task() for _ in bar])
     summary = json.dumps(summarise(results, experiment.run_fresh_baseline()), indent=2)

@@ -157,7 +157,7 @@ def ended_process() -> int:
 
 @pytest.mark.parametrize("root", ["", "ftp://bucket/sweep"])
 def test_what_is_not_a_path_is_refused(root: str) -> None:
-    with pytest.raises(StoreError, match="is not a directory on this machine's file systems; give a path"):
+    with pytest.raises(StoreError, match="give a path"):
         Store(root)
 
 

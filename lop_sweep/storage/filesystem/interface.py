@@ -141,11 +141,18 @@ def sweep_path(root: str | Path) -> Path:
     """Return the path of a sweep directory: absolute if it is local, else a `UriPath`.
 
     Raises:
-        StoreError: as `local_path`, where the scheme of a URI is not that of a file system; or a URI names no bucket or
-            has a query, a user or `..`.
+        StoreError: as `local_path`; or the scheme of a URI is not that of a file system, or it names no bucket or has a
+            query, a user or `..`.
     """
     scheme, _, rest = str(root).partition(":/")
-    if not rest or scheme == LOCAL or scheme not in components(_KIND):
+    others = [name for name in components(_KIND) if name != LOCAL]
+    if not rest or scheme not in others:
+        if "://" in str(root):
+            known = comma_list(f"{name}://" for name in others)
+            raise StoreError(
+                f"{safe_repr(_without_user(str(root)))} is no place for a sweep; "
+                f"give a path, or one of {known} with a bucket and a prefix"
+            )
         return local_path(root)
     names = [name for name in rest.split("/") if name]
     if not names or {".", ".."} & set(names) or re.search(r"[?#@\s\\]", rest) or not is_text(Path(rest)):
@@ -249,10 +256,8 @@ def local_path(path: str | Path) -> Path:
         StoreError: it is empty, a URI or not valid UTF-8, or relative while the working directory has been removed.
     """
     if not str(path) or "://" in str(path):
-        known = comma_list(f"{scheme}://" for scheme in components(_KIND) if scheme != LOCAL)
         raise StoreError(
-            f"{safe_repr(_without_user(str(path)))} is not a directory on this machine's file systems; "
-            f"give a path, or one of {known} with a bucket and a prefix"
+            f"{safe_repr(_without_user(str(path)))} is not a directory on this machine's file systems; give a path"
         )
     try:
         absolute = Path(path).absolute()
