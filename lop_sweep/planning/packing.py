@@ -60,10 +60,10 @@ class Sizing:
         """Divide groups of cells that could run together into packs.
 
         Args:
-            groups: each holds cells of one shape that resume at the same task.
+            groups: each holds cells of one shape that resume at the same task, so that they take the same time.
             seconds: returns the seconds that remain of a cell.
         """
-        costs = [sum(map(seconds, group.cells)) for group in groups]
+        costs = [len(group.cells) * seconds(group.cells[0]) for group in groups]
         longest = self.pack_seconds(sum(costs))
         packs = []
         for group, cost in zip(groups, costs, strict=True):

@@ -6,6 +6,7 @@ killed a worker. The next round computes what is still missing, from the checkpo
 
 from __future__ import annotations
 
+import json
 import logging
 import textwrap
 from typing import Any
@@ -13,7 +14,6 @@ from typing import Any
 import ray
 from ray import tune
 
-from lop_sweep.pack import Pack, expand
 from lop_sweep.planning import Plan
 from lop_sweep.storage import Lock, Store, check_writable
 from lop_sweep.storage.maintenance import finished_cells
@@ -62,7 +62,7 @@ class Executor:
             items = [item for item in plan.items if item.pack.id not in self.failed]
             if not items:
                 return
-            reason = self._round([item.to_config(**self._run_config(keep_state)) for item in items], plan)
+            reason = self._round([item.to_json(**self._run_config(keep_state)) for item in items], plan)
             if not reason:
                 return
             before, progress = progress, total_progress(self._store)
@@ -85,12 +85,15 @@ class Executor:
             "driver": self._lock.token,
         }
 
-    def _round(self, configs: list[dict[str, Any]], plan: Plan) -> str:
-        """Run one trial per configuration; return why Tune gave up, or "" if it did not."""
+    def _round(self, configs: list[str], plan: Plan) -> str:
+        """Run one trial per configuration; return why Tune gave up, or "" if it did not.
+
+        Configurations are text, because Tune copies those of all trials for each trial, down to the last value.
+        """
         watch = TrialWatch(plan.packs, self._store, self._progress, self._stop, self._options.max_failures)
         tuner = tune.Tuner(
             LopTrainable,
-            param_space=tune.grid_search(configs),
+            param_space={"trial": tune.grid_search(configs)},
             tune_config=tune.TuneConfig(
                 reuse_actors=True,
                 trial_name_creator=_pack_id,
@@ -135,4 +138,4 @@ def total_progress(store: Store) -> int:
 
 
 def _pack_id(trial: Any) -> str:
-    return Pack(expand(trial.config["pack"])).id
+    return str(json.loads(trial.config["trial"])["run"]["pack_id"])

@@ -7,6 +7,7 @@ It works in any `ray.tune.Tuner`, not only in `lop-sweep sweep`:
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,19 +24,21 @@ from lop_sweep.tune.worker import PackRun
 
 _STATE_FILE = "pack.state"
 _PACK_RUN_KEYS = ("dtype", "device", "checkpoint_every", "keep_state", "resume_from")
-_RUN_KEYS = (*_PACK_RUN_KEYS, "tasks_per_report", "store", "driver")
+_RUN_KEYS = (*_PACK_RUN_KEYS, "tasks_per_report", "store", "driver", "pack_id")
 
 
 class LopTrainable(tune.Trainable):
     """One pack as one trial. Each `step` runs one or more tasks of all cells, the last one also the fresh baseline.
 
-    The configuration of a trial has one of two forms:
+    The configuration of a trial has one of three forms:
 
         {"depth": 5, "lr": 0.1, "run": {...}}       one cell: the fields of `CellConfig`
         {"pack": {...}, "run": {...}}               a pack: `Pack.to_config()`
+        {"trial": "..."}                            one of the above, as JSON
 
     Fields that are left out take their defaults. A pack has the fields that its cells share and, as `cells`, a list
-    of dictionaries, one per cell, with the fields in which the cells differ.
+    of dictionaries, one per cell, with the fields in which the cells differ. JSON is for many large packs: Tune copies
+    the configurations of all trials for each trial, but not a text.
 
     All of `run`, and each of its keys, is optional:
 
@@ -47,6 +50,7 @@ class LopTrainable(tune.Trainable):
         keep_state: whether to keep the state after the last task there, for longer sequences (default False).
         resume_from: for each cell, [path within the sweep directory, index in it] of a saved state.
         driver: token of the driver's lock in the sweep directory, which every node must see.
+        pack_id: the id that the driver knows the pack by; not used here.
 
     A result has the mean of each metric over the step's tasks, the cells and the layers, without diverged cells. It
     also has `tasks_done`, `cells`, `diverged` (number of diverged cells), and `note` if a saved state was found but
@@ -56,7 +60,7 @@ class LopTrainable(tune.Trainable):
     @classmethod
     def default_resource_request(cls, config: dict[str, Any]) -> tune.PlacementGroupFactory:
         """Request one CPU per trial, and a GPU if it runs on one."""
-        run = config.get("run", {})
+        run = _parsed(config).get("run", {})
         on_gpu = isinstance(run, Mapping) and run.get("device") == "cuda"
         return tune.PlacementGroupFactory([{"CPU": 1, **({"GPU": 1} if on_gpu else {})}])
 
@@ -148,6 +152,7 @@ class LopTrainable(tune.Trainable):
 
 def _split(config: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return what a trial's configuration says of its cells, and of its run."""
+    config = _parsed(config)
     beside_run = {key: value for key, value in config.items() if key != "run"}
     cells, run = beside_run.get("pack", beside_run), config.get("run", {})
     if "pack" in beside_run and len(beside_run) > 1:
@@ -161,6 +166,19 @@ def _split(config: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     if unknown:
         raise ConfigError(f"unknown key {safe_repr(unknown[0])} in run; valid keys: {comma_list(_RUN_KEYS)}")
     return dict(cells), dict(run)
+
+
+def _parsed(config: dict[str, Any]) -> dict[str, Any]:
+    """Return a trial's configuration in one of the forms that are not JSON."""
+    if config.keys() != {"trial"}:
+        return config
+    try:
+        found = json.loads(config["trial"])
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"trial = {safe_repr(config['trial'])}: must be a JSON object: {error}") from None
+    if not isinstance(found, dict):
+        raise ConfigError(f"trial = {safe_repr(config['trial'])}: must be a JSON object")
+    return found
 
 
 def _open_store(path: str | None, driver: str | None) -> Store | None:
