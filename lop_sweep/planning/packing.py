@@ -30,6 +30,10 @@ MAX_REPORTS_PER_SECOND = 40
 """Of all trials together, by the cost model. The driver handles several hundred, so faster machines are no problem."""
 MIN_REPORT_SECONDS = 0.5
 """Minimum time between two reports of a trial; the progress bar needs no more."""
+MIN_HEARTBEAT_SECONDS, MAX_HEARTBEAT_SECONDS = 5.0, 60.0
+"""Range of the time between two heartbeats of a worker; they are stale after ten minutes."""
+MAX_HEARTBEATS_PER_SECOND = 20
+"""Of all workers together, unless they would be more than `MAX_HEARTBEAT_SECONDS` apart: each is a file written."""
 MAX_GPU_CELLS = 1024
 """Maximum number of cells per pack on a GPU."""
 MAX_GPU_BYTES = 4 * 2**30
@@ -55,6 +59,11 @@ class Sizing:
     gpu: bool = False
     cells: int | None = None
     tasks_per_report: int | None = None
+
+    @property
+    def heartbeat_seconds(self) -> float:
+        """Minimum time between two heartbeats of a worker."""
+        return min(max(self.slots / MAX_HEARTBEATS_PER_SECOND, MIN_HEARTBEAT_SECONDS), MAX_HEARTBEAT_SECONDS)
 
     def split(self, groups: Sequence[Pack], seconds: Callable[[CellConfig], float]) -> list[Pack]:
         """Divide groups of cells that could run together into packs.

@@ -14,7 +14,7 @@ from typing import Any
 import ray
 from ray import tune
 
-from lop_sweep.planning import Plan
+from lop_sweep.planning import Plan, Sizing
 from lop_sweep.storage import Lock, Store, check_writable
 from lop_sweep.storage.maintenance import finished_cells
 from lop_sweep.tune.callbacks import MAX_REASON_CHARACTERS, TrialWatch, TuneStopper
@@ -62,7 +62,7 @@ class Executor:
             items = [item for item in plan.items if item.pack.id not in self.failed]
             if not items:
                 return
-            reason = self._round([item.to_json(**self._run_config(keep_state)) for item in items], plan)
+            reason = self._round([item.to_json(**self._run_config(keep_state, plan.sizing)) for item in items], plan)
             if not reason:
                 return
             before, progress = progress, total_progress(self._store)
@@ -74,12 +74,13 @@ class Executor:
             self._stop.wait(PAUSE_SECONDS)  # the cause may pass, for example the memory that other programs use
             plan = plan.remaining(finished_cells(self._store, self._options.dtype)[0], self._store)
 
-    def _run_config(self, keep_state: bool) -> dict[str, Any]:
+    def _run_config(self, keep_state: bool, sizing: Sizing) -> dict[str, Any]:
         """Return what the configurations of all trials share."""
         return {
             "dtype": self._options.dtype,
             "device": self._options.device,
             "checkpoint_every": self._options.checkpoint_every,
+            "heartbeat_every": sizing.heartbeat_seconds,
             "keep_state": keep_state,
             "store": str(self._store.root),
             "driver": self._lock.token,

@@ -23,7 +23,7 @@ from lop_sweep.tune.sigterm import Sigterm
 from lop_sweep.tune.worker import PackRun
 
 _STATE_FILE = "pack.state"
-_PACK_RUN_KEYS = ("dtype", "device", "checkpoint_every", "keep_state", "resume_from")
+_PACK_RUN_KEYS = ("dtype", "device", "checkpoint_every", "heartbeat_every", "keep_state", "resume_from")
 _RUN_KEYS = (*_PACK_RUN_KEYS, "tasks_per_report", "store", "driver", "pack_id")
 
 
@@ -47,6 +47,7 @@ class LopTrainable(tune.Trainable):
         tasks_per_report: tasks per step (default 1).
         store: path of a sweep directory for checkpoints and the finished pack (default: none).
         checkpoint_every: seconds between two checkpoints there (default 60).
+        heartbeat_every: minimum seconds between two heartbeats there (default 5).
         keep_state: whether to keep the state after the last task there, for longer sequences (default False).
         resume_from: for each cell, [path within the sweep directory, index in it] of a saved state.
         driver: token of the driver's lock in the sweep directory, which every node must see.

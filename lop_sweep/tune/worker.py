@@ -13,9 +13,6 @@ from lop_sweep.pack import Pack
 from lop_sweep.storage import PackResult, PackState, ResumePoints, Store, fault_point, merge_numerics
 from lop_sweep.storage.maintenance import withdraw
 
-_HEARTBEAT_SECONDS = 5.0
-"""Minimum time between two heartbeats of a pack."""
-
 
 class PackRun:
     """A pack's experiment together with its files in a sweep directory.
@@ -34,6 +31,7 @@ class PackRun:
         check_lock: called before and after a finished pack is written; raises StoreError if the sweep directory has
             another driver by then.
         device: one of `lop_sweep.runtime.DEVICES`.
+        heartbeat_every: minimum seconds between two heartbeats, which are sent between tasks.
 
     Attributes:
         pack: the pack.
@@ -57,6 +55,7 @@ class PackRun:
         stopping: Callable[[], bool] = lambda: False,
         check_lock: Callable[[], None] = lambda: None,
         device: str = "cpu",
+        heartbeat_every: float = 5.0,
     ) -> None:
         self.pack = pack
         self.experiment = Experiment(pack.cells, dtype, device)
@@ -67,7 +66,7 @@ class PackRun:
             "engine": "fast", "dtype": dtype, "device": self.experiment.device, **runtime.describe_numerics(),
         }  # fmt: skip
         self._stopping, self._check_lock = stopping, check_lock
-        self._last_heartbeat = float("-inf")
+        self._heartbeat_every, self._last_heartbeat = heartbeat_every, float("-inf")
         self._last_checkpoint = time.monotonic()
         self._saved: tuple[int, int] | None = (0, 0)
         if store is not None:
@@ -175,7 +174,7 @@ class PackRun:
         return stop
 
     def _beat(self) -> None:
-        if self._store is not None and time.monotonic() - self._last_heartbeat > _HEARTBEAT_SECONDS:
+        if self._store is not None and time.monotonic() - self._last_heartbeat > self._heartbeat_every:
             self._last_heartbeat = time.monotonic()
             self._store.checkpoints.beat(self.pack, self.experiment.tasks_done)
 
