@@ -21,11 +21,13 @@ from lop_sweep.planning.cost import DRAW_SECONDS, batch_bytes, seconds_left, tas
 MIN_PACKS_PER_SLOT = 16
 """Minimum number of packs per slot, unless they would be shorter than `MIN_PACK_SECONDS`."""
 MIN_PACK_SECONDS, MAX_PACK_SECONDS = 2.0, 300.0
-"""Range of a pack's duration; a single long cell, or `MAX_PACKS`, may exceed it."""
+"""Range of a pack's duration; a single long cell, or the maximum number of packs, may exceed it."""
 MAX_TASK_SECONDS = 5.0
 """Maximum duration of one task of a whole pack, except for a single cell: packs are saved and stopped between tasks."""
 MAX_PACKS = 1500
-"""Maximum number of packs: Tune slows down with thousands of trials."""
+"""Maximum number of packs: Tune slows down with thousands of trials. On many slots it is `PACKS_PER_SLOT` each."""
+PACKS_PER_SLOT, MAX_PACKS_ON_MANY_SLOTS = 4, 6000
+"""With fewer packs per slot, slots are idle for a third of the time. Beyond the maximum, a sweep needs more drivers."""
 MAX_REPORTS_PER_SECOND = 40
 """Of all trials together, by the cost model. The driver handles several hundred, so faster machines are no problem."""
 MIN_REPORT_SECONDS = 0.5
@@ -83,7 +85,8 @@ class Sizing:
     def pack_seconds(self, total: float) -> float:
         """Return how many seconds a pack should take on a CPU if all cells together take `total` seconds there."""
         wanted = min(max(total / (self.slots * MIN_PACKS_PER_SLOT), MIN_PACK_SECONDS), MAX_PACK_SECONDS)
-        return max(wanted, total / MAX_PACKS)
+        most = max(MAX_PACKS, min(PACKS_PER_SLOT * self.slots, MAX_PACKS_ON_MANY_SLOTS))
+        return max(wanted, total / most)
 
     def report_tasks(self, pack: Pack) -> int:
         """Return the number of tasks between two reports of a pack."""

@@ -18,9 +18,11 @@ from lop_sweep.planning.cost import batch_bytes, seconds_left, step_seconds, tas
 from lop_sweep.planning.packing import (
     MAX_PACK_SECONDS,
     MAX_PACKS,
+    MAX_PACKS_ON_MANY_SLOTS,
     MAX_REPORTS_PER_SECOND,
     MIN_PACK_SECONDS,
     MIN_PACKS_PER_SLOT,
+    PACKS_PER_SLOT,
     Sizing,
 )
 from lop_sweep.planning.plan import make_plan
@@ -72,7 +74,9 @@ def test_packs_hold_every_cell_once_and_are_no_longer_than_asked(groups: list[tu
         (1.0, 2, MIN_PACK_SECONDS),
         (6400.0, 2, 6400 / (2 * MIN_PACKS_PER_SLOT)),
         (1e5, 2, MAX_PACK_SECONDS),
-        (1e7, 4000, 1e7 / MAX_PACKS),
+        (1e7, 300, 1e7 / MAX_PACKS),
+        (1e7, 1000, 1e7 / (PACKS_PER_SLOT * 1000)),
+        (1e7, 4000, 1e7 / MAX_PACKS_ON_MANY_SLOTS),
     ],
 )
 def test_a_pack_is_a_fixed_share_of_the_work_within_limits(total: float, slots: int, expected: float) -> None:
