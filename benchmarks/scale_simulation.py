@@ -7,7 +7,7 @@ the store that are counted. The workers, the network and Tune's own work are sim
 
 - A pack takes what the cost model says, times a lognormal factor. It runs in steps. After each, the worker reports and
   waits until the driver has handled the report, as Tune's workers do.
-- The driver is one server with a queue. A trial and a report take the CPU time that `driver_load.py` measured.
+- The driver is one server with a queue. A trial and a report take about the CPU time that `driver_load.py` measured.
 - Workers crash at random, and whole nodes are preempted without warning and replaced. A pack then continues elsewhere
   from its last checkpoint, after a start-up.
 
@@ -377,7 +377,7 @@ def count_requests() -> Requests:
         found[name] = CountingFileSystem.counts.total()
 
     store.create()
-    with hold_lock(store.driver, dict):
+    with mock.patch.object(lock_module, "BEAT_SECONDS", 3600.0), hold_lock(store.driver, dict):
         store.write_sweep({"dtype": "float64", "created": "today", **describe_space(space)})
         with counted("start"):
             read_lock(store.driver)  # a trial's first look at its driver
@@ -416,10 +416,11 @@ def summary(plan: Plan, world: World, outcome: Outcome, requests: Requests) -> d
     slots, seconds = plan.sizing.slots, outcome.makespan
     total = slots * seconds
     busy = outcome.useful + outcome.lost
+    tasks = sum(item.pack.cells[0].tasks for item in plan.items)
     asked = {
         "start": requests.start * (len(plan.items) + outcome.crashes),
-        "heartbeat": requests.heartbeat * busy / plan.sizing.heartbeat_seconds,
-        "task": requests.task * sum(item.pack.cells[0].tasks for item in plan.items),
+        "heartbeat": requests.heartbeat * min(busy / plan.sizing.heartbeat_seconds, tasks),
+        "task": requests.task * tasks,
         "checkpoint": requests.checkpoint * outcome.checkpoints,
         "commit": requests.commit * len(plan.items),
         "lock": requests.lock * seconds / lock_module.BEAT_SECONDS,

@@ -130,7 +130,7 @@ class SweepFile:
         content = load_json(self._path)
         found = content.get("schema_version", SCHEMA_VERSION) if isinstance(content, dict) else SCHEMA_VERSION
         if not isinstance(found, int) or found not in _TABLES:
-            raise another_version(self._path, found, SCHEMA_VERSION, content.get(_WRITER))
+            raise another_version(self._path, found, max(_TABLES), content.get(_WRITER))
         return content
 
 
