@@ -29,8 +29,11 @@ def sections(long: bool) -> dict[str, Callable[[], Section]]:
     import against_tune
     import cost_model
     import default_cell
+    import driver_load
     import engine_speed
     import million_rows
+    import planning_scale
+    import scale_simulation
     import step_parts
     import tiny_cells
     import torch
@@ -48,6 +51,11 @@ def sections(long: bool) -> dict[str, Callable[[], Section]]:
             [1250, 2500, 5000, 10_000] if long else [2500, 5000], [1000] if long else [250]
         ),
         "rows": lambda: million_rows.measure(10_000, rounds),
+        "planning": lambda: planning_scale.measure([10_000, 100_000, 1_000_000] if long else [10_000, 100_000]),
+        "driver": lambda: driver_load.measure([250, 1000] if long else [250], 100, (2, 22)),
+        "scale": lambda: scale_simulation.measure(
+            1_000_000 if long else 100_000, [10, 100, 1000, 10_000], 0, scale_simulation.World()
+        ),
     }
     if torch.cuda.is_available():
         import gpu_packs

@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
@@ -245,7 +246,7 @@ class CellConfig(BaseModel):
     def _no_negative_zero(cls, value: Any) -> Any:
         return value + 0.0 if isinstance(value, float) else value
 
-    @property
+    @cached_property
     def id(self) -> str:
         """16 hexadecimal digits that identify this cell: equal configurations have equal ids, on every machine."""
         return digest(self._identity())

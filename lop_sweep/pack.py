@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from operator import attrgetter
 from typing import Any
 
 from lop_sweep.config import FIELDS, PACKABLE, CellConfig, check_keys, digest
@@ -76,8 +77,8 @@ def make_packs(
     cells: Iterable[CellConfig], axes: Sequence[str], group_key: Callable[[CellConfig], Hashable] = lambda cell: None
 ) -> list[Pack]:
     """Group cells that differ in `axes` only and have the same `group_key`, in order of first appearance."""
-    groups: dict[tuple[Any, ...], list[CellConfig]] = {}
+    shared = attrgetter(*(field for field in FIELDS if field not in axes))
+    groups: dict[tuple[Hashable, Any], list[CellConfig]] = {}
     for cell in cells:
-        key = (group_key(cell), *(getattr(cell, field) for field in FIELDS if field not in axes))
-        groups.setdefault(key, []).append(cell)
+        groups.setdefault((group_key(cell), shared(cell)), []).append(cell)
     return [Pack(tuple(group)) for group in groups.values()]

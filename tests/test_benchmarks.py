@@ -91,3 +91,21 @@ def test_bands_of_fitted_surfaces_are_measured() -> None:
     (row,) = table(run(BENCHMARKS / "surface_speed.py", "--rounds", 1, "--points", 50, "--seeds", 4))
     assert row[:2] == ["200", "50"]
     assert float(row[6]) < 0.1
+
+
+def test_planning_is_measured_and_reads_back_what_it_wrote() -> None:
+    (row,) = table(run(BENCHMARKS / "planning_scale.py", "--cells", 20_000))
+    assert row[0] == "20,000"
+    assert float(row[-2].removesuffix(" kB")) < 5  # a grid in columns
+
+
+@pytest.mark.long
+def test_the_drivers_load_is_measured() -> None:
+    (row,) = table(run(BENCHMARKS / "driver_load.py", "--packs", 20, "--cells", 5, "--reports", 2, 6))
+    assert row[:2] == ["20", "100"]
+
+
+def test_sweeps_of_any_size_are_simulated() -> None:
+    rows = table(run(BENCHMARKS / "scale_simulation.py", "--cells", 10_000, "--slots", 10, 100))
+    assert [row[0] for row in rows] == ["10", "100"]
+    assert all(0.5 < float(row[4].removesuffix("%")) / 100 <= 1 for row in rows)

@@ -21,15 +21,21 @@ from lop_sweep.planning.cost import DRAW_SECONDS, batch_bytes, seconds_left, tas
 MIN_PACKS_PER_SLOT = 16
 """Minimum number of packs per slot, unless they would be shorter than `MIN_PACK_SECONDS`."""
 MIN_PACK_SECONDS, MAX_PACK_SECONDS = 2.0, 300.0
-"""Range of a pack's duration; a single long cell, or `MAX_PACKS`, may exceed it."""
+"""Range of a pack's duration; a single long cell, or the maximum number of packs, may exceed it."""
 MAX_TASK_SECONDS = 5.0
 """Maximum duration of one task of a whole pack, except for a single cell: packs are saved and stopped between tasks."""
 MAX_PACKS = 1500
-"""Maximum number of packs: Tune slows down with thousands of trials."""
+"""Maximum number of packs: Tune slows down with thousands of trials. On many slots it is `PACKS_PER_SLOT` each."""
+PACKS_PER_SLOT, MAX_PACKS_ON_MANY_SLOTS = 4, 6000
+"""With fewer packs per slot, slots are idle for a third of the time. Beyond the maximum, a sweep needs more drivers."""
 MAX_REPORTS_PER_SECOND = 40
 """Of all trials together, by the cost model. The driver handles several hundred, so faster machines are no problem."""
 MIN_REPORT_SECONDS = 0.5
 """Minimum time between two reports of a trial; the progress bar needs no more."""
+MIN_HEARTBEAT_SECONDS, MAX_HEARTBEAT_SECONDS = 5.0, 60.0
+"""Range of the time between two heartbeats of a worker; they are stale after ten minutes."""
+MAX_HEARTBEATS_PER_SECOND = 20
+"""Of all workers together, unless they would be more than `MAX_HEARTBEAT_SECONDS` apart: each is a file written."""
 MAX_GPU_CELLS = 1024
 """Maximum number of cells per pack on a GPU."""
 MAX_GPU_BYTES = 4 * 2**30
@@ -56,14 +62,19 @@ class Sizing:
     cells: int | None = None
     tasks_per_report: int | None = None
 
+    @property
+    def heartbeat_seconds(self) -> float:
+        """Minimum time between two heartbeats of a worker."""
+        return min(max(self.slots / MAX_HEARTBEATS_PER_SECOND, MIN_HEARTBEAT_SECONDS), MAX_HEARTBEAT_SECONDS)
+
     def split(self, groups: Sequence[Pack], seconds: Callable[[CellConfig], float]) -> list[Pack]:
         """Divide groups of cells that could run together into packs.
 
         Args:
-            groups: each holds cells of one shape that resume at the same task.
+            groups: each holds cells of one shape that resume at the same task, so that they take the same time.
             seconds: returns the seconds that remain of a cell.
         """
-        costs = [sum(map(seconds, group.cells)) for group in groups]
+        costs = [len(group.cells) * seconds(group.cells[0]) for group in groups]
         longest = self.pack_seconds(sum(costs))
         packs = []
         for group, cost in zip(groups, costs, strict=True):
@@ -74,7 +85,8 @@ class Sizing:
     def pack_seconds(self, total: float) -> float:
         """Return how many seconds a pack should take on a CPU if all cells together take `total` seconds there."""
         wanted = min(max(total / (self.slots * MIN_PACKS_PER_SLOT), MIN_PACK_SECONDS), MAX_PACK_SECONDS)
-        return max(wanted, total / MAX_PACKS)
+        most = max(MAX_PACKS, min(PACKS_PER_SLOT * self.slots, MAX_PACKS_ON_MANY_SLOTS))
+        return max(wanted, total / most)
 
     def report_tasks(self, pack: Pack) -> int:
         """Return the number of tasks between two reports of a pack."""

@@ -5,6 +5,8 @@ Deciding is here, executing is in `lop_sweep.tune`. Nothing here imports Ray.
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -34,16 +36,16 @@ class WorkItem:
     seconds: float = 0.0
     tasks_per_report: int = 1
 
-    def to_config(self, **run: Any) -> dict[str, Any]:
-        """Return the item as a trial's configuration; see `lop_sweep.LopTrainable`.
+    def to_json(self, **run: Any) -> str:
+        """Return the item as the text that a trial's configuration holds; see `lop_sweep.LopTrainable`.
 
         Args:
             run: entries of `run` that all trials share.
         """
-        own: dict[str, Any] = {"tasks_per_report": self.tasks_per_report}
+        own: dict[str, Any] = {"pack_id": self.pack.id, "tasks_per_report": self.tasks_per_report}
         if self.resume_from:
             own["resume_from"] = [list(start) for start in self.resume_from]
-        return {"pack": self.pack.to_config(), "run": {**run, **own}}
+        return json.dumps({"pack": self.pack.to_config(), "run": {**run, **own}})
 
 
 @dataclass(frozen=True)
@@ -181,10 +183,12 @@ def _work_items(
     items = []
     for pack in packs:
         points = [best[cell.id] for cell in pack.cells]
+        progress = Counter(map(_progress, points))
         resume_from: tuple[tuple[str, int], ...] = ()
-        if len({_progress(point) for point in points}) == 1:  # a pack resumes at one task, or from its own checkpoint
+        if len(progress) == 1:  # a pack resumes at one task, or from its own checkpoint
             resume_from = tuple((str(p.path.relative_to(store.root)), p.index) for p in points if p)
-        seconds = sum(sizing.seconds_left(cell, *_progress(best[cell.id])) for cell in pack.cells)
+        # The fields in which cells of a pack differ do not change their cost.
+        seconds = sum(count * sizing.seconds_left(pack.cells[0], *done) for done, count in progress.items())
         items.append(WorkItem(pack, resume_from, seconds, sizing.report_tasks(pack)))
     return tuple(sorted(items, key=lambda item: -item.seconds))
 

@@ -11,7 +11,7 @@ import contextlib
 import math
 import random
 import runpy
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from lop_sweep.cell_table import check_size, grid_cells
 from lop_sweep.config import FIELDS, CellConfig, check_keys
 from lop_sweep.errors import ConfigError, SpaceError, comma_list, safe_repr, single_line
 from lop_sweep.metrics import measured
@@ -31,6 +32,9 @@ AUTO = "auto"
 
 POOLED_BASELINE, MIN_BASELINE = 160, 5
 """Fresh networks of all seeds of a configuration, beyond which verdicts gain little power, and the least per cell."""
+
+_LISTS = (list, tuple, range, np.ndarray)
+"""What may hold the values of an axis."""
 
 
 @dataclass(frozen=True, init=False)
@@ -81,6 +85,7 @@ class SearchSpace:
             raise SpaceError(f"name = {safe_repr(name)}: must be a string")
         object.__setattr__(self, "name", name)
         expanded = expand_space(param_space, num_samples, sampling_seed) if cells is None else _distinct(cells)
+        check_size(len(expanded))
         for one in {(cell.metrics, cell.test_samples): cell for cell in expanded}.values():
             measured(one)
         object.__setattr__(self, "cells", expanded)
@@ -142,12 +147,47 @@ def expand_space(param_space: Any, num_samples: int = 1, sampling_seed: int = 0)
     for name, value, least in (("num_samples", num_samples, 1), ("sampling_seed", sampling_seed, 0)):
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             raise SpaceError(f"{name} = {safe_repr(value)}: must be an integer of at least {least}")
+    grid = _as_grid(param_space)
+    if grid is not None:
+        return grid_cells(*grid)
     with _global_generators(sampling_seed):
         variants = _with_baseline(list(_variants(param_space, num_samples, sampling_seed)))
         cells = dict.fromkeys(CellConfig(**fields) for fields in variants)
     if not cells:
         raise SpaceError("the search space is empty: a grid_search in param_space has no values")
     return tuple(cells)
+
+
+def _as_grid(param_space: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Sequence[Any]]] | None:
+    """Return the constants and the axes of a parameter space that is a plain grid; None if it is not.
+
+    Tune expands a plain grid to the same cells, in the same order, in ten times the time: it varies the first axis
+    fastest, of axes sorted by name. A value of None, which takes that of another field, is left to Tune.
+    """
+    axes: dict[str, Sequence[Any]] = {
+        field: list(value["grid_search"])
+        for field, value in sorted(param_space.items())
+        if isinstance(value, dict) and value.keys() == {"grid_search"} and isinstance(value["grid_search"], _LISTS)
+    }
+    common = {field: value for field, value in param_space.items() if field not in axes}
+    plain = all(value is None or _is_plain(value) or _is_names(value) for value in common.values())
+    if not plain or not all(values and all(map(_is_plain, values)) for values in axes.values()):
+        return None
+    shared = _baseline(len(set(axes.get("seed", [0]))))
+    if common.get("fresh_baseline") == AUTO:
+        common["fresh_baseline"] = shared
+    if "fresh_baseline" in axes:
+        axes["fresh_baseline"] = [shared if value == AUTO else value for value in axes["fresh_baseline"]]
+    return common, axes
+
+
+def _is_plain(value: object) -> bool:
+    """Return whether a value is a number, a string or a boolean: nothing that Tune would expand."""
+    return isinstance(value, (int, float, str, bool, np.number, np.bool_))
+
+
+def _is_names(value: object) -> bool:
+    return isinstance(value, (list, tuple)) and all(isinstance(name, str) for name in value)
 
 
 def _checked_mapping(param_space: Any) -> Mapping[str, Any]:
@@ -212,8 +252,13 @@ def _with_baseline(variants: list[dict[str, Any]]) -> list[dict[str, Any]]:
         seeds.setdefault(point.replace(seed=0), set()).add(point.seed)
     fewest = min(map(len, seeds.values()), default=1)
     for fields in asked:
-        fields["fresh_baseline"] = max(math.ceil(POOLED_BASELINE / fewest), MIN_BASELINE)
+        fields["fresh_baseline"] = _baseline(fewest)
     return variants
+
+
+def _baseline(seeds: int) -> int:
+    """Return each seed's share of `POOLED_BASELINE`, at least `MIN_BASELINE`."""
+    return max(math.ceil(POOLED_BASELINE / seeds), MIN_BASELINE)
 
 
 def _find(source: str | Path) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -130,12 +131,15 @@ def count_states(store: Store, cells: Iterable[CellConfig], axes: Iterable[str] 
             return "diverged" if done[cell] == DIVERGED else "finished"
         return "running" if cell in running else "failed" if cell in failed else "missing"
 
-    states = {cell: state(cell) for cell in requested}
-    count = Counter(states.values())
-    by_axis: dict[str, dict[Any, Counter[str]]] = {axis: {} for axis in axes}
-    for axis, values in by_axis.items():
-        for cell, config in sorted(requested.items(), key=lambda item: getattr(item[1], axis)):
-            values.setdefault(getattr(config, axis), Counter())[states[cell]] += 1
+    states = [state(cell) for cell in requested]
+    count = Counter(states)
+    by_axis: dict[str, dict[Any, Counter[str]]] = {}
+    for axis in axes:
+        values = map(attrgetter(axis), requested.values())
+        pairs = Counter(zip(values, states, strict=True))
+        by_axis[axis] = {value: Counter() for value in sorted({value for value, _ in pairs})}
+        for (value, name), cells_of in pairs.items():
+            by_axis[axis][value][name] = cells_of
     return Status(
         cells=len(requested),
         **{name: count[name] for name in STATES},

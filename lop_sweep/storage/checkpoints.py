@@ -220,6 +220,8 @@ class Checkpoints:
             Cell id to start point; None for a cell that starts from the beginning.
         """
         points = self.start_points()
+        if not points:
+            return dict.fromkeys(cell.id for cell in cells)
         return {
             cell.id: max(
                 (point for point in points.get(cell.trajectory, ()) if point.can_resume(cell, dtype)),

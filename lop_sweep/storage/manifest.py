@@ -12,25 +12,32 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from lop_sweep.config import CellConfig
+from lop_sweep.cell_table import Column, from_columns, to_columns
+from lop_sweep.config import CellConfig, check_keys
 from lop_sweep.errors import (
     ConfigError,
     MissingFileError,
     SchemaVersionError,
+    SpaceError,
     SpecialFileError,
     StoreError,
     another_version,
     comma_list,
     single_line,
 )
-from lop_sweep.pack import expand, factor
+from lop_sweep.pack import expand
 from lop_sweep.storage.filesystem import writing
 from lop_sweep.storage.records import checked_json, create_json, load_json, write_json
 from lop_sweep.storage.schema import SCHEMA_VERSION, refuse_newer
 from lop_sweep.version import __version__
 
-_KEYS = ("space", "dtype", "created", "common", "fields", "rows")
-"""Required keys."""
+COLUMNS_VERSION = 2
+"""The schema version of a `sweep.json` with columns in place of rows. Builds that cannot read columns refuse it."""
+MAX_ROWS = 10_000
+"""Number of cells up to which `sweep.json` has one row per cell."""
+_KEYS = ("space", "dtype", "created", "common")
+_TABLES = {SCHEMA_VERSION: ("fields", "rows"), COLUMNS_VERSION: ("cells", "columns")}
+"""Required keys: always, and by schema version."""
 _WRITER = "lop_sweep_version"
 _ORIGIN = re.compile("[0-9a-f]{16}")
 
@@ -70,7 +77,8 @@ class SweepFile:
             content = checked_json(self._path, self._load())
         except MissingFileError:
             return None
-        lacking = [key for key in _KEYS if key not in content]
+        table = _TABLES[content.get("schema_version", SCHEMA_VERSION)]
+        lacking = [key for key in (*_KEYS, *table) if key not in content]
         if lacking:
             raise StoreError(
                 f"{self._path}: is damaged, it lacks {comma_list(lacking)}; run the sweep again to write it anew"
@@ -99,11 +107,12 @@ class SweepFile:
                 "origin": origin_in(earlier) or adopt() or secrets.token_hex(8),
                 **description,
             }
+            indent = None if "columns" in description else 1
             with writing(self._path):
-                if create and not earlier and create_json(self._path, content, indent=1):
+                if create and not earlier and create_json(self._path, content, indent=indent):
                     return
                 if earlier or not create:
-                    write_json(self._path, content, indent=1)
+                    write_json(self._path, content, indent=indent)
                     return
 
     def origin(self) -> str | None:
@@ -127,8 +136,8 @@ class SweepFile:
         """Read the content without checking its checksum, which another version may compute differently."""
         content = load_json(self._path)
         found = content.get("schema_version", SCHEMA_VERSION) if isinstance(content, dict) else SCHEMA_VERSION
-        if found != SCHEMA_VERSION:
-            raise another_version(self._path, found, SCHEMA_VERSION, content.get(_WRITER))
+        if not isinstance(found, int) or found not in _TABLES:
+            raise another_version(self._path, found, max(_TABLES), content.get(_WRITER))
         return content
 
 
@@ -161,21 +170,31 @@ class Request(Protocol):
     def pack(self) -> tuple[str, ...] | None:
         """The fields in which cells of one pack may differ; None if packs are made by cost."""
 
-    @property
-    def axes(self) -> dict[str, list[Any]]:
-        """The fields that vary, each with its sorted values."""
 
+def describe_space(space: Request, max_rows: int = MAX_ROWS) -> dict[str, Any]:
+    """Return a search space as compact JSON values: the fields that all cells share, and a table of the others.
 
-def describe_space(space: Request) -> dict[str, Any]:
-    """Return a search space as compact JSON values: the fields that all cells share, and a table of the others."""
-    common, rows = factor(space.cells)
-    return {
+    Args:
+        space: the search space.
+        max_rows: number of cells up to which the table has one row per cell. For more, it has one column per field.
+    """
+    common, columns = to_columns(space.cells)
+    about = {
         "space": space.name,
         "pack": None if space.pack is None else list(space.pack),
-        "axes": space.axes,
+        "axes": {column.field: sorted(column.values) for column in columns},
         "common": common,
-        "fields": list(rows[0]),
-        "rows": [list(row.values()) for row in rows],
+    }
+    count = len(space.cells)
+    if count <= max_rows:
+        values = [column.spread(column.values, count) for column in columns]
+        rows = [list(row) for row in zip(*values, strict=True)] or [[]]
+        return {**about, "fields": [column.field for column in columns], "rows": rows}
+    return {
+        "schema_version": COLUMNS_VERSION,
+        **about,
+        "cells": count,
+        "columns": [column.to_json() for column in columns],
     }
 
 
@@ -187,10 +206,21 @@ def requested_cells(description: dict[str, Any]) -> tuple[CellConfig, ...]:
         StoreError: the description is damaged.
     """
     try:
+        if "columns" in description:
+            return _from_columns(description)
         refuse_newer("sweep.json", [*description["common"], *description["fields"]], description.get(_WRITER))
         rows = [dict(zip(description["fields"], row, strict=True)) for row in description["rows"]]
         return expand({**description["common"], "cells": rows})
-    except (KeyError, TypeError, ValueError, ConfigError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, ConfigError, SpaceError) as error:
         raise StoreError(
             f"sweep.json is damaged: {single_line(error)}; run the sweep again, which writes it anew and loses nothing"
         ) from error
+
+
+def _from_columns(description: Mapping[str, Any]) -> tuple[CellConfig, ...]:
+    common, count = description["common"], description["cells"]
+    columns = [Column.from_json(column, count) for column in description["columns"]]
+    names = [*common, *(column.field for column in columns)]
+    refuse_newer("sweep.json", names, description.get(_WRITER))
+    check_keys(names)
+    return from_columns(common, columns, count)

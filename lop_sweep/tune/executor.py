@@ -7,6 +7,7 @@ killed a worker. The next round computes what is still missing, from the checkpo
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import tempfile
 import textwrap
@@ -15,8 +16,7 @@ from typing import Any
 import ray
 from ray import tune
 
-from lop_sweep.pack import Pack, expand
-from lop_sweep.planning import Plan
+from lop_sweep.planning import Plan, Sizing
 from lop_sweep.storage import Lock, Store, check_writable, is_local
 from lop_sweep.storage.maintenance import finished_cells
 from lop_sweep.tune.callbacks import MAX_REASON_CHARACTERS, TrialWatch, TuneStopper
@@ -67,7 +67,7 @@ class Executor:
             items = [item for item in plan.items if item.pack.id not in self.failed]
             if not items:
                 return
-            reason = self._round([item.to_config(**self._run_config(keep_state)) for item in items], plan)
+            reason = self._round([item.to_json(**self._run_config(keep_state, plan.sizing)) for item in items], plan)
             if not reason:
                 return
             before, progress = progress, total_progress(self._store)
@@ -79,12 +79,13 @@ class Executor:
             self._stop.wait(PAUSE_SECONDS)  # the cause may pass, for example the memory that other programs use
             plan = plan.remaining(finished_cells(self._store, self._options.dtype)[0], self._store)
 
-    def _run_config(self, keep_state: bool) -> dict[str, Any]:
+    def _run_config(self, keep_state: bool, sizing: Sizing) -> dict[str, Any]:
         """Return what the configurations of all trials share."""
         return {
             "dtype": self._options.dtype,
             "device": self._options.device,
             "checkpoint_every": self._options.checkpoint_every,
+            "heartbeat_every": sizing.heartbeat_seconds,
             "keep_state": keep_state,
             "store": str(self._store.root),
             "driver": self._lock.token,
@@ -92,8 +93,11 @@ class Executor:
             "origin": self._store.origin(),
         }
 
-    def _round(self, configs: list[dict[str, Any]], plan: Plan) -> str:
-        """Run one trial per configuration; return why Tune gave up, or "" if it did not."""
+    def _round(self, configs: list[str], plan: Plan) -> str:
+        """Run one trial per configuration; return why Tune gave up, or "" if it did not.
+
+        Configurations are text, because Tune copies those of all trials for each trial, down to the last value.
+        """
         with self._tune_folder() as folder:
             return self._fit(configs, plan, folder)
 
@@ -103,11 +107,11 @@ class Executor:
             return contextlib.nullcontext(str(self._store.root))
         return tempfile.TemporaryDirectory(prefix="lop-sweep-", ignore_cleanup_errors=True)
 
-    def _fit(self, configs: list[dict[str, Any]], plan: Plan, folder: str) -> str:
+    def _fit(self, configs: list[str], plan: Plan, folder: str) -> str:
         watch = TrialWatch(plan.packs, self._store, self._progress, self._stop, self._options.max_failures)
         tuner = tune.Tuner(
             LopTrainable,
-            param_space=tune.grid_search(configs),
+            param_space={"trial": tune.grid_search(configs)},
             tune_config=tune.TuneConfig(
                 reuse_actors=True,
                 trial_name_creator=_pack_id,
@@ -152,4 +156,4 @@ def total_progress(store: Store) -> int:
 
 
 def _pack_id(trial: Any) -> str:
-    return Pack(expand(trial.config["pack"])).id
+    return str(json.loads(trial.config["trial"])["run"]["pack_id"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -68,7 +69,8 @@ class SweepOptions:
         """Return whether the states of these cells are kept."""
         if self.keep_state is not None:
             return self.keep_state
-        return sum(state_bytes(cell, self.dtype) for cell in cells) <= MAX_DEFAULT_STATE_BYTES
+        totals = itertools.accumulate(state_bytes(cell, self.dtype) for cell in cells)
+        return all(total <= MAX_DEFAULT_STATE_BYTES for total in totals)
 
 
 @dataclass(frozen=True)

@@ -24,18 +24,14 @@ class Progress:
 
     Attributes:
         cells: number of cells to compute.
+        done: number of cells done.
     """
 
     def __init__(self, show: bool, on_pack: Callable[[str], None] | None = None) -> None:
-        self.cells = 0
+        self.cells, self.done = 0, 0.0
         self._show, self._on_pack = show, on_pack
-        self._done: dict[str, float] = {}
+        self._shares: dict[str, float] = {}
         self._bar: tqdm[NoReturn] | None = None
-
-    @property
-    def done(self) -> float:
-        """Number of cells done."""
-        return sum(self._done.values())
 
     def expect(self, packs: Sequence[Pack]) -> None:
         """Set the packs to compute."""
@@ -43,8 +39,10 @@ class Progress:
 
     def update(self, pack: Pack, tasks_done: int) -> None:
         """Set the number of tasks that each cell of a pack has done."""
-        for cell in pack.cells:
-            self._done[cell.id] = tasks_done / cell.tasks
+        share = tasks_done / pack.cells[0].tasks
+        before = sum(self._shares.get(cell.id, 0.0) for cell in pack.cells)
+        self._shares.update((cell.id, share) for cell in pack.cells)
+        self.done += share * len(pack.cells) - before  # a sum over all cells would take longer than Tune does
         self.refresh()
 
     def finish(self, pack: str) -> None:

@@ -7,6 +7,7 @@ It works in any `ray.tune.Tuner`, not only in `lop-sweep sweep`:
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,20 +24,22 @@ from lop_sweep.tune.sigterm import Sigterm
 from lop_sweep.tune.worker import PackRun
 
 _STATE_FILE = "pack.state"
-_PACK_RUN_KEYS = ("dtype", "device", "checkpoint_every", "keep_state", "resume_from")
-_RUN_KEYS = (*_PACK_RUN_KEYS, "tasks_per_report", "store", "driver", "lock", "origin")
+_PACK_RUN_KEYS = ("dtype", "device", "checkpoint_every", "heartbeat_every", "keep_state", "resume_from")
+_RUN_KEYS = (*_PACK_RUN_KEYS, "tasks_per_report", "store", "driver", "lock", "origin", "pack_id")
 
 
 class LopTrainable(tune.Trainable):
     """One pack as one trial. Each `step` runs one or more tasks of all cells, the last one also the fresh baseline.
 
-    The configuration of a trial has one of two forms:
+    The configuration of a trial has one of three forms:
 
         {"depth": 5, "lr": 0.1, "run": {...}}       one cell: the fields of `CellConfig`
         {"pack": {...}, "run": {...}}               a pack: `Pack.to_config()`
+        {"trial": "..."}                            one of the above, as JSON
 
     Fields that are left out take their defaults. A pack has the fields that its cells share and, as `cells`, a list
-    of dictionaries, one per cell, with the fields in which the cells differ.
+    of dictionaries, one per cell, with the fields in which the cells differ. JSON is for many large packs: Tune copies
+    the configurations of all trials for each trial, but not a text.
 
     All of `run`, and each of its keys, is optional:
 
@@ -45,11 +48,13 @@ class LopTrainable(tune.Trainable):
         tasks_per_report: tasks per step (default 1).
         store: path of a sweep directory for checkpoints and the finished pack (default: none).
         checkpoint_every: seconds between two checkpoints there (default 60).
+        heartbeat_every: minimum seconds between two heartbeats there (default 5).
         keep_state: whether to keep the state after the last task there, for longer sequences (default False).
         resume_from: for each cell, [path within the sweep directory, index in it] of a saved state.
         driver: token of the driver's lock in the sweep directory, which every node must see.
         lock: the folder of that lock in the sweep directory (default: "driver").
         origin: of the sweep directory, see `lop_sweep.storage.store` (default: as `sweep.json` there says).
+        pack_id: the id that the driver knows the pack by; not used here.
 
     A result has the mean of each metric over the step's tasks, the cells and the layers, without diverged cells. It
     also has `tasks_done`, `cells`, `diverged` (number of diverged cells), and `note` if a saved state was found but
@@ -59,7 +64,7 @@ class LopTrainable(tune.Trainable):
     @classmethod
     def default_resource_request(cls, config: dict[str, Any]) -> tune.PlacementGroupFactory:
         """Request one CPU per trial, and a GPU if it runs on one."""
-        run = config.get("run", {})
+        run = _parsed(config).get("run", {})
         on_gpu = isinstance(run, Mapping) and run.get("device") == "cuda"
         return tune.PlacementGroupFactory([{"CPU": 1, **({"GPU": 1} if on_gpu else {})}])
 
@@ -152,6 +157,7 @@ class LopTrainable(tune.Trainable):
 
 def _split(config: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return what a trial's configuration says of its cells, and of its run."""
+    config = _parsed(config)
     beside_run = {key: value for key, value in config.items() if key != "run"}
     cells, run = beside_run.get("pack", beside_run), config.get("run", {})
     if "pack" in beside_run and len(beside_run) > 1:
@@ -190,6 +196,19 @@ class StopRequest:
             return self._files.exists(self._path)
         except OSError:
             return False
+
+
+def _parsed(config: dict[str, Any]) -> dict[str, Any]:
+    """Return a trial's configuration in one of the forms that are not JSON."""
+    if config.keys() != {"trial"}:
+        return config
+    try:
+        found = json.loads(config["trial"])
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"trial = {safe_repr(config['trial'])}: must be a JSON object: {error}") from None
+    if not isinstance(found, dict):
+        raise ConfigError(f"trial = {safe_repr(config['trial'])}: must be a JSON object")
+    return found
 
 
 def _open_store(path: str | None, lock: Path, driver: str | None, origin: str | None) -> Store | None:

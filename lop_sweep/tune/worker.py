@@ -31,6 +31,7 @@ class PackRun:
         check_lock: called before and after a finished pack is written; raises StoreError if the sweep directory has
             another driver by then.
         device: one of `lop_sweep.runtime.DEVICES`.
+        heartbeat_every: minimum seconds between two heartbeats, which are sent between tasks; a bucket may ask for more.
 
     Attributes:
         pack: the pack.
@@ -54,6 +55,7 @@ class PackRun:
         stopping: Callable[[], bool] = lambda: False,
         check_lock: Callable[[], None] = lambda: None,
         device: str = "cpu",
+        heartbeat_every: float = 5.0,
     ) -> None:
         self.pack = pack
         self.experiment = Experiment(pack.cells, dtype, device)
@@ -64,6 +66,7 @@ class PackRun:
             "engine": "fast", "dtype": dtype, "device": self.experiment.device, **runtime.describe_numerics(),
         }  # fmt: skip
         self._stopping, self._check_lock = stopping, check_lock
+        self._heartbeat_seconds = max(heartbeat_every, store.beat_seconds if store else 0.0)
         self._last_heartbeat = float("-inf")
         self._last_checkpoint = time.monotonic()
         self._saved: tuple[int, int] | None = (0, 0)
@@ -172,7 +175,7 @@ class PackRun:
         return stop
 
     def _beat(self) -> None:
-        if self._store is not None and time.monotonic() - self._last_heartbeat > self._store.beat_seconds:
+        if self._store is not None and time.monotonic() - self._last_heartbeat > self._heartbeat_seconds:
             self._last_heartbeat = time.monotonic()
             self._store.checkpoints.beat(self.pack, self.experiment.tasks_done)
 

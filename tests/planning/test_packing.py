@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import time
 from pathlib import Path
 
 import pytest
@@ -10,20 +12,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lop_sweep.config import CellConfig
-from lop_sweep.pack import Pack
+from lop_sweep.pack import Pack, expand
 from lop_sweep.planning import packing
 from lop_sweep.planning.cost import batch_bytes, seconds_left, step_seconds, task_seconds
 from lop_sweep.planning.packing import (
     MAX_PACK_SECONDS,
     MAX_PACKS,
+    MAX_PACKS_ON_MANY_SLOTS,
     MAX_REPORTS_PER_SECOND,
     MIN_PACK_SECONDS,
     MIN_PACKS_PER_SLOT,
+    PACKS_PER_SLOT,
     Sizing,
 )
 from lop_sweep.planning.plan import make_plan
 from lop_sweep.planning.space import SearchSpace
 from lop_sweep.planning.status_text import sizes_line
+from lop_sweep.storage.checkpoints import HEARTBEAT_TIMEOUT_SECONDS
+from lop_sweep.storage.manifest import describe_space
 from lop_sweep.storage.store import Store
 from lop_sweep.tune.worker import PackRun
 
@@ -68,7 +74,9 @@ def test_packs_hold_every_cell_once_and_are_no_longer_than_asked(groups: list[tu
         (1.0, 2, MIN_PACK_SECONDS),
         (6400.0, 2, 6400 / (2 * MIN_PACKS_PER_SLOT)),
         (1e5, 2, MAX_PACK_SECONDS),
-        (1e7, 4000, 1e7 / MAX_PACKS),
+        (1e7, 300, 1e7 / MAX_PACKS),
+        (1e7, 1000, 1e7 / (PACKS_PER_SLOT * 1000)),
+        (1e7, 4000, 1e7 / MAX_PACKS_ON_MANY_SLOTS),
     ],
 )
 def test_a_pack_is_a_fixed_share_of_the_work_within_limits(total: float, slots: int, expected: float) -> None:
@@ -237,3 +245,30 @@ def test_the_chosen_sizes_are_one_line(small: CellConfig, tmp_path: Path) -> Non
         f"on 2 CPUs: packs of 2 to 3 cells (by --pack), a report every {tasks} tasks (by cost)"
     )
     assert sizes_line({**described, "slots": 1}, "cuda").startswith("on 1 GPU: ")
+
+
+@pytest.mark.parametrize(("slots", "expected"), [(1, 5.0), (100, 5.0), (1000, 50.0), (10_000, 60.0)])
+def test_workers_together_write_few_heartbeats(slots: int, expected: float) -> None:
+    assert Sizing(slots=slots).heartbeat_seconds == expected
+    assert expected < HEARTBEAT_TIMEOUT_SECONDS / 5
+
+
+def test_planning_takes_no_longer_per_cell_for_more_cells(tmp_path: Path) -> None:
+    """Eight times the cells in less than 24 times the time."""
+
+    def took(seeds: int) -> float:
+        grid = SearchSpace(cells=cells(seeds, TINY))
+        start = time.process_time()
+        plan(grid, Sizing(slots=4), tmp_path)
+        describe_space(grid)
+        return time.process_time() - start
+
+    assert took(16_000) < 24 * min(took(2000) for _ in range(3))
+
+
+def test_trials_have_short_configurations_that_name_their_packs(tmp_path: Path) -> None:
+    grid = SearchSpace(cells=cells(50, TINY))
+    (item,) = make_plan(grid, set(), Store(tmp_path), Sizing()).items
+    trial = json.loads(item.to_json(dtype="float32"))
+    assert expand(trial["pack"]) == item.pack.cells
+    assert trial["run"] == {"dtype": "float32", "pack_id": item.pack.id, "tasks_per_report": item.tasks_per_report}

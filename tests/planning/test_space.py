@@ -65,6 +65,46 @@ def test_global_generators_are_seeded_and_restored() -> None:
     assert np.array_equal(np.random.get_state()[1], outside)
 
 
+GRIDS: list[dict[str, Any]] = [
+    {"lr": tune.grid_search([0.1, 0.4, 0.2]), "depth": tune.grid_search([2, 1]), "seed": tune.grid_search([3, 1, 2])},
+    {"seed": {"grid_search": range(3)}, "delta": tune.grid_search(np.linspace(0, 1, 3)), "metrics": ["srank"]},
+    {"steps": tune.grid_search([10, 20]), "lr": tune.grid_search([0.1, 0.1, 1, 1.0]), "tasks": 3},
+    {"steps": tune.grid_search([10, 20]), "fresh_steps": tune.grid_search([20, None]), "lr": 0.3},
+    {"steps": tune.grid_search([10, 20]), "fresh_steps": None, "seed": tune.grid_search([np.int64(1), 2.0])},
+    {"fresh_baseline": tune.grid_search(["auto", 7]), "seed": tune.grid_search([1, 1.0, 2]), "width": 8},
+    {"metrics": tune.grid_search(["srank", "", "test_ce,srank"]), "depth": tune.grid_search([1, 2])},
+    {"lr": tune.grid_search([0.1, tune.uniform(0.2, 0.3)]), "depth": tune.grid_search([1, 2])},
+    {"lr": tune.sample_from(lambda spec: 0.1 * spec.config.depth), "depth": tune.grid_search([1, 2])},
+    {"depth": 3},
+    {},
+]
+
+
+@pytest.mark.parametrize("space", GRIDS, ids=lambda space: "-".join(space))
+@pytest.mark.parametrize("num_samples", [1, 2])
+def test_grids_have_the_cells_that_tune_generates_in_its_order(
+    space: dict[str, Any], num_samples: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = expand_space(space, num_samples)
+    monkeypatch.setattr("lop_sweep.planning.space._as_grid", lambda param_space: None)
+    generated = expand_space(space, num_samples)
+    assert found == generated
+    assert [cell.id for cell in found] == [cell.id for cell in generated]
+
+
+def test_plain_grids_do_not_need_tunes_generator(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lop_sweep.planning.space._variants", None)
+    assert [len(expand_space(space)) for space in GRIDS[:3]] == [18, 9, 4]
+    with pytest.raises(TypeError):
+        expand_space(GRIDS[3])
+
+
+def test_a_grid_that_no_computer_could_run_is_refused_at_once() -> None:
+    axes = {name: tune.grid_search(list(range(1, 1000))) for name in ("seed", "depth", "lr", "delta")}
+    with pytest.raises(SpaceError, match=r"996,005,996,001 cells: must be 1 to 4,000,000"):
+        expand_space(axes)
+
+
 def test_equal_cells_are_one_cell() -> None:
     assert len(expand_space({"depth": tune.choice([3])}, num_samples=7)) == 1
     assert len(expand_space({"lr": tune.grid_search([1, 1.0])})) == 1

@@ -114,7 +114,7 @@ def test_a_newer_sweep_json_is_named_and_never_written_anew(
     copy: Store, capsys: pytest.CaptureFixture[str], checksummed: bool, command: Callable[[Store, Path], object]
 ) -> None:
     path = copy.root / "sweep.json"
-    content = {**read_json(path), "schema_version": 2, "lop_sweep_version": "9.9", "new": [1]}
+    content = {**read_json(path), "schema_version": 3, "lop_sweep_version": "9.9", "new": [1]}
     write_json(path, content)
     if not checksummed:
         path.write_text(json.dumps({**content, "checksum": "computed otherwise"}))
@@ -127,7 +127,7 @@ def test_a_newer_sweep_json_is_named_and_never_written_anew(
     except SchemaVersionError as error:
         said = f"{error}\n"
     assert said.count("\n") == 1
-    assert "sweep.json: has schema version 2, this lop-sweep reads version 1" in said
+    assert "sweep.json: has schema version 3, this lop-sweep reads version 2" in said
     assert "written by lop-sweep 9.9" in said
     assert "use lop-sweep 9.9" in said
     assert content_of(copy.root) == before
@@ -137,7 +137,7 @@ def test_a_newer_sweep_json_is_named_and_never_written_anew(
 def test_a_newer_file_without_its_writers_version_is_refused(copy: Store) -> None:
     path = copy.root / "sweep.json"
     for writer in (None, lop_sweep.__version__, "9\n9", ["9.9"], 9.9):
-        write_json(path, {**read_json(path), "schema_version": 2, "lop_sweep_version": writer})
+        write_json(path, {**read_json(path), "schema_version": 3, "lop_sweep_version": writer})
         with pytest.raises(SchemaVersionError, match="use the version that wrote it") as raised:
             copy.check()
         assert len(str(raised.value).splitlines()) == 1

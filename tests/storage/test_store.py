@@ -7,6 +7,7 @@ import json
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,10 +16,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from lop_sweep.config import FIELDS, CellConfig
-from lop_sweep.errors import StoreError
+from lop_sweep.errors import SchemaVersionError, StoreError
 from lop_sweep.metrics import METRICS, measured_with
 from lop_sweep.pack import Pack
+from lop_sweep.planning.space import SearchSpace
 from lop_sweep.storage import store as store_module
+from lop_sweep.storage.manifest import describe_space, requested_cells
 from lop_sweep.storage.process import machine_name
 from lop_sweep.storage.schema import CELLS, NUMERICS, TASKS, VERSION_KEY, PackResult, cells_table, tasks_table
 from lop_sweep.storage.store import Store
@@ -220,6 +223,54 @@ def test_sweep_json_survives(store: Store) -> None:
     store.write_sweep(content)
     assert (store.read_sweep() or {}).items() >= {"schema_version": 1, **content}.items()
     assert json.loads((store.root / "sweep.json").read_text())["common"] == {"lr": 0.1}
+
+
+@pytest.fixture
+def columns(store: Store, small: CellConfig) -> SearchSpace:
+    """A search space that is described in columns in the store's `sweep.json`."""
+    space = SearchSpace(cells=[small.replace(lr=lr, seed=seed) for lr in (0.1, 0.3) for seed in range(5)], name="many")
+    store.write_sweep({"dtype": "float64", "created": "now", **describe_space(space, max_rows=9)})
+    return space
+
+
+def test_many_cells_are_described_in_columns(store: Store, columns: SearchSpace) -> None:
+    content = store.read_sweep() or {}
+    assert requested_cells(content) == columns.cells
+    assert content["columns"] == [
+        {"field": "seed", "values": [0, 1, 2, 3, 4], "stride": 1},
+        {"field": "lr", "values": [0.1, 0.3], "stride": 5},
+    ]
+    assert content["axes"] == columns.axes
+    store.write_sweep({"dtype": "float64", "created": "now", **describe_space(columns)})  # rows again
+    assert (store.read_sweep() or {})["origin"] == content["origin"]
+    assert requested_cells(store.read_sweep() or {}) == columns.cells
+
+
+@pytest.mark.usefixtures("columns")
+def test_builds_without_columns_refuse_them(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lop_sweep.storage.manifest._TABLES", {1: ("fields", "rows")})
+    for read in (store.read_sweep, store.check_schema, store.origin):
+        with pytest.raises(
+            SchemaVersionError, match=r"sweep\.json: has schema version 2, this lop-sweep reads version 1"
+        ):
+            read()
+
+
+@pytest.mark.usefixtures("columns")
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"cells": 0}, {"cells": 10**9}, {"cells": "10"}, {"cells": None}, {"columns": 3}, {"columns": [{}]},
+        {"columns": [{"field": "lr", "values": [-1], "stride": 1}]},
+        {"columns": [{"field": "nothing", "values": [1], "stride": 1}]},
+        {"columns": [{"field": "lr", "values": [0.1], "index": [0]}]},
+        {"common": {"nothing": 3}}, {"common": 3},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_damaged_columns_are_refused(store: Store, damage: dict[str, Any]) -> None:
+    with pytest.raises(StoreError, match=r"sweep\.json is damaged: "):
+        requested_cells({**(store.read_sweep() or {}), **damage})
 
 
 def test_unwritable_places_are_refused(tmp_path: Path) -> None:

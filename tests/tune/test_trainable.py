@@ -14,6 +14,7 @@ from lop_sweep.errors import ConfigError, StateError
 from lop_sweep.experiment.experiment import Experiment
 from lop_sweep.metrics import measured_with
 from lop_sweep.pack import Pack
+from lop_sweep.planning.plan import WorkItem
 from lop_sweep.storage.store import Store
 from lop_sweep.tune.trainable import LopTrainable
 
@@ -169,6 +170,10 @@ def test_a_baseline_can_be_off(small: CellConfig) -> None:
         ({"run": {"tasks_per_report": 0}}, "tasks_per_report = 0: must be an integer of at least 1"),
         ({"run": {"dtyp": "float32"}}, "unknown key 'dtyp' in run; valid keys: dtype, device"),
         ({"dtype": "float32"}, "unknown key 'dtype'"),
+        ({"trial": "{"}, "trial = '{': must be a JSON object"),
+        ({"trial": 3}, "trial = 3: must be a JSON object"),
+        ({"trial": "[]"}, r"trial = '\[\]': must be a JSON object"),
+        ({"trial": "{}", "depth": 3}, "unknown key 'trial'"),
         ({"run": "fast"}, "run = 'fast': must be a dictionary"),
         ({"pack": [1]}, r"pack = \[1\]: must be a dictionary"),
         ({"pack": {"depth": 2}, "lr": 0.1}, "lr: cannot stand beside pack; put fields into it"),
@@ -187,6 +192,8 @@ def test_a_trial_requests_one_cpu() -> None:
 def test_a_gpu_is_requested_only_for_cuda(pack: Pack) -> None:
     assert LopTrainable.default_resource_request({"pack": pack.to_config()}).required_resources == {"CPU": 1}
     on_gpu = LopTrainable.default_resource_request({"pack": pack.to_config(), "run": {"device": "cuda"}})
+    item = WorkItem(pack)
+    assert LopTrainable.default_resource_request({"trial": item.to_json(device="cuda")}) == on_gpu
     assert on_gpu.required_resources == {"CPU": 1, "GPU": 1}
 
 
