@@ -33,9 +33,6 @@ AUTO = "auto"
 POOLED_BASELINE, MIN_BASELINE = 160, 5
 """Fresh networks of all seeds of a configuration, beyond which verdicts gain little power, and the least per cell."""
 
-_LISTS = (list, tuple, range, np.ndarray)
-"""What may hold the values of an axis."""
-
 
 @dataclass(frozen=True, init=False)
 class SearchSpace:
@@ -167,7 +164,7 @@ def _as_grid(param_space: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, 
     axes: dict[str, Sequence[Any]] = {
         field: list(value["grid_search"])
         for field, value in sorted(param_space.items())
-        if isinstance(value, dict) and value.keys() == {"grid_search"} and isinstance(value["grid_search"], _LISTS)
+        if isinstance(value, dict) and value.keys() == {"grid_search"} and _is_list(value["grid_search"])
     }
     common = {field: value for field, value in param_space.items() if field not in axes}
     plain = all(value is None or _is_plain(value) or _is_names(value) for value in common.values())
@@ -179,6 +176,11 @@ def _as_grid(param_space: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, 
     if "fresh_baseline" in axes:
         axes["fresh_baseline"] = [shared if value == AUTO else value for value in axes["fresh_baseline"]]
     return common, axes
+
+
+def _is_list(values: object) -> bool:
+    """Return whether these can be the values of an axis, and can be read twice."""
+    return isinstance(values, (list, tuple, range)) or (isinstance(values, np.ndarray) and values.ndim == 1)
 
 
 def _is_plain(value: object) -> bool:

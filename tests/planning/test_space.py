@@ -119,6 +119,7 @@ def test_equal_cells_are_one_cell() -> None:
         ("param_space = {'lr': tune.grid_search([0.1, -1])}", "lr = -1: must be greater than 0"),
         ("param_space = {'lr': tune.grid_search([])}", "the search space is empty"),
         ("param_space = {'lr': tune.grid_search(3)}", "Ray Tune cannot expand param_space"),
+        ("import numpy\nparam_space = {'lr': tune.grid_search(numpy.array(3))}", "Ray Tune cannot expand param_space"),
         ("param_space = {'lr': tune.sample_from(lambda spec: 1 / 0)}", "Ray Tune cannot expand .*"),
         ("param_space = [1]", "param_space must be a dictionary"),
         ("", "defines no param_space"),
