@@ -1,0 +1,96 @@
+"""Nodes of a cluster are preempted every few seconds while others join: the sweep finishes, and little is done twice."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from ray.cluster_utils import Cluster
+from sweeping import Start, assert_same_results, sweep, wait_until, write_space
+
+from lop_sweep.storage.maintenance.audit import audit
+from lop_sweep.storage.store import Store
+
+NODES = 3
+PAUSE_SECONDS = 6.0
+"""Between two preemptions; a node that joins needs some seconds before it computes anything."""
+MAX_SHARE_TWICE = 0.5
+
+
+@pytest.fixture(scope="module")
+def slow(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, int]:
+    """Return a space, the directory of an undisturbed sweep that takes minutes, and its number of tasks."""
+    folder = tmp_path_factory.mktemp("slow")
+    space = write_space(
+        folder / "space.py", ["seed"],
+        width=12, depth=2, samples=16, steps=40, tasks=1000, fresh_baseline=8,
+        lr="tune.grid_search([0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7])", seed="tune.grid_search([1, 2])",
+    )  # fmt: skip
+    result = sweep(space, folder / "out", "--no-progress")
+    assert result.returncode == 0, result.stderr
+    return space, folder / "out", 16 * 1000
+
+
+class Storm:
+    """Kills a node every few seconds, the oldest first, after another one has joined. Counts them in `killed`."""
+
+    def __init__(self, cluster: Cluster, is_over: Callable[[], bool]) -> None:
+        self.killed = 0
+        self._cluster, self._is_over = cluster, is_over
+        self._nodes = [cluster.add_node(num_cpus=1, wait=False) for _ in range(NODES)]
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> Storm:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._thread.join()
+        for node in self._nodes:
+            self._cluster.remove_node(node, allow_graceful=False)
+
+    def _run(self) -> None:
+        while not self._is_over():
+            deadline = time.monotonic() + PAUSE_SECONDS
+            while time.monotonic() < deadline and not self._is_over():
+                time.sleep(0.1)
+            self._nodes.append(self._cluster.add_node(num_cpus=1, wait=False))
+            os.kill(self._nodes[0].all_processes["raylet"][0].process.pid, signal.SIGKILL)
+            self._cluster.remove_node(self._nodes.pop(0), allow_graceful=False)
+            self.killed += 1
+
+
+@pytest.mark.long
+def test_a_storm_of_preemptions_changes_nothing(
+    started: Start, slow: tuple[Path, Path, int], tmp_path: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    space, expected, tasks = slow
+    counter, store = tmp_path / "counter", Store(tmp_path / "out")
+    counting = str(Path(__file__).parents[1] / "helpers" / "counting_tasks")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([counting, os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.setenv("TASKS_COUNTED", str(counter))
+    over = threading.Event()
+    begin = time.monotonic()
+    with Storm(cluster, over.is_set) as storm:
+        process = started(
+            space, store.root, "--address", cluster.address, "--cpus-expected", str(NODES), "--no-progress",
+            "--checkpoint-every", "1", "--max-failures", "1000",
+        )  # fmt: skip
+        try:
+            wait_until(lambda: process.poll() is not None, seconds=900)
+        finally:
+            over.set()
+    _, stderr = process.communicate()
+    assert process.returncode == 0, stderr
+    seconds, done = time.monotonic() - begin, counter.stat().st_size
+    print(f"{storm.killed} nodes in {seconds:.0f} s: {done} tasks computed, {tasks} needed, {done / tasks - 1:.1%} twice")
+    assert storm.killed > 10
+    assert "retrying from its checkpoint" in stderr
+    assert_same_results(store.root, expected)
+    assert [str(finding) for finding in audit(store).findings] == []
+    assert tasks <= done < (1 + MAX_SHARE_TWICE) * tasks
