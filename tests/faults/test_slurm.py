@@ -67,7 +67,7 @@ class Job:
         )
 
     def log(self) -> str:
-        return "\n".join(path.read_text() for path in sorted(self._folder.glob("lop-sweep*.log")))
+        return (self._folder / f"lop-sweep-{self.id}.log").read_text()
 
     def wait_for(self, state: str) -> None:
         wait_until(lambda: self.slurm.state(self.id) in (state, "FAILED", "TIMEOUT"), seconds=400)

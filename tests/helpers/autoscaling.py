@@ -19,6 +19,8 @@ from pathlib import Path
 
 import psutil
 
+HEAD_ID = "f" * 51 + "00000"
+"""The id by which the provider of nodes, which numbers its nodes, knows the head."""
 IDLE_SECONDS = 6
 """A node that has been idle for this long is removed."""
 
@@ -43,6 +45,8 @@ def autoscaling_cluster(folder: Path, max_workers: int) -> Iterator[str]:
             "gcs_address": address,
             "disable_node_updaters": True,
             "disable_launch_config_check": True,
+            "launch_multiple": True,
+            "head_node_id": HEAD_ID,
         },
         "auth": {},
         "file_mounts": {},
@@ -60,6 +64,9 @@ def autoscaling_cluster(folder: Path, max_workers: int) -> Iterator[str]:
     environment = {
         **os.environ,
         "RAY_FAKE_CLUSTER": "1",
+        "RAY_enable_autoscaler_v2": "1",
+        "RAY_CLOUD_INSTANCE_ID": HEAD_ID,
+        "RAY_OVERRIDE_NODE_ID_FOR_TESTING": HEAD_ID,
         "RAY_USAGE_STATS_ENABLED": "0",
         "AUTOSCALER_UPDATE_INTERVAL_S": "1",
         "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
