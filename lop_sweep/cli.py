@@ -79,6 +79,10 @@ def make_parser() -> argparse.ArgumentParser:
         if options:
             add_options(added, options)
 
+    copied = add_command("copy", _copy, "copy a sweep to another directory or bucket")
+    copied.add_argument("source", metavar="SRC", help="the sweep directory")
+    copied.add_argument("target", metavar="DST", help="where to; an earlier copy is completed")
+
     run = add_command("run", _run, "run one cell, like the script")
     for info in FIELDS.values():
         add_field(run, info)
@@ -177,6 +181,21 @@ def _compact(arguments: argparse.Namespace) -> int:
 
     done = compact(Store(arguments.dir))
     say(f"{done.packs:,} packs: {done.before:,} pairs of files before, {done.after:,} now -> {arguments.dir}")
+    return 0
+
+
+def _copy(arguments: argparse.Namespace) -> int:
+    """Copy a sweep between directories and object stores, and compare every file with its source afterwards."""
+    from lop_sweep.storage import Store
+    from lop_sweep.storage.maintenance import copy_sweep
+
+    done = copy_sweep(Store(arguments.source), Store(arguments.target))
+    there = done.files - done.written
+    say(
+        f"{done.written:,} files copied and compared, {done.bytes / 1e6:,.1f} MB"
+        + (f"; {there:,} were there already" if there else "")
+        + f" -> {arguments.target}"
+    )
     return 0
 
 

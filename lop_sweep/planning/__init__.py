@@ -2,6 +2,7 @@
 
 from lop_sweep.planning.packing import Sizing
 from lop_sweep.planning.plan import Plan, WorkItem, make_plan
+from lop_sweep.planning.shards import Shard, part_of
 from lop_sweep.planning.space import SearchSpace, load_space
 from lop_sweep.planning.status import Status, count_states, sweep_status
 from lop_sweep.planning.status_text import sizes_line, status_json, status_lines
@@ -9,12 +10,14 @@ from lop_sweep.planning.status_text import sizes_line, status_json, status_lines
 __all__ = [
     "Plan",
     "SearchSpace",
+    "Shard",
     "Sizing",
     "Status",
     "WorkItem",
     "count_states",
     "load_space",
     "make_plan",
+    "part_of",
     "sizes_line",
     "status_json",
     "status_lines",

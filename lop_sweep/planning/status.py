@@ -10,7 +10,7 @@ from typing import Any
 
 from lop_sweep.config import CellConfig
 from lop_sweep.planning.space import axes_of
-from lop_sweep.storage import DIVERGED, Failure, LockState, Store, is_held, read_lock, requested_cells
+from lop_sweep.storage import DIVERGED, Failure, LockState, Store, is_held, lock_folders, read_lock, requested_cells
 
 STATES: tuple[str, ...] = ("finished", "diverged", "running", "failed", "missing")
 """The states of a cell.
@@ -28,6 +28,7 @@ class Driver:
     """The newest process that computes, or computed, cells of a sweep.
 
     Attributes:
+        shard: which part of the sweep it computes, as `--shard` names it; empty for the whole.
         process: the process and its host.
         alive: whether it still runs; on another host, whether its heartbeat is recent.
         released: whether it ended gracefully.
@@ -36,6 +37,7 @@ class Driver:
         seconds: time since it started.
     """
 
+    shard: str
     process: str
     alive: bool
     released: bool
@@ -63,7 +65,8 @@ class Status:
         finished, diverged, running, failed, missing: number of cells in each of `STATES`.
         others: finished cells in the directory that the newest request does not include.
         axes: for each field that varies and each of its values, the number of cells in each state.
-        driver: the process that computes, or last computed, cells; None if there was none.
+        driver: the process that computes, or last computed, cells of the whole sweep; None if there was none.
+        shards: the same for each part of it, for `lop-sweep sweep --shard`.
         failures: failures of packs, newest first.
         kept_states, kept_bytes: number of packs whose last state is kept for longer sequences, and its size on disk.
     """
@@ -77,6 +80,7 @@ class Status:
     others: int
     axes: Mapping[str, Mapping[Any, Counter[str]]]
     driver: Driver | None = None
+    shards: tuple[Driver, ...] = ()
     failures: tuple[Failure, ...] = ()
     kept_states: int = 0
     kept_bytes: int = 0
@@ -113,8 +117,10 @@ def count_states(store: Store, cells: Iterable[CellConfig], axes: Iterable[str] 
     table = store.read_cells(["cell", "status"])
     done = dict(zip(table["cell"].to_pylist(), table["status"].to_pylist(), strict=True))
     failures = tuple(f for f in store.failures.read() if not done.keys() >= set(f.cells))
-    lock = read_lock(store.driver)
-    may_run = lock is None or is_held(lock, store.driver)  # workers end with their driver
+    folders = lock_folders(store)
+    drivers = [_driver(read_lock(folder), folder) for folder in folders]
+    known = [driver for driver in drivers if driver]
+    may_run = not known or any(driver.alive for driver in known)  # workers end with their driver
     heartbeats = store.checkpoints.heartbeats() if may_run else []
     running = {cell for heartbeat in heartbeats if heartbeat.alive() for cell in heartbeat.cells}
     failed = {cell for failure in failures for cell in failure.cells}
@@ -135,7 +141,8 @@ def count_states(store: Store, cells: Iterable[CellConfig], axes: Iterable[str] 
         **{name: count[name] for name in STATES},
         others=len(done.keys() - requested.keys()),
         axes=by_axis,
-        driver=_driver(lock, store.driver),
+        driver=drivers[0],
+        shards=tuple(sorted((driver for driver in drivers[1:] if driver), key=lambda driver: driver.shard)),
         failures=failures,
         kept_states=len(store.checkpoints.kept()),
         kept_bytes=store.checkpoints.kept_bytes(),
@@ -146,6 +153,7 @@ def _driver(lock: LockState | None, folder: Path) -> Driver | None:
     if lock is None:
         return None
     return Driver(
+        shard="" if folder.name == "driver" else folder.name.replace("-of-", "/"),
         process=str(lock.process),
         alive=is_held(lock, folder),
         released=lock.released,

@@ -27,7 +27,10 @@ def status_lines(status: Status) -> Iterator[str]:
     if status.others:
         yield f"and {status.others:,} finished cells that the newest request does not include"
     if status.driver is not None:
-        yield from _driver_lines(status.driver, status.complete)
+        at_work = any(shard.alive for shard in status.shards)
+        yield from _driver_lines(status.driver, status.complete or at_work)
+    for shard in status.shards:
+        yield from _driver_lines(shard, status.complete)
     if status.kept_states:
         size = _bytes(status.kept_bytes)
         yield f"the last states of {status.kept_states:,} packs are kept for more tasks: {size} in states/"
@@ -54,16 +57,14 @@ def _range(bounds: Sequence[int]) -> str:
 
 def status_json(status: Status) -> dict[str, Any]:
     """Return a status as JSON values; unknown rates and times are null."""
-    content = {key: value for key, value in vars(status).items() if key not in ("axes", "driver", "failures")}
+    apart = ("axes", "driver", "shards", "failures")
+    content = {key: value for key, value in vars(status).items() if key not in apart}
     content["axes"] = {
         axis: [{"value": value, **{name: count[name] for name in STATES}} for value, count in values.items()]
         for axis, values in status.axes.items()
     }
-    content["driver"] = None
-    if status.driver is not None:
-        numbers = {"rate": status.driver.rate, "seconds_left": status.driver.seconds_left}
-        known = {key: value if math.isfinite(value) else None for key, value in numbers.items()}
-        content["driver"] = {**asdict(status.driver), **known}
+    content["driver"] = None if status.driver is None else _driver_json(status.driver)
+    content["shards"] = [_driver_json(shard) for shard in status.shards]
     content["failures"] = [asdict(failure) for failure in status.failures]
     return content
 
@@ -76,17 +77,24 @@ def seconds_text(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
 
 
+def _driver_json(driver: Driver) -> dict[str, Any]:
+    numbers = {"rate": driver.rate, "seconds_left": driver.seconds_left}
+    return {**asdict(driver), **{key: value if math.isfinite(value) else None for key, value in numbers.items()}}
+
+
 def _driver_lines(driver: Driver, complete: bool) -> Iterator[str]:
     if driver.alive:
-        yield f"driver: {driver.process}, running for {seconds_text(driver.seconds)}"
+        what = f"shard {driver.shard}" if driver.shard else "driver"
+        yield f"{what}: {driver.process}, running for {seconds_text(driver.seconds)}"
         if math.isfinite(driver.seconds_left):
             rate = (
                 f"{driver.rate * 60:.3g} cells per minute" if driver.rate < 1 else f"{driver.rate:.3g} cells per second"
             )
             yield f"{rate}, {driver.done:,.1f} of {driver.cells:,} done; about {seconds_text(driver.seconds_left)} left"
-    elif not complete:
+    elif not (complete or (driver.shard and driver.released and driver.done >= driver.cells)):
         ended = "has ended" if driver.released else "has crashed or cannot be reached"
-        yield f"not running: {driver.process} {ended}; run the same lop-sweep sweep command to continue"
+        what = f"shard {driver.shard} is not running" if driver.shard else "not running"
+        yield f"{what}: {driver.process} {ended}; run the same lop-sweep sweep command to continue"
 
 
 def _axis_lines(status: Status) -> Iterator[str]:

@@ -1,14 +1,18 @@
 """What a sweep directory holds, and the only code that touches its files."""
 
 from lop_sweep.storage.checkpoints import ResumePoints
+from lop_sweep.storage.exclusion import REQUEST, hold_sweep, is_at_work, lock_folders
 from lop_sweep.storage.failures import Failure
 from lop_sweep.storage.filesystem import (
     check_writable,
     fault_point,
+    filesystem_of,
+    is_local,
     is_text,
     local_path,
     names_in,
     quarantine,
+    sweep_path,
     writable_folder,
     write_bytes,
     writing,
@@ -24,6 +28,7 @@ from lop_sweep.storage.store import Store
 
 __all__ = [
     "DIVERGED",
+    "REQUEST",
     "TASKS",
     "Failure",
     "Lock",
@@ -37,12 +42,17 @@ __all__ = [
     "check_writable",
     "describe_space",
     "fault_point",
+    "filesystem_of",
     "hold_lock",
+    "hold_sweep",
     "host_name",
+    "is_at_work",
     "is_held",
+    "is_local",
     "is_text",
     "iter_tasks",
     "local_path",
+    "lock_folders",
     "merge_numerics",
     "names_in",
     "quarantine",
@@ -50,6 +60,7 @@ __all__ = [
     "requested_cells",
     "state_bytes",
     "stop_file",
+    "sweep_path",
     "tasks_table",
     "with_columns",
     "writable_folder",

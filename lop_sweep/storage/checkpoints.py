@@ -12,13 +12,15 @@ import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from lop_sweep.config import CellConfig
 from lop_sweep.errors import InaccessibleStateError, MissingStateError, SpecialFileError, StateError, StoreError
 from lop_sweep.pack import Pack
-from lop_sweep.storage.filesystem import filesystem_of, names_in, quarantine, reading, writing
+from lop_sweep.prefetch import prefetch
+from lop_sweep.storage.filesystem import READERS, filesystem_of, names_in, quarantine, reading, writing
 from lop_sweep.storage.pack_state import PackState, StartPoint, assemble, start_points
 from lop_sweep.storage.process import ProcessMark
 from lop_sweep.storage.records import read_records, timestamp, write_json
@@ -167,12 +169,9 @@ class Checkpoints:
         Raises:
             StoreError: the folder cannot be read.
         """
-        total = 0
         with reading(self.states):
-            for pack in self.kept():
-                with suppress(FileNotFoundError):
-                    total += self._files.size(_path(self.states, pack))
-        return total
+            sizes = self._files.sizes(self.states)
+        return sum(size for name, size in sizes.items() if name.endswith(STATE) and not name.startswith("."))
 
     def so_far(self) -> list[PackState]:
         """Read the checkpoints of all unfinished packs that have rows, those with most tasks first.
@@ -312,13 +311,16 @@ class Checkpoints:
 
     @staticmethod
     def _points_in(folder: Path) -> Iterator[dict[str, StartPoint]]:
-        for pack in names_in(folder, STATE):
+        def read(pack: str) -> list[dict[str, StartPoint]]:
             try:
-                yield start_points(_path(folder, pack))
+                return [start_points(_path(folder, pack))]
             except MissingStateError:  # finished since the folder was listed
-                continue
+                return []
             except StateError as error:
                 _log.warning("%s; not used", error)
+                return []
+
+        return chain.from_iterable(prefetch(read, names_in(folder, STATE), READERS))
 
 
 def _path(folder: Path, pack: str) -> Path:

@@ -48,6 +48,7 @@ class Lock:
         on_loss: called once, from another thread, with the reason, if the lock is lost.
 
     Attributes:
+        folder: where the lock is.
         fencing_token, token: as in `LockState`.
     """
 
@@ -55,7 +56,8 @@ class Lock:
         self, folder: Path, state: LockState, activity: Callable[[], dict[str, Any]], on_loss: Callable[[str], None]
     ) -> None:
         self.fencing_token, self.token = state.fencing_token, state.token
-        self._folder, self._state, self._activity, self._on_loss = folder, state, activity, on_loss
+        self.folder = folder
+        self._state, self._activity, self._on_loss = state, activity, on_loss
         self._files = filesystem_of(folder)
         self._beat = 0
         self._ended = threading.Event()
@@ -70,7 +72,7 @@ class Lock:
             with suppress(StoreError):  # a directory that is full or has vanished needs no release
                 self._write(released=True)
         with suppress(OSError):
-            self._files.delete(stop_file(self._folder, self.token))
+            self._files.delete(stop_file(self.folder, self.token))
 
     def check(self) -> None:
         """Check that the lock is still held.
@@ -85,7 +87,7 @@ class Lock:
     def request_stop(self) -> None:
         """Ask the workers to save their packs and return."""
         with suppress(OSError):  # a directory that is full or has vanished takes no checkpoints either
-            self._files.write(stop_file(self._folder, self.token), b"")
+            self._files.write(stop_file(self.folder, self.token), b"")
 
     def _keep(self) -> None:
         while not self._ended.wait(BEAT_SECONDS):
@@ -100,21 +102,21 @@ class Lock:
 
     def _lost(self) -> str | None:
         try:
-            tokens = fencing_tokens(self._folder)
+            tokens = fencing_tokens(self.folder)
         except StoreError as error:
             _log.warning("the lock cannot be checked: %s", error)
             return None
         if tokens and tokens[-1] > self.fencing_token:
-            return f"{self._folder.parent}: another lop-sweep has taken over, because this one was silent too long"
+            return f"{self.folder.parent}: another lop-sweep has taken over, because this one was silent too long"
         if self.fencing_token not in tokens:
-            return f"{self._folder.parent}: is no longer there, or no longer ours"
+            return f"{self.folder.parent}: is no longer there, or no longer ours"
         return None
 
     def _write(self, released: bool = False) -> None:
         self._beat += 1
         now = replace(self._state, time=time.time(), beat=self._beat, released=released, activity=self._activity())
-        with writing(self._folder):
-            write_json(lock_path(self._folder, self.fencing_token), now.to_json())
+        with writing(self.folder):
+            write_json(lock_path(self.folder, self.fencing_token), now.to_json())
 
 
 @contextmanager

@@ -25,7 +25,7 @@ from lop_sweep.errors import (
 )
 from lop_sweep.pack import expand, factor
 from lop_sweep.storage.filesystem import writing
-from lop_sweep.storage.records import checked_json, load_json, write_json
+from lop_sweep.storage.records import checked_json, create_json, load_json, write_json
 from lop_sweep.storage.schema import SCHEMA_VERSION, refuse_newer
 from lop_sweep.version import __version__
 
@@ -89,16 +89,22 @@ class SweepFile:
             SpecialFileError: the present file is not a regular one.
             StoreError: it cannot be written.
         """
-        self.check_schema()
-        earlier = self._readable()
-        content = {
-            "schema_version": SCHEMA_VERSION,
-            _WRITER: __version__,
-            "lop_sweep_versions": sorted({*versions_in(earlier), __version__}),
-            "origin": origin_in(earlier) or adopt() or secrets.token_hex(8),
-        }
-        with writing(self._path):
-            write_json(self._path, {**content, **description}, indent=1)
+        for create in (True, False):  # of two that write the first file, the second takes over the first one's origin
+            self.check_schema()
+            earlier = self._readable()
+            content = {
+                "schema_version": SCHEMA_VERSION,
+                _WRITER: __version__,
+                "lop_sweep_versions": sorted({*versions_in(earlier), __version__}),
+                "origin": origin_in(earlier) or adopt() or secrets.token_hex(8),
+                **description,
+            }
+            with writing(self._path):
+                if create and not earlier and create_json(self._path, content, indent=1):
+                    return
+                if earlier or not create:
+                    write_json(self._path, content, indent=1)
+                    return
 
     def origin(self) -> str | None:
         """Return the origin; None where the file is missing, damaged or without one. Results do not depend on it.

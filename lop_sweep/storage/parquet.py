@@ -28,7 +28,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from lop_sweep.errors import SchemaVersionError, StoreError
-from lop_sweep.storage.filesystem import filesystem_of, reading, write_bytes
+from lop_sweep.storage.filesystem import READERS, filesystem_of, reading, write_bytes
 from lop_sweep.storage.schema import (
     SCHEMA_VERSION,
     VERSION_KEY,
@@ -50,8 +50,6 @@ MAX_EXPANSION = 1000
 _CHECKSUM, _PACKS, _ORIGIN = "lop_sweep_sha256", "lop_sweep_packs", b"lop_sweep_origin"
 _ARROW_SCHEMA = b"ARROW:schema"
 _BLANK = "0" * 64
-_READERS = 8
-"""Threads that read files: decoding releases Python's global lock, and network file systems have latency."""
 _WIDTHS = {"BOOLEAN": 1, "INT32": 4, "FLOAT": 4, "INT64": 8, "DOUBLE": 8, "INT96": 12}
 _SMALL_BYTES = 2**20
 _OFFSET_BYTES = 4
@@ -110,12 +108,21 @@ def verify_checksum(path: Path) -> None:
         StoreError: it is damaged, or it cannot be read.
     """
     with reading(path):
-        content = bytearray(filesystem_of(path).read(path))
-        start, end = _checksum_at(content)
-        checksum = bytes(content[start:end])
-        content[start:end] = _BLANK.encode()
-        if hashlib.sha256(content).hexdigest().encode() != checksum:
-            raise ValueError("it is damaged: its checksum does not fit its content")
+        verify_content(filesystem_of(path).read(path))
+
+
+def verify_content(content: bytes) -> None:
+    """Check that these are the bytes of a file that `write_table` wrote.
+
+    Raises:
+        ValueError: they are damaged.
+    """
+    start, end = _checksum_at(content)
+    blank = hashlib.sha256(content[:start])
+    blank.update(_BLANK.encode())
+    blank.update(content[end:])
+    if blank.hexdigest().encode() != content[start:end]:
+        raise ValueError("it is damaged: its checksum does not fit its content")
 
 
 def file_info(path: Path) -> FileInfo:
@@ -202,10 +209,10 @@ def read_tables(paths: Sequence[Path], schema: pa.Schema, columns: Sequence[str]
     Without `columns`, optional columns that none of the files has are left out.
     """
     if columns is None and any(map(is_optional, schema.names)):
-        with ThreadPoolExecutor(_READERS) as pool:
+        with ThreadPoolExecutor(READERS) as pool:
             found = {name for info in pool.map(file_info, paths) for name in info.columns}
         columns = [name for name in schema.names if name in found or not is_optional(name)]
-    with ThreadPoolExecutor(_READERS) as pool:
+    with ThreadPoolExecutor(READERS) as pool:
         tables = pool.map(lambda path: read_table(path, schema, columns), paths)
         return pa.concat_tables([_chosen(schema, columns).empty_table(), *tables])
 

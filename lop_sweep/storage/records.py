@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
 from lop_sweep.config import digest
 from lop_sweep.errors import MissingFileError, StoreError
-from lop_sweep.storage.filesystem import filesystem_of, names_in, reading, write_bytes
+from lop_sweep.prefetch import prefetch
+from lop_sweep.storage.filesystem import READERS, filesystem_of, names_in, reading, write_bytes
 
 Record = TypeVar("Record")
 
@@ -35,9 +37,9 @@ def write_json(path: Path, content: dict[str, Any], indent: int | None = None) -
     write_bytes(path, _encoded(content, indent))
 
 
-def create_json(path: Path, content: dict[str, Any]) -> bool:
+def create_json(path: Path, content: dict[str, Any], indent: int | None = None) -> bool:
     """Write a record unless there is a file already; return whether this call made it. Errors as `write_json`."""
-    return filesystem_of(path).create(path, _encoded(content))
+    return filesystem_of(path).create(path, _encoded(content, indent))
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -85,18 +87,20 @@ def read_records(folder: Path, build: Callable[[str, dict[str, Any]], Record]) -
     Raises:
         StoreError: the folder cannot be read.
     """
-    records = []
-    for name in names_in(folder, ".json"):
+
+    def read(name: str) -> list[Record]:
         path = folder / f"{name}.json"
         try:
             content = read_json(path)
             with reading(path):
-                records.append(build(name, content))
+                return [build(name, content)]
         except MissingFileError:  # removed since the folder was listed
-            continue
+            return []
         except StoreError as error:
             _log.warning("%s; not used", error)
-    return records
+            return []
+
+    return list(chain.from_iterable(prefetch(read, names_in(folder, ".json"), READERS)))
 
 
 def timestamp(value: Any) -> float:

@@ -94,15 +94,25 @@ def load_state(path: Path) -> dict[str, Any]:
         SchemaVersionError: it is of another format.
     """
     with _reading_state(path):
-        first, _, body = filesystem_of(path).read(path).partition(b"\n")
-        header, _, archive = body.partition(b"\n")
-        if _checksum_in(path, first, header) != hashlib.sha256(body).hexdigest().encode():
-            raise ValueError("it is torn or damaged: its checksum does not fit its content")
-        arrays = _arrays_in(archive)
+        arrays = _arrays_in(_checked_archive(path, filesystem_of(path).read(path)))
         state = _put_back(json.loads(arrays[_STRUCTURE].tobytes()), arrays)
     if not isinstance(state, dict):
         raise StateError(f"{path}: is not a readable state: its structure is not a dictionary")
     return state
+
+
+def check_state(path: Path, content: bytes) -> None:
+    """Check that the content of `path` is a whole saved state; errors as `load_state`."""
+    with _reading_state(path):
+        _checked_archive(path, content)
+
+
+def _checked_archive(path: Path, content: bytes) -> bytes:
+    first, _, body = content.partition(b"\n")
+    header, _, archive = body.partition(b"\n")
+    if _checksum_in(path, first, header) != hashlib.sha256(body).hexdigest().encode():
+        raise ValueError("it is torn or damaged: its checksum does not fit its content")
+    return archive
 
 
 @contextmanager

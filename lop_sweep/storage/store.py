@@ -5,7 +5,7 @@
     DIR/cells/<pack>.parquet     its cells; written after its tasks, so it is the commit
     DIR/running/, DIR/states/    checkpoints, heartbeats and last states, see `lop_sweep.storage.checkpoints`
     DIR/failed/<pack>.json       packs that kept failing, see `lop_sweep.storage.failures`
-    DIR/driver/, DIR/maintenance/  locks, see `lop_sweep.storage.lock`
+    DIR/driver/, DIR/shards/, DIR/maintenance/  locks, see `lop_sweep.storage.lock` and `exclusion`
     DIR/aside/                   quarantine: files that were found damaged
     DIR/tune/                    Ray Tune's own state and logs; nothing here depends on it
 
@@ -67,7 +67,8 @@ class Store:
     """A sweep directory. Making a `Store` touches nothing; `create` makes the folders.
 
     Args:
-        root: the directory.
+        root: the directory, or the URI of a bucket and a prefix in it.
+        origin: the directory's origin, if it is known, so that `commit` need not read `sweep.json`.
 
     Attributes:
         root, tasks, cells: the directory and two of its folders.
@@ -78,8 +79,9 @@ class Store:
         StoreError: `root` is empty, or a URI of an unknown scheme.
     """
 
-    def __init__(self, root: str | Path) -> None:
+    def __init__(self, root: str | Path, origin: str | None = None) -> None:
         self.root = sweep_path(root)
+        self._known_origin = origin
         self.tasks, self.cells = self.root / "tasks", self.root / "cells"
         self.checkpoints = Checkpoints(self.root)
         self.failures = FailureLog(self.root)
@@ -92,9 +94,23 @@ class Store:
         return self.root / "driver"
 
     @property
+    def shards(self) -> Path:
+        """The folder of the locks of `lop-sweep sweep --shard`, a folder per part."""
+        return self.root / "shards"
+
+    def lock_folder(self, part: str = "") -> Path:
+        """Return the folder of the lock of a part of the sweep, such as "2-of-8", or of the whole sweep."""
+        return self.shards / part if part else self.driver
+
+    @property
     def maintenance(self) -> Path:
         """The folder of the lock of `lop-sweep compact` and `lop-sweep audit --repair`."""
         return self.root / "maintenance"
+
+    @property
+    def beat_seconds(self) -> float:
+        """Seconds between two heartbeats of a worker."""
+        return self._files.beat_seconds
 
     @property
     def folders(self) -> tuple[Path, ...]:
@@ -169,7 +185,7 @@ class Store:
         Raises:
             StoreError: a file cannot be written.
         """
-        segment = Segment(result.pack, (result.pack,), self.origin())
+        segment = Segment(result.pack, (result.pack,), self._known_origin or self.origin())
         self.commit_segment(segment, tasks_table(result), cells_table(result))
         self.checkpoints.remove(result.pack)
 

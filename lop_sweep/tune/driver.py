@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from lop_sweep import runtime
+from lop_sweep.config import digest
 from lop_sweep.console.options import accepts_options, options_from_keywords
 from lop_sweep.console.signals import is_abandoned_sweep_running
 from lop_sweep.errors import InaccessibleFileError, SchemaVersionError, SpaceError, StoreError, SweepError, safe_repr
 from lop_sweep.experiment import make_device
-from lop_sweep.planning import Plan, SearchSpace, Sizing, count_states, make_plan, sizes_line
-from lop_sweep.storage import Lock, Store, describe_space, hold_lock, quarantine
+from lop_sweep.planning import Plan, SearchSpace, Sizing, count_states, make_plan, part_of, sizes_line
+from lop_sweep.storage import REQUEST, Lock, Store, describe_space, hold_sweep, quarantine
 from lop_sweep.storage.maintenance import check_checkpoints, clean, finished_cells
 from lop_sweep.tune.options import Outcome, SweepOptions
 from lop_sweep.tune.progress import Progress
@@ -50,12 +51,12 @@ def run_sweep(space: SearchSpace, out: str | Path, **options: Any) -> Outcome:
 
     Args:
         space: the search space.
-        out: the sweep directory, which is created if it does not exist. All nodes of a cluster must see it under this
-            path.
+        out: the sweep directory, which is created if it does not exist and which all nodes of a cluster must see under
+            this path; or a bucket and a prefix, such as "s3://bucket/sweep".
         options: how to run; the fields of `SweepOptions`, which documents them.
 
     Returns:
-        The state of the sweep afterwards, and what this call did.
+        The state of the sweep, or of the part that `shard` names, afterwards, and what this call did.
 
     Raises:
         ConfigError: the `device` does not exist.
@@ -75,13 +76,16 @@ class _Driver:
     """One call of `run_sweep`.
 
     Args:
-        space: the request.
+        space: the request; with the option `shard`, a part of it is computed.
         store: the sweep directory.
         options: how to run.
     """
 
     def __init__(self, space: SearchSpace, store: Store, options: SweepOptions) -> None:
-        self._space, self._store, self._options = space, store, options
+        self._request, self._store, self._options = space, store, options
+        self._space = space if options.part is None else part_of(space, options.part)
+        self._part = options.part.name if options.part else ""
+        self._request_id = digest(sorted(cell.id for cell in space.cells))[:8]
         self._stop, self._progress = Stop(), Progress(options.progress)
         self._lock: Lock | None = None
         self._plan = Plan(space, Sizing(dtype=options.dtype))
@@ -129,7 +133,7 @@ class _Driver:
                 self._enter_ray(resources)
             store.create()
             lock = resources.enter_context(
-                hold_lock(store.driver, self._activity, on_loss=lambda reason: stop.because(SweepError(reason)))
+                hold_sweep(store, self._activity, self._part, on_loss=lambda reason: stop.because(SweepError(reason)))
             )
             self._lock = lock
             stop.check()
@@ -145,7 +149,7 @@ class _Driver:
             if self._plan.items:
                 if options.address:
                     with ray_errors("the nodes of the cluster cannot be asked"):
-                        check_shared(store.driver, lock.token, may_be_empty=options.cpus_expected is not None)
+                        check_shared(lock.folder, lock.token, may_be_empty=options.cpus_expected is not None)
                 stop.check()
                 self._compute(lock)
             if stop.abandoned:
@@ -195,8 +199,9 @@ class _Driver:
         return f"the Ray cluster at {self._options.address}" if self._options.address else "the local Ray"
 
     def _activity(self) -> dict[str, Any]:
-        progress = self._progress
-        return {"sweep": self._space.name, "cells": progress.cells, "done": round(progress.done, 2)}
+        progress, part = self._progress, self._options.shard
+        done = {"cells": progress.cells, "done": round(progress.done, 2), REQUEST: self._request_id}
+        return {"sweep": self._space.name, **({"shard": part} if part else {}), **done}
 
     def _sizing(self) -> Sizing:
         """Return what the sizes of packs are chosen by on this process's Ray."""
@@ -220,7 +225,9 @@ class _Driver:
         earlier = self._earlier()
         sizes = plan.description if plan.items else earlier.get("sizes")
         created = str(earlier.get("created", _now()))
-        self._store.write_sweep({**_provenance(created, self._options), "sizes": sizes, **describe_space(space)})
+        self._store.write_sweep(
+            {**_provenance(created, self._options), "sizes": sizes, **describe_space(self._request)}
+        )
         _log.info(
             "%s: %d cells, %d of them finished already; %d to compute in %d packs",
             space.name, len(space.cells), plan.finished, len(plan.cells), len(plan.items),
@@ -235,7 +242,7 @@ class _Driver:
         executor = Executor(self._store, self._options, lock, self._progress, self._stop)
         self._stop.trials_started = True
         try:
-            executor.run(self._plan)
+            executor.run(self._plan, self._options.keeps_states(self._request.cells))
         except StoreError as error:
             self._stop.because(error)
         finally:

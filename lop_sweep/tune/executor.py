@@ -6,7 +6,9 @@ killed a worker. The next round computes what is still missing, from the checkpo
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import tempfile
 import textwrap
 from typing import Any
 
@@ -15,7 +17,7 @@ from ray import tune
 
 from lop_sweep.pack import Pack, expand
 from lop_sweep.planning import Plan
-from lop_sweep.storage import Lock, Store, check_writable
+from lop_sweep.storage import Lock, Store, check_writable, is_local
 from lop_sweep.storage.maintenance import finished_cells
 from lop_sweep.tune.callbacks import MAX_REASON_CHARACTERS, TrialWatch, TuneStopper
 from lop_sweep.tune.options import SweepOptions
@@ -50,14 +52,17 @@ class Executor:
         self.failed: dict[str, str] = {}
         self.gave_up = ""
 
-    def run(self, plan: Plan) -> None:
+    def run(self, plan: Plan, keep_state: bool) -> None:
         """Compute the packs of `plan`.
+
+        Args:
+            plan: what to compute.
+            keep_state: whether to keep each cell's last state.
 
         Raises:
             StoreError: the sweep directory cannot be written.
         """
         idle_rounds, progress = 0, 0
-        keep_state = self._options.keeps_states(plan.space.cells)
         while not self._stop:
             items = [item for item in plan.items if item.pack.id not in self.failed]
             if not items:
@@ -83,10 +88,22 @@ class Executor:
             "keep_state": keep_state,
             "store": str(self._store.root),
             "driver": self._lock.token,
+            "lock": str(self._lock.folder.relative_to(self._store.root)),
+            "origin": self._store.origin(),
         }
 
     def _round(self, configs: list[dict[str, Any]], plan: Plan) -> str:
         """Run one trial per configuration; return why Tune gave up, or "" if it did not."""
+        with self._tune_folder() as folder:
+            return self._fit(configs, plan, folder)
+
+    def _tune_folder(self) -> contextlib.AbstractContextManager[str]:
+        """Return a context with the folder of Tune's own state: in the sweep directory, or a temporary one."""
+        if is_local(self._store.root):
+            return contextlib.nullcontext(str(self._store.root))
+        return tempfile.TemporaryDirectory(prefix="lop-sweep-", ignore_cleanup_errors=True)
+
+    def _fit(self, configs: list[dict[str, Any]], plan: Plan, folder: str) -> str:
         watch = TrialWatch(plan.packs, self._store, self._progress, self._stop, self._options.max_failures)
         tuner = tune.Tuner(
             LopTrainable,
@@ -98,7 +115,7 @@ class Executor:
             ),
             run_config=tune.RunConfig(
                 name="tune",
-                storage_path=str(self._store.root),
+                storage_path=folder,
                 verbose=0,
                 callbacks=[watch],
                 stop=TuneStopper(self._stop, self._lock.request_stop),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from lop_sweep.config import CellConfig
 from lop_sweep.console.options import check_options, document_options, option
 from lop_sweep.errors import SweepError, comma_list
-from lop_sweep.planning import Status
+from lop_sweep.planning import Shard, Status
 from lop_sweep.runtime import DEVICES, DTYPES
 from lop_sweep.storage import state_bytes
 
@@ -37,6 +37,9 @@ class SweepOptions:
     pack: int | None = option(
         None, "maximum number of cells per trial (default: as the search space says, else by cost)", at_least=1
     )
+    shard: str | None = option(
+        None, "compute only the I-th of N parts, for separate machines that share nothing but --out", metavar="I/N"
+    )
     tasks_per_report: int | None = option(None, "tasks between two reports of a trial (default: by cost)", at_least=1)
     checkpoint_every: float = option(
         60.0, "seconds between two checkpoints, which are taken between tasks", metavar="S", at_least=0
@@ -58,8 +61,15 @@ class SweepOptions:
             raise SweepError(
                 f"cpus_expected = {self.cpus_expected}: is for a cluster; give its address, or cpus for a local Ray"
             )
+        if self.shard is not None:
+            Shard.parse(self.shard)
         if self.address == "":
             raise SweepError("address = '': give HOST:PORT of the head node's Ray, or omit it for a local one")
+
+    @property
+    def part(self) -> Shard | None:
+        """Which part of the sweep is computed; None for the whole."""
+        return None if self.shard is None else Shard.parse(self.shard)
 
     def keeps_states(self, cells: Iterable[CellConfig]) -> bool:
         """Return whether the states of these cells are kept."""

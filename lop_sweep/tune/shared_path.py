@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from lop_sweep.errors import SweepError, comma_list, single_line
-from lop_sweep.storage import host_name, read_lock
+from lop_sweep.errors import StoreError, SweepError, comma_list, single_line
+from lop_sweep.storage import host_name, is_local, read_lock, sweep_path
 
 MAX_ANSWER_SECONDS = 60.0
 """Time for a node to start a worker and check the directory."""
@@ -19,10 +19,14 @@ def find_problem(folder: str, token: str) -> str:
         folder: the sweep directory's folder of driver locks.
         token: the fencing token of the driver's lock.
     """
-    if not Path(folder).is_dir():
+    try:
+        where = sweep_path(folder)
+        lock = read_lock(where)
+    except StoreError as error:
+        return f"{host_name()} cannot read it: {error}"
+    if lock is None:
         return f"{host_name()} has no such directory"
-    lock = read_lock(Path(folder))
-    return "" if lock is not None and lock.token == token else f"{host_name()} has another directory there"
+    return "" if lock.token == token else f"{host_name()} has another directory there"
 
 
 def check_shared(folder: Path, token: str, may_be_empty: bool = False) -> None:
@@ -65,5 +69,9 @@ def check_shared(folder: Path, token: str, may_be_empty: bool = False) -> None:
     if problems:
         raise SweepError(
             f"{folder.parent} is not shared by all nodes: {comma_list(problems)}; "
-            "give a directory on a file system that every node has under this path"
+            + (
+                "give a directory on a file system that every node has under this path, or a bucket: --out s3://..."
+                if is_local(folder)
+                else "every node needs the package obstore, and access to the bucket"
+            )
         )

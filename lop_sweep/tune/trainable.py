@@ -7,6 +7,7 @@ It works in any `ray.tune.Tuner`, not only in `lop-sweep sweep`:
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,13 @@ from ray import tune
 from lop_sweep import runtime
 from lop_sweep.errors import ConfigError, StoreError, comma_list, safe_repr
 from lop_sweep.pack import Pack, expand
-from lop_sweep.storage import PackState, Store, host_name, read_lock, stop_file
+from lop_sweep.storage import PackState, Store, filesystem_of, host_name, read_lock, stop_file
 from lop_sweep.tune.sigterm import Sigterm
 from lop_sweep.tune.worker import PackRun
 
 _STATE_FILE = "pack.state"
 _PACK_RUN_KEYS = ("dtype", "device", "checkpoint_every", "keep_state", "resume_from")
-_RUN_KEYS = (*_PACK_RUN_KEYS, "tasks_per_report", "store", "driver")
+_RUN_KEYS = (*_PACK_RUN_KEYS, "tasks_per_report", "store", "driver", "lock", "origin")
 
 
 class LopTrainable(tune.Trainable):
@@ -47,6 +48,8 @@ class LopTrainable(tune.Trainable):
         keep_state: whether to keep the state after the last task there, for longer sequences (default False).
         resume_from: for each cell, [path within the sweep directory, index in it] of a saved state.
         driver: token of the driver's lock in the sweep directory, which every node must see.
+        lock: the folder of that lock in the sweep directory (default: "driver").
+        origin: of the sweep directory, see `lop_sweep.storage.store` (default: as `sweep.json` there says).
 
     A result has the mean of each metric over the step's tasks, the cells and the layers, without diverged cells. It
     also has `tasks_done`, `cells`, `diverged` (number of diverged cells), and `note` if a saved state was found but
@@ -75,13 +78,14 @@ class LopTrainable(tune.Trainable):
             raise ConfigError(f"tasks_per_report = {self._tasks_per_report!r}: must be an integer of at least 1")
         options = {key: run[key] for key in _PACK_RUN_KEYS if key in run}
         driver = run.get("driver")
-        store = _open_store(run.get("store"), driver)
+        lock = Path(run.get("lock", "driver"))
+        store = _open_store(run.get("store"), lock, driver, run.get("origin"))
         if store is not None and driver is not None:
             # Another driver may have taken over, and had the cells computed elsewhere, in other packs.
-            options["check_lock"] = lambda: _check_driver(store, driver)
-        stop_requested = store is not None and driver is not None and stop_file(store.driver, driver)
+            options["check_lock"] = lambda: _check_driver(store, lock, driver)
         self._sigterm = Sigterm()
-        options["stopping"] = lambda: self._sigterm.received or bool(stop_requested and stop_requested.exists())
+        asked = StopRequest(store, lock, driver) if store is not None and driver is not None else lambda: False
+        options["stopping"] = lambda: self._sigterm.received or asked()
         self._run = PackRun(Pack(expand(cells)), store=store, **options)
 
     def step(self) -> dict[str, Any]:
@@ -163,20 +167,45 @@ def _split(config: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     return dict(cells), dict(run)
 
 
-def _open_store(path: str | None, driver: str | None) -> Store | None:
+class StopRequest:
+    """Whether a driver has asked its workers to stop; called between any two tasks, it asks the store now and then.
+
+    Args:
+        store: the sweep directory.
+        lock: the folder of the driver's lock in it.
+        driver: token of that lock.
+    """
+
+    def __init__(self, store: Store, lock: Path, driver: str) -> None:
+        self._path, self._files = stop_file(store.root / lock, driver), filesystem_of(store.root)
+        self._next = float("-inf")
+
+    def __call__(self) -> bool:
+        """Return whether there was a request when the store was last asked. One that cannot be read asks nothing."""
+        now = time.monotonic()
+        if now < self._next:
+            return False
+        self._next = now + self._files.poll_seconds
+        try:
+            return self._files.exists(self._path)
+        except OSError:
+            return False
+
+
+def _open_store(path: str | None, lock: Path, driver: str | None, origin: str | None) -> Store | None:
     if path is None:
         return None
-    store = Store(path)
+    store = Store(path, origin)
     if driver is None:
         store.create()
         return store
-    _check_driver(store, driver)
+    _check_driver(store, lock, driver)
     return store
 
 
-def _check_driver(store: Store, driver: str) -> None:
-    lock = read_lock(store.driver)
-    if lock is None or lock.token != driver:
+def _check_driver(store: Store, lock: Path, driver: str) -> None:
+    found = read_lock(store.root / lock)
+    if found is None or found.token != driver:
         raise StoreError(
             f"node {host_name()} does not see the sweep that this trial belongs to at {store.root}; "
             "the directory must be shared by all nodes under the same path, and have one driver"

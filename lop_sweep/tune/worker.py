@@ -13,9 +13,6 @@ from lop_sweep.pack import Pack
 from lop_sweep.storage import PackResult, PackState, ResumePoints, Store, fault_point, merge_numerics
 from lop_sweep.storage.maintenance import withdraw
 
-_HEARTBEAT_SECONDS = 5.0
-"""Minimum time between two heartbeats of a pack."""
-
 
 class PackRun:
     """A pack's experiment together with its files in a sweep directory.
@@ -175,7 +172,7 @@ class PackRun:
         return stop
 
     def _beat(self) -> None:
-        if self._store is not None and time.monotonic() - self._last_heartbeat > _HEARTBEAT_SECONDS:
+        if self._store is not None and time.monotonic() - self._last_heartbeat > self._store.beat_seconds:
             self._last_heartbeat = time.monotonic()
             self._store.checkpoints.beat(self.pack, self.experiment.tasks_done)
 

@@ -16,6 +16,8 @@ class MemoryFileSystem:
     """Files at paths such as `memory:/sweep/sweep.json`."""
 
     name: str
+    beat_seconds = 5.0
+    poll_seconds = 0.0
 
     def __init__(self) -> None:
         self._files: dict[Path, bytes] = {}
@@ -54,8 +56,8 @@ class MemoryFileSystem:
     def kind(self, path: Path) -> str:
         return DIRECTORY if path in self._folders else ""
 
-    def size(self, path: Path) -> int:
-        return len(self.read(path))
+    def sizes(self, folder: Path) -> dict[str, int]:
+        return {path.name: len(content) for path, content in self._files.items() if path.parent == folder}
 
     def make_folder(self, folder: Path) -> None:
         self._folders |= {folder, *folder.parents}

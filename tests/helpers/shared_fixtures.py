@@ -5,16 +5,19 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import settings
+from object_server import environment, s3_server
 from sweeping import start_sweep, sweep, write_space
 
 from lop_sweep import runtime
 from lop_sweep.config import CellConfig
+from lop_sweep.storage.filesystem import sweep_path
 
 # CI runs the same examples every time, other runs new ones.
 settings.register_profile("ci", derandomize=True)
@@ -61,6 +64,21 @@ def started() -> Iterator[Callable[..., subprocess.Popen[str]]]:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[str]:
+    """Run an S3 server and return its address."""
+    with s3_server() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def bucket(s3: str, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return an empty place on an S3 server, which this process and those that it starts can use."""
+    for name, value in environment(s3).items():
+        monkeypatch.setenv(name, value)
+    return sweep_path(f"s3://sweeps/{uuid.uuid4().hex[:12]}")
 
 
 @pytest.fixture

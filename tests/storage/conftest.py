@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import memory_files  # noqa: F401  it registers its file system
 import pytest
 from four_cells import GRID
 from sweeping import compute_here

@@ -18,7 +18,7 @@ from lop_sweep.errors import InaccessibleFileError, MissingFileError, StoreError
 from lop_sweep.pack import Pack
 from lop_sweep.planning.status import sweep_status
 from lop_sweep.registry import components
-from lop_sweep.storage.filesystem import DIRECTORY, filesystem_of, names_in, quarantine, reading, writing
+from lop_sweep.storage.filesystem import DIRECTORY, filesystem_of, names_in, quarantine, reading, sweep_path, writing
 from lop_sweep.storage.maintenance.audit import audit, repair
 from lop_sweep.storage.maintenance.compaction import compact
 from lop_sweep.storage.retry import MAX_ATTEMPTS, read_consistently
@@ -26,9 +26,11 @@ from lop_sweep.storage.store import Store
 from lop_sweep.tune.worker import PackRun
 
 
-@pytest.fixture(params=["local", "memory"])
+@pytest.fixture(params=["local", "memory", "s3"])
 def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    path = tmp_path if request.param == "local" else Path("memory:/", *tmp_path.parts[1:])
+    path = tmp_path if request.param == "local" else sweep_path(f"memory:/{tmp_path}")
+    if request.param == "s3":
+        path = request.getfixturevalue("bucket") / "contract"
     filesystem_of(path).make_folder(path)
     assert filesystem_of(path) is components("filesystem")[request.param]
     return path
@@ -39,7 +41,7 @@ def test_written_files_are_read_listed_and_deleted(folder: Path) -> None:
     for content in (b"", b"first", b"a second one"):
         files.write(path, content)
         assert files.read(path) == content
-        assert files.size(path) == len(content)
+        assert files.sizes(folder) == {"a.json": len(content)}
         with files.open_file(path) as file:
             assert file.seek(0, io.SEEK_END) == len(content)
             file.seek(len(content) // 2)
@@ -55,7 +57,8 @@ def test_written_files_are_read_listed_and_deleted(folder: Path) -> None:
 
 def test_missing_files_are_reported_as_such(folder: Path) -> None:
     files, path = filesystem_of(folder), folder / "a"
-    for use in (files.read, files.open_file, files.size, lambda path: files.move(path, folder / "b")):
+    assert files.sizes(folder / "nowhere") == {}
+    for use in (files.read, files.open_file, lambda path: files.move(path, folder / "b")):
         with pytest.raises(FileNotFoundError):
             use(path)
     assert files.kind(path) == ""
@@ -65,15 +68,23 @@ def test_missing_files_are_reported_as_such(folder: Path) -> None:
 
 
 def test_folders_are_folders(folder: Path) -> None:
-    files = filesystem_of(folder)
-    files.make_folder(folder / "deep" / "down")
-    files.make_folder(folder / "deep" / "down")
-    assert files.kind(folder / "deep" / "down") == DIRECTORY
+    files, path = filesystem_of(folder), folder / "deep" / "down" / "a"
+    files.make_folder(path.parent)
+    files.make_folder(path.parent)
+    files.write(path, b"content")
+    assert files.kind(path.parent) == files.kind(folder / "deep") == DIRECTORY
+    assert files.exists(folder / "deep")
     assert files.list_names(folder) == ["deep"]
     files.check_writable(folder / "deep")
     assert files.list_names(folder / "deep") == ["down"]
-    with pytest.raises(StoreError, match="cannot be written"), writing(folder):
-        files.check_writable(folder / "nowhere")
+    assert files.sizes(folder / "deep") == {}
+
+
+@pytest.mark.parametrize("where", ["nowhere", "s3://no-such-bucket/sweep"])
+def test_what_cannot_be_written_is_reported(where: str, tmp_path: Path, bucket: Path) -> None:
+    path = sweep_path(where if "://" in where else tmp_path / where)
+    with pytest.raises(StoreError, match="cannot be written"), writing(path):
+        filesystem_of(path).check_writable(path)
 
 
 def test_a_file_is_created_once(folder: Path) -> None:
@@ -116,9 +127,32 @@ def test_quarantined_files_keep_their_content_and_place(folder: Path) -> None:
 
 
 def test_an_unknown_scheme_is_refused() -> None:
-    with pytest.raises(StoreError, match="is not a directory on this machine's file systems; give a path"):
-        Store("s3://bucket/sweep")
+    for uri in ("https://you:secret@host/sweep?sig=secret", "local://sweep", "://"):
+        with pytest.raises(StoreError, match="give a path, or one of s3://, gs://, az://") as raised:
+            Store(uri)
+        assert "secret" not in str(raised.value)
+    for uri in (
+        "s3://",
+        "s3:///",
+        "s3://you:secret@bucket/sweep",
+        "s3://bucket/../other",
+        "s3://bucket/sweep?versionId=secret",
+    ):
+        with pytest.raises(StoreError, match="write s3://BUCKET/PREFIX, without credentials") as raised:
+            Store(uri)
+        assert "secret" not in str(raised.value)
     assert Store("memory://bucket/sweep").root == Path("memory:/bucket/sweep") == Store("memory:/bucket/sweep").root
+
+
+def test_paths_of_other_file_systems_are_written_as_uris() -> None:
+    root = sweep_path("s3://bucket//a/b/")
+    assert [str(root), str(root / "c"), str(root.parent.parent)] == [
+        "s3://bucket/a/b",
+        "s3://bucket/a/b/c",
+        "s3://bucket",
+    ]
+    assert sweep_path(str(root)) == sweep_path("s3:/bucket/a/b") == root
+    assert str((root / "c" / "d").relative_to(root)) == "c/d"
 
 
 @pytest.fixture
@@ -131,43 +165,55 @@ def in_memory() -> Iterator[Store]:
     files.__init__()  # type: ignore[misc]
 
 
+@pytest.fixture
+def on_s3(bucket: Path) -> Store:
+    """The sweep of `whole`, in a bucket."""
+    return compute_here(GRID, bucket / "sweep")
+
+
+@pytest.fixture(params=["in_memory", "on_s3"])
+def elsewhere(request: pytest.FixtureRequest) -> Store:
+    """The sweep of `whole`, on another file system than the local one."""
+    return request.getfixturevalue(request.param)
+
+
 def rows(store: Store) -> tuple[pa.Table, pa.Table]:
     tasks, cells = store.read_tasks(), store.read_cells().drop_columns(["seconds"])
     return tasks.sort_by([("cell", "ascending"), ("task", "ascending")]), cells.sort_by("cell")
 
 
-def test_a_sweep_in_memory_equals_one_on_disk(in_memory: Store, whole: Store) -> None:
-    assert rows(in_memory) == rows(whole)
-    assert audit(in_memory).findings == []
-    assert sweep_status(in_memory).complete
-    assert len(load_cells(in_memory.root)) == 4
-    assert len(load_tasks(in_memory.root)) == 20
-    compact(in_memory)
-    assert len(in_memory.segments()) == 1
-    assert audit(in_memory).findings == []
-    assert rows(in_memory) == rows(whole)
+def test_a_sweep_elsewhere_equals_one_on_disk(elsewhere: Store, whole: Store) -> None:
+    assert rows(elsewhere) == rows(whole)
+    assert audit(elsewhere).findings == []
+    assert sweep_status(elsewhere).complete
+    assert len(load_cells(elsewhere.root)) == 4
+    assert len(load_tasks(elsewhere.root)) == 20
+    compact(elsewhere)
+    assert len(elsewhere.segments()) == 1
+    assert audit(elsewhere).findings == []
+    assert rows(elsewhere) == rows(whole)
 
 
-def test_a_sweep_in_memory_is_extended_and_repaired(in_memory: Store, tmp_path: Path) -> None:
+def test_a_sweep_elsewhere_is_extended_and_repaired(elsewhere: Store, tmp_path: Path) -> None:
     """Kept states and checkpoints serve there as well, and a damaged file is set aside."""
     longer = [cell.replace(tasks=7) for cell in GRID]
     expected = compute_here([*GRID, *longer, BASE.replace(seed=9)], tmp_path / "out")
-    compute_here([*GRID, *longer], in_memory.root)
-    run = PackRun(Pack((BASE.replace(seed=9),)), store=in_memory)
+    compute_here([*GRID, *longer], elsewhere.root)
+    run = PackRun(Pack((BASE.replace(seed=9),)), store=elsewhere)
     run.run_tasks(2)
     run.checkpoint()
-    assert in_memory.checkpoints.in_progress() == [run.pack.id]
-    assert PackRun(run.pack, store=in_memory).tasks_left == 3
-    compute_here([*GRID, *longer, BASE.replace(seed=9)], in_memory.root)
-    assert in_memory.checkpoints.in_progress() == []
-    assert rows(in_memory) == rows(expected)
-    files, path = filesystem_of(in_memory.root), in_memory.file("tasks", in_memory.committed()[0])
+    assert elsewhere.checkpoints.in_progress() == [run.pack.id]
+    assert PackRun(run.pack, store=elsewhere).tasks_left == 3
+    compute_here([*GRID, *longer, BASE.replace(seed=9)], elsewhere.root)
+    assert elsewhere.checkpoints.in_progress() == []
+    assert rows(elsewhere) == rows(expected)
+    files, path = filesystem_of(elsewhere.root), elsewhere.file("tasks", elsewhere.committed()[0])
     files.write(path, files.read(path)[:-1])
-    assert [finding.remove != () for finding in audit(in_memory).findings] == [True, False]
-    assert len(repair(in_memory)[1]) == 2
-    compute_here([*GRID, *longer, BASE.replace(seed=9)], in_memory.root)
-    assert rows(in_memory) == rows(expected)
-    assert audit(in_memory).findings == []
+    assert [finding.remove != () for finding in audit(elsewhere).findings] == [True, False]
+    assert len(repair(elsewhere)[1]) == 2
+    compute_here([*GRID, *longer, BASE.replace(seed=9)], elsewhere.root)
+    assert rows(elsewhere) == rows(expected)
+    assert audit(elsewhere).findings == []
 
 
 def test_errors_are_typed_by_what_they_mean(tmp_path: Path) -> None:

@@ -155,7 +155,7 @@ def ended_process() -> int:
     return child
 
 
-@pytest.mark.parametrize("root", ["", "s3://bucket/sweep"])
+@pytest.mark.parametrize("root", ["", "ftp://bucket/sweep"])
 def test_what_is_not_a_path_is_refused(root: str) -> None:
     with pytest.raises(StoreError, match="is not a directory on this machine's file systems; give a path"):
         Store(root)

@@ -1,26 +1,30 @@
 """The interface of a file system, how one is found, and one-line errors for what goes wrong on it.
 
-A path names its file system. `s3:/bucket/sweep` is on the file system that is registered under the scheme "s3". Every
-other path is on the local file system, the only one so far.
+A path names its file system. `s3://bucket/sweep` is on the file system that is registered under the scheme "s3". Every
+path without a scheme is on the local file system.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PosixPath
 from typing import BinaryIO, Protocol
 
 import pyarrow as pa
 
-from lop_sweep.errors import InaccessibleFileError, MissingFileError, StoreError, safe_repr, single_line
+from lop_sweep.errors import InaccessibleFileError, MissingFileError, StoreError, comma_list, safe_repr, single_line
 from lop_sweep.registry import component, components
 
 DIRECTORY = "a directory"
 """What `FileSystem.kind` returns for a folder."""
 
 _KIND = "filesystem"
-_LOCAL = "local"
+LOCAL = "local"
+"""The name of the local file system."""
+READERS = 16
+"""Threads that read files: decoding releases Python's global lock, and networks have latency."""
 
 
 class FileSystem(Protocol):
@@ -30,9 +34,13 @@ class FileSystem(Protocol):
 
     Attributes:
         name: the scheme under which it is registered.
+        beat_seconds: seconds between two heartbeats of a worker, which a request may cost money for.
+        poll_seconds: least seconds between two questions whether a file is there that asks a worker to stop.
     """
 
     name: str
+    beat_seconds: float
+    poll_seconds: float
 
     def read(self, path: Path) -> bytes:
         """Return the content of a regular file; errors as `open_file`."""
@@ -60,7 +68,7 @@ class FileSystem(Protocol):
         ...
 
     def move(self, path: Path, target: Path) -> None:
-        """Give a file another name, in place of what is there.
+        """Give a file another name, in place of what is there. After a crash, it may have both.
 
         Raises:
             FileNotFoundError: there is no such file.
@@ -83,16 +91,12 @@ class FileSystem(Protocol):
         """Return what is at `path`, such as "a FIFO"; empty for a regular file or nothing. Links are followed."""
         ...
 
-    def size(self, path: Path) -> int:
-        """Return the size of a file, in bytes.
-
-        Raises:
-            FileNotFoundError: there is no such file.
-        """
+    def sizes(self, folder: Path) -> dict[str, int]:
+        """Return the sizes of the regular files in a folder, in bytes, by name; none if there is no folder."""
         ...
 
     def make_folder(self, folder: Path) -> None:
-        """Make a folder and its parents, unless they exist."""
+        """Make sure that files can be written into a folder. It may exist only while something is in it."""
         ...
 
     def check_writable(self, folder: Path) -> None:
@@ -112,23 +116,43 @@ class FileSystem(Protocol):
         ...
 
 
+class UriPath(PosixPath):
+    """A path on another file system than the local one: as a text, it is a URI."""
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        scheme, colon, rest = text.partition(":/")
+        return f"{scheme}://{rest}" if colon and "/" not in scheme else text
+
+
 def filesystem_of(path: Path) -> FileSystem:
     """Return the file system that holds a path."""
-    scheme = path.parts[0].removesuffix(":") if path.parts and path.parts[0].endswith(":") else _LOCAL
-    found: FileSystem = component(_KIND, scheme if scheme in components(_KIND) else _LOCAL)
+    scheme = path.parts[0].removesuffix(":") if path.parts and path.parts[0].endswith(":") else LOCAL
+    found: FileSystem = component(_KIND, scheme if scheme in components(_KIND) else LOCAL)
     return found
 
 
+def is_local(path: Path) -> bool:
+    """Return whether a path is on this machine's file systems."""
+    return filesystem_of(path).name == LOCAL
+
+
 def sweep_path(root: str | Path) -> Path:
-    """Return the path of a sweep directory, absolute if it is local.
+    """Return the path of a sweep directory: absolute if it is local, else a `UriPath`.
 
     Raises:
-        StoreError: as `local_path`, where the scheme of a URI is not that of a file system.
+        StoreError: as `local_path`, where the scheme of a URI is not that of a file system; or a URI names no bucket or
+            has a query, a user or `..`.
     """
     scheme, _, rest = str(root).partition(":/")
-    if rest and scheme in components(_KIND):
-        return Path(f"{scheme}:", rest.lstrip("/"))
-    return local_path(root)
+    if not rest or scheme == LOCAL or scheme not in components(_KIND):
+        return local_path(root)
+    names = [name for name in rest.split("/") if name]
+    if not names or {".", ".."} & set(names) or re.search(r"[?#@\s\\]", rest) or not is_text(Path(rest)):
+        raise StoreError(
+            f"{scheme}://...: not a place for a sweep; write {scheme}://BUCKET/PREFIX, without credentials or options"
+        )
+    return UriPath(f"{scheme}:", *names)
 
 
 @contextmanager
@@ -157,7 +181,8 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, pa.ArrowException) as error:
-        reason = single_line(error) if _is_folder(path.parent) else f"{path.parent} is not a directory"
+        has_place = not is_local(path) or _is_folder(path.parent)
+        reason = single_line(error) if has_place else f"{path.parent} is not a directory"
         raise StoreError(f"{path}: cannot be written: {reason}") from error
 
 
@@ -224,7 +249,11 @@ def local_path(path: str | Path) -> Path:
         StoreError: it is empty, a URI or not valid UTF-8, or relative while the working directory has been removed.
     """
     if not str(path) or "://" in str(path):
-        raise StoreError(f"{str(path)!r} is not a directory on this machine's file systems; give a path")
+        known = comma_list(f"{scheme}://" for scheme in components(_KIND) if scheme != LOCAL)
+        raise StoreError(
+            f"{safe_repr(_without_user(str(path)))} is not a directory on this machine's file systems; "
+            f"give a path, or one of {known} with a bucket and a prefix"
+        )
     try:
         absolute = Path(path).absolute()
     except OSError as error:
@@ -242,6 +271,11 @@ def is_text(path: Path) -> bool:
         return b"\0" not in str(path).encode()
     except UnicodeEncodeError:
         return False
+
+
+def _without_user(uri: str) -> str:
+    """Return a URI without user, password and query, which may be secret."""
+    return re.sub(r"\?.*", "", re.sub(r"//[^/]*@", "//", uri))
 
 
 def _is_folder(path: Path) -> bool:

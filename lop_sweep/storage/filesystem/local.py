@@ -21,10 +21,8 @@ from lop_sweep.errors import SpecialFileError
 from lop_sweep.registry import register
 from lop_sweep.storage.filesystem.faults import fault_point
 from lop_sweep.storage.filesystem.interface import DIRECTORY
-from lop_sweep.storage.process import ProcessMark, machine_name
+from lop_sweep.storage.filesystem.temporaries import is_abandoned, is_temporary, temporary_beside
 
-_ABANDONED_SECONDS = 3600.0
-"""Age from which a temporary of another machine counts as abandoned."""
 _PROBE_BYTES = 2**16
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
 """Errors of file systems without hard links."""
@@ -42,6 +40,8 @@ class LocalFileSystem:
     """The file systems of this machine; see `FileSystem` for the methods."""
 
     name: str
+    beat_seconds = 5.0
+    poll_seconds = 0.0
 
     def read(self, path: Path) -> bytes:
         """Return the content of a regular file."""
@@ -132,9 +132,15 @@ class LocalFileSystem:
             raise
         return _kind(mode)
 
-    def size(self, path: Path) -> int:
-        """Return the size of a file, in bytes."""
-        return path.stat().st_size
+    def sizes(self, folder: Path) -> dict[str, int]:
+        """Return the sizes of the regular files in a folder."""
+        found = {}
+        for name in self.list_names(folder):
+            with suppress(FileNotFoundError):  # removed since the folder was listed
+                status = (folder / name).stat()
+                if stat.S_ISREG(status.st_mode):
+                    found[name] = status.st_size
+        return found
 
     def make_folder(self, folder: Path) -> None:
         """Make a folder and its parents."""
@@ -160,17 +166,15 @@ class LocalFileSystem:
 
     def temporary(self, path: Path) -> Path:
         """Return a name beside `path` that Parquet readers skip and that names this process."""
-        return path.with_name(f".{path.name}~{machine_name()}~{os.getpid()}")
+        return temporary_beside(path)
 
     def abandoned(self, folder: Path) -> list[Path]:
-        """Return the temporaries whose process has ended, or which have not changed for `_ABANDONED_SECONDS`."""
+        """Return the temporaries whose process has ended, or which have not changed for an hour."""
         found = []
-        for path in [path for path in folder.glob(".*~*~*") if path.is_file()]:
-            _, machine, pid = path.name.rsplit("~", 2)
-            here = machine == machine_name() and pid.isdigit()
+        for path in [folder / name for name in self.list_names(folder) if is_temporary(name)]:
             with suppress(FileNotFoundError):  # renamed since the folder was listed
-                idle = time.time() - path.stat().st_mtime > _ABANDONED_SECONDS
-                if idle or (here and not ProcessMark.exists(int(pid))):
+                status = path.stat()
+                if stat.S_ISREG(status.st_mode) and is_abandoned(path.name, time.time() - status.st_mtime):
                     found.append(path)
         return sorted(found)
 

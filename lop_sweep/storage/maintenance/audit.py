@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lop_sweep.errors import MissingFileError
+from lop_sweep.storage.exclusion import hold_sweep, is_at_work
 from lop_sweep.storage.filesystem import filesystem_of, names_in, quarantine, reading
 from lop_sweep.storage.lock import hold_lock
 from lop_sweep.storage.lock_file import is_held, read_lock
@@ -39,7 +40,7 @@ def repair(store: Store) -> tuple[Report, list[Path]]:
     """
     store.check()
     files = filesystem_of(store.root)
-    with hold_lock(store.driver, _repairing), hold_lock(store.maintenance, _repairing):
+    with hold_sweep(store, _repairing), hold_lock(store.maintenance, _repairing):
         report = _report(store, sweep_at_work=False, being_merged=False)
         broken = dict.fromkeys(path for finding in report.findings for path in finding.remove)
         return report, [quarantine(store.root, path) for path in broken if files.exists(path)]
@@ -56,8 +57,7 @@ def _consistent_report(store: Store) -> Report:
         MissingFileError: files were merged or removed meanwhile.
     """
     before = _result_files(store)
-    sweep_at_work, being_merged = (is_held(read_lock(folder), folder) for folder in (store.driver, store.maintenance))
-    report = _report(store, sweep_at_work, being_merged)
+    report = _report(store, is_at_work(store), is_held(read_lock(store.maintenance), store.maintenance))
     if before - _result_files(store):
         raise MissingFileError(f"{store.root}: cannot be audited: its files keep being merged or removed")
     return report

@@ -1,0 +1,123 @@
+"""Which drivers work side by side on a sweep, and which exclude each other."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from threading import Barrier, Thread
+
+import pytest
+from four_cells import BASE
+
+from lop_sweep.errors import StoreError, SweepError
+from lop_sweep.pack import Pack
+from lop_sweep.storage import exclusion
+from lop_sweep.storage.exclusion import REQUEST, hold_sweep, is_at_work, lock_folders
+from lop_sweep.storage.filesystem import sweep_path
+from lop_sweep.storage.lock_file import read_lock
+from lop_sweep.storage.store import Store
+from lop_sweep.tune.trainable import LopTrainable
+
+
+@pytest.fixture(params=["local", "memory", "s3"])
+def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    monkeypatch.setattr(exclusion, "_PATIENCE_SECONDS", 0.5)
+    where = {"local": str(tmp_path / "out"), "memory": f"memory:/{tmp_path}"}
+    root = request.getfixturevalue("bucket") if request.param == "s3" else sweep_path(where[request.param])
+    return Store(root)
+
+
+def activity(request: str = "one") -> dict[str, str]:
+    return {REQUEST: request}
+
+
+def test_parts_of_one_request_work_side_by_side(store: Store) -> None:
+    with ExitStack() as held:
+        locks = [held.enter_context(hold_sweep(store, activity, f"{number}-of-3")) for number in (1, 2, 3)]
+        assert len({lock.folder for lock in locks}) == 3
+        assert lock_folders(store) == [store.driver, *(store.lock_folder(f"{number}-of-3") for number in (1, 2, 3))]
+        assert is_at_work(store)
+    assert not is_at_work(store)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "request_"),
+    [
+        ("", "", "one"),
+        ("", "1-of-2", "one"),
+        ("1-of-2", "", "one"),
+        ("1-of-2", "1-of-2", "one"),
+        ("1-of-2", "1-of-3", "one"),
+        ("1-of-2", "2-of-2", "another"),
+    ],
+)
+def test_all_others_exclude_each_other(store: Store, first: str, second: str, request_: str) -> None:
+    with hold_sweep(store, activity, first) as lock:
+        with (
+            pytest.raises(SweepError, match="has been at work here since"),
+            hold_sweep(store, lambda: activity(request_), second),
+        ):
+            pytest.fail("both are at work")
+        lock.check()
+    with hold_sweep(store, lambda: activity(request_), second):
+        assert is_at_work(store)
+
+
+def test_of_many_that_start_at_once_one_kind_works(store: Store) -> None:
+    """A whole sweep and the two parts of it never work at the same time; the two parts may."""
+    barrier, seen, at_work = Barrier(3), set[str](), set[str]()
+
+    def work(part: str) -> None:
+        barrier.wait()
+        try:
+            with hold_sweep(store, activity, part):
+                at_work.add(part)
+                time.sleep(0.3)
+                seen.add("together" if "" in at_work and len(at_work) > 1 else part)
+                time.sleep(0.3)
+                at_work.discard(part)
+        except SweepError:
+            return
+
+    for _ in range(3):
+        threads = [Thread(target=work, args=(part,)) for part in ("", "1-of-2", "2-of-2")]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert "together" not in seen
+
+
+def test_an_abandoned_part_is_taken_over_and_its_workers_stop(tmp_path: Path) -> None:
+    """A whole sweep takes the lock of a part whose driver was killed, and a worker of that part writes nothing more."""
+    store = Store(tmp_path / "out")
+    store.create()
+    script = (
+        "import sys, time\n"
+        "from lop_sweep.storage import Store, hold_sweep\n"
+        "with hold_sweep(Store(sys.argv[1]), lambda: {'request': 'one'}, '1-of-2') as lock:\n"
+        "    print(lock.token, flush=True)\n"
+        "    time.sleep(600)\n"
+    )
+    command = [sys.executable, "-c", script, str(store.root)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as driver:
+        assert driver.stdout is not None
+        token = driver.stdout.readline().strip()
+        pack = Pack((BASE,))
+        run = {"store": str(store.root), "driver": token, "lock": "shards/1-of-2"}
+        worker = LopTrainable({"pack": pack.to_config(), "run": run})
+        driver.kill()
+    assert not is_at_work(store)
+    with hold_sweep(store, activity):
+        left = read_lock(store.lock_folder("1-of-2"))
+        assert left is not None
+        assert left.released
+        assert left.token != token
+        for _ in range(BASE.tasks - 1):
+            worker.train()
+        with pytest.raises(StoreError, match="does not see the sweep that this trial belongs to"):
+            worker.train()
+    assert store.committed() == []
