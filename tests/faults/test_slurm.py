@@ -160,3 +160,21 @@ def test_a_job_that_is_cancelled_stays_cancelled(
     wait_until(lambda: not slurm.run("squeue", "-h", "-j", job.id), seconds=60)
     assert slurm.state(job.id) == "CANCELLED"
     assert slurm.restarts(job.id) == 0
+
+
+def test_an_array_of_shards_completes_the_sweep(
+    slurm: Slurm, slow: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """Each task is stopped at its time limit at least once, and goes on in the queue by itself."""
+    job = Job(slurm, tmp_path / "job", slow[0], ("--array=0-1", *LIMITS), name="array")
+    tasks = [f"{job.id}_{number}" for number in range(2)]
+    for task in tasks:
+        wait_until(lambda task=task: slurm.restarts(task) == 1, seconds=200)
+        slurm.run("scontrol", "update", f"JobId={task}", "TimeLimit=20")
+        slurm.start_at_once(task)
+    for task in tasks:
+        wait_until(lambda task=task: slurm.state(task) in ("COMPLETED", "FAILED", "TIMEOUT"), seconds=400)
+        assert slurm.state(task) == "COMPLETED"
+    assert_same_results(job.out, slow[1], same_packs=False)
+    assert [str(finding) for finding in audit(Store(job.out)).findings] == []
+    assert sweep(slow[0], job.out, "--no-progress").returncode == 0

@@ -21,6 +21,11 @@ import psutil
 
 HEAD_ID = "f" * 51 + "00000"
 """The id by which the provider of nodes, which numbers its nodes, knows the head."""
+LISTS = (
+    "cluster_synced_files", "rsync_exclude", "rsync_filter", "initialization_commands", "setup_commands",
+    "head_setup_commands", "worker_setup_commands", "head_start_ray_commands", "worker_start_ray_commands",
+)  # fmt: skip
+"""Settings of real clouds that Ray wants to be there."""
 IDLE_SECONDS = 6
 """A node that has been idle for this long is removed."""
 
@@ -41,7 +46,8 @@ def autoscaling_cluster(folder: Path, max_workers: int) -> Iterator[str]:
         "max_workers": max_workers,
         "idle_timeout_minutes": IDLE_SECONDS / 60,
         "provider": {
-            "type": "fake_multinode",
+            "type": "external",
+            "module": "ray.autoscaler._private.fake_multi_node.node_provider.FakeMultiNodeProvider",
             "gcs_address": address,
             "disable_node_updaters": True,
             "disable_launch_config_check": True,
@@ -49,10 +55,9 @@ def autoscaling_cluster(folder: Path, max_workers: int) -> Iterator[str]:
             "head_node_id": HEAD_ID,
         },
         "auth": {},
+        "docker": {},
         "file_mounts": {},
-        "cluster_synced_files": [],
-        "worker_setup_commands": [],
-        "worker_start_ray_commands": [],
+        **dict.fromkeys(LISTS, []),
         "upscaling_speed": 1.0,
         "head_node_type": "ray.head.default",
         "available_node_types": {
