@@ -30,7 +30,7 @@ CLUSTER_FIELDS = {
     "rayVersion", "authOptions", "enableInTreeAutoscaling", "autoscalerOptions", "headGroupSpec", "workerGroupSpecs",
 }  # fmt: skip
 GROUP_FIELDS = {"groupName", "replicas", "minReplicas", "maxReplicas", "rayStartParams", "template"}
-"""Fields of KubeRay's `ray.io/v1` that the manifest uses: a misspelt one would be dropped in silence by older servers."""
+"""Fields of KubeRay's `ray.io/v1` that the manifest uses. A server may drop a misspelt one in silence."""
 
 
 def pinned(package: str) -> str:

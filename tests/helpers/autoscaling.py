@@ -1,7 +1,7 @@
 """A Ray cluster with Ray's own autoscaler on this machine, whose nodes are processes.
 
-`ray.cluster_utils.AutoscalingCluster` is not used: it needs a file that Ray's wheels lack, and it stops every Ray of the
-machine. The provider of nodes is the same.
+`ray.cluster_utils.AutoscalingCluster` is not used: it needs a file that Ray's wheels lack, and it stops every Ray of
+the machine. The provider of nodes is the same.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def autoscaling_cluster(folder: Path, max_workers: int) -> Iterator[str]:
         "auth": {},
         "docker": {},
         "file_mounts": {},
-        **dict.fromkeys(LISTS, []),
+        **{name: [] for name in LISTS},
         "upscaling_speed": 1.0,
         "head_node_type": "ray.head.default",
         "available_node_types": {

@@ -1,10 +1,10 @@
-"""A Slurm on this machine for tests: a controller and nodes that are processes, without root's services and without munge.
+"""A Slurm on this machine for tests: its controller and its nodes are processes, without system services or munge.
 
     with Slurm(folder, nodes=2) as slurm:
         job = slurm.submit(script, "--time=2")
         wait_until(lambda: slurm.state(job) == "COMPLETED")
 
-All nodes are this machine under names n1, n2, ... with one CPU each. Processes of a job are found by their environment.
+All nodes are this machine under names n1, n2, ... with one CPU each. A job's processes are found by their environment.
 """
 
 from __future__ import annotations
@@ -71,8 +71,6 @@ class Slurm:
     """
 
     def __init__(self, folder: Path, nodes: int) -> None:
-        missing = [program for program in PROGRAMS if shutil.which(program) is None]
-        assert not missing, f"there is no {', '.join(missing)}; `make faults` installs Slurm, or says what to install"
         self.folder = folder
         self._names = [f"n{number + 1}" for number in range(nodes)]
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -82,6 +80,8 @@ class Slurm:
             "SLURM_CONF": str(folder / "slurm.conf"),
             "PATH": os.pathsep.join([executables, os.environ["PATH"], "/usr/sbin"]),
         }
+        missing = [program for program in PROGRAMS if shutil.which(program, path=self._env["PATH"]) is None]
+        assert not missing, f"there is no {', '.join(missing)}; `make faults` installs Slurm, or says what to install"
 
     def __enter__(self) -> Slurm:
         self.folder.mkdir()
@@ -103,7 +103,9 @@ class Slurm:
         wait_until(lambda: self.run("sinfo", "-h", "-o", "%T %D").strip() == f"idle {len(self._names)}", seconds=60)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         for name in self._names:
             self.kill_node(name)
         controller = self._processes.pop("controller")
@@ -134,6 +136,11 @@ class Slurm:
     def restarts(self, job: str) -> int:
         return int(self.describe(job)["Restarts"])
 
+    def minutes(self, job: str) -> int:
+        """Return for how many full minutes a job has run since its last start."""
+        hours, minutes, _ = self.describe(job)["RunTime"].split(":")
+        return 60 * int(hours) + int(minutes)
+
     def start_at_once(self, job: str) -> None:
         """Let a requeued job start: Slurm holds it back for two minutes."""
         wait_until(lambda: self.state(job) == "PENDING", seconds=120)
@@ -157,10 +164,10 @@ class Slurm:
         for process in psutil.process_iter():
             with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
                 environment = process.environ()
-                if environment.get("SLURM_CONF") != self._env["SLURM_CONF"] or environment.get("SLURMD_NODENAME") != name:
-                    continue
-                found.append(process)
-                daemons += [parent for parent in process.parents() if parent.name() == "slurmstepd"]
+                where = (environment.get("SLURM_CONF"), environment.get("SLURMD_NODENAME"))
+                if where == (self._env["SLURM_CONF"], name):
+                    found.append(process)
+                    daemons += [parent for parent in process.parents() if parent.name() == "slurmstepd"]
         return [*daemons, *found]
 
     def _start(self, name: str, *command: str) -> None:
