@@ -14,6 +14,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -142,8 +143,12 @@ class Slurm:
         return 60 * int(hours) + int(minutes)
 
     def start_at_once(self, job: str) -> None:
-        """Let a requeued job start: Slurm holds it back for two minutes."""
+        """Let a requeued job start: Slurm holds it back for two minutes.
+
+        Its nodes refuse a credential that was made in the second in which they revoked the one before.
+        """
         wait_until(lambda: self.state(job) == "PENDING", seconds=120)
+        time.sleep(3)
         self.run("scontrol", "update", f"JobId={job}", "StartTime=now")
 
     def start_node(self, name: str) -> None:
