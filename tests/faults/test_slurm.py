@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from slurm import Slurm
-from sweeping import assert_same_results, at_work, sweep, wait_until, write_space
+from sweeping import assert_same_results, at_work, start_sweep, sweep, wait_until, write_space
 
 from lop_sweep.storage.maintenance.audit import audit
 from lop_sweep.storage.store import Store
@@ -35,8 +35,9 @@ def undisturbed_sweep(folder: Path, tasks: int) -> tuple[Path, Path]:
         width=12, depth=2, samples=16, steps=40, tasks=tasks, fresh_baseline=8,
         lr="tune.grid_search([0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 1.7e308])", seed="tune.grid_search([1, 5])",
     )  # fmt: skip
-    result = sweep(space, folder / "out", "--no-progress")
-    assert result.returncode == 0, result.stderr
+    process = start_sweep(space, folder / "out", "--no-progress")
+    _, stderr = process.communicate(timeout=1000)
+    assert process.returncode == 0, stderr
     return space, folder / "out"
 
 
