@@ -73,8 +73,8 @@ class TrialWatch(tune.Callback):
 
     Attributes:
         failed: why packs failed after their last retry, by pack id.
-        interrupted: why a pack has to be tried again in another round, else empty: Ray's memory monitor kept killing its
-            workers, or Tune gave it up too early.
+        interrupted: why a pack has to be tried again in another round, else empty: Ray's memory monitor kept killing
+            its workers, or Tune gave it up too early.
     """
 
     def __init__(self, packs: Sequence[Pack], store: Store, progress: Progress, stop: Stop, max_failures: int) -> None:
