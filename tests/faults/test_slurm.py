@@ -172,12 +172,11 @@ def test_a_job_that_is_cancelled_stays_cancelled(slurm: Slurm, undisturbed: tupl
 
 
 def test_an_array_of_shards_completes_the_sweep(slurm: Slurm, slow: tuple[Path, Path], tmp_path: Path) -> None:
-    """Each task reaches its time limit, and goes on by itself."""
+    """One task reaches its time limit, and goes on by itself; the other one does not."""
     job = Job(slurm, tmp_path / "job", slow[0], ("--array=0-1", TIME), name="array")
     tasks = [f"{job.id}_{number}" for number in range(2)]
     job.wait_until_at_work()
-    for task in tasks:
-        reach_time_limit(slurm, task, restarts=1)
+    reach_time_limit(slurm, tasks[0], restarts=1)
     for task in tasks:
         wait_until(lambda task=task: slurm.state(task) in ("COMPLETED", "FAILED", "TIMEOUT"), seconds=400)
         assert slurm.state(task) == "COMPLETED"
