@@ -19,7 +19,7 @@ demo: $(VENV)/.installed  ## run a real sweep and draw its map
 test: $(VENV)/.installed browser  ## run all tests
 	$(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-test-long: $(VENV)/.installed browser faults  ## run the tests that take minutes each, three quarters of an hour in total
+test-long: $(VENV)/.installed browser faults  ## run the tests that take minutes each, about an hour in total
 	$(VENV)/bin/python -m pytest -m long --durations=0
 
 browser: $(VENV)/.installed  ## find or install a Chromium for the report's tests: the system's, the distribution's or Playwright's

@@ -29,6 +29,8 @@ _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _EXCEPTION = re.compile(r"[\w.]+(Error|Exception|Interrupt): ")
 _OUT_OF_MEMORY = "killed due to the node running low on memory"
 """Part of Ray's message about workers that its memory monitor killed."""
+_LOST = re.compile(r"^The actor (died|\w+ is unavailable)", re.MULTILINE)
+"""Ray's message about a worker that is gone, or whose node is."""
 
 
 class TuneStopper(tune.Stopper):
@@ -71,14 +73,15 @@ class TrialWatch(tune.Callback):
 
     Attributes:
         failed: why packs failed after their last retry, by pack id.
-        out_of_memory: the message of Ray's memory monitor if it kept killing a pack's workers, else empty.
+        interrupted: why a pack has to be tried again in another round, else empty: Ray's memory monitor kept killing
+            its workers, or Tune gave it up too early.
     """
 
     def __init__(self, packs: Sequence[Pack], store: Store, progress: Progress, stop: Stop, max_failures: int) -> None:
         self._packs = {pack.id: pack for pack in packs}
         self._store, self._progress, self._stop, self._max_failures = store, progress, stop, max_failures
         self.failed: dict[str, str] = {}
-        self.out_of_memory = ""
+        self.interrupted = ""
 
     def __reduce__(self) -> tuple[Any, ...]:  # Tune pickles its callbacks, but we never load that
         return (tune.Callback, ())
@@ -108,12 +111,18 @@ class TrialWatch(tune.Callback):
         self._check_directory()
 
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-        """Report and record that a pack has failed, and why; a lack of memory is not counted as its failure."""
+        """Report and record that a pack has failed, and why; a lack of memory is not counted as its failure.
+
+        Neither is a lost worker while there are retries left. Ray may report two errors of the same worker, and Tune
+        retries the trial after the first, but gives it up if the second arrives before the trial runs again.
+        """
         if self._stop.abandoned:  # Ray is lost, and the directory may have another driver by now
             return
         pack, traceback = trial.custom_dirname, _traceback(trial)
-        if _OUT_OF_MEMORY in newest_failure(traceback):
-            self.out_of_memory = failure_reason(traceback)
+        newest = newest_failure(traceback)
+        too_early = _LOST.search(newest) is not None and trial.num_failures <= self._max_failures
+        if _OUT_OF_MEMORY in newest or too_early:
+            self.interrupted = failure_reason(traceback)
             return
         self.failed[pack] = failure_reason(traceback)
         self._warn("pack %s failed: %s", pack, self.failed[pack])

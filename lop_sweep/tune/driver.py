@@ -156,7 +156,7 @@ class _Driver:
             if self._plan.items:
                 if options.address:
                     with ray_errors("the nodes of the cluster cannot be asked"):
-                        check_shared(lock.folder, lock.token)
+                        check_shared(lock.folder, lock.token, may_be_empty=options.cpus_expected is not None)
                 stop.check()
                 self._compute(lock)
             if stop.abandoned:
@@ -214,7 +214,7 @@ class _Driver:
         """Return what the sizes of packs are chosen by on this process's Ray."""
         options = self._options
         with ray_errors("Ray does not answer"):
-            trials = slots(options.device)
+            trials = slots(options.device, options.cpus_expected)
         return Sizing(
             slots=trials,
             dtype=options.dtype,

@@ -135,7 +135,7 @@ class Executor:
             return f"Ray Tune ended early: {reason}"
         finally:
             self.failed |= watch.failed
-        return watch.out_of_memory
+        return watch.interrupted
 
 
 def total_progress(store: Store) -> int:

@@ -30,6 +30,9 @@ class SweepOptions:
 
     address: str | None = option(None, "a Ray cluster to run on (default: a local, private Ray)", metavar="ADDR")
     cpus: int | None = option(None, "CPUs of the local Ray (default: all)", at_least=1)
+    cpus_expected: int | None = option(
+        None, "CPUs that the cluster will have, if nodes join later (default: those it has at the start)", at_least=1
+    )
     dtype: str = option("float64", "precision of training", choices=DTYPES)
     device: str = option("cpu", "cpu (default), or cuda: one GPU per trial")
     pack: int | None = option(
@@ -55,6 +58,10 @@ class SweepOptions:
             raise SweepError(f"device = {self.device!r}: must be one of {comma_list(DEVICES)}")
         if self.cpus is not None and self.address is not None:
             raise SweepError("cpus is for a local Ray; a cluster at --address brings its own number of CPUs")
+        if self.cpus_expected is not None and self.address is None:
+            raise SweepError(
+                f"cpus_expected = {self.cpus_expected}: is for a cluster; give its address, or cpus for a local Ray"
+            )
         if self.shard is not None:
             Shard.parse(self.shard)
         if self.address == "":

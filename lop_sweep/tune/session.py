@@ -131,8 +131,15 @@ def inherited_environment() -> dict[str, str]:
     return {} if switch is None else {runtime.AVX512_SWITCH: switch}
 
 
-def slots(device: str) -> int:
-    """Return how many trials can run at once on this process's Ray now; 1 for a cluster without nodes yet.
+def slots(device: str, cpus_expected: int | None = None) -> int:
+    """Return how many trials can run at once on this process's Ray: now, or once the expected CPUs are there.
+
+    Args:
+        device: "cpu" or "cuda".
+        cpus_expected: CPUs that the cluster will have at its largest; None for those that are there.
+
+    Returns:
+        At least 1, also for a cluster without nodes.
 
     Raises:
         SweepError: `device` is "cuda" and there is no GPU.
@@ -141,6 +148,7 @@ def slots(device: str) -> int:
 
     found = ray.cluster_resources()
     processors, gpus = (max(int(found.get(kind, 0)), 1) for kind in ("CPU", "GPU"))
+    processors = max(processors, cpus_expected or 1)
     if device != "cuda":
         return processors
     if not found.get("GPU"):

@@ -29,7 +29,7 @@ def find_problem(folder: str, token: str) -> str:
     return "" if lock.token == token else f"{host_name()} has another directory there"
 
 
-def check_shared(folder: Path, token: str) -> None:
+def check_shared(folder: Path, token: str, may_be_empty: bool = False) -> None:
     """Check that every node that can run trials sees the sweep directory.
 
     The `setup` of each trial checks nodes that join later.
@@ -37,6 +37,7 @@ def check_shared(folder: Path, token: str) -> None:
     Args:
         folder: the sweep directory's folder of driver locks.
         token: the fencing token of the driver's lock.
+        may_be_empty: whether nodes with CPUs may all join later.
 
     Raises:
         SweepError: a node does not see it or does not answer, or there is no node with a CPU.
@@ -45,8 +46,11 @@ def check_shared(folder: Path, token: str) -> None:
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     nodes = {n["NodeID"]: n["NodeManagerAddress"] for n in ray.nodes() if n["Alive"] and n["Resources"].get("CPU")}
-    if not nodes:
-        raise SweepError("the cluster has no node with a CPU; start one with `ray start --address=...`")
+    if not nodes and not may_be_empty:
+        raise SweepError(
+            "the cluster has no node with a CPU; start one with `ray start --address=...`, "
+            "or say with --cpus-expected N how many CPUs will join"
+        )
     task: Any = ray.remote(num_cpus=0, max_retries=0)(find_problem)
     answers = {
         node: task.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote(

@@ -9,6 +9,7 @@ import pytest
 from lop_sweep.errors import SweepError
 from lop_sweep.ray_environment import prepare_environment
 from lop_sweep.tune import session
+from lop_sweep.tune.options import SweepOptions
 
 
 def test_the_users_settings_take_precedence(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -37,3 +38,18 @@ def test_slots_are_counted_and_a_missing_gpu_is_refused(monkeypatch: pytest.Monk
     assert session.slots("cuda") == 2
     monkeypatch.setattr("ray.cluster_resources", dict)
     assert session.slots("cpu") == 1
+
+
+def test_packs_are_sized_for_the_cpus_that_will_join(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ray.cluster_resources", dict)
+    assert session.slots("cpu", cpus_expected=64) == 64
+    monkeypatch.setattr("ray.cluster_resources", lambda: {"CPU": 6.0, "GPU": 2.0})
+    assert session.slots("cpu", cpus_expected=64) == 64
+    assert session.slots("cpu", cpus_expected=4) == 6  # more are there already
+    assert session.slots("cuda", cpus_expected=64) == 2
+
+
+def test_expected_cpus_are_those_of_a_cluster() -> None:
+    assert SweepOptions(address="head:6379", cpus_expected=8).cpus_expected == 8
+    with pytest.raises(SweepError, match="cpus_expected = 8: is for a cluster; give its address, or cpus for a local"):
+        SweepOptions(cpus_expected=8)
