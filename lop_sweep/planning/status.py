@@ -29,22 +29,22 @@ class Driver:
     """The newest process that computes, or computed, cells of a sweep.
 
     Attributes:
-        shard: which part of the sweep it computes, as `--shard` names it; empty for the whole.
         process: the process and its host.
         alive: whether it still runs; on another host, whether its heartbeat is recent.
         released: whether it ended gracefully.
         cells: number of cells it has to compute.
         done: number of cells it has computed; unfinished ones count by their share of tasks.
         seconds: time since it started.
+        shard: which part of the sweep it computes, as `--shard` names it; empty for the whole.
     """
 
-    shard: str
     process: str
     alive: bool
     released: bool
     cells: float
     done: float
     seconds: float
+    shard: str = ""
 
     @property
     def rate(self) -> float:
@@ -157,13 +157,13 @@ def _driver(lock: LockState | None, folder: Path) -> Driver | None:
     if lock is None:
         return None
     return Driver(
-        shard="" if folder.name == "driver" else folder.name.replace("-of-", "/"),
         process=str(lock.process),
         alive=is_held(lock, folder),
         released=lock.released,
         cells=_number(lock.activity.get("cells")),
         done=_number(lock.activity.get("done")),
         seconds=max(lock.time - lock.started, 0.0),  # clocks may be set back
+        shard="" if folder.name == "driver" else folder.name.replace("-of-", "/"),
     )
 
 

@@ -31,7 +31,7 @@ class PackRun:
         check_lock: called before and after a finished pack is written; raises StoreError if the sweep directory has
             another driver by then.
         device: one of `lop_sweep.runtime.DEVICES`.
-        heartbeat_every: minimum seconds between two heartbeats, which are sent between tasks; a bucket may ask for more.
+        heartbeat_every: minimum seconds between two heartbeats, which are sent between tasks; buckets ask for more.
 
     Attributes:
         pack: the pack.

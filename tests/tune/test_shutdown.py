@@ -325,7 +325,7 @@ def compute(store: Store, space: SearchSpace) -> tuple[dict[str, str], str]:
     plan = make_plan(space, set(), store, Sizing())
     with hold_lock(store.driver, dict) as lock:
         computing = executor.Executor(store, SweepOptions(), lock, Progress(False), Stop())
-        computing.run(plan)
+        computing.run(plan, True)
     return computing.failed, computing.gave_up
 
 
