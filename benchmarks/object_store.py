@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from harness import CLEAN, HERE, LOP_ANALYSIS, LOP_SWEEP, Section, median, run, spread
 from million_rows import TASKS, make_store
@@ -39,9 +40,11 @@ def sweeps(space: str) -> Section:
                 start = time.perf_counter()
                 if "shards" in name:
                     shards = [[*command, "1", "--shard", f"{number}/{SHARDS}"] for number in range(1, SHARDS + 1)]
-                    started = [subprocess.Popen(shard, env=env, stderr=subprocess.DEVNULL) for shard in shards]
-                    if any(list(map(subprocess.Popen.wait, started))):
-                        raise RuntimeError(f"{name}: a shard failed")
+                    streams: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+                    started = [subprocess.Popen(shard, env=env, **streams) for shard in shards]
+                    messages = [process.communicate()[1] for process in started]
+                    if any(process.returncode for process in started):
+                        raise RuntimeError(f"{name}: a shard failed: {messages}")
                 else:
                     run(*command, 2, env=environment(counted.endpoint))
                 seconds = time.perf_counter() - start

@@ -109,3 +109,18 @@ def test_sweeps_of_any_size_are_simulated() -> None:
     rows = table(run(BENCHMARKS / "scale_simulation.py", "--cells", 10_000, "--slots", 10, 100))
     assert [row[0] for row in rows] == ["10", "100"]
     assert all(0.5 < float(row[4].removesuffix("%")) / 100 <= 1 for row in rows)
+
+
+@pytest.mark.long
+def test_object_stores_are_compared_with_directories(tmp_path: Path) -> None:
+    space = tmp_path / "space.py"
+    space.write_text(
+        "from ray import tune\n"
+        "param_space = {'width': 8, 'samples': 8, 'steps': 5, 'tasks': 5, 'fresh_baseline': 2,\n"
+        "               'seed': tune.grid_search(list(range(8)))}\n"
+    )
+    rows = table(run(BENCHMARKS / "object_store.py", "--space", space, "--cells", 400, "--rounds", 1))
+    sweeps, maps = rows[:3], rows[-2:]
+    assert [row[1] for row in sweeps] == ["8", "8", "8"]
+    assert [int(row[4]) > 0 for row in sweeps] == [False, True, True]
+    assert [row[:2] for row in maps] == [["a directory", "40,000"], ["a bucket", "40,000"]]
