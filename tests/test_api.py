@@ -55,7 +55,10 @@ def test_run_sweep_has_every_option_as_a_keyword() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"cpu": 2}, r"unknown option 'cpu' \(did you mean 'cpus'\?\); choose from: address, cpus, dtype"),
+        (
+            {"cpu": 2},
+            r"unknown option 'cpu' \(did you mean 'cpus'\?\); choose from: address, cpus, cpus_exp",
+        ),
         ({"cpus": 0}, "cpus = 0: must be an integer of at least 1"),
         ({"checkpoint_every": float("inf")}, "checkpoint_every = inf: must be a finite number of at least 0"),
         ({"device": "gpu"}, "device = 'gpu': must be one of cpu, cuda, torch"),

@@ -2,7 +2,7 @@
 
 from lop_sweep.planning.packing import Sizing
 from lop_sweep.planning.plan import Plan, WorkItem, make_plan
-from lop_sweep.planning.shards import Shard, part_of
+from lop_sweep.planning.shards import Shard, divide
 from lop_sweep.planning.space import SearchSpace, load_space
 from lop_sweep.planning.status import Status, count_states, sweep_status
 from lop_sweep.planning.status_text import sizes_line, status_json, status_lines
@@ -15,9 +15,9 @@ __all__ = [
     "Status",
     "WorkItem",
     "count_states",
+    "divide",
     "load_space",
     "make_plan",
-    "part_of",
     "sizes_line",
     "status_json",
     "status_lines",

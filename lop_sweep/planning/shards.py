@@ -10,7 +10,6 @@ from lop_sweep.config import PACKABLE, CellConfig
 from lop_sweep.errors import SpaceError, SweepError, safe_repr
 from lop_sweep.pack import make_packs
 from lop_sweep.planning.cost import seconds_left
-from lop_sweep.planning.space import SearchSpace
 
 
 @dataclass(frozen=True)
@@ -47,26 +46,18 @@ class Shard:
         return f"{self.number}/{self.count}"
 
 
-def part_of(space: SearchSpace, shard: Shard) -> SearchSpace:
-    """Return the cells of one part of a search space. The parts have about the same cost, and no cell in common.
+def divide(cells: Sequence[CellConfig], count: int) -> list[list[CellConfig]]:
+    """Divide cells into parts of about the same cost.
 
-    Which cells they are depends on nothing but the search space and the number of parts. Cells of one network shape are
-    spread over all parts, so that each has packs of every shape.
+    It depends on which cells these are and on the cost model, not on their order. Those of one network shape are spread
+    evenly over all parts, and what is left over goes to the parts with least to do.
 
     Raises:
         SpaceError: there are more parts than cells.
     """
-    if shard.count > len(space.cells):
-        raise SpaceError(
-            f"shard = {shard}: the search space has only {len(space.cells):,} cells; use at most as many parts"
-        )
-    parts = _divided(space.cells, shard.count)
-    return SearchSpace(cells=parts[shard.number - 1], name=space.name, pack=space.pack)
-
-
-def _divided(cells: Sequence[CellConfig], count: int) -> list[list[CellConfig]]:
-    """Divide cells into parts: those of each shape evenly, and what is left over to the parts with least to do."""
-    groups = [group.cells for group in make_packs(cells, PACKABLE)]
+    if count > len(cells):
+        raise SpaceError(f"{count:,} shards: the search space has only {len(cells):,} cells; use at most as many")
+    groups = [group.cells for group in make_packs(sorted(cells, key=lambda cell: cell.id), PACKABLE)]
     costs = [seconds_left(group[0], "float64", 0, 0) for group in groups]
     parts: list[list[CellConfig]] = [[] for _ in range(count)]
     loads = [0.0] * count

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 from lop_sweep.config import CellConfig
 from lop_sweep.planning.space import axes_of
-from lop_sweep.storage import DIVERGED, Failure, LockState, Store, is_held, lock_folders, read_lock, requested_cells
+from lop_sweep.storage import DIVERGED, READERS, Failure, LockState, Store, is_held, read_lock, requested_cells
 
 STATES: tuple[str, ...] = ("finished", "diverged", "running", "failed", "missing")
 """The states of a cell.
@@ -67,7 +68,7 @@ class Status:
         others: finished cells in the directory that the newest request does not include.
         axes: for each field that varies and each of its values, the number of cells in each state.
         driver: the process that computes, or last computed, cells of the whole sweep; None if there was none.
-        shards: the same for each part of it, for `lop-sweep sweep --shard`.
+        shards: the same for the parts of it that were started last, or that are at work (`lop-sweep sweep --shard`).
         failures: failures of packs, newest first.
         kept_states, kept_bytes: number of packs whose last state is kept for longer sequences, and its size on disk.
     """
@@ -118,10 +119,12 @@ def count_states(store: Store, cells: Iterable[CellConfig], axes: Iterable[str] 
     table = store.read_cells(["cell", "status"])
     done = dict(zip(table["cell"].to_pylist(), table["status"].to_pylist(), strict=True))
     failures = tuple(f for f in store.failures.read() if not done.keys() >= set(f.cells))
-    folders = lock_folders(store)
-    drivers = [_driver(read_lock(folder), folder) for folder in folders]
-    known = [driver for driver in drivers if driver]
-    may_run = not known or any(driver.alive for driver in known)  # workers end with their driver
+    folders = store.lock_folders()
+    with ThreadPoolExecutor(READERS) as pool:
+        locks = [(lock, folder) for lock, folder in zip(pool.map(read_lock, folders), folders, strict=True) if lock]
+    drivers = [_driver(lock, folder) for lock, folder in locks]
+    may_run = not drivers or any(driver.alive for driver in drivers)  # workers end with their driver
+    newest = max((lock.started, folder.name.partition("-of-")[2]) for lock, folder in locks)[1] if locks else ""
     heartbeats = store.checkpoints.heartbeats() if may_run else []
     running = {cell for heartbeat in heartbeats if heartbeat.alive() for cell in heartbeat.cells}
     failed = {cell for failure in failures for cell in failure.cells}
@@ -145,17 +148,15 @@ def count_states(store: Store, cells: Iterable[CellConfig], axes: Iterable[str] 
         **{name: count[name] for name in STATES},
         others=len(done.keys() - requested.keys()),
         axes=by_axis,
-        driver=drivers[0],
-        shards=tuple(sorted((driver for driver in drivers[1:] if driver), key=lambda driver: driver.shard)),
+        driver=next((driver for driver in drivers if not driver.shard), None),
+        shards=tuple(d for d in drivers if d.shard and (d.alive or d.shard.partition("/")[2] == newest)),
         failures=failures,
         kept_states=len(store.checkpoints.kept()),
         kept_bytes=store.checkpoints.kept_bytes(),
     )
 
 
-def _driver(lock: LockState | None, folder: Path) -> Driver | None:
-    if lock is None:
-        return None
+def _driver(lock: LockState, folder: Path) -> Driver:
     return Driver(
         process=str(lock.process),
         alive=is_held(lock, folder),

@@ -1,9 +1,10 @@
 """What a sweep directory holds, and the only code that touches its files."""
 
 from lop_sweep.storage.checkpoints import ResumePoints
-from lop_sweep.storage.exclusion import REQUEST, hold_sweep, is_at_work, lock_folders
+from lop_sweep.storage.exclusion import hold_sweep, is_at_work
 from lop_sweep.storage.failures import Failure
 from lop_sweep.storage.filesystem import (
+    READERS,
     check_writable,
     fault_point,
     filesystem_of,
@@ -18,7 +19,7 @@ from lop_sweep.storage.filesystem import (
     writing,
 )
 from lop_sweep.storage.lock import Lock, hold_lock
-from lop_sweep.storage.lock_file import LockState, is_held, read_lock, stop_file
+from lop_sweep.storage.lock_file import REQUEST, LockState, is_held, read_lock, stop_file
 from lop_sweep.storage.manifest import describe_space, requested_cells
 from lop_sweep.storage.pack_state import PackState, StartPoint, merge_numerics, state_bytes
 from lop_sweep.storage.process import host_name
@@ -28,6 +29,7 @@ from lop_sweep.storage.store import Store
 
 __all__ = [
     "DIVERGED",
+    "READERS",
     "REQUEST",
     "TASKS",
     "Failure",
@@ -52,7 +54,6 @@ __all__ = [
     "is_text",
     "iter_tasks",
     "local_path",
-    "lock_folders",
     "merge_numerics",
     "names_in",
     "quarantine",

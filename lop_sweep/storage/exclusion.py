@@ -5,28 +5,32 @@
 
 Parts of one request, divided into the same number of parts, have no cell in common, so their drivers work side by side.
 Any two others exclude each other. A driver first takes its own lock and then looks at all others that it excludes. So
-of two that start together at least one sees the other. A lock that it finds abandoned it takes and releases: workers of
-the driver that held it then find a newer lock, and write nothing more.
+of two that start together at least one sees the other. If nobody holds one of these, it takes and releases it: workers
+that a driver has left behind then find a newer lock, and write nothing more.
 """
 
 from __future__ import annotations
 
-import re
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from lop_sweep.errors import StoreError
-from lop_sweep.storage.filesystem import filesystem_of, reading
+from lop_sweep.errors import SweepError
+from lop_sweep.storage.filesystem import READERS
 from lop_sweep.storage.lock import Lock, hold_lock
-from lop_sweep.storage.lock_file import LockState, is_held, read_lock
+from lop_sweep.storage.lock_file import REQUEST, is_held, read_lock
 from lop_sweep.storage.store import Store
 
-REQUEST = "request"
-"""Key of a lock's activity for the cells that the sweep was asked for, as a digest."""
-_PATIENCE_SECONDS = 10.0
-"""How long to wait for a lock that another driver may only be releasing."""
+_TAKEN = "taken"
+"""Key of the activity of a lock that was taken only to stop workers."""
+_PATIENCE_SECONDS = 60.0
+"""How long to wait for such a lock, which many drivers that start together may take in turn."""
+_POLL_SECONDS = 0.2
+
+Result = TypeVar("Result")
 
 
 @contextmanager
@@ -48,47 +52,47 @@ def hold_sweep(
         SweepError: a driver that it excludes is at work.
         StoreError: a folder cannot be read or written.
     """
-    with hold_lock(store.lock_folder(part), activity, on_loss) as lock:
-        for other in lock_folders(store):
-            if other != store.lock_folder(part) and not _side_by_side(part, other, activity()):
-                _make_sure_it_is_free(other)
+    own, request = store.lock_folder(part), activity().get(REQUEST)
+    with ExitStack() as held:
+        lock = _patiently(own, lambda: held.enter_context(hold_lock(own, activity, on_loss)))
+        others = [folder for folder in store.lock_folders() if folder != own]
+        with ThreadPoolExecutor(READERS) as pool:
+            list(pool.map(lambda folder: _patiently(folder, lambda: _exclude(folder, part, request)), others))
         yield lock
 
 
-def lock_folders(store: Store) -> list[Path]:
-    """Return the folders of all drivers' locks, that of the whole sweep first.
-
-    Raises:
-        StoreError: a folder cannot be read.
-    """
-    with reading(store.shards):
-        names = filesystem_of(store.shards).list_names(store.shards)
-    return [store.driver, *sorted(store.shards / name for name in names if re.fullmatch("[0-9]+-of-[0-9]+", name))]
-
-
 def is_at_work(store: Store) -> bool:
-    """Return whether any driver is at work, without waiting; errors as `lock_folders`."""
-    return any(is_held(read_lock(folder), folder) for folder in lock_folders(store))
+    """Return whether any driver is at work, without waiting; errors as `Store.lock_folders`."""
+    return any(is_held(read_lock(folder), folder) for folder in store.lock_folders())
 
 
-def _side_by_side(part: str, other: Path, activity: dict[str, Any]) -> bool:
-    """Return whether the driver of a part and that of another lock have no cell in common."""
-    if not part or other.name.partition("-of-")[2] != part.partition("-of-")[2]:
-        return False
-    lock = _newest(other)
-    return lock is None or lock.released or lock.activity.get(REQUEST) == activity.get(REQUEST)
+def _exclude(folder: Path, part: str, request: str | None) -> None:
+    """Make sure that no driver works under another lock, unless the two have no cell in common; errors as `hold_lock`.
+
+    Workers of a driver that has gone may be alive, even if it has released its lock. A newer lock stops them.
+    """
+    lock = read_lock(folder)
+    same_count = part and folder.name.partition("-of-")[2] == part.partition("-of-")[2]
+    if (
+        lock is None
+        or (lock.released and _TAKEN in lock.activity)
+        or (same_count and lock.activity.get(REQUEST) == request)
+    ):
+        return
+    with hold_lock(folder, lambda: {_TAKEN: "stopping the workers of a driver that has gone"}):
+        pass
 
 
-def _make_sure_it_is_free(folder: Path) -> None:
-    """Take over the lock of a driver that has ended without releasing it; errors as `hold_lock`."""
-    lock = _newest(folder)
-    if lock is None or not lock.released:
-        with hold_lock(folder, dict, patience=_PATIENCE_SECONDS):
-            pass
-
-
-def _newest(folder: Path) -> LockState | None:
-    try:
-        return read_lock(folder)
-    except StoreError:
-        return None
+def _patiently(folder: Path, take: Callable[[], Result]) -> Result:
+    """Call `take` until it succeeds or the lock in `folder` is held for longer than another `_exclude` holds it."""
+    deadline: float | None = None
+    while True:
+        try:
+            return take()
+        except SweepError:
+            now = time.monotonic()
+            deadline = deadline or now + _PATIENCE_SECONDS
+            holder = read_lock(folder)
+            if now > deadline or not (holder is None or holder.released or _TAKEN in holder.activity):
+                raise
+        time.sleep(_POLL_SECONDS)

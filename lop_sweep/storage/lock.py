@@ -25,7 +25,7 @@ from typing import Any
 
 from lop_sweep.errors import InaccessibleFileError, SpecialFileError, StoreError, SweepError
 from lop_sweep.storage.filesystem import filesystem_of, names_in, writing
-from lop_sweep.storage.lock_file import LockState, fencing_tokens, lock_path, newest, stop_file
+from lop_sweep.storage.lock_file import REQUEST, LockState, fencing_tokens, lock_path, newest, stop_file
 from lop_sweep.storage.process import ProcessMark
 from lop_sweep.storage.records import create_json, write_json
 
@@ -165,7 +165,7 @@ def _take(folder: Path, activity: dict[str, Any]) -> LockState:
         holder = _readable_lock(folder)
         if holder is not None and not holder.released:
             _refuse_if_alive(folder, holder)
-            _log.warning("%s is no longer at work on %s; taking over", holder.process, folder.parent)
+            _log.warning("%s is no longer at work on %s; taking over", holder.process, _directory(folder))
         mine = _new_state(folder, tokens[-1] + 1 if tokens else 1, activity)
         with writing(folder):
             created = create_json(lock_path(folder, mine.fencing_token), mine.to_json())
@@ -222,13 +222,13 @@ def _readable_lock(folder: Path) -> LockState | None:
 def _refuse_if_alive(folder: Path, holder: LockState) -> None:
     alive = holder.holder_alive(folder)
     if alive is None:
-        _log.info("%s was at work on %s; waiting to see whether it still is", holder.process, folder.parent)
+        _log.info("%s was at work on %s; waiting to see whether it still is", holder.process, _directory(folder))
         alive = _changes(folder, holder)
     if alive:
-        doing = ", ".join(f"{key}: {value}" for key, value in holder.activity.items())
+        doing = ", ".join(f"{key}: {value}" for key, value in holder.activity.items() if key != REQUEST)
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(holder.started))
         raise SweepError(
-            f"{folder.parent}: {holder.process} has been at work here since {since} ({doing}); "
+            f"{_directory(folder)}: {holder.process} has been at work here since {since} ({doing}); "
             "wait for it or stop it, then run the same command again; lop-sweep status shows its progress"
         )
 
@@ -247,6 +247,11 @@ def _changes(folder: Path, holder: LockState) -> bool:
         if (now.fencing_token, now.beat) != (holder.fencing_token, holder.beat):
             return True
     return False
+
+
+def _directory(folder: Path) -> Path:
+    """Return the sweep directory of a lock's folder."""
+    return folder.parent.parent if "-of-" in folder.name else folder.parent
 
 
 def _poll_seconds() -> float:

@@ -18,6 +18,8 @@ from lop_sweep.storage.filesystem import filesystem_of, names_in, reading
 from lop_sweep.storage.process import ProcessMark
 from lop_sweep.storage.records import read_json, timestamp
 
+REQUEST = "request"
+"""Key of an activity for the cells that the sweep was asked for and how they are divided, as a digest."""
 _STALE_SECONDS = 120.0
 """Age from which a heartbeat from another machine is stale, by the clocks, for callers that cannot wait."""
 

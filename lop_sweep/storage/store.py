@@ -19,6 +19,7 @@ Result files carry the origin of the sweep that computed them, which shows resul
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -101,6 +102,16 @@ class Store:
     def lock_folder(self, part: str = "") -> Path:
         """Return the folder of the lock of a part of the sweep, such as "2-of-8", or of the whole sweep."""
         return self.shards / part if part else self.driver
+
+    def lock_folders(self) -> list[Path]:
+        """Return the folders of all drivers' locks, that of the whole sweep first.
+
+        Raises:
+            StoreError: a folder cannot be read.
+        """
+        with reading(self.shards):
+            names = self._files.list_names(self.shards)
+        return [self.driver, *sorted(self.shards / name for name in names if re.fullmatch("[0-9]+-of-[0-9]+", name))]
 
     @property
     def maintenance(self) -> Path:
@@ -276,7 +287,8 @@ class Store:
         orphans = [self.file("tasks", name) for name in tasks if name not in kept | at_work]
         refuse_other_versions([*useless, *orphans])
         with reading(self.root):
-            useless += [path for folder in (self.root, *self.folders) for path in self._files.abandoned(folder)]
+            folders = dict.fromkeys([self.root, *self.folders, *self.lock_folders()])
+            useless += [path for folder in folders for path in self._files.abandoned(folder)]
         with writing(self.root):
             for path in useless:
                 self._files.delete(path)

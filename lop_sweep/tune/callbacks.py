@@ -135,7 +135,7 @@ class TrialWatch(tune.Callback):
     def _check_directory(self) -> bool:
         """Return whether the sweep directory can be read and written; if not, request a stop: every pack would fail."""
         try:
-            names_in(self._store.cells, ".parquet")  # every worker reads it first
+            names_in(self._store.driver, ".json")  # every worker reads it first
             check_writable(self._store.cells)
         except StoreError as error:
             self._stop.because(error)

@@ -12,6 +12,7 @@ import contextlib
 import datetime
 import importlib.metadata
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,7 +24,7 @@ from lop_sweep.console.options import accepts_options, options_from_keywords
 from lop_sweep.console.signals import is_abandoned_sweep_running
 from lop_sweep.errors import InaccessibleFileError, SchemaVersionError, SpaceError, StoreError, SweepError, safe_repr
 from lop_sweep.experiment import make_device
-from lop_sweep.planning import Plan, SearchSpace, Sizing, count_states, make_plan, part_of, sizes_line
+from lop_sweep.planning import Plan, SearchSpace, Sizing, count_states, divide, make_plan, sizes_line
 from lop_sweep.storage import REQUEST, Lock, Store, describe_space, hold_sweep, quarantine
 from lop_sweep.storage.maintenance import check_checkpoints, clean, finished_cells
 from lop_sweep.tune.options import Outcome, SweepOptions
@@ -39,6 +40,9 @@ from lop_sweep.tune.shutdown import (
 )
 
 _log = logging.getLogger(__name__)
+
+RELEASE_SECONDS = 10.0
+"""How long to try to release the directory when Ray is lost."""
 
 
 @accepts_options(SweepOptions)
@@ -90,9 +94,10 @@ class _Driver:
         self, space: SearchSpace, store: Store, options: SweepOptions, on_pack: Callable[[str], None] | None = None
     ) -> None:
         self._request, self._store, self._options = space, store, options
-        self._space = space if options.part is None else part_of(space, options.part)
-        self._part = options.part.name if options.part else ""
-        self._request_id = digest(sorted(cell.id for cell in space.cells))[:8]
+        part, parts = options.part, divide(space.cells, options.part.count if options.part else 1)
+        self._space = SearchSpace(cells=parts[part.number - 1], name=space.name, pack=space.pack) if part else space
+        self._part = part.name if part else ""
+        self._request_id = digest([options.dtype, [[cell.id for cell in cells] for cells in parts]])[:8]
         self._stop, self._progress = Stop(), Progress(options.progress, on_pack)
         self._lock: Lock | None = None
         self._plan = Plan(space, Sizing(dtype=options.dtype))
@@ -197,10 +202,15 @@ class _Driver:
         """Let workers save, then release the directory, in place of the sweep's blocked thread."""
         if self._lock is None:
             return
+        thread = threading.Thread(target=self._let_go, args=(self._lock,), daemon=True)  # the directory may be gone too
+        thread.start()
+        thread.join(SAVE_SECONDS + RELEASE_SECONDS)
+
+    def _let_go(self, lock: Lock) -> None:
         if self._stop.trials_started:
-            self._lock.request_stop()
+            lock.request_stop()
             time.sleep(SAVE_SECONDS)
-        self._lock.release()
+        lock.release()
 
     def _where(self) -> str:
         return f"the Ray cluster at {self._options.address}" if self._options.address else "the local Ray"

@@ -11,11 +11,13 @@ import json
 import logging
 import tempfile
 import textwrap
+from collections.abc import Iterable
 from typing import Any
 
 import ray
 from ray import tune
 
+from lop_sweep.config import CellConfig
 from lop_sweep.planning import Plan, Sizing
 from lop_sweep.storage import Lock, Store, check_writable, is_local
 from lop_sweep.storage.maintenance import finished_cells
@@ -62,7 +64,7 @@ class Executor:
         Raises:
             StoreError: the sweep directory cannot be written.
         """
-        idle_rounds, progress = 0, 0
+        idle_rounds, progress, cells = 0, 0, plan.cells
         while not self._stop:
             items = [item for item in plan.items if item.pack.id not in self.failed]
             if not items:
@@ -70,7 +72,7 @@ class Executor:
             reason = self._round([item.to_json(**self._run_config(keep_state, plan.sizing)) for item in items], plan)
             if not reason:
                 return
-            before, progress = progress, total_progress(self._store)
+            before, progress = progress, total_progress(self._store, cells)
             idle_rounds = 0 if progress > before else idle_rounds + 1
             if idle_rounds > self._options.max_failures:
                 self.gave_up = reason
@@ -138,8 +140,8 @@ class Executor:
         return watch.interrupted
 
 
-def total_progress(store: Store) -> int:
-    """Return the tasks and fresh networks done, over all cells: it grows with each finished pack and checkpoint.
+def total_progress(store: Store, cells: Iterable[CellConfig]) -> int:
+    """Return the tasks and fresh networks done of these cells: it grows with each finished pack and checkpoint.
 
     Raises:
         StoreError: the store cannot be read.
@@ -152,7 +154,7 @@ def total_progress(store: Store) -> int:
     for points in store.checkpoints.start_points().values():
         for point in points:
             done[point.cell] = max(done.get(point.cell, 0), sum(point.progress))
-    return sum(done.values())
+    return sum(done.get(cell.id, 0) for cell in cells)
 
 
 def _pack_id(trial: Any) -> str:

@@ -36,6 +36,7 @@ def server(bucket: Path, s3: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[P
         yield made
 
 
+@pytest.mark.long
 def test_workers_that_crash_while_writing_change_nothing(
     undisturbed: tuple[Path, Path], tmp_path: Path, bucket: Path, server: Proxy
 ) -> None:

@@ -18,9 +18,10 @@ from object_server import environment, proxy
 from lop_sweep.errors import StoreError, SweepError
 from lop_sweep.pack import Pack
 from lop_sweep.storage import exclusion
-from lop_sweep.storage.exclusion import REQUEST, hold_sweep, is_at_work, lock_folders
+from lop_sweep.storage.exclusion import hold_sweep, is_at_work
 from lop_sweep.storage.filesystem import sweep_path
-from lop_sweep.storage.lock_file import read_lock
+from lop_sweep.storage.lock_file import REQUEST, lock_path, read_lock
+from lop_sweep.storage.records import read_json, write_json
 from lop_sweep.storage.store import Store
 from lop_sweep.tune.trainable import LopTrainable
 
@@ -41,7 +42,7 @@ def test_parts_of_one_request_work_side_by_side(store: Store) -> None:
     with ExitStack() as held:
         locks = [held.enter_context(hold_sweep(store, activity, f"{number}-of-3")) for number in (1, 2, 3)]
         assert len({lock.folder for lock in locks}) == 3
-        assert lock_folders(store) == [store.driver, *(store.lock_folder(f"{number}-of-3") for number in (1, 2, 3))]
+        assert store.lock_folders() == [store.driver, *(store.lock_folder(f"{number}-of-3") for number in (1, 2, 3))]
         assert is_at_work(store)
     assert not is_at_work(store)
 
@@ -124,6 +125,49 @@ def test_an_abandoned_part_is_taken_over_and_its_workers_stop(tmp_path: Path) ->
         with pytest.raises(StoreError, match="does not see the sweep that this trial belongs to"):
             worker.train()
     assert store.committed() == []
+
+
+def test_parts_that_start_together_after_a_crash_all_work(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another machine crashed in the midst of the parts of another request and of a whole sweep."""
+    monkeypatch.setattr("lop_sweep.storage.lock.WATCH_SECONDS", 0.3)
+    monkeypatch.setattr(exclusion, "_PATIENCE_SECONDS", 20.0)
+    parts = [f"{number}-of-4" for number in range(1, 5)]
+    for part in ("", *parts):
+        with hold_sweep(store, lambda: activity("old"), part) as lock:
+            path = lock_path(lock.folder, lock.fencing_token)
+            abandoned = read_json(path)
+        abandoned["process"]["machine"] = "another"
+        write_json(path, {**abandoned, "released": False})
+    working, failures, barrier = Barrier(4), list[BaseException](), Barrier(4)
+
+    def work(part: str) -> None:
+        try:
+            barrier.wait()
+            with hold_sweep(store, lambda: activity("new"), part) as lock:
+                working.wait(60)  # all four are at work at the same time
+                lock.check()
+        except BaseException as error:
+            failures.append(error)
+            working.abort()
+
+    threads = [Thread(target=work, args=(part,)) for part in parts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+
+
+@pytest.mark.parametrize(("first", "second"), [("", "1-of-2"), ("1-of-2", ""), ("1-of-2", "1-of-3")])
+def test_workers_that_a_driver_has_left_behind_are_stopped(store: Store, first: str, second: str) -> None:
+    """Even if it has released its lock: its workers then find another one, under another token."""
+    with hold_sweep(store, activity, first) as lock:
+        token = lock.token
+    with hold_sweep(store, activity, second):
+        found = read_lock(store.lock_folder(first))
+        assert found is not None
+        assert found.released
+        assert found.token != token
 
 
 @pytest.mark.parametrize("rounds", [5, pytest.param(100, marks=pytest.mark.long)])

@@ -16,7 +16,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from four_cells import BASE, GRID
-from object_server import SECRET, Proxy, environment, proxy
+from object_server import SECRET, Proxy, environment, proxy, request
 from sweeping import compute_here, run_cli
 
 from analysis import load_tasks
@@ -94,9 +94,42 @@ def test_a_store_that_stays_down_is_reported_without_secrets(
     assert SECRET not in str(read.value) + str(written.value)
 
 
-def test_messages_hold_no_signatures() -> None:
-    error = OSError("Error performing GET https://me:word@host/a?sig=secret&x=1 in 3ms: HTTP error\n\nDebug source:\n?")
+@pytest.mark.parametrize("user", ["", "me:word@", "AKIA:wJal/rXUt/secret@"])
+def test_messages_hold_no_secrets(user: str) -> None:
+    error = OSError(f"Error performing GET https://{user}host/a?sig=secret&x=1 in 3ms: HTTP error\n\nDebug source:\n?")
     assert object_store._reason(error) == "Error performing GET https://host/a in 3ms: HTTP error"
+    with pytest.raises(StoreError, match="'s4://bucket/x' is no place for a sweep" if user else "'s4://bucket/x'"):
+        Store(f"s4://{user}bucket/x")
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["", "minio:9000", "http://", "htp://user:secret@host:9000", "https://user:secret@h"]
+)
+def test_a_wrong_endpoint_is_refused_in_one_line(endpoint: str, bucket: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+    with pytest.raises(StoreError, match="AWS_ENDPOINT_URL in the environment is no address; write https://") as raised:
+        Store(bucket).check()
+    assert "secret" not in str(raised.value)
+
+
+def test_a_mark_of_a_folder_is_no_file(bucket: Path, s3: str) -> None:
+    """Consoles and other tools make empty objects whose keys end with a slash."""
+    compute_here(GRID, bucket)
+    for folder in ("", "tasks/", "shards/"):
+        assert request(s3, "PUT", f"/sweeps/{bucket.name}/{folder}") == 200
+    assert audit(Store(bucket)).findings == []
+    assert len(load_tasks(str(bucket))) == 20
+
+
+def test_an_object_that_is_replaced_while_it_is_read_is_missing(bucket: Path) -> None:
+    path, files = bucket / "a", filesystem_of(bucket)
+    files.write(path, bytes(3 * object_store.SMALL_BYTES))
+    with files.open_file(path) as file:
+        assert file.read(10) == bytes(10)
+        files.write(path, b"1" * 3 * object_store.SMALL_BYTES)
+        file.seek(2 * object_store.SMALL_BYTES)
+        with pytest.raises(FileNotFoundError, match="replaced while it was read"):
+            file.read(10)
 
 
 def test_large_files_are_read_in_ranges(bucket: Path, server: Proxy) -> None:
@@ -141,6 +174,8 @@ def test_without_the_package_there_is_one_line(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setitem(sys.modules, "obstore", None)
     with pytest.raises(StoreError, match=r"not installed; pip install 'lop-sweep\[cloud\]'"):
         Store(bucket).check()
+    with pytest.raises(StoreError, match=r"not installed; pip install 'lop-sweep\[cloud\]'"):
+        Store(bucket).segments()
 
 
 def test_users_read_the_results_with_their_own_tools(bucket: Path, whole: Store) -> None:

@@ -9,7 +9,7 @@ import pytest
 from four_cells import BASE, GRID
 from sweeping import compute_here, raw, run_cli
 
-from lop_sweep.errors import StoreError, SweepError
+from lop_sweep.errors import StateError, StoreError, SweepError
 from lop_sweep.pack import Pack
 from lop_sweep.storage.exclusion import hold_sweep
 from lop_sweep.storage.filesystem import FileSystem, filesystem_of, sweep_path
@@ -118,6 +118,49 @@ def test_other_targets_are_refused(source: Store, target: Store, tmp_path: Path)
     filesystem_of(target.root).delete(target.root / "sweep.json")
     with pytest.raises(StoreError, match=r"holds results without a sweep.json; give an empty place"):
         copy_sweep(source, target)
+
+
+def test_what_the_target_has_beyond_the_source_stays(source: Store, target: Store) -> None:
+    """A larger request with its cells, and a checkpoint with more progress."""
+    copy_sweep(source, target)
+    run = PackRun(Pack((BASE.replace(seed=9),)), store=target)
+    run.run_tasks(1)
+    run.checkpoint()
+    compute_here([*GRID, BASE.replace(seed=7)], target.root)
+    before = content(target)
+    assert copy_sweep(source, target).written == 0
+    assert content(target) == before
+    assert PackRun(Pack((BASE.replace(seed=9),)), store=target).experiment.tasks_done == 3
+    assert copy_sweep(target, source).written == 5  # the request, the new cell with its state, and the checkpoint
+    assert audit(source).findings == []
+
+
+def test_a_target_with_the_same_cells_in_other_packs_is_refused(source: Store, target: Store, tmp_path: Path) -> None:
+    copy_sweep(source, target)
+    for more, store in (((8, 7), source), ((7, 6), target)):
+        compute_here([*GRID, *(BASE.replace(seed=seed) for seed in more)], store.root)
+    before = content(target)
+    with pytest.raises(StoreError, match=r"has computed 1 cells of .* in other packs; give an empty place"):
+        copy_sweep(source, target)
+    assert content(target) == before
+
+
+def test_what_cannot_be_read_now_is_not_taken_for_damage(
+    source: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind = type(filesystem_of(source.root))
+    read = kind.read
+
+    def failing(self: FileSystem, path: Path) -> bytes:
+        if path.suffix == ending:
+            raise OSError(5, "Input/output error")
+        return read(self, path)
+
+    monkeypatch.setattr(kind, "read", failing)
+    for ending in (".parquet", ".state"):
+        with pytest.raises((StoreError, StateError), match="Input/output error") as raised:
+            copy_sweep(source, Store(tmp_path / ending))
+        assert "repair" not in str(raised.value)
 
 
 def test_a_target_at_work_is_left_alone(source: Store, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import signal
 import subprocess
@@ -304,9 +305,9 @@ class Tuner:
 
     def fit(self) -> None:
         type(self).rounds += 1
-        configs = self._space["grid_search"]
+        configs = self._space["trial"]["grid_search"]
         if type(self).work:
-            config = configs[0]
+            config = json.loads(configs[0])
             run = PackRun(Pack(expand(config["pack"])), store=Store(config["run"]["store"]))
             run.run_tasks(1000)
             run.finish()
@@ -357,15 +358,15 @@ def test_rounds_without_progress_end(three_packs: tuple[Store, SearchSpace], mon
 def test_progress_never_counts_down(three_packs: tuple[Store, SearchSpace]) -> None:
     """Not even when a pack is finished and its checkpoint removed: a round that finishes packs is not idle."""
     store, space = three_packs
-    progress = [executor.total_progress(store)]
+    progress = [executor.total_progress(store, space.cells)]
     for cell in space.cells:
         run = PackRun(Pack((cell,)), store=store, keep_state=True)
         for _ in range(cell.tasks):
             run.run_tasks(1)
             run.checkpoint()
-            progress.append(executor.total_progress(store))
+            progress.append(executor.total_progress(store, space.cells))
         run.finish()
-        progress.append(executor.total_progress(store))
+        progress.append(executor.total_progress(store, space.cells))
     assert progress == sorted(set(progress))
 
 

@@ -280,7 +280,7 @@ def is_text(path: Path) -> bool:
 
 def _without_user(uri: str) -> str:
     """Return a URI without user, password and query, which may be secret."""
-    return re.sub(r"\?.*", "", re.sub(r"//[^/]*@", "//", uri))
+    return re.sub(r"\?.*", "", re.sub(r"//.*@", "//", uri))
 
 
 def _is_folder(path: Path) -> bool:

@@ -5,8 +5,8 @@ long as something is in it. A write is one PUT, which is atomic, and an exclusiv
 reads are consistent with the writes before them.
 
 Credentials, region and endpoint come from the environment (`AWS_*`, `GOOGLE_*`, `AZURE_*`), a role, or the machine's
-metadata service. They are never written anywhere, and messages name neither hosts' users nor queries, which may hold
-signatures.
+metadata service. They are never written anywhere, and messages have no user names or queries of URLs, which may hold
+secrets.
 
 A request that fails is repeated for up to `RETRY_SECONDS`. Its answer may have been lost after it had succeeded. All
 operations can be repeated without harm; `create` compares the content to recognise its own success.
@@ -36,7 +36,7 @@ from lop_sweep.storage.filesystem.faults import fault_point
 from lop_sweep.storage.filesystem.interface import DIRECTORY
 from lop_sweep.storage.filesystem.temporaries import is_abandoned, is_temporary, temporary_beside
 
-RETRY_SECONDS = 180.0
+RETRY_SECONDS = 90.0
 """How long a request is repeated before it counts as failed."""
 REQUEST_SECONDS, CONNECT_SECONDS = 120.0, 10.0
 """How long one attempt of a request may take, and how long its connection."""
@@ -67,7 +67,7 @@ class ObjectStore:
             size = int(found.meta["size"])
             if size <= SMALL_BYTES:
                 return io.BytesIO(bytes(found.bytes()))
-        return io.BufferedReader(_Ranges(path, size), SMALL_BYTES)
+        return io.BufferedReader(_Ranges(path, size, found.meta.get("e_tag")), SMALL_BYTES)
 
     def write(self, path: Path, content: bytes) -> None:
         """Write an object with one PUT; one that is larger than 16 MiB in parts that appear together."""
@@ -171,8 +171,12 @@ class ObjectStore:
             _obstore().put(*_at(path), content, use_multipart=len(content) > _MULTIPART_BYTES)
 
     def _list(self, folder: Path) -> Any:
+        """List a folder, without the object of its own name that some tools make as a mark of it."""
+        store, key = _at(folder)
         with _errors(folder):
-            return _obstore().list_with_delimiter(*_at(folder))
+            found = _obstore().list_with_delimiter(store, key)
+        objects = [one for one in found["objects"] if one["path"].rstrip("/") != key]
+        return {"common_prefixes": found["common_prefixes"], "objects": objects}
 
 
 @register("filesystem", "s3")
@@ -191,10 +195,16 @@ class AzureBlobStorage(ObjectStore):
 
 
 class _Ranges(io.RawIOBase):
-    """A large object, read in ranges."""
+    """A large object, read in ranges. It is an error if it is replaced meanwhile.
 
-    def __init__(self, path: Path, size: int) -> None:
-        self._path, self._size, self._position = path, size, 0
+    Args:
+        path: of the object.
+        size: in bytes.
+        version: its ETag.
+    """
+
+    def __init__(self, path: Path, size: int, version: str | None) -> None:
+        self._path, self._size, self._version, self._position = path, size, version, 0
 
     def readable(self) -> bool:
         return True
@@ -217,7 +227,8 @@ class _Ranges(io.RawIOBase):
         if end <= self._position:
             return 0
         with _errors(self._path):
-            content = memoryview(_obstore().get_range(*_at(self._path), start=self._position, end=end))
+            options = {"range": (self._position, end), "if_match": self._version}
+            content = memoryview(_obstore().get(*_at(self._path), options=options).bytes())
         buffer[: len(content)] = content
         self._position += len(content)
         return len(content)
@@ -235,7 +246,13 @@ def _obstore() -> Any:
 @lru_cache
 def _bucket(root: str, environment: tuple[tuple[str, str], ...]) -> Any:
     store = importlib.import_module("obstore.store")
-    plain = any(value.startswith("http://") for name, value in environment if name in _ENDPOINTS)
+    endpoints = {name: value for name, value in environment if name in _ENDPOINTS}
+    for name, value in endpoints.items():
+        if not re.match(r"https?://[^/@\s]+(/|$)", value):
+            raise OSError(
+                errno.EINVAL, f"{name} in the environment is no address; write https://HOST or https://HOST:PORT"
+            )
+    plain = any(value.startswith("http://") for value in endpoints.values())
     return store.from_url(
         root,
         client_options={
@@ -277,6 +294,7 @@ def _name(key: str) -> str:
 @contextmanager
 def _errors(path: Path, writing: bool = False) -> Iterator[None]:
     """Turn obstore's errors into those of the operating system, without secrets."""
+    _obstore()
     exceptions = importlib.import_module("obstore.exceptions")
     try:
         yield
@@ -288,8 +306,14 @@ def _errors(path: Path, writing: bool = False) -> Iterator[None]:
         raise FileExistsError(errno.EEXIST, "there is such an object already", str(path)) from None
     except (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError) as error:
         raise PermissionError(errno.EACCES, _reason(error)) from None
+    except exceptions.PreconditionError:
+        raise FileNotFoundError(errno.ENOENT, "it was replaced while it was read", str(path)) from None
     except exceptions.BaseError as error:
         raise OSError(errno.EIO, _reason(error)) from None
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # how obstore fails on settings that it does not understand
+            raise
+        raise OSError(errno.EIO, "obstore fails on the settings in the environment; check them") from None
 
 
 def _reason(error: Exception) -> str:
@@ -298,5 +322,5 @@ def _reason(error: Exception) -> str:
     answer = [re.search(f"<{tag}>(.*?)</{tag}>", text, re.DOTALL) for tag in ("Code", "Message")]
     if answer[0]:
         text = ": ".join(found[1] for found in answer if found)
-    without = re.sub(r"(https?://)[^/@\s]*@", r"\1", re.sub(r"\?[^\s\"')]*", "", text))
+    without = re.sub(r"://\S*@", "://", re.sub(r"\?[^\s\"')]*", "", text))
     return textwrap.shorten(printable(without), _MAX_TEXT, placeholder=" ...")

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from lop_sweep.errors import MissingFileError, MissingStateError, SchemaVersionError, StateError, StoreError
 from lop_sweep.storage.checkpoints import STATE
-from lop_sweep.storage.exclusion import lock_folders
 from lop_sweep.storage.filesystem import DIRECTORY, filesystem_of, names_in
 from lop_sweep.storage.maintenance.report import Report
 from lop_sweep.storage.pack_state import PackState
@@ -52,7 +51,7 @@ def check_states(store: Store, report: Report, special: Collection[Path]) -> Non
 
 def check_records(store: Store, report: Report, special: Collection[Path]) -> None:
     """Check that heartbeats, failure records and locks are undamaged."""
-    for folder in (store.checkpoints.running, store.failures.folder, *lock_folders(store), store.maintenance):
+    for folder in (store.checkpoints.running, store.failures.folder, *store.lock_folders(), store.maintenance):
         for name in names_in(folder, ".json"):
             path = folder / f"{name}.json"
             if path in special:
