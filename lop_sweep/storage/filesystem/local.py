@@ -136,10 +136,14 @@ class LocalFileSystem:
         """Return the sizes of the regular files in a folder."""
         found = {}
         for name in self.list_names(folder):
-            with suppress(FileNotFoundError):  # removed since the folder was listed
+            try:
                 status = (folder / name).stat()
-                if stat.S_ISREG(status.st_mode):
-                    found[name] = status.st_size
+            except OSError as error:
+                if error.errno in (errno.ENOENT, errno.ELOOP):  # removed since the folder was listed, or a broken link
+                    continue
+                raise
+            if stat.S_ISREG(status.st_mode):
+                found[name] = status.st_size
         return found
 
     def make_folder(self, folder: Path) -> None:

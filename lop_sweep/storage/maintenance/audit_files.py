@@ -23,7 +23,8 @@ def check_kinds(store: Store, report: Report) -> set[Path]:
     """
     files, special = filesystem_of(store.root), set()
     for folder in store.folders:
-        for name in sorted(files.list_names(folder) if files.kind(folder) == DIRECTORY else ()):
+        names = set(files.list_names(folder)) - set(files.sizes(folder)) if files.kind(folder) == DIRECTORY else ()
+        for name in sorted(names):  # those that are not regular files
             path = folder / name
             kind = files.kind(path)
             if kind:

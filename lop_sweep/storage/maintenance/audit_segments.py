@@ -9,7 +9,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from lop_sweep.errors import MissingFileError, StoreError, comma_list
-from lop_sweep.storage.filesystem import filesystem_of, names_in
+from lop_sweep.prefetch import prefetch
+from lop_sweep.storage.filesystem import READERS, filesystem_of, names_in
 from lop_sweep.storage.maintenance.audit_files import other_versions, pair
 from lop_sweep.storage.maintenance.audit_origin import Asked, Held, foreign, from_elsewhere, unasked
 from lop_sweep.storage.maintenance.audit_rows import problems
@@ -18,6 +19,21 @@ from lop_sweep.storage.manifest import requested_cells
 from lop_sweep.storage.parquet import file_info, packs_of, read_table, unknown_columns, verify_checksum
 from lop_sweep.storage.schema import CELLS, TASKS
 from lop_sweep.storage.store import MERGED, Store
+
+
+@dataclass
+class _Checked:
+    """What the check of one pair of files found.
+
+    Attributes:
+        report: its findings.
+        unreadable: whether another version of the schema wrote one of them.
+        held: what a sound pair holds.
+    """
+
+    report: Report
+    unreadable: bool = False
+    held: Held | None = None
 
 
 @dataclass
@@ -48,37 +64,46 @@ class SegmentAudit:
     def run(self) -> None:
         """Check all result files and `sweep.json`."""
         folders = (self.store.tasks, self.store.cells)
-        for name in sorted({name for folder in folders for name in names_in(folder, ".parquet")}):
-            self._check_segment(name)
+        names = sorted({name for folder in folders for name in names_in(folder, ".parquet")})
+        for name, checked in zip(names, prefetch(self._check_segment, names, READERS), strict=True):
+            self.report.add(checked.report)
+            self._unreadable |= checked.unreadable
+            if checked.held is not None:
+                self._sound[name] = checked.held
         asked = self._asked()
         self._check_dtypes()
         self._check_foreign(asked)
         self._check_once(asked)
         self._check_request(asked)
 
-    def _check_segment(self, name: str) -> None:
-        """Check that a pair of files is undamaged, of this schema, and consistent in itself."""
-        paths = pair(self.store, name)
+    def _check_segment(self, name: str) -> _Checked:
+        """Check that a pair of files is undamaged, of this schema, and consistent in itself. Several run at once."""
+        paths, checked = pair(self.store, name), _Checked(Report(self.store.root))
         present = [path for path in paths if filesystem_of(path).exists(path)]
         others = other_versions(present)
         for path, error in others.items():
-            self.report.find_error(path, error, ())
-            self._unreadable = True
+            checked.report.find_error(path, error, ())
+            checked.unreadable = True
         if others or any(path in self.special for path in present):
-            return
+            return checked
         if len(present) < len(paths):
-            self._check_orphan(name, present)
-            return
-        tables = [self._sound_table(path, schema, paths) for path, schema in zip(paths, (TASKS, CELLS), strict=True)]
-        if not any(table is None for table in tables):
-            self._check_content(name, *tables)
+            self._check_orphan(name, present, checked.report)
+            return checked
+        rows, frame = (
+            self._sound_table(path, schema, paths, checked.report)
+            for path, schema in zip(paths, (TASKS, CELLS), strict=True)
+        )
+        if rows is not None and frame is not None:
+            self._check_content(name, rows, frame, checked)
+        return checked
 
-    def _check_orphan(self, name: str, present: Sequence[Path]) -> None:
+    def _check_orphan(self, name: str, present: Sequence[Path], report: Report) -> None:
         if not present or name in self._workers or (self.being_merged and name.startswith(MERGED)):
             return
-        self.report.find(present[0], "belongs to no finished pack: the other of its two files does not exist", present)
+        report.find(present[0], "belongs to no finished pack: the other of its two files does not exist", present)
 
-    def _sound_table(self, path: Path, schema: pa.Schema, remove: Sequence[Path]) -> pa.Table | None:
+    @staticmethod
+    def _sound_table(path: Path, schema: pa.Schema, remove: Sequence[Path], report: Report) -> pa.Table | None:
         """Read a file's rows; None if it is damaged, which is then a finding, or has been merged."""
         try:
             verify_checksum(path)
@@ -86,10 +111,11 @@ class SegmentAudit:
         except MissingFileError:  # merged since the folder was listed
             return None
         except StoreError as error:
-            self.report.find_error(path, error, remove)
+            report.find_error(path, error, remove)
             return None
 
-    def _check_content(self, name: str, rows: pa.Table, frame: pa.Table) -> None:
+    def _check_content(self, name: str, rows: pa.Table, frame: pa.Table, checked: _Checked) -> None:
+        report = checked.report
         paths = tasks, cells = pair(self.store, name)
         try:
             packs, origins = packs_of(cells), {file_info(path).origin for path in paths} - {None}
@@ -97,7 +123,7 @@ class SegmentAudit:
         except MissingFileError:  # merged since the folder was listed
             return
         except StoreError as error:
-            self.report.find_error(cells, error, paths)
+            report.find_error(cells, error, paths)
             return
         found = list(problems(rows, frame, packs))
         if not name.startswith(MERGED) and packs != (name,):
@@ -105,17 +131,16 @@ class SegmentAudit:
         if len(origins) > 1:
             found.append("is of another origin than its cells file")
         if unknown:
-            self.report.notes.append(
+            report.notes.append(
                 f"tasks/{name}.parquet: has columns that this lop-sweep does not know: {comma_list(unknown)}; "
                 "the version that wrote it can check it in full"
             )
         for what in found:  # with unknown fields the file may be sound: they are part of its cells' ids
-            self.report.find(tasks, what, () if unknown else paths)
-        report = self.report
+            report.find(tasks, what, () if unknown else paths)
         report.files, report.cells, report.rows = report.files + 2, report.cells + len(frame), report.rows + len(rows)
         if not found or unknown:
             computed = frame.select(["cell", "dtype", "lop_sweep_version"]).to_pylist()
-            self._sound[name] = Held.of(computed, next(iter(origins), None))
+            checked.held = Held.of(computed, next(iter(origins), None))
 
     def _asked(self) -> Asked:
         """Read what was asked for; damage is a finding."""

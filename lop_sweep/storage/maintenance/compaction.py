@@ -17,10 +17,11 @@ from pathlib import Path
 
 from lop_sweep.config import digest
 from lop_sweep.errors import comma_list
-from lop_sweep.storage.filesystem import fault_point, names_in
+from lop_sweep.prefetch import prefetch
+from lop_sweep.storage.filesystem import READERS, fault_point, names_in
 from lop_sweep.storage.lock import hold_lock
 from lop_sweep.storage.maintenance.overlap import remove_overlaps
-from lop_sweep.storage.parquet import file_info, read_table, read_tables, unknown_columns, verify_checksum
+from lop_sweep.storage.parquet import FileInfo, file_info, read_table, read_tables, unknown_columns, verify_checksum
 from lop_sweep.storage.schema import CELLS, TASKS
 from lop_sweep.storage.store import MERGED, Segment, Store
 
@@ -77,16 +78,18 @@ def _groups(store: Store, segments: Iterable[Segment], rows: int) -> Iterator[li
     groups: dict[str | None, list[Segment]] = {}
     sizes: Counter[str | None] = Counter()
     seen: set[str] = set()
-    for segment in segments:
+
+    def look(segment: Segment) -> tuple[Segment, set[str], str, FileInfo]:
         tasks, cells = (store.file(folder, segment.name) for folder in ("tasks", "cells"))
         ids = set(read_table(cells, CELLS, ["cell"])["cell"].to_pylist())
-        reason = "some of its cells are in another file, too; see lop-sweep audit" if ids & seen else ""
+        return segment, ids, _reason_to_leave(tasks, cells), file_info(tasks)
+
+    for segment, ids, unfit, info in prefetch(look, segments, READERS):
+        reason = "some of its cells are in another file, too; see lop-sweep audit" if ids & seen else unfit
         seen |= ids
-        reason = reason or _reason_to_leave(tasks, cells)
         if reason:
             _log.warning("%s is left alone: %s", segment.name, reason)
             continue
-        info = file_info(tasks)
         origin = info.origin
         if info.rows > rows // 2:
             continue
@@ -111,8 +114,7 @@ def _reason_to_leave(tasks: Path, cells: Path) -> str:
 def _merge(store: Store, group: list[Segment]) -> None:
     packs = tuple(sorted(pack for segment in group for pack in segment.packs))
     paths = {folder: [store.file(folder, segment.name) for segment in group] for folder in ("tasks", "cells")}
-    for path in [*paths["tasks"], *paths["cells"]]:
-        verify_checksum(path)
+    list(prefetch(verify_checksum, [*paths["tasks"], *paths["cells"]], READERS))
     merged = Segment(MERGED + digest(packs), packs, group[0].origin)
     _log.info("merging %d packs into %s", len(packs), merged.name)
     store.commit_segment(merged, read_tables(paths["tasks"], TASKS), read_tables(paths["cells"], CELLS))

@@ -11,7 +11,8 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 
 from lop_sweep.pack import Pack
-from lop_sweep.storage.filesystem import filesystem_of, quarantine
+from lop_sweep.prefetch import prefetch
+from lop_sweep.storage.filesystem import READERS, filesystem_of, quarantine
 from lop_sweep.storage.lock import Lock, hold_lock
 from lop_sweep.storage.parquet import file_info, read_table
 from lop_sweep.storage.schema import CELLS
@@ -68,7 +69,8 @@ def remove_overlaps(store: Store, lock: Lock, partial: bool = True) -> list[str]
         SweepError: the lock is lost.
         StoreError: a file cannot be read or moved.
     """
-    cells = {segment.name: _cells_in(store, segment.name) for segment in store.segments()}
+    names = [segment.name for segment in store.segments()]
+    cells = dict(zip(names, prefetch(lambda name: _cells_in(store, name), names, READERS), strict=True))
     counts = Counter(cell for ids in cells.values() for cell in ids)
     own = store.origin()
     involved = [name for name, ids in cells.items() if any(counts[cell] > 1 for cell in ids)]
@@ -92,7 +94,7 @@ def withdraw(store: Store, pack: Pack) -> bool:
     """
     with hold_lock(store.maintenance, lambda: {"maintenance": "withdrawing a pack"}, patience=BUSY_SECONDS):
         others = [segment.name for segment in store.segments() if segment.name != pack.id]
-        elsewhere = {cell for name in others for cell in _cells_in(store, name)}
+        elsewhere = {cell for ids in prefetch(lambda name: _cells_in(store, name), others, READERS) for cell in ids}
         if elsewhere.isdisjoint(cell.id for cell in pack.cells):
             return False
         _quarantine(store, pack.id)

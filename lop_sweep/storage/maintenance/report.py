@@ -57,6 +57,12 @@ class Report:
         where = str(path.relative_to(self.root))
         self.findings.append(Finding(where, what.removeprefix(f"{path}: "), tuple(remove)))
 
+    def add(self, other: Report) -> None:
+        """Add everything that another report of the same directory has."""
+        self.findings += other.findings
+        self.notes += other.notes
+        self.files, self.cells, self.rows = self.files + other.files, self.cells + other.cells, self.rows + other.rows
+
     def find_error(self, path: Path, error: LopSweepError, remove: Sequence[Path]) -> None:
         """Add a finding for a file that cannot be read. Nothing is removed if the file may be sound."""
         may_be_sound = isinstance(error, (SchemaVersionError, InaccessibleFileError, InaccessibleStateError))
