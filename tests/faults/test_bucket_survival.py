@@ -133,6 +133,7 @@ def start_at_once(space: Path, out: Path, options: list[list[str]], started: Sta
     return found
 
 
+@pytest.mark.long  # tests/storage/test_exclusion.py does so with locks alone every day
 def test_two_drivers_at_once_exclude_each_other(
     undisturbed: tuple[Path, Path], bucket: Path, server: Proxy, started: Start
 ) -> None:
