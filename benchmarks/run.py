@@ -32,6 +32,7 @@ def sections(long: bool) -> dict[str, Callable[[], Section]]:
     import driver_load
     import engine_speed
     import million_rows
+    import object_store
     import planning_scale
     import scale_simulation
     import step_parts
@@ -51,6 +52,7 @@ def sections(long: bool) -> dict[str, Callable[[], Section]]:
             [1250, 2500, 5000, 10_000] if long else [2500, 5000], [1000] if long else [250]
         ),
         "rows": lambda: million_rows.measure(10_000, rounds),
+        "bucket": lambda: object_store.rows_to_map(10_000, rounds),
         "planning": lambda: planning_scale.measure([10_000, 100_000, 1_000_000] if long else [10_000, 100_000]),
         "driver": lambda: driver_load.measure([250, 1000] if long else [250], 100, (2, 22)),
         "scale": lambda: scale_simulation.measure(
