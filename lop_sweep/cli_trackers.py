@@ -71,6 +71,11 @@ def tracked(arguments: argparse.Namespace) -> Iterator[Tracking]:
     if options == TrackerOptions():
         yield _NoTracking()
         return
+    if arguments.shard is not None:
+        raise TrackerError(
+            f"shard = {arguments.shard!r}: parts of a sweep do not log to trackers, each would log the others' cells; "
+            "run lop-sweep log, at any time"
+        )
     from analysis.trackers import BackgroundTracking, make_trackers
 
     _silence_retries()

@@ -80,3 +80,12 @@ def test_bad_input_is_one_line(arguments: list[str], message: str, tmp_path: Pat
     assert message in result.stderr
     assert result.stderr.count("\n") == 1
     assert Store(tmp_path / "none").root.exists() is False
+
+
+def test_parts_of_a_sweep_do_not_log(tmp_path: Path) -> None:
+    space = write_space(tmp_path / "space.py", [], **FIELDS)
+    result = sweep(space, tmp_path / "out", "--shard", "1/2", "--tensorboard")
+    assert result.returncode == 2
+    assert "shard = '1/2': parts of a sweep do not log to trackers" in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert not (tmp_path / "out").exists()
