@@ -124,7 +124,8 @@ def count_states(store: Store, cells: Iterable[CellConfig], axes: Iterable[str] 
         locks = [(lock, folder) for lock, folder in zip(pool.map(read_lock, folders), folders, strict=True) if lock]
     drivers = [_driver(lock, folder) for lock, folder in locks]
     may_run = not drivers or any(driver.alive for driver in drivers)  # workers end with their driver
-    newest = max((lock.started, folder.name.partition("-of-")[2]) for lock, folder in locks)[1] if locks else ""
+    parts = [(lock.started, folder.name.partition("-of-")[2]) for lock, folder in locks if folder != store.driver]
+    newest = max(parts)[1] if parts else ""
     heartbeats = store.checkpoints.heartbeats() if may_run else []
     running = {cell for heartbeat in heartbeats if heartbeat.alive() for cell in heartbeat.cells}
     failed = {cell for failure in failures for cell in failure.cells}

@@ -95,7 +95,7 @@ def test_two_hundred_kills_change_nothing(started: Start, tmp_path: Path, bucket
     """A worker is killed every second or two, and the driver every ten."""
     space = write_space(
         tmp_path / "space.py", ["seed"],
-        width=32, depth=4, samples=48, steps=40, tasks=400, fresh_baseline=10,
+        width=32, depth=4, samples=48, steps=40, tasks=2400, fresh_baseline=10,
         lr="tune.grid_search([0.05, 0.1, 0.2, 0.4, 0.8, 1.6])", seed="tune.grid_search([1, 5])",
     )  # fmt: skip
     rng, killed = random.Random(200), 0
@@ -156,13 +156,14 @@ def test_four_shards_at_once_one_of_them_killed(
     shards = [started(space, bucket, *OPTIONS, "--cpus", "1", "--shard", f"{number}/4") for number in range(1, 5)]
     wait_until(lambda: len(at_work(bucket)) >= 2, shards[2])
     shards[2].kill()
+    shards[2].wait()
+    status = run_cli("status", bucket)
+    assert "shard 3/4 is not running" in status.stdout
     refused = sweep(space, bucket, "--no-progress")
     assert refused.returncode == 2, refused.stderr
     assert "has been at work here since" in refused.stderr
     ended = [shard.communicate(timeout=280) for shard in shards]
     assert [shard.returncode for shard in shards] == [0, 0, -signal.SIGKILL, 0], ended
-    status = run_cli("status", bucket)
-    assert "shard 3/4 is not running" in status.stdout
     again: subprocess.CompletedProcess[str] = sweep(space, bucket, *OPTIONS, "--shard", "3/4")
     assert again.returncode == 0, again.stderr
     whole = sweep(space, bucket, "--no-progress")
