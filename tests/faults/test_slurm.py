@@ -49,7 +49,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 @pytest.fixture(scope="module")
 def slow(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Return a sweep that takes longer than two runs of a job that reaches its time limit."""
-    return undisturbed_sweep(tmp_path_factory.mktemp("slow"), tasks=1500)
+    return undisturbed_sweep(tmp_path_factory.mktemp("slow"), tasks=5000)
 
 
 class Job:
@@ -70,7 +70,7 @@ class Job:
         return (self._folder / f"lop-sweep-{self.id}.log").read_text()
 
     def wait_for(self, state: str) -> None:
-        wait_until(lambda: self.slurm.state(self.id) in (state, "FAILED", "TIMEOUT"), seconds=400)
+        wait_until(lambda: self.slurm.state(self.id) in (state, "FAILED", "TIMEOUT"), seconds=1200)
         assert self.slurm.state(self.id) == state, self.log()
 
     def wait_until_at_work(self, workers: int = 2) -> None:
@@ -178,7 +178,7 @@ def test_an_array_of_shards_completes_the_sweep(slurm: Slurm, slow: tuple[Path, 
     job.wait_until_at_work()
     reach_time_limit(slurm, tasks[0], restarts=1)
     for task in tasks:
-        wait_until(lambda task=task: slurm.state(task) in ("COMPLETED", "FAILED", "TIMEOUT"), seconds=400)
+        wait_until(lambda task=task: slurm.state(task) in ("COMPLETED", "FAILED", "TIMEOUT"), seconds=1200)
         assert slurm.state(task) == "COMPLETED"
     assert_same_results(job.out, slow[1], same_packs=False)
     assert [str(finding) for finding in audit(Store(job.out)).findings] == []
