@@ -45,8 +45,11 @@ def main() -> None:
     print(process.returncode, lines[-1] if lines else stderr)
     before = read_status(out)
     assert 0 < before["finished"] + before["diverged"] < 16, before
-    strays = [str(finding) for finding in audit(Store(out)).findings]
-    assert len(strays) == 1, strays  # cells that are missing, and nothing else
+    findings = [str(finding) for finding in audit(Store(out)).findings]
+    # Cells are missing, and the disk may have been full between the two files of a pack; nothing else.
+    others = [finding for finding in findings if "belongs to no finished pack" not in finding]
+    assert len(others) == 1, findings
+    assert "cells are not there" in others[0], findings
     assert mount("-o", "remount,rw,size=100m", str(point)) == 0
     again = sweep(space, out, *OPTIONS)
     assert again.returncode == 0, again.stderr
