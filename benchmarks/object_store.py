@@ -3,7 +3,7 @@
     python benchmarks/object_store.py [--space demo] [--cells 10000] [--rounds 3]
 
 The bucket is on an S3 server on this machine (moto, written in Python), behind a proxy that counts requests. Both are
-slower than a real one, and there is no network between.
+slower than a real one, and no network lies in between.
 """
 
 from __future__ import annotations
