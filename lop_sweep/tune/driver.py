@@ -94,10 +94,12 @@ class _Driver:
         self, space: SearchSpace, store: Store, options: SweepOptions, on_pack: Callable[[str], None] | None = None
     ) -> None:
         self._request, self._store, self._options = space, store, options
-        part, parts = options.part, divide(space.cells, options.part.count if options.part else 1)
-        self._space = SearchSpace(cells=parts[part.number - 1], name=space.name, pack=space.pack) if part else space
-        self._part = part.name if part else ""
-        self._request_id = digest([options.dtype, [[cell.id for cell in cells] for cells in parts]])[:8]
+        self._space, self._part, self._division = space, "", ""
+        if options.part:
+            parts = divide(space.cells, options.part.count)
+            self._space = SearchSpace(cells=parts[options.part.number - 1], name=space.name, pack=space.pack)
+            self._part = options.part.name
+            self._division = digest([options.dtype, [[cell.id for cell in cells] for cells in parts]])[:8]
         self._stop, self._progress = Stop(), Progress(options.progress, on_pack)
         self._lock: Lock | None = None
         self._plan = Plan(space, Sizing(dtype=options.dtype))
@@ -217,8 +219,8 @@ class _Driver:
 
     def _activity(self) -> dict[str, Any]:
         progress, part = self._progress, self._options.shard
-        done = {"cells": progress.cells, "done": round(progress.done, 2), REQUEST: self._request_id}
-        return {"sweep": self._space.name, **({"shard": part} if part else {}), **done}
+        shard = {"shard": part, REQUEST: self._division} if part else {}
+        return {"sweep": self._space.name, **shard, "cells": progress.cells, "done": round(progress.done, 2)}
 
     def _sizing(self) -> Sizing:
         """Return what the sizes of packs are chosen by on this process's Ray."""

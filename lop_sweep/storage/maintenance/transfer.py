@@ -35,7 +35,6 @@ from lop_sweep.storage.manifest import requested_cells
 from lop_sweep.storage.pack_state import start_points
 from lop_sweep.storage.parquet import verify_content
 from lop_sweep.storage.records import checked_json
-from lop_sweep.storage.retry import read_consistently
 from lop_sweep.storage.serialization import check_state
 from lop_sweep.storage.store import Store
 
@@ -84,7 +83,7 @@ def copy_sweep(source: Store, target: Store) -> Copied:
         _check_target(source, target)
         copying = _Copying(source, target, lost)
         sizes = [copying.copy(Path("sweep.json"))]
-        segments = [segment.name for segment in read_consistently(source.segments)]
+        segments = [segment.name for segment in source.segments()]
         for folder in ("tasks", "cells"):  # all tasks before the first cells file, which is a commit
             sizes += copying.copy_all(source.file(folder, name).relative_to(source.root) for name in segments)
         sizes += copying.copy_all(_states(source))
