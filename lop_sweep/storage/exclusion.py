@@ -71,16 +71,22 @@ def _exclude(folder: Path, part: str, request: str | None) -> None:
 
     Workers of a driver that has gone may be alive, even if it has released its lock. A newer lock stops them.
     """
-    lock = read_lock(folder)
-    same_count = part and folder.name.partition("-of-")[2] == part.partition("-of-")[2]
-    if (
-        lock is None
-        or (lock.released and _TAKEN in lock.activity)
-        or (same_count and lock.activity.get(REQUEST) == request)
-    ):
+    if _needs_no_exclusion(folder, part, request):
         return
-    with hold_lock(folder, lambda: {_TAKEN: "stopping the workers of a driver that has gone"}):
-        pass
+    try:
+        with hold_lock(folder, lambda: {_TAKEN: "stopping the workers of a driver that has gone"}):
+            pass
+    except SweepError:
+        if not _needs_no_exclusion(folder, part, request):  # a driver that may work has taken it meanwhile
+            raise
+
+
+def _needs_no_exclusion(folder: Path, part: str, request: str | None) -> bool:
+    lock = read_lock(folder)
+    if lock is None or (lock.released and _TAKEN in lock.activity):
+        return True
+    same_count = bool(part) and folder.name.partition("-of-")[2] == part.partition("-of-")[2]
+    return same_count and lock.activity.get(REQUEST) == request
 
 
 def _patiently(folder: Path, take: Callable[[], Result]) -> Result:

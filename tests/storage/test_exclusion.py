@@ -20,6 +20,7 @@ from lop_sweep.pack import Pack
 from lop_sweep.storage import exclusion
 from lop_sweep.storage.exclusion import hold_sweep, is_at_work
 from lop_sweep.storage.filesystem import sweep_path
+from lop_sweep.storage.lock import _poll_seconds
 from lop_sweep.storage.lock_file import REQUEST, lock_path, read_lock
 from lop_sweep.storage.records import read_json, write_json
 from lop_sweep.storage.store import Store
@@ -156,6 +157,31 @@ def test_parts_that_start_together_after_a_crash_all_work(store: Store, monkeypa
     for thread in threads:
         thread.join()
     assert failures == []
+
+
+def test_a_part_that_starts_while_its_old_lock_is_watched_is_no_obstacle(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lock that changes meanwhile is no longer that of another request, but that of a part that may work."""
+    monkeypatch.setattr("lop_sweep.storage.lock.WATCH_SECONDS", 20.0)
+    with hold_sweep(store, lambda: activity("old"), "2-of-2") as lock:
+        path = lock_path(lock.folder, lock.fencing_token)
+        abandoned = read_json(path)
+    abandoned["process"]["machine"] = "another"
+    write_json(path, {**abandoned, "released": False})
+    watched = lock_path(store.lock_folder("2-of-2"), lock.fencing_token + 1)
+
+    def start_the_other() -> None:
+        time.sleep(2 * _poll_seconds())
+        write_json(watched, {**abandoned, "fencing_token": lock.fencing_token + 1, "activity": activity("new")})
+
+    other = Thread(target=start_the_other)
+    other.start()
+    with hold_sweep(store, lambda: activity("new"), "1-of-2"):
+        newest = read_lock(store.lock_folder("2-of-2"))
+    other.join()
+    assert newest is not None
+    assert newest.activity == activity("new")
 
 
 @pytest.mark.parametrize(("first", "second"), [("", "1-of-2"), ("1-of-2", ""), ("1-of-2", "1-of-3")])

@@ -140,11 +140,21 @@
   }
 
   let waiting = null;
+  let known = location.hash; // of the address when the page last read or wrote it
 
   /** Put the state into the address, with a delay, because browsers limit how often it may change. */
   function writeAddress() {
     clearTimeout(waiting);
-    waiting = setTimeout(() => history.replaceState(null, '', lop.toHash(page.sweep, page.state)), 100);
+    waiting = setTimeout(() => {
+      if (location.hash !== known) return; // the user has entered another one, and its event comes next
+      history.replaceState(null, '', lop.toHash(page.sweep, page.state));
+      known = location.hash;
+    }, 100);
+  }
+
+  function readAddress() {
+    known = location.hash;
+    change(() => lop.fromHash(page.sweep, known));
   }
 
   function choose(point) {
@@ -211,7 +221,7 @@
       if (event.key === 'Escape') close();
     });
     $('save').addEventListener('click', () => lop.saveMap(page.sweep.about.space || 'map', document.title, caption()));
-    window.addEventListener('hashchange', () => change(() => lop.fromHash(page.sweep, location.hash)));
+    window.addEventListener('hashchange', readAddress);
     window.matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => change((state) => state));
     new ResizeObserver(() => change((state) => state)).observe(map);
   }

@@ -204,6 +204,24 @@ def test_address_restores_the_view(report: Report, made: Path, made_file: Path):
     assert page.evaluate("window.lopReport.state().criterion.margin") == 0.1
 
 
+def test_an_address_that_is_entered_while_the_page_writes_its_own_counts(report: Report, made_file: Path):
+    page = report(made_file)
+    page.evaluate(
+        """() => new Promise((done) => {
+          const later = window.setTimeout;
+          window.setTimeout = (write) => {
+            window.setTimeout = later;
+            location.hash = '#score=lost';
+            write(); // before the event of the new address
+            done();
+          };
+          document.querySelector('#theme').value = 'dark';
+          document.querySelector('#theme').dispatchEvent(new Event('change', { bubbles: true }));
+        })"""
+    )
+    wait(page, "window.lopReport.state().score === 'lost'")
+
+
 def test_keyboard_moves_selects_and_closes(report: Report, made_file: Path):
     page = report(made_file, "#at.delta=1.5")
     page.focus("#map")
