@@ -68,10 +68,10 @@ def profile(dtype: str) -> dict[str, float]:
     from lop_sweep import runtime
 
     runtime.prepare_process()
+    from lop_sweep.components.streams import GaussianMixture
     from lop_sweep.config import CellConfig
     from lop_sweep.experiment import Experiment, batch
     from lop_sweep.experiment.engine import Engine
-    from lop_sweep.experiment.streams import GaussianMixture
 
     runtime.limit_threads()
     spent: dict[str, float] = defaultdict(float)

@@ -35,8 +35,8 @@ def measure(who: str, dtype: str, depth: int, width: int, seconds: float) -> dic
         runtime.prepare_process()
     import numpy as np
 
+    from lop_sweep.components import Components
     from lop_sweep.config import CellConfig
-    from lop_sweep.experiment import Components
 
     runtime.limit_threads()
     config = CellConfig(depth=depth, width=width, lr=0.01)
@@ -52,7 +52,7 @@ def measure(who: str, dtype: str, depth: int, width: int, seconds: float) -> dic
         )
         x, y = (array[None].astype(dtype) for array in (task.points, task.labels))
         lr = np.full((1, 1, 1), config.lr, dtype=dtype)
-        engine = Engine.of(components)
+        engine = Engine.of(components, config)
         state, arrays = engine.init(parameters), TaskArrays(x, y, {"lr": lr})
 
         def train() -> float:

@@ -40,8 +40,9 @@ def measure(dtype: str, depth: int, width: int) -> list[tuple[str, int, float]]:
     runtime.prepare_process()
     import numpy as np
 
+    from lop_sweep.components import Components
     from lop_sweep.config import CellConfig
-    from lop_sweep.experiment import Components, engine
+    from lop_sweep.experiment import engine
     from lop_sweep.experiment.network import TorchRng, initial_weights
 
     runtime.limit_threads()
@@ -65,11 +66,12 @@ def measure(dtype: str, depth: int, width: int) -> list[tuple[str, int, float]]:
     weights, biases = ([array[None].astype(dtype) for array in kind] for kind in zip(*layers, strict=True))
     parameters = engine.Parameters(weights, biases)
     components = Components.of(config)
-    trainer, loss = engine.Engine.of(components), components.loss
+    trainer, loss = engine.Engine.of(components, config), components.loss
     task = components.stream.draw(config, {}, rng)
     x, labels = (array[None].astype(dtype) for array in (task.points, task.labels))
     state, arrays = trainer.init(parameters), engine.TaskArrays(x, labels, {"lr": lr})
-    whole = best(lambda: trainer.step(state, arrays))
+    hyper = {**arrays.hyper, **dict(trainer.fixed)}
+    whole = best(lambda: trainer.step(state, (arrays.x, arrays.y, arrays.ones), hyper))
     first = layers[0][0].astype(dtype)
     inner = depth - 1
     parts: list[tuple[str, int, Callable[[], object]]] = [

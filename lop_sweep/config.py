@@ -19,6 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from lop_sweep.errors import ConfigError, comma_list, safe_repr, single_line, suggestion
 
 _MAX_COUNT = 2**31 - 1
+NONE = "none"
+"""The value of a field that chooses no component."""
 FIRST_RELEASE = "0.1"
 """`FieldInfo.since` of the fields that always count towards a cell's id."""
 
@@ -47,6 +49,8 @@ class FieldInfo:
             only if it differs from its default. So ids of earlier results stay valid.
         choices: the valid values of a string; empty if any string is valid.
         limits: the range of a number for the docs, for example ">= 1"; empty if there is none.
+        of: the kind of component that it is a hyperparameter of; empty if it is none. Components say by name which
+            fields they use; a cell whose component does not use a field may only have its default.
     """
 
     name: str
@@ -61,6 +65,7 @@ class FieldInfo:
     since: str
     choices: tuple[str, ...]
     limits: str
+    of: str
 
     @property
     def axis_label(self) -> str:
@@ -88,6 +93,7 @@ def declare(
     flag: str = "",
     since: str = FIRST_RELEASE,
     choices: tuple[str, ...] = (),
+    of: str = "",
     **rules: Any,
 ) -> Any:
     """Declare a field by its attributes in `FieldInfo`. An empty `label` or `flag` stands for the field's name.
@@ -103,6 +109,7 @@ def declare(
         "since": since,
         "choices": choices,
         "limits": _limits(rules),
+        "of": of,
     }
     return Field(default, description=description, json_schema_extra=known, **rules)
 
@@ -129,7 +136,7 @@ class CellConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=False)
 
     seed: int = declare(7, "seed of the task stream and the network stream", packable=True, ge=0, le=2**63 - 1)
-    input_dim: int = declare(4, "input dimension", flag="d", ge=2, le=_MAX_COUNT)
+    input_dim: int = declare(4, "input dimension", flag="d", of="stream", ge=2, le=_MAX_COUNT)
     width: int = declare(
         100, "units in each hidden layer", label="width", unit="units per layer", flag="h", ge=1, le=_MAX_COUNT
     )
@@ -144,8 +151,8 @@ class CellConfig(BaseModel):
         le=_MAX_COUNT,
         multiple_of=2,
     )
-    components: int = declare(4, "Gaussian bumps per class", packable=True, flag="k", ge=1, le=_MAX_COUNT)
-    lr: float = declare(0.6, "learning rate", label="learning rate", packable=True, gt=0)
+    components: int = declare(4, "Gaussian bumps per class", packable=True, flag="k", of="stream", ge=1, le=_MAX_COUNT)
+    lr: float = declare(0.6, "learning rate", label="learning rate", packable=True, gt=0, of="optimizer")
     steps: int = declare(40, "gradient steps per task", label="steps", unit="per task", ge=1, le=_MAX_COUNT)
     fresh_steps: int = declare(
         None, "gradient steps of each fresh-baseline network; None: as `steps`", trajectory=False, ge=1, le=_MAX_COUNT
@@ -156,6 +163,7 @@ class CellConfig(BaseModel):
         "half-distance between the two class anchors",
         label="delta (half-distance of the classes)",
         packable=True,
+        of="stream",
     )
     spread: float = declare(
         0.7,
@@ -163,6 +171,7 @@ class CellConfig(BaseModel):
         label="spread (of the bumps)",
         packable=True,
         ge=0,
+        of="stream",
     )
     sigma: float = declare(
         0.22,
@@ -170,8 +179,9 @@ class CellConfig(BaseModel):
         label="sigma (noise)",
         packable=True,
         ge=0,
+        of="stream",
     )
-    relabel: float = declare(0.0, "probability that a label is flipped", packable=True, ge=0, le=1)
+    relabel: float = declare(0.0, "probability that a label is flipped", packable=True, of="stream", ge=0, le=1)
     corr_thresh: float = declare(
         0.95, "|correlation| above which a feature counts as a duplicate", packable=True, ge=0, le=1
     )
@@ -196,6 +206,22 @@ class CellConfig(BaseModel):
         multiple_of=2,
     )
 
+    activation: str = declare("tanh", "activation of the hidden layers", since="0.2")
+    init: str = declare("xavier_normal", "initial weights", label="initialisation", since="0.2")
+    norm: str = declare(NONE, "normalisation before the activation", label="normalisation", since="0.2")
+    optimizer: str = declare("sgd", "optimizer", since="0.2")
+    weight_decay: float = declare(
+        0.0, "weight decay, coupled (L2) or decoupled as the optimizer has it", of="optimizer", since="0.2", ge=0
+    )
+    reset_optimizer: bool = declare(False, "whether the optimizer forgets its state at each new task", since="0.2")
+    batch_size: int = declare(
+        0, "points per update, from shuffled passes over the task; 0: all of them", since="0.2", ge=0, le=_MAX_COUNT
+    )
+    stream: str = declare("gaussian_mixture", "stream of tasks", label="task stream", since="0.2")
+    mitigation: str = declare(
+        NONE, "what is done against loss of plasticity, a name, several separated by commas, or a list", since="0.2"
+    )
+
     def __init__(self, /, **fields: Any) -> None:
         try:
             super().__init__(**fields)
@@ -215,13 +241,12 @@ class CellConfig(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _sort_metrics(cls, fields: Any) -> Any:
-        """Bring the names of metrics into one form, so that equal choices are the same cell."""
-        names = fields.get("metrics") if isinstance(fields, dict) else None
-        if isinstance(names, (list, tuple)) and all(isinstance(name, str) for name in names):
-            names = ",".join(names)
-        if isinstance(names, str):
-            return {**fields, "metrics": ",".join(sorted({name.strip() for name in names.split(",")} - {""}))}
+    def _sort_names(cls, fields: Any) -> Any:
+        """Bring lists of names into one form, so that equal choices are the same cell."""
+        if isinstance(fields, dict):
+            for field, empty in (("metrics", ""), ("mitigation", NONE)):
+                if field in fields:
+                    fields = {**fields, field: _sorted_names(fields[field], empty)}
         return fields
 
     @field_validator("*", mode="before")
@@ -289,6 +314,15 @@ class CellConfig(BaseModel):
         return CellConfig(**{**self.model_dump(), **changes})
 
 
+def _sorted_names(names: Any, empty: str) -> Any:
+    """Return names as one string, sorted and separated by commas, or `empty`; anything else as it is."""
+    if isinstance(names, (list, tuple)) and all(isinstance(name, str) for name in names):
+        names = ",".join(names)
+    if not isinstance(names, str):
+        return names
+    return ",".join(sorted({name.strip() for name in names.split(",")} - {"", empty})) or empty
+
+
 def fields_of(model: type[CellConfig]) -> dict[str, FieldInfo]:
     """Return what a configuration class declares, by field."""
     found = {}
@@ -352,6 +386,6 @@ def _explain(detail: Any) -> str:
     value, rule = detail["input"], str(detail["msg"]).removeprefix("Value error, ")
     rule = rule.replace("Input should be", "must be")
     way_out = f"{name}: {FIELDS[name].description}" if name in FIELDS else f"valid keys: {comma_list(FIELDS)}"
-    if isinstance(value, (list, tuple)) and name != "metrics":
+    if isinstance(value, (list, tuple)) and name not in ("metrics", "mitigation"):
         way_out += "; for several values write tune.grid_search([...])"
     return f"{name} = {safe_repr(value)}: {rule} ({way_out})"

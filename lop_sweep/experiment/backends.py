@@ -69,7 +69,8 @@ class TorchDevice:
     """Torch tensors, on a GPU or on the CPU.
 
     On a GPU all steps of a task are one CUDA graph, or several of `MAX_STEPS_PER_GRAPH`, captured when shapes first
-    occur: launching the operations of small networks one by one would take longer than computing them.
+    occur: launching the operations of small networks one by one would take longer than computing them. Minibatches, and
+    mitigations that draw or decide at each step, are not recorded.
 
     Args:
         device: where the tensors are.
@@ -95,7 +96,7 @@ class TorchDevice:
 
     def train(self, engine: Engine, state: TrainingState, task: TaskArrays, steps: int) -> TrainingTrace:
         """Call `engine.train`; on a GPU, replay graphs of it."""
-        if self._device.type != "cuda":
+        if self._device.type != "cuda" or task.order is not None or not engine.graphable:
             return engine.train(state, task, steps)
         blocks = [min(MAX_STEPS_PER_GRAPH, steps - start) for start in range(0, steps, MAX_STEPS_PER_GRAPH)]
         traces = [self._graph(engine, state, task, block)(state, task) for block in blocks]

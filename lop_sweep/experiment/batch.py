@@ -10,12 +10,12 @@ from typing import TypeVar
 import numpy as np
 
 from lop_sweep.array_api import Array, array_namespace
-from lop_sweep.config import CellConfig
+from lop_sweep.components import Components, Draws, Purpose, Task, random_stream
+from lop_sweep.config import FIELDS, CellConfig
 from lop_sweep.experiment.backends import Device
-from lop_sweep.experiment.components import Components
-from lop_sweep.experiment.engine import Engine, Parameters, TaskArrays, TrainingState, TrainingTrace
+from lop_sweep.experiment.engine import Engine, ForwardPass, Parameters, TaskArrays, TrainingState, TrainingTrace
+from lop_sweep.experiment.minibatches import minibatch_order
 from lop_sweep.experiment.network import TorchRng, initial_weights
-from lop_sweep.experiment.streams import Task, held_out_rng
 from lop_sweep.metrics import METRICS, Observation, TaskRow, held_out_points, measured, undefined_metrics
 
 _Result = TypeVar("_Result")
@@ -42,9 +42,9 @@ class CellBatch:
     def __init__(self, configs: Sequence[CellConfig], dtype: np.dtype, device: Device) -> None:
         self.configs = tuple(configs)
         self._dtype, self._device = dtype, device
-        components = Components.of(configs[0])
+        components = self._components = Components.of(configs[0])
         self._stream = components.stream
-        self._engine = Engine.of(components)
+        self._engine = Engine.of(components, configs[0])
         self._metrics = measured(configs[0])
         self._has_held_out = held_out_points(configs[0]) > 0
         self.task_rngs = [np.random.default_rng(config.seed) for config in configs]
@@ -59,21 +59,27 @@ class CellBatch:
         """Train every cell on the sequence's `number`th task and compute its metrics, NaN for diverged cells."""
         return self._timed(lambda: self._run_task(number))
 
-    def run_fresh_network(self) -> np.ndarray:
-        """Train each cell's next fresh network.
+    def run_fresh_network(self, number: int) -> np.ndarray:
+        """Train each cell's `number`th fresh network, from 1.
 
         Returns:
             (k,) loss after the last update, in nats; NaN where it is not finite.
         """
-        return self._timed(self._run_fresh_network)
+        return self._timed(lambda: self._run_fresh_network(number))
 
     def host_arrays(self) -> dict[str, list[np.ndarray]]:
-        """Return weights, biases and optimizer memory of the main networks. They may share the networks' memory.
+        """Return the arrays of the main networks, by kind. They may share the networks' memory.
 
-        The key "optimizer" is left out if the optimizer has no memory.
+        The kinds "norms", "optimizer" and "mitigations" are left out if there are no such arrays.
         """
-        parameters, memory = self.training.parameters, self.training.memory_arrays()
-        arrays = {"weights": parameters.weights, "biases": parameters.biases, "optimizer": memory}
+        training, parameters = self.training, self.training.parameters
+        arrays = {
+            "weights": parameters.weights,
+            "biases": parameters.biases,
+            "norms": parameters.norm_arrays(),
+            "optimizer": training.memory_arrays(),
+            "mitigations": training.mitigation_arrays(),
+        }
         return {kind: [self._device.take(array) for array in content] for kind, content in arrays.items() if content}
 
     def set_arrays(self, arrays: Mapping[str, Sequence[np.ndarray]]) -> None:
@@ -81,15 +87,16 @@ class CellBatch:
 
         Raises:
             KeyError: a kind of arrays is missing.
-            ValueError: the optimizer's memory has another number of arrays.
+            ValueError: there is another number of arrays, or one has another shape.
         """
-        layers = ([self._device.put(np.array(array)) for array in arrays[kind]] for kind in ("weights", "biases"))
-        training = self._engine.init(Parameters(*layers))
-        slots = [(state, name) for layer in training.memory for state in layer for name in sorted(state)]
-        if slots:
-            for (state, name), array in zip(slots, arrays["optimizer"], strict=True):
-                state[name] = self._device.put(np.array(array))
-        self.training = training
+        wanted = self.host_arrays()
+        ordered = [(array, kind) for kind, found in wanted.items() for array in found]
+        given = [array for kind in wanted for array in arrays[kind]]
+        for (own, _), array in zip(ordered, given, strict=True):
+            if own.shape != np.shape(array):
+                raise ValueError(f"an array has the shape {np.shape(array)}, expected is {own.shape}")
+        values = iter([self._device.put(np.array(array)) for array in given])
+        self.training = self.training.copy(lambda array: next(values))
 
     def _timed(self, work: Callable[[], _Result]) -> _Result:
         start = time.perf_counter()
@@ -103,9 +110,14 @@ class CellBatch:
         tasks = self._draw_tasks()
         if self.diverged_at.all():
             return undefined_metrics((len(self.configs),), self.configs[0])
-        arrays = self._put_tasks(tasks)
-        trace = self._device.train(self._engine, self.training, arrays, self.configs[0].steps)
-        row = self._compute_metrics(arrays, trace, self._put_held_out(tasks, number))
+        steps = self.configs[0].steps
+        arrays = self._put_tasks(tasks, steps, number)
+        if self.configs[0].reset_optimizer:
+            self.training.memory[:] = self._engine.new_memory(self.training.parameters)
+        trace = self._device.train(self._engine, self.training, arrays, steps)
+        passed = self._engine.forward(self.training.parameters, arrays.x, keep_pre=True)
+        row = self._compute_metrics(arrays, trace, passed, self._put_held_out(tasks, number))
+        self._engine.after_task(self.training, arrays, passed, number)
         every = [values.reshape(len(self.configs), -1) for name, values in row.items() if not METRICS[name].optional]
         finite = np.all([np.isfinite(values).all(axis=1) for values in every], axis=0)
         self.diverged_at[~finite & (self.diverged_at == 0)] = number
@@ -113,24 +125,26 @@ class CellBatch:
             values[self.diverged_at > 0] = np.nan
         return row
 
-    def _run_fresh_network(self) -> np.ndarray:
+    def _run_fresh_network(self, number: int) -> np.ndarray:
         tasks = self._draw_tasks()
         training = self._new_networks()
-        arrays = self._put_tasks(tasks)
-        self._device.train(self._engine, training, arrays, self.configs[0].fresh_steps)
+        steps = self.configs[0].fresh_steps
+        arrays = self._put_tasks(tasks, steps, number, fresh=True)
+        self._device.train(self._engine, training, arrays, steps)
         logits = self._engine.forward(training.parameters, arrays.x).logits
         losses = self._device.take(self._engine.loss.value(logits, arrays.y)).astype(np.float64)
         return np.where(np.isfinite(losses), losses, np.nan)
 
-    def _compute_metrics(self, arrays: TaskArrays, trace: TrainingTrace, held_out: TaskArrays | None) -> TaskRow:
+    def _compute_metrics(
+        self, arrays: TaskArrays, trace: TrainingTrace, passed: ForwardPass, held_out: TaskArrays | None
+    ) -> TaskRow:
         """Return the row of the task that was just trained on, all NaN for cells where something is not finite."""
         parameters = self.training.parameters
-        passed = self._engine.forward(parameters, arrays.x, keep_pre=True)
         end_loss = self._engine.loss.value(passed.logits, arrays.y)
         xp = array_namespace(arrays.x)
         pre, post = xp.stack(passed.pre, axis=1), xp.stack(passed.inputs[1:], axis=1)
         on_device = xp.isfinite(trace.grad_norm) & xp.all(xp.isfinite(trace.losses), axis=0)
-        for array in (*parameters.weights, *parameters.biases, pre):
+        for array in (*parameters.arrays(), pre):
             on_device = on_device & xp.all(xp.isfinite(array), axis=tuple(range(1, array.ndim)))
         finite = self._device.take(on_device)
         if not finite.all():  # metrics are defined for finite numbers only
@@ -165,20 +179,31 @@ class CellBatch:
         if not self._has_held_out:
             return None
         cells = zip(self.configs, tasks, strict=True)
-        return self._put_tasks(
-            [self._stream.held_out(config, task, held_out_rng(config.seed, number)) for config, task in cells]
-        )
+        held_out = [
+            self._stream.held_out(config, task, random_stream(config.seed, Purpose.HELD_OUT, number))
+            for config, task in cells
+        ]
+        return self._put_tasks(held_out)
 
-    def _put_tasks(self, tasks: Sequence[Task]) -> TaskArrays:
+    def _put_tasks(self, tasks: Sequence[Task], steps: int = 0, number: int = 0, fresh: bool = False) -> TaskArrays:
+        """Return tasks as a batch: the points alone, or all that `steps` updates on the `number`th task need."""
+        x, y = (self._put(np.stack(arrays)) for arrays in zip(*((t.points, t.labels) for t in tasks), strict=True))
+        if not steps:
+            return TaskArrays(x, y, {})
         hyper = {
-            name: np.array([getattr(config, name) for config in self.configs])[:, None, None]
-            for name in self._engine.optimizer.hyper
+            name: self._put(np.array([getattr(config, name) for config in self.configs])[:, None, None])
+            for name in self._components.hyper()
+            if FIELDS[name].packable
         }
-        return TaskArrays(
-            x=self._put(np.stack([task.points for task in tasks])),
-            y=self._put(np.stack([task.labels for task in tasks])),
-            hyper={name: self._put(values) for name, values in hyper.items()},
-        )
+        order = None
+        if self.configs[0].batch_size:
+            each = [minibatch_order(config, len(tasks[0].points), steps, number, fresh) for config in self.configs]
+            order = self._device.put(np.stack(each))
+        draws = None
+        if self._engine.mitigations:
+            streams = [random_stream(config.seed, Purpose.MITIGATION, number, fresh) for config in self.configs]
+            draws = Draws(streams, self._components.init, self._put)
+        return TaskArrays(x, y, hyper, order, draws)
 
     def _put(self, array: np.ndarray) -> Array:
         return self._device.put(array.astype(self._dtype))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from lop_sweep.experiment.engine import Engine, Parameters, TaskArrays, TrainingState, TrainingTrace
+from lop_sweep.experiment.engine import Engine, TaskArrays, TrainingState, TrainingTrace
 
 _WARM_UP_STEPS = 2
 
@@ -23,13 +23,13 @@ class GraphedTraining:
     """
 
     def __init__(self, engine: Engine, state: TrainingState, task: TaskArrays, steps: int) -> None:
-        self._state = _clone_state(state)
+        self._state = state.copy(torch.Tensor.clone)
         self._task = TaskArrays(task.x.clone(), task.y.clone(), {name: t.clone() for name, t in task.hyper.items()})
         # cuBLAS sets itself up at its first call, which cannot be part of a graph.
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
-            engine.train(_clone_state(state), self._task, _WARM_UP_STEPS)
+            engine.train(state.copy(torch.Tensor.clone), self._task, _WARM_UP_STEPS)
         torch.cuda.current_stream().wait_stream(side)
         self._graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self._graph):
@@ -44,14 +44,3 @@ class GraphedTraining:
         for given, own in zip(outside, inside, strict=True):
             given.copy_(own)
         return TrainingTrace(self._trace.losses.clone(), self._trace.grad_norm.clone())
-
-
-def _clone_state(state: TrainingState) -> TrainingState:
-    parameters = Parameters(
-        [weight.clone() for weight in state.parameters.weights], [bias.clone() for bias in state.parameters.biases]
-    )
-    memory = [
-        ({name: t.clone() for name, t in weight.items()}, {name: t.clone() for name, t in bias.items()})
-        for weight, bias in state.memory
-    ]
-    return TrainingState(parameters, memory)

@@ -17,11 +17,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from lop_sweep.components import check
 from lop_sweep.config import FIELDS, PACKABLE, CellConfig
 from lop_sweep.errors import ConfigError, StateError, comma_list, single_line
 from lop_sweep.experiment.backends import make_device
 from lop_sweep.experiment.batch import CellBatch
-from lop_sweep.metrics import TaskRow, measured
+from lop_sweep.metrics import TaskRow
 from lop_sweep.runtime import DTYPES
 
 STATE_VERSION = 2
@@ -118,7 +119,8 @@ class Experiment:
         """
         if self.tasks_done < self.tasks or not self.fresh_remaining:
             raise StateError(_BASELINE_ORDER)
-        losses = np.concatenate([batch.run_fresh_network() for batch in self._batches])
+        number = self.fresh_ce.shape[1] + 1
+        losses = np.concatenate([batch.run_fresh_network(number) for batch in self._batches])
         self.fresh_ce = np.concatenate([self.fresh_ce, losses[:, None]], axis=1)
         return losses
 
@@ -140,7 +142,7 @@ class Experiment:
     def state_dict(self) -> dict[str, Any]:
         """Return everything that the continuation depends on, as NumPy arrays and JSON values. Arrays are copies.
 
-        The keys "optimizer" and "streams" are present only if the optimizer or the task stream has a state.
+        The keys "norms", "optimizer", "mitigations" and "streams" are present only if there is such a state.
         """
         task_rngs = [rng for batch in self._batches for rng in batch.task_rngs]
         network_rngs = [rng for batch in self._batches for rng in batch.network_rngs]
@@ -227,8 +229,8 @@ def check_pack(configs: Sequence[CellConfig]) -> None:
     """Refuse cells that cannot run as one pack.
 
     Raises:
-        ConfigError: there are none, they differ in a field that sets shapes or the length of the work, or they name
-            metrics that do not exist.
+        ConfigError: there are none, they differ in a field that sets shapes or the length of the work, or a component
+            or metric does not exist or does not fit the rest.
     """
     if not configs:
         raise ConfigError("a pack needs at least one cell; none was given")
@@ -239,4 +241,5 @@ def check_pack(configs: Sequence[CellConfig]) -> None:
                 f"{field} = {comma_list(sorted(values))} in one pack: "
                 f"its cells may differ only in {comma_list(PACKABLE)}"
             )
-    measured(configs[0])
+    for config in configs:
+        check(config)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -10,8 +9,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from lop_sweep.components import Components
 from lop_sweep.config import CellConfig
-from lop_sweep.experiment.components import Components
 
 
 class TorchRng:
@@ -40,7 +39,7 @@ class TorchRng:
 
 
 class MLP(nn.Module):
-    """`depth` hidden layers of `width` units and one linear output unit, in float64.
+    """`depth` hidden layers of `width` units, each with its normalisation, and a linear output layer, in float64.
 
     The layers are made by their ordinary constructors, hidden ones first. A second pass in the same order initialises
     them, in float32. Then the network is cast. The order matters: each of these draws from PyTorch's CPU generator.
@@ -49,11 +48,13 @@ class MLP(nn.Module):
     def __init__(self, config: CellConfig) -> None:
         super().__init__()
         components = Components.of(config)
-        sizes = [config.input_dim] + [config.width] * config.depth
-        self.hidden = nn.ModuleList(nn.Linear(fan_in, fan_out) for fan_in, fan_out in itertools.pairwise(sizes))
-        self.output = nn.Linear(config.width, 1)
+        inputs, outputs = components.stream.dimensions(config)
+        below = [inputs] + [config.width * components.activation.expansion] * config.depth
+        self.hidden = nn.ModuleList(nn.Linear(fan_in, config.width) for fan_in in below[:-1])
+        self.output = nn.Linear(below[-1], outputs)
         for layer in self.layers():
             components.init.apply(layer)
+        self.norms = nn.ModuleList(components.norm.torch(config.width, config) for _ in self.hidden)
         self.to(torch.float64)
         self._activation = components.activation.torch()
 
@@ -62,11 +63,11 @@ class MLP(nn.Module):
         return [*self.hidden, self.output]
 
     def forward(self, points: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor], list[torch.Tensor]]:
-        """Return logits (samples, 1), and each hidden layer's pre-activations and activations, (samples, width)."""
+        """Return logits (n, k), and each hidden layer's normalised pre-activations and activations, (n, features)."""
         pre_activations: list[torch.Tensor] = []
         activations: list[torch.Tensor] = [points]
-        for layer in self.hidden:
-            pre_activations.append(layer(activations[-1]))
+        for layer, norm in zip(self.hidden, self.norms, strict=True):
+            pre_activations.append(norm(layer(activations[-1])))
             activations.append(self._activation(pre_activations[-1]))
         return self.output(activations[-1]), pre_activations, activations[1:]
 
@@ -81,7 +82,7 @@ def initial_weights(config: CellConfig, rng: TorchRng) -> list[tuple[np.ndarray,
     """Return the initial values of the next network of a cell, in float64.
 
     Args:
-        config: uses `input_dim`, `width`, `depth` and the initializer.
+        config: uses `width`, `depth`, the initialiser, the activation and the task stream's dimensions.
         rng: the cell's network stream; advanced.
 
     Returns:

@@ -12,10 +12,11 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from lop_sweep.components import Components, Purpose, Task, check, random_stream
+from lop_sweep.components.mitigations import ReferenceDraws
 from lop_sweep.config import CellConfig
-from lop_sweep.experiment.components import Components
+from lop_sweep.experiment.minibatches import minibatch_order
 from lop_sweep.experiment.network import MLP, TorchRng, build_network
-from lop_sweep.experiment.streams import Task, held_out_rng
 from lop_sweep.metrics import (
     METRICS,
     SATURATION_THRESHOLD,
@@ -42,8 +43,8 @@ class ReferenceExperiment:
     def __init__(self, config: CellConfig) -> None:
         self.config = config
         self.diverged = False
-        measured(config)  # refuses metrics that do not exist
-        self._stream = Components.of(config).stream
+        components = check(config)
+        self._stream, self._init = components.stream, components.init
         self.task_rng = np.random.default_rng(config.seed)
         self.network_rng = TorchRng(config.seed)
         self._stream_state = self._stream.init(config, self.task_rng)
@@ -59,8 +60,12 @@ class ReferenceExperiment:
         task = self._draw_task()
         self._number += 1
         if not self.diverged:
-            losses, grad_norm = self._trainer.train(task, self.config.steps)
+            draws = self._draws(self._number)
+            if self.config.reset_optimizer:
+                self._trainer.reset_optimizer()
+            losses, grad_norm = self._trainer.train(task, self.config.steps, self._order(task, self._number), draws)
             row = self._compute_metrics(task, losses, grad_norm)
+            self._trainer.after_task(task, self._number, draws)
             if row is not None:
                 return row
             self.diverged = True
@@ -69,10 +74,11 @@ class ReferenceExperiment:
     def run_fresh_baseline(self) -> np.ndarray:
         """Return the final losses of the fresh networks, each trained on a task of its own, (1, fresh_baseline)."""
         losses = []
-        for _ in range(self.config.fresh_baseline):
+        for number in range(1, self.config.fresh_baseline + 1):
             task = self._draw_task()
             fresh = ReferenceTrainer(self.config, self.network_rng)
-            fresh.train(task, self.config.fresh_steps)
+            order = self._order(task, number, fresh=True)
+            fresh.train(task, self.config.fresh_steps, order, self._draws(number, fresh=True))
             with torch.no_grad():
                 loss = float(fresh.loss(task))
             losses.append(loss if np.isfinite(loss) else np.nan)
@@ -80,6 +86,15 @@ class ReferenceExperiment:
 
     def _draw_task(self) -> Task:
         return self._stream.draw(self.config, self._stream_state, self.task_rng)
+
+    def _order(self, task: Task, number: int, fresh: bool = False) -> np.ndarray | None:
+        steps = self.config.fresh_steps if fresh else self.config.steps
+        points = len(task.points)
+        return minibatch_order(self.config, points, steps, number, fresh) if self.config.batch_size else None
+
+    def _draws(self, number: int, fresh: bool = False) -> ReferenceDraws:
+        rng = random_stream(self.config.seed, Purpose.MITIGATION, number, fresh)
+        return ReferenceDraws(rng, self._init, torch.from_numpy)
 
     @torch.no_grad()
     def _compute_metrics(self, task: Task, losses: list[float], grad_norm: float) -> TaskRow | None:
@@ -99,7 +114,9 @@ class ReferenceExperiment:
         )
         names = measured(self.config)
         if held_out_points(self.config):
-            more = self._stream.held_out(self.config, task, held_out_rng(self.config.seed, self._number))
+            more = self._stream.held_out(
+                self.config, task, random_stream(self.config.seed, Purpose.HELD_OUT, self._number)
+            )
             right = (network(torch.from_numpy(more.points))[0] > 0).numpy() == (more.labels == 1)
             observation = replace(
                 observation,
@@ -123,33 +140,75 @@ class ReferenceTrainer:
     """
 
     def __init__(self, config: CellConfig, rng: TorchRng) -> None:
+        self._set_up(config, build_network(config, rng))
+
+    @classmethod
+    def around(cls, config: CellConfig, network: MLP) -> ReferenceTrainer:
+        """Return the trainer of a network that exists."""
+        trainer = cls.__new__(cls)
+        trainer._set_up(config, network)
+        return trainer
+
+    def _set_up(self, config: CellConfig, network: MLP) -> None:
         components = Components.of(config)
-        self.network: MLP = build_network(config, rng)
-        self._optimizer = components.optimizer.torch(self.network.parameters(), config)
+        self.network = network
+        self._config, self._make_optimizer = config, components.optimizer.torch
+        self._mitigations = [mitigation.torch(self.network, config) for mitigation in components.mitigations]
         self._loss = components.loss.torch()
+        self.reset_optimizer()
+
+    def reset_optimizer(self) -> None:
+        """Make the optimizer anew, without memory."""
+        self._optimizer = self._make_optimizer(self.network, self._config)
 
     def loss(self, task: Task) -> torch.Tensor:
         """Return the network's loss on all points of a task, a scalar."""
         logits, _, _ = self.network(torch.from_numpy(task.points))
         return self._loss(logits, torch.from_numpy(task.labels))
 
-    def train(self, task: Task, steps: int) -> tuple[list[float], float]:
-        """Update the network `steps` times on all points of a task.
+    def train(
+        self, task: Task, steps: int, order: np.ndarray | None = None, draws: ReferenceDraws | None = None
+    ) -> tuple[list[float], float]:
+        """Update the network `steps` times on points of a task.
+
+        Args:
+            task: the task.
+            steps: number of updates.
+            order: (steps, batch size) the points of each update; None for all of them.
+            draws: what mitigations draw from; None if there are no mitigations.
 
         Returns:
             The loss before each update, and the 2-norm of the hidden layers' gradient at the first step.
         """
         losses = []
+        x, y = torch.from_numpy(task.points), torch.from_numpy(task.labels)
         for step in range(steps):
-            self._optimizer.zero_grad()
-            loss = self.loss(task)
-            loss.backward()
+            points = slice(None) if order is None else order[step]
+            logits, _, features = self.network(x[points])
+            loss = self._loss(logits, y[points])
             if step == 0:
-                hidden = [p.grad.flatten() for p in self.network.hidden.parameters() if p.grad is not None]
-                grad_norm = float(torch.linalg.vector_norm(torch.cat(hidden)))
+                hidden = torch.autograd.grad(loss, list(self.network.hidden.parameters()), retain_graph=True)
+                grad_norm = float(torch.linalg.vector_norm(torch.cat([part.flatten() for part in hidden])))
+            penalties = [mitigation.penalty() for mitigation in self._mitigations]
+            self._optimizer.zero_grad()
+            sum((penalty for penalty in penalties if penalty is not None), loss).backward()
+            for mitigation in self._mitigations:
+                assert draws is not None
+                mitigation.before_step(draws)
             self._optimizer.step()
+            with torch.no_grad():
+                for mitigation in self._mitigations:
+                    assert draws is not None
+                    mitigation.after_step([one.detach() for one in features], self._optimizer, draws)
             losses.append(loss.item())
         return losses, grad_norm
+
+    @torch.no_grad()
+    def after_task(self, task: Task, number: int, draws: ReferenceDraws) -> None:
+        """Let mitigations act after the sequence's `number`th task."""
+        _, _, features = self.network(torch.from_numpy(task.points))
+        for mitigation in self._mitigations:
+            mitigation.after_task(features, self._optimizer, draws, number)
 
 
 def _finite(*tensors: torch.Tensor) -> bool:

@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 
 from lop_sweep.cell_table import check_size, grid_cells
+from lop_sweep.components.choice import check_all
 from lop_sweep.config import FIELDS, CellConfig, check_keys
 from lop_sweep.errors import ConfigError, SpaceError, comma_list, safe_repr, single_line
-from lop_sweep.metrics import measured
 from lop_sweep.pack import check_pack_axes
 from lop_sweep.ray_environment import prepare_environment
 from lop_sweep.storage import is_text
@@ -83,8 +83,7 @@ class SearchSpace:
         object.__setattr__(self, "name", name)
         expanded = expand_space(param_space, num_samples, sampling_seed) if cells is None else _distinct(cells)
         check_size(len(expanded))
-        for one in {(cell.metrics, cell.test_samples): cell for cell in expanded}.values():
-            measured(one)
+        check_all(expanded)
         object.__setattr__(self, "cells", expanded)
         object.__setattr__(self, "pack", None if pack is None else check_pack_axes(pack))
 

@@ -12,9 +12,10 @@ import stateful_components  # noqa: F401
 import torch
 
 from lop_sweep.cli import main
+from lop_sweep.components import Components
 from lop_sweep.config import CellConfig
 from lop_sweep.errors import ConfigError
-from lop_sweep.experiment import DEFAULTS, Components, Experiment
+from lop_sweep.experiment import Experiment
 from lop_sweep.experiment.backends import TorchDevice, check_device, make_device
 from lop_sweep.experiment.cuda_graph import GraphedTraining
 from lop_sweep.experiment.engine import Engine, Parameters, TaskArrays, TrainingState, TrainingTrace
@@ -145,7 +146,7 @@ def fake_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def engine_of(config: CellConfig) -> Engine:
-    return Engine.of(Components.of(config))
+    return Engine.of(Components.of(config), config)
 
 
 def tensors(config: CellConfig, seed: int) -> tuple[TrainingState, TaskArrays]:
@@ -167,11 +168,9 @@ def assert_equal_states(ours: TrainingState, expected: TrainingState) -> None:
 
 @pytest.mark.usefixtures("fake_cuda")
 @pytest.mark.parametrize("optimizer", ["sgd", "test_momentum"])
-def test_a_graph_trains_the_state_that_it_is_given(
-    optimizer: str, small: CellConfig, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_graph_trains_the_state_that_it_is_given(optimizer: str, small: CellConfig) -> None:
     """Recording trains nothing; a replay trains the given state, the optimizer's memory included."""
-    monkeypatch.setitem(DEFAULTS, "optimizer", optimizer)
+    small = small.replace(optimizer=optimizer)
     engine = engine_of(small)
     (first, task), (untouched, _) = tensors(small, 1), tensors(small, 1)
     graph = GraphedTraining(engine, first, task, steps=4)

@@ -11,17 +11,17 @@ import numpy as np
 import pytest
 import stateful_components  # noqa: F401
 
+from lop_sweep.components import Components
+from lop_sweep.components.losses import BinaryCrossEntropy
 from lop_sweep.config import CellConfig
-from lop_sweep.experiment import Components
 from lop_sweep.experiment.engine import Engine, Parameters, TaskArrays
-from lop_sweep.experiment.losses import BinaryCrossEntropy
 from lop_sweep.experiment.network import TorchRng, initial_weights
 
 CONFIG = CellConfig(width=6, depth=3, input_dim=4, samples=10)
 
 
 def engine() -> Engine:
-    return Engine.of(Components.of(CONFIG))
+    return Engine.of(Components.of(CONFIG), CONFIG)
 
 
 def parameters_of(configs: list[CellConfig]) -> Parameters:
@@ -68,6 +68,8 @@ def test_losses_are_those_before_each_update(steps: int) -> None:
     ours, step_by_step = (engine().init(parameters_of([CONFIG])) for _ in range(2))
     task = task_of(1)
     trace = engine().train(ours, task, steps)
-    expected = [engine().loss.value(engine().step(step_by_step, task), task.y) for _ in range(steps)]
+    points, hyper = (task.x, task.y, task.ones), {**task.hyper, "weight_decay": 0.0}
+    logits = [engine().step(step_by_step, points, hyper).logits for _ in range(steps)]
+    expected = [engine().loss.value(each, task.y) for each in logits]
     assert trace.losses.shape == (steps, 1)
     np.testing.assert_allclose(trace.losses, expected, rtol=1e-13)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from lop_sweep.components.streams import GaussianMixture, Task
 from lop_sweep.config import CellConfig
-from lop_sweep.experiment.streams import GaussianMixture, Task
 
 
 def draw_task(config: CellConfig, rng: np.random.Generator) -> Task:

@@ -5,15 +5,15 @@ Importing this module registers them. They are small on purpose: what they test 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 
 from lop_sweep.array_api import Array, array_namespace
+from lop_sweep.components import Role, Task
 from lop_sweep.config import CellConfig
-from lop_sweep.experiment.streams import Task
 from lop_sweep.registry import register
 
 
@@ -24,17 +24,19 @@ class Momentum:
     name: str
     hyper = ("lr",)
 
-    def init(self, parameter: Array) -> dict[str, Array]:
+    def init(self, parameter: Array, role: Role) -> dict[str, Array]:
         return {"velocity": array_namespace(parameter).zeros_like(parameter)}
 
-    def update(self, parameter: Array, gradient: Array, state: dict[str, Array], hyper: Mapping[str, Array]) -> None:
+    def update(
+        self, parameter: Array, gradient: Array, state: dict[str, Array], hyper: Mapping[str, Any], role: Role
+    ) -> None:
         velocity = state["velocity"]
         velocity *= 0.9
         velocity += gradient
         parameter -= hyper["lr"] * velocity
 
-    def torch(self, parameters: Iterable[torch.nn.Parameter], config: CellConfig) -> torch.optim.Optimizer:
-        return torch.optim.SGD(parameters, lr=config.lr, momentum=0.9)
+    def torch(self, network: torch.nn.Module, config: CellConfig) -> torch.optim.Optimizer:
+        return torch.optim.SGD(network.parameters(), lr=config.lr, momentum=0.9)
 
 
 @register("activation", "test_silu")
@@ -42,6 +44,8 @@ class SiLU:
     """z sigmoid(z), whose derivative needs z."""
 
     name: str
+    hyper: tuple[str, ...] = ()
+    expansion = 1
     keeps_z = True
 
     def value(self, z: Array) -> Array:
@@ -61,6 +65,11 @@ class Drift:
     """One task whose points drift. Its state is where they are and how many tasks were drawn."""
 
     name: str
+    hyper = ("input_dim",)
+    loss = "binary"
+
+    def dimensions(self, config: CellConfig) -> tuple[int, int]:
+        return config.input_dim, 1
 
     def init(self, config: CellConfig, rng: np.random.Generator) -> dict[str, Any]:
         return {"points": rng.normal(size=(config.samples, config.input_dim)), "drawn": 0}

@@ -10,20 +10,17 @@ import numpy as np
 
 from lop_sweep.config import CellConfig
 
-_HELD_OUT = 1
-"""Tells these streams from others that derive from a cell's seed."""
-
 StreamState = dict[str, Any]
 """What a stream remembers between two tasks, as NumPy arrays and JSON values. Empty if tasks are independent."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """One task: its points and their labels, in float64.
+    """One task: its points and their labels, in float64. n points, d inputs, k outputs.
 
     Attributes:
-        points: shape (samples, input_dim).
-        labels: shape (samples, 1), each 0.0 or 1.0.
+        points: shape (n, d).
+        labels: shape (n, k), as the stream's loss has them: 0.0 or 1.0, one value per class, or any number.
         source: what its points were drawn from, for `TaskStream.held_out`.
     """
 
@@ -37,9 +34,20 @@ class TaskStream(Protocol):
 
     A stream draws everything from the generator that it is given, so the generator's state after a task is part of the
     result.
+
+    Attributes:
+        name: what a configuration calls it.
+        hyper: the configuration fields that it uses.
+        loss: name of the loss of its tasks.
     """
 
     name: str
+    hyper: tuple[str, ...]
+    loss: str
+
+    def dimensions(self, config: CellConfig) -> tuple[int, int]:
+        """Return the numbers of inputs and of outputs, d and k."""
+        ...
 
     def init(self, config: CellConfig, rng: np.random.Generator) -> StreamState:
         """Return the state of a cell's stream before its first task."""
@@ -52,8 +60,3 @@ class TaskStream(Protocol):
     def held_out(self, config: CellConfig, task: Task, rng: np.random.Generator) -> Task:
         """Draw `config.test_samples` further points of a task, from the distribution that its own were drawn from."""
         ...
-
-
-def held_out_rng(seed: int, number: int) -> np.random.Generator:
-    """Return the random stream of the held-out points of a cell's `number`th task, from 1."""
-    return np.random.default_rng([seed, _HELD_OUT, number])

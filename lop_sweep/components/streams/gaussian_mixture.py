@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from lop_sweep.components.streams.task import StreamState, Task
 from lop_sweep.config import CellConfig
-from lop_sweep.experiment.streams.task import StreamState, Task
 from lop_sweep.registry import register
 
 _SHIFT_STD = 0.6
@@ -20,6 +20,12 @@ class GaussianMixture:
     """
 
     name: str
+    hyper = ("input_dim", "components", "delta", "spread", "sigma", "relabel")
+    loss = "binary"
+
+    def dimensions(self, config: CellConfig) -> tuple[int, int]:
+        """Return `input_dim` and 1."""
+        return config.input_dim, 1
 
     def init(self, config: CellConfig, rng: np.random.Generator) -> StreamState:
         """Return the empty state. Nothing is drawn."""

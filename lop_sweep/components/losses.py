@@ -3,33 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
-
-import torch
+from typing import TYPE_CHECKING, Protocol
 
 from lop_sweep.array_api import Array, array_namespace
 from lop_sweep.registry import register
 
+if TYPE_CHECKING:
+    import torch
+
 
 class Loss(Protocol):
-    """A mean over the points of a task. P networks, n points."""
+    """A mean over the points of a task. P networks, n points, k outputs.
+
+    Logits and targets y have k values per point: k = 1 for a binary label or a number, else one per class.
+
+    Attributes:
+        name: what a task stream calls it.
+        unit: of its values.
+    """
 
     name: str
+    unit: str
 
     def value(self, logits: Array, y: Array) -> Array:
-        """Return each network's loss, (P,) for logits (P, n, 1) and (steps, P) for logits (steps, P, n, 1)."""
+        """Return each network's loss, (P,) for logits (P, n, k) and (steps, P) for (steps, P, n, k)."""
         ...
 
     def error(self, logits: Array, y: Array) -> Array:
-        """Return the derivative of `value` by the logits, (P, n, 1)."""
+        """Return the derivative of `value` by the logits, (P, n, k)."""
         ...
 
     def accuracy(self, logits: Array, y: Array) -> Array:
-        """Return the share of points that each network classifies correctly, float64 (P,) for logits (P, n, 1)."""
+        """Return the share of points that each network classifies correctly, float64 (P,)."""
         ...
 
     def torch(self) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
-        """Return the loss of one network for the reference: logits and labels (n, 1) to a scalar tensor."""
+        """Return the loss of one network for the reference: logits and targets (n, k) to a scalar tensor."""
         ...
 
 
@@ -38,6 +47,7 @@ class BinaryCrossEntropy:
     """Mean binary cross-entropy of the logits, in nats."""
 
     name: str
+    unit = "nats"
 
     def value(self, logits: Array, y: Array) -> Array:
         """Return the mean over points of -y log p - (1-y) log(1-p), with p = sigmoid(s).
@@ -60,4 +70,6 @@ class BinaryCrossEntropy:
 
     def torch(self) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
         """Return PyTorch's own implementation."""
+        import torch
+
         return torch.nn.functional.binary_cross_entropy_with_logits

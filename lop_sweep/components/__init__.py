@@ -1,0 +1,35 @@
+"""What an experiment is made of, each chosen by name: activations, optimizers, task streams and so on.
+
+Importing this folder does not import PyTorch. Methods named `torch` do: they return the reference's counterpart.
+"""
+
+from lop_sweep.components.activations import Activation
+from lop_sweep.components.choice import Components, check
+from lop_sweep.components.initializers import Initializer
+from lop_sweep.components.losses import Loss
+from lop_sweep.components.mitigations import Draws, Mitigation, MitigationState, Networks
+from lop_sweep.components.norms import Norm
+from lop_sweep.components.optimizers import Optimizer, ParameterState, Role
+from lop_sweep.components.random_streams import Purpose, random_stream
+from lop_sweep.components.streams import StreamState, Task, TaskStream
+
+__all__ = [
+    "Activation",
+    "Components",
+    "Draws",
+    "Initializer",
+    "Loss",
+    "Mitigation",
+    "MitigationState",
+    "Networks",
+    "Norm",
+    "Optimizer",
+    "ParameterState",
+    "Purpose",
+    "Role",
+    "StreamState",
+    "Task",
+    "TaskStream",
+    "check",
+    "random_stream",
+]

@@ -1,0 +1,117 @@
+"""The components of a cell, found by the names in its configuration, and refusals of what does not belong to them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lop_sweep.components.activations import Activation
+from lop_sweep.components.initializers import Initializer
+from lop_sweep.components.losses import Loss
+from lop_sweep.components.mitigations import Mitigation
+from lop_sweep.components.norms import Norm
+from lop_sweep.components.optimizers import Optimizer
+from lop_sweep.components.streams import TaskStream
+from lop_sweep.config import FIELDS, NONE, CellConfig
+from lop_sweep.errors import ConfigError, comma_list
+from lop_sweep.metrics import measured
+from lop_sweep.registry import component, components
+
+KINDS: tuple[str, ...] = ("activation", "init", "optimizer", "norm", "stream", "mitigation")
+"""Kinds of components that a configuration chooses by the field of that name."""
+
+
+@dataclass(frozen=True)
+class Components:
+    """One component of each kind, and any number of mitigations."""
+
+    activation: Activation
+    init: Initializer
+    optimizer: Optimizer
+    norm: Norm
+    loss: Loss
+    stream: TaskStream
+    mitigations: tuple[Mitigation, ...]
+
+    @classmethod
+    def of(cls, config: CellConfig) -> Components:
+        """Return the components of a cell. The loss is that of its task stream.
+
+        Raises:
+            ConfigError: no component has the name that the configuration gives.
+        """
+        chosen: dict[str, Any] = {
+            kind: component(kind, getattr(config, kind)) for kind in KINDS if kind != "mitigation"
+        }
+        loss = component("loss", chosen["stream"].loss)
+        return cls(**chosen, loss=loss, mitigations=_mitigations(config.mitigation))
+
+    def hyper(self) -> dict[str, Any]:
+        """Return the hyperparameters of the optimizer and the mitigations, each with the component that uses it."""
+        parts: list[Optimizer | Mitigation] = [self.optimizer, *self.mitigations]
+        return {name: part for part in parts for name in part.hyper}
+
+    def of_kind(self, kind: str) -> tuple[Any, ...]:
+        """Return the components of a kind of `KINDS`."""
+        return self.mitigations if kind == "mitigation" else (getattr(self, kind),)
+
+
+def check(config: CellConfig) -> Components:
+    """Return the components of a cell after checking that everything in its configuration belongs to them.
+
+    Raises:
+        ConfigError: a component or metric does not exist, a hyperparameter belongs to another component, or a component
+            refuses the configuration.
+    """
+    chosen = Components.of(config)
+    measured(config)
+    for kind in KINDS:
+        _refuse_foreign(config, kind, chosen.of_kind(kind))
+    for part in (part for kind in KINDS for part in chosen.of_kind(kind)):
+        if refuse := getattr(part, "check", None):
+            refuse(config)
+    return chosen
+
+
+def check_all(configs: Iterable[CellConfig]) -> None:
+    """Check many cells, each combination of what `check` looks at once; errors as `check`."""
+    names = [*KINDS, "metrics", "test_samples", *(name for name, info in FIELDS.items() if info.of)]
+    seen: set[tuple[Any, ...]] = set()
+    for config in configs:
+        key = tuple(getattr(config, name) for name in names)
+        if key not in seen:
+            seen.add(key)
+            check(config)
+
+
+def hyperparameters(kind: str, parts: Iterable[Any]) -> Mapping[str, Any]:
+    """Return the fields that components of a kind use, with their defaults."""
+    used = {name for part in parts for name in part.hyper}
+    return {name: info.default for name, info in FIELDS.items() if info.of == kind and name in used}
+
+
+def _mitigations(names: str) -> tuple[Mitigation, ...]:
+    """Return mitigations in the order of their registration, in which they are applied."""
+    chosen = set() if names == NONE else set(names.split(","))
+    known = components("mitigation")
+    if unknown := sorted(chosen - set(known)):
+        raise ConfigError(
+            f"unknown mitigation {comma_list(map(repr, unknown))}; choose from: {comma_list([NONE, *known])}; "
+            "several as a list, or separated by commas"
+        )
+    return tuple(known[name] for name in known if name in chosen)
+
+
+def _refuse_foreign(config: CellConfig, kind: str, parts: tuple[Any, ...]) -> None:
+    """Refuse fields that none of the chosen components of a kind uses and that differ from their defaults."""
+    used = hyperparameters(kind, parts)
+    for name, info in FIELDS.items():
+        if info.of == kind and name not in used and getattr(config, name) != info.default:
+            chosen = getattr(config, kind)
+            users = [other for other, part in components(kind).items() if name in part.hyper]
+            has = f"it has {comma_list(used)}" if used else "it has none"
+            raise ConfigError(
+                f"{name} = {getattr(config, name)!r}: is no hyperparameter of {kind} {chosen!r}; {has}; "
+                f"{name} belongs to {comma_list(users)}"
+            )

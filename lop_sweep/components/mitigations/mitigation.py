@@ -1,0 +1,243 @@
+"""What all mitigations share: their interface, the networks that they change, and what they draw from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from lop_sweep.array_api import Array, array_namespace
+from lop_sweep.components.initializers import Initializer
+from lop_sweep.config import CellConfig
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+MitigationState = dict[str, list[Array]]
+"""What a mitigation remembers, by name: lists of arrays, often one per layer, with the leading axis P."""
+
+
+class Draws:
+    """What mitigations draw, for each network of a batch from a random stream of its own.
+
+    Args:
+        generators: one for each of the P networks.
+        init: draws initial weights.
+        put: puts a NumPy array to where the networks are, in their precision.
+    """
+
+    def __init__(
+        self, generators: Sequence[np.random.Generator], init: Initializer, put: Callable[[np.ndarray], Array]
+    ) -> None:
+        self.generators, self._init, self._put = tuple(generators), init, put
+
+    def normal(self, shape: tuple[int, ...]) -> Array:
+        """Return standard normal numbers for each network, (P, *shape)."""
+        return self._put(np.stack([generator.standard_normal(shape) for generator in self.generators]))
+
+    def layer(self, fan_in: int, fan_out: int, wanted: np.ndarray | None = None) -> tuple[Array, Array]:
+        """Return initial values of a layer: weights (P, fan_in, fan_out) and biases (P, 1, fan_out).
+
+        Args:
+            fan_in: units below.
+            fan_out: units of the layer.
+            wanted: (P,) which networks need them; the others' streams are not advanced, and their values are zero.
+        """
+        weights = np.zeros((len(self.generators), fan_in, fan_out))
+        biases = np.zeros((len(self.generators), 1, fan_out))
+        for index, generator in enumerate(self.generators):
+            if wanted is None or wanted[index]:
+                weights[index], biases[index, 0] = self._init.draw(generator, fan_in, fan_out)
+        return self._put(weights), self._put(biases)
+
+
+@dataclass
+class Networks:
+    """The networks of a batch as mitigations see and change them, in place.
+
+    Attributes:
+        weights: of each layer, hidden ones first, (P, fan_in, fan_out).
+        biases: of each layer, (P, 1, fan_out).
+        norms: of each hidden layer, the parameters of its normalisation by name, (P, 1, h).
+        memory: of each layer, the optimizer's state of its weights, its biases and its normalisation's parameters.
+        features: activations of each hidden layer, (P, n, features), of the points just trained on, before the update;
+            after a task, of all its points.
+        draws: what they draw from.
+        expansion: features per unit, `Activation.expansion`.
+    """
+
+    weights: list[Array]
+    biases: list[Array]
+    norms: list[dict[str, Array]]
+    memory: list[list[dict[str, Array]]]
+    features: list[Array]
+    draws: Draws
+    expansion: int
+
+
+class Mitigation(Protocol):
+    """A change of gradients or networks against loss of plasticity.
+
+    Attributes:
+        name: what a configuration calls it.
+        hyper: the configuration fields that it reads.
+        graphable: whether its hooks do the same operations whatever the numbers are, and draw nothing. Others keep a
+            GPU from replaying recorded steps.
+    """
+
+    name: str
+    hyper: tuple[str, ...]
+    graphable: bool
+
+    def init(self, weights: Sequence[Array], biases: Sequence[Array]) -> MitigationState:
+        """Return the state before the first update of new networks, whose arrays it must not keep."""
+        ...
+
+    def on_gradient(
+        self,
+        layer: int,
+        place: int,
+        parameter: Array,
+        gradient: Array,
+        state: MitigationState,
+        hyper: Mapping[str, Any],
+        draws: Draws,
+    ) -> None:
+        """Change the gradient of one parameter array in place, before its update: layers from the output down.
+
+        Args:
+            layer: of the parameter.
+            place: 0 for weights, 1 for biases, from 2 for the parameters of the normalisation.
+            parameter: (P, rows, columns); not to be changed.
+            gradient: of the same shape.
+            state: from `init`.
+            hyper: as in `Optimizer.update`.
+            draws: what to draw from.
+        """
+        ...
+
+    def after_step(self, networks: Networks, state: MitigationState, hyper: Mapping[str, Any]) -> None:
+        """Change networks and state in place after an update."""
+        ...
+
+    def after_task(self, networks: Networks, state: MitigationState, hyper: Mapping[str, Any], number: int) -> None:
+        """Change networks and state in place after the sequence's `number`th task, from 1, has been measured."""
+        ...
+
+    def torch(self, network: nn.Module, config: CellConfig) -> ReferenceMitigation:
+        """Return the reference's counterpart for a new network."""
+        ...
+
+
+class ReferenceMitigation:
+    """A mitigation of one network in plain PyTorch. By default nothing happens."""
+
+    def penalty(self) -> torch.Tensor | None:
+        """Return what is added to the loss before its gradient is taken."""
+        return None
+
+    def before_step(self, draws: ReferenceDraws) -> None:
+        """Change the network's gradients, or the network, before the optimizer's update."""
+
+    def after_step(
+        self, features: Sequence[torch.Tensor], optimizer: torch.optim.Optimizer, draws: ReferenceDraws
+    ) -> None:
+        """Change the network after an update. `features` are those that the update's gradient was computed from."""
+
+    def after_task(
+        self, features: Sequence[torch.Tensor], optimizer: torch.optim.Optimizer, draws: ReferenceDraws, number: int
+    ) -> None:
+        """Change the network after a task. `features` are those of all its points."""
+
+
+class ReferenceDraws:
+    """What the reference's mitigations draw, for one network, as tensors: the same numbers as `Draws`.
+
+    Args:
+        generator: the network's random stream.
+        init: draws initial weights.
+        as_tensor: `torch.from_numpy`.
+    """
+
+    def __init__(
+        self, generator: np.random.Generator, init: Initializer, as_tensor: Callable[[np.ndarray], torch.Tensor]
+    ) -> None:
+        self._generator, self._init, self._as_tensor = generator, init, as_tensor
+
+    def normal(self, shape: tuple[int, ...]) -> torch.Tensor:
+        """Return standard normal numbers of this shape, drawn in the order of `Draws.normal`'s."""
+        return self._as_tensor(self._generator.standard_normal(shape))
+
+    def layer(self, fan_in: int, fan_out: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return initial weights (fan_out, fan_in) and biases (fan_out,), as `nn.Linear` has them."""
+        weights, biases = self._init.draw(self._generator, fan_in, fan_out)
+        return self._as_tensor(np.ascontiguousarray(weights.T)), self._as_tensor(biases)
+
+
+class BaseMitigation:
+    """Base of mitigations: every hook does nothing."""
+
+    name: str
+    hyper: tuple[str, ...] = ()
+    graphable = True
+
+    def init(self, weights: Sequence[Array], biases: Sequence[Array]) -> MitigationState:
+        """Return the empty state."""
+        return {}
+
+    def on_gradient(
+        self,
+        layer: int,
+        place: int,
+        parameter: Array,
+        gradient: Array,
+        state: MitigationState,
+        hyper: Mapping[str, Any],
+        draws: Draws,
+    ) -> None:
+        """Leave the gradient as it is."""
+
+    def after_step(self, networks: Networks, state: MitigationState, hyper: Mapping[str, Any]) -> None:
+        """Leave the networks as they are."""
+
+    def after_task(self, networks: Networks, state: MitigationState, hyper: Mapping[str, Any], number: int) -> None:
+        """Leave the networks as they are."""
+
+
+def replace_units(networks: Networks, layer: int, units: Array) -> None:
+    """Reinitialise units of a hidden layer: fresh incoming weights, no outgoing ones, and no memory of either.
+
+    Args:
+        networks: changed in place.
+        layer: index of the hidden layer.
+        units: (P, h) which units, as booleans.
+    """
+    xp = array_namespace(units)
+    wanted = np.asarray(xp.any(units, axis=-1).tolist(), dtype=bool)
+    if not wanted.any():
+        return
+    fan_in, fan_out = networks.weights[layer].shape[-2:]
+    weights, biases = networks.draws.layer(fan_in, fan_out, wanted)
+    incoming = units[:, None, :]
+    outgoing = xp.concat([units] * networks.expansion, axis=-1)[:, :, None]
+    _assign(networks.weights[layer], incoming, weights)
+    _assign(networks.biases[layer], incoming, biases)
+    for name, values in networks.norms[layer].items():
+        _assign(values, incoming, xp.ones_like(values) if name == "scale" else xp.zeros_like(values))
+    _assign(networks.weights[layer + 1], outgoing, xp.zeros_like(networks.weights[layer + 1]))
+    for state in networks.memory[layer]:
+        _clear(state, incoming)
+    _clear(networks.memory[layer + 1][0], outgoing)
+
+
+def _clear(state: dict[str, Array], units: Array) -> None:
+    for values in state.values():
+        if values.shape[-2:] != (1, 1):  # a count of updates belongs to the whole array
+            _assign(values, units, array_namespace(values).zeros_like(values))
+
+
+def _assign(array: Array, mask: Array, values: Array) -> None:
+    array[...] = array_namespace(array).where(mask, values, array)
