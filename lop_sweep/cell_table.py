@@ -156,11 +156,11 @@ def _combined(first: Mapping[str, Any], changes: Sequence[Iterator[dict[str, Any
     base = CellConfig(**first)
     if not changes:
         return (base,)
-    fields, names = base.model_dump(), set(FIELDS)  # one set, which all cells share: they are frozen
+    plain = CellConfig.model_construct(_fields_set=set(), **base.model_dump())  # a copy's set of fields stays small
     made = []
     for combination in zip(*changes, strict=True):
-        own = fields.copy()
+        own: dict[str, Any] = {}
         for change in combination:
             own.update(change)
-        made.append(CellConfig.model_construct(_fields_set=names, **own))
+        made.append(plain.model_copy(update=own))
     return tuple(made)

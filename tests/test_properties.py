@@ -25,6 +25,7 @@ from hypothesis.extra import numpy as hnp
 from ray import tune
 from strategies import exact_json, examples, finite_json, keys, outcome, spoilt, texts
 
+from lop_sweep.components.choice import KINDS
 from lop_sweep.config import FIELDS, PACKABLE, CellConfig
 from lop_sweep.errors import (
     ConfigError,
@@ -38,6 +39,7 @@ from lop_sweep.errors import (
 from lop_sweep.metrics import METRICS
 from lop_sweep.pack import check_pack_axes, expand, make_packs
 from lop_sweep.planning.space import SearchSpace, expand_space, load_space
+from lop_sweep.registry import components
 from lop_sweep.storage.manifest import describe_space, requested_cells
 from lop_sweep.storage.records import read_json, write_json
 from lop_sweep.storage.serialization import load_header, load_state, save_state
@@ -70,7 +72,11 @@ def valid_value(field: str) -> st.SearchStrategy[Any]:
         return st.floats(low, high) | st.sampled_from([x for x in (-0.0, 0.0, LEAST, 0.5, 1.0) if low <= x <= high])
     if field == "metrics":
         return st.sets(st.sampled_from(sorted(OPTIONAL)), max_size=3).map(lambda chosen: ",".join(sorted(chosen)))
-    if field == "test_samples":  # other values need a metric that uses them
+    if FIELDS[field].type is bool:
+        return st.booleans()
+    if field in KINDS and field != "stream":  # other streams do not have the fields of the default one
+        return st.sampled_from([*{FIELDS[field].default, *components(field)}])
+    if field == "test_samples" or field not in INTEGER_RANGES:  # other values need a component that uses them
         return st.just(FIELDS[field].default)
     least, most = INTEGER_RANGES[field]
     if field in HALVED:
@@ -84,8 +90,10 @@ def invalid_value(field: str) -> st.SearchStrategy[Any]:
         low, high = FLOAT_RANGES[field]
         out_of_range = st.floats(max_value=low, exclude_max=True) | st.floats(min_value=high, exclude_min=True)
         return out_of_range | st.just(math.nan)
-    if field == "metrics":
+    if FIELDS[field].type in (str, bool):
         return st.integers() | st.lists(st.integers(), min_size=1)
+    if field not in INTEGER_RANGES:
+        return st.just(math.nan) | st.just(-1)
     least, most = INTEGER_RANGES[field]
     fractions = st.floats(least, least + 100).filter(lambda number: not number.is_integer())
     odd = st.integers(least // 2, most // 2).map(lambda half: 2 * half - 1) if field in HALVED else st.nothing()
@@ -142,9 +150,9 @@ cells = valid_fields.map(lambda fields: CellConfig(**fields))
 
 
 def assert_survives(cell: CellConfig) -> None:
-    assert {name: type(value) for name, value in cell.model_dump().items()} == (
-        dict.fromkeys(INTEGER_RANGES, int) | dict.fromkeys(FLOAT_RANGES, float) | {"metrics": str}
-    )
+    assert {name: type(value) for name, value in cell.model_dump().items()} == {
+        name: info.type for name, info in FIELDS.items()
+    }
     for name, (least, most) in (INTEGER_RANGES | FLOAT_RANGES).items():
         assert least <= getattr(cell, name) <= most
     assert cell.samples % 2 == 0

@@ -40,15 +40,15 @@ class MadeMetric(TaskMetric):
 
 def with_categories(cells: pd.DataFrame) -> pd.DataFrame:
     """Add a string that depends on the seed, and a boolean that depends on the depth."""
-    return cells.assign(activation=np.where(cells["seed"] % 2 == 0, *NAMES), norm=cells["depth"] > 1)
+    return cells.assign(schedule=np.where(cells["seed"] % 2 == 0, *NAMES), centred=cells["depth"] > 1)
 
 
 @pytest.fixture
 def categories(monkeypatch: pytest.MonkeyPatch) -> None:
     """A string field and a boolean field, in every module."""
-    text = replace(FIELDS["relabel"], name="activation", type=str, default="tanh", label="activation", since="0.2")
-    flag = replace(text, name="norm", type=bool, default=False, label="normalised")
-    replace_everywhere(monkeypatch, FIELDS, {**FIELDS, "activation": text, "norm": flag})
+    text = replace(FIELDS["relabel"], name="schedule", type=str, default="constant", label="schedule", since="0.2")
+    flag = replace(text, name="centred", type=bool, default=False, label="centred")
+    replace_everywhere(monkeypatch, FIELDS, {**FIELDS, "schedule": text, "centred": flag})
     for loader in (load_cells, load_requested):
         replace_everywhere(monkeypatch, loader, lambda *args, loader=loader, **more: with_categories(loader(*args)))
 
@@ -61,43 +61,43 @@ def category_page(categories: None, made: Path, tmp_path: Path) -> Path:
 
 def test_categories_are_axes(categories: None):
     cells = [CellConfig(lr=lr, seed=seed, depth=depth).model_dump() for lr, seed, depth in ((1, 2, 2), (2, 3, 1))]
-    _, _, activation, norm = map_fields(with_categories(pd.DataFrame(cells)))
-    assert (activation.scale, activation.values, activation.names) == ("category", list(NAMES), list(NAMES))
-    assert (norm.scale, norm.values, norm.names) == ("category", [False, True], ["false", "true"])
-    assert norm.positions == [0, 1]
-    assert norm.edges == [-0.5, 0.5, 1.5]
+    _, _, schedule, centred = map_fields(with_categories(pd.DataFrame(cells)))
+    assert (schedule.scale, schedule.values, schedule.names) == ("category", list(NAMES), list(NAMES))
+    assert (centred.scale, centred.values, centred.names) == ("category", [False, True], ["false", "true"])
+    assert centred.positions == [0, 1]
+    assert centred.edges == [-0.5, 0.5, 1.5]
 
 
 @pytest.mark.usefixtures("categories")
 def test_map_over_categories_is_pythons(report: Report, made: Path, category_page: Path):
     requested = with_categories(load_requested(made))
-    table = map_table(score(made), "activation", "norm", ["lost", "excess", "verdict"], requested=requested)
-    page = report(category_page, "#x=activation&y=norm&at.lr=0.4&at.delta=1.5&at.depth=2")
+    table = map_table(score(made), "schedule", "centred", ["lost", "excess", "verdict"], requested=requested)
+    page = report(category_page, "#x=schedule&y=centred&at.lr=0.4&at.delta=1.5&at.depth=2")
     for name in ("lost", "excess", "verdict"):
         change(page, score=name)
         rows = table[(table["score"] == name) & (table["lr"] == 0.4) & (table["delta"] == 1.5) & (table["depth"] == 2)]
         shown = points(page).set_index(pd.MultiIndex.from_product([[False, True], NAMES]))
         for _, row in rows.iterrows():
-            point = shown.loc[(row["norm"], row["activation"])]
+            point = shown.loc[(row["centred"], row["schedule"])]
             assert (point["cells"], point["decidable"], point["lost"]) == (row["cells"], row["n"], row["lost"])
             if name == "verdict":
                 assert point["name"] == row["category"]
             else:
                 np.testing.assert_allclose(float(point["value"]), row["value"])
     assert (shown["cells"] > 0).sum() == (rows["cells"] > 0).sum() > 0
-    assert page.evaluate("plot.layout.xaxis.title.text") == "activation"
+    assert page.evaluate("plot.layout.xaxis.title.text") == "schedule"
     assert page.evaluate("plot.layout.xaxis.ticktext") == ["all", "it&#39;s &lt;b&gt;bold&lt;/b&gt;"]
     assert page.evaluate("document.querySelectorAll('#plot b, #tip b, #details b').length") == 0
 
 
 def test_category_called_all_is_not_the_pooled_slice(report: Report, category_page: Path):
-    page = report(category_page, "#x=lr&y=depth&at.delta=1.5&at.activation=all")
+    page = report(category_page, "#x=lr&y=depth&at.delta=1.5&at.schedule=all")
     pooled = points(page)["cells"].sum()
-    page.select_option("#at-activation", label="all")
-    wait(page, "location.hash.includes('at.activation=%22all%22')")
+    page.select_option("#at-schedule", label="all")
+    wait(page, "location.hash.includes('at.schedule=%22all%22')")
     state, address = page.evaluate("window.lopReport.state()"), page.url
     some = points(page)["cells"].sum()
-    assert state["at"]["activation"] == 0
+    assert state["at"]["schedule"] == 0
     assert 0 < some < pooled
     report(category_page, "#" + address.split("#")[1], fresh=True)
     assert page.evaluate("window.lopReport.state()") == state
@@ -105,29 +105,29 @@ def test_category_called_all_is_not_the_pooled_slice(report: Report, category_pa
 
 def test_categories_in_details_and_command(report: Report, made: Path, category_page: Path):
     cell = id_of(made, lr=0.4, depth=3, seed=1)
-    fragment = f"#x=lr&y=depth&at.delta=1.5&at.activation={NAMES[1]}&point.x=0.4&point.y=3&cell={cell}"
+    fragment = f"#x=lr&y=depth&at.delta=1.5&at.schedule={NAMES[1]}&point.x=0.4&point.y=3&cell={cell}"
     page = report(category_page, fragment)
-    assert page.inner_text("#point-name") == f"lr = 0.4, depth = 3, delta = 1.5, activation = {NAMES[1]}"
+    assert page.inner_text("#point-name") == f"lr = 0.4, depth = 3, delta = 1.5, schedule = {NAMES[1]}"
     assert NAMES[1] in page.inner_text("#configuration")
     words = shlex.split(page.inner_text("#command"))
-    assert words[words.index("--activation") + 1] == NAMES[1]
-    assert words[words.index("--norm") + 1] == "true"
+    assert words[words.index("--schedule") + 1] == NAMES[1]
+    assert words[words.index("--centred") + 1] == "true"
     place = page.evaluate("window.lopReport.placeOf({x: 1, y: 2})")
     page.mouse.move(place["left"], place["top"])
-    assert f"activation = {NAMES[1]}" in page.inner_text("#tip")
+    assert f"schedule = {NAMES[1]}" in page.inner_text("#tip")
 
 
 @pytest.fixture
 def metrics(monkeypatch: pytest.MonkeyPatch) -> None:
     """A metric per layer, and one that was not measured, in every module."""
-    layered, absent = MadeMetric("dead_units", "dead units", True), MadeMetric("step_norm", "norm of a step", False)
+    layered, absent = MadeMetric("quiet_units", "quiet units", True), MadeMetric("step_norm", "norm of a step", False)
     names = measured_with()
-    replace_everywhere(monkeypatch, METRICS, {**METRICS, "dead_units": layered, "step_norm": absent})
+    replace_everywhere(monkeypatch, METRICS, {**METRICS, "quiet_units": layered, "step_norm": absent})
 
     def measured(cells: pd.DataFrame, directory: Path, *_: object) -> Iterator[Block]:
         for block in blocks_of(cells, directory, names):
             more = {
-                "dead_units": block.metrics["effective_rank"] / 20,
+                "quiet_units": block.metrics["effective_rank"] / 20,
                 "step_norm": np.full_like(block.metrics["final_ce"], np.nan),
             }
             yield Block(block.cells, {**block.metrics, **more})
@@ -141,7 +141,7 @@ def test_new_metrics_are_curves_layers_and_scores(report: Report, made: Path, tm
     cell = id_of(made, lr=0.4, depth=3, seed=2)
     page = report(tmp_path / "report.html", f"#at.delta=1.5&point.x=0.4&point.y=3&cell={cell}&score=dead_units")
     scored = score(made, where={"delta": [1.5]})
-    table = map_table(scored, "lr", "depth", "dead_units", requested=load_requested(made).query("delta == 1.5"))
+    table = map_table(scored, "lr", "depth", "quiet_units", requested=load_requested(made).query("delta == 1.5"))
     np.testing.assert_allclose(points(page)["value"].astype(float), table["value"])
     labels = page.evaluate("curves.layout.annotations.map(annotation => annotation.text)")
     label = "dead units (share), mean over layers"
