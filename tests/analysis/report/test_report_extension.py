@@ -139,12 +139,12 @@ def metrics(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_new_metrics_are_curves_layers_and_scores(report: Report, made: Path, tmp_path: Path):
     write_report(made, tmp_path / "report.html")
     cell = id_of(made, lr=0.4, depth=3, seed=2)
-    page = report(tmp_path / "report.html", f"#at.delta=1.5&point.x=0.4&point.y=3&cell={cell}&score=dead_units")
+    page = report(tmp_path / "report.html", f"#at.delta=1.5&point.x=0.4&point.y=3&cell={cell}&score=quiet_units")
     scored = score(made, where={"delta": [1.5]})
     table = map_table(scored, "lr", "depth", "quiet_units", requested=load_requested(made).query("delta == 1.5"))
     np.testing.assert_allclose(points(page)["value"].astype(float), table["value"])
     labels = page.evaluate("curves.layout.annotations.map(annotation => annotation.text)")
-    label = "dead units (share), mean over layers"
+    label = "quiet units (share), mean over layers"
     assert label in labels
     assert labels[labels.index("norm of a step (share)") + 1] == "not measured"
     assert labels.count("not measured") == 1
