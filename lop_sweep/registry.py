@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-from lop_sweep.errors import ConfigError, comma_list
+from lop_sweep.errors import ConfigError, comma_list, suggestion
 
 Component = TypeVar("Component", bound=type)
 
@@ -58,5 +58,5 @@ def component(kind: str, name: str) -> Any:
     """
     known = components(kind)
     if name not in known:
-        raise ConfigError(f"unknown {kind} {name!r}; choose from: {comma_list(known)}")
+        raise ConfigError(f"unknown {kind} {name!r}{suggestion(name, known)}; choose from: {comma_list(known)}")
     return known[name]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 from lop_sweep.components.activations import Activation
@@ -66,26 +67,54 @@ def check(config: CellConfig) -> Components:
     """
     chosen = Components.of(config)
     measured(config)
-    for kind in KINDS:
-        _refuse_foreign(config, kind, chosen.of_kind(kind))
+    for name in _foreign(config, chosen):
+        raise ConfigError(_refusal(config, name, chosen))
     for part in (part for kind in KINDS for part in chosen.of_kind(kind)):
         if refuse := getattr(part, "check", None):
             refuse(config)
     return chosen
 
 
-def check_all(configs: Iterable[CellConfig]) -> None:
-    """Check many cells, each combination of what `check` looks at once; errors as `check`."""
-    names = [*KINDS, "metrics", "test_samples", *(name for name, info in FIELDS.items() if info.of)]
-    seen: set[tuple[Any, ...]] = set()
+def fit(configs: Sequence[CellConfig]) -> tuple[CellConfig, ...]:
+    """Return the cells of a search space, each without the hyperparameters of components that only others have.
+
+    So an axis of a hyperparameter, or a value that all cells share, applies to the cells whose component has it. The
+    others get its default, and those that become equal are one.
+
+    Raises:
+        ConfigError: as `check`; a hyperparameter that no cell's component has is refused.
+    """
+    names = [*KINDS, "metrics", "test_samples", "batch_size", *(name for name, info in FIELDS.items() if info.of)]
+    values = attrgetter(*names)
+    alike: dict[tuple[Any, ...], CellConfig] = {}
     for config in configs:
-        key = tuple(getattr(config, name) for name in names)
-        if key not in seen:
-            seen.add(key)
-            check(config)
+        alike.setdefault(values(config), config)
+    foreign = {key: _foreign(config, Components.of(config)) for key, config in alike.items()}
+    if any(foreign.values()):
+        used = {name for config in alike.values() for name in _used(Components.of(config))}
+        foreign = {key: [name for name in found if name in used] for key, found in foreign.items()}
+        changes = {key: {name: FIELDS[name].default for name in found} for key, found in foreign.items()}
+        configs = [config.replace(**changed) if (changed := changes[values(config)]) else config for config in configs]
+        alike = {values(config): config for config in configs}
+    for config in alike.values():
+        check(config)
+    return tuple(dict.fromkeys(configs))
 
 
-def hyperparameters(kind: str, parts: Iterable[Any]) -> Mapping[str, Any]:
+def _used(chosen: Components) -> set[str]:
+    """Return the hyperparameters that components have."""
+    return {name for kind in KINDS for part in chosen.of_kind(kind) for name in part.hyper}
+
+
+def _foreign(config: CellConfig, chosen: Components) -> list[str]:
+    """Return the hyperparameters of other components that differ from their defaults."""
+    used = _used(chosen)
+    return [
+        name for name, info in FIELDS.items() if info.of and name not in used and getattr(config, name) != info.default
+    ]
+
+
+def hyperparameters(kind: str, parts: Iterable[Any]) -> dict[str, Any]:
     """Return the fields that components of a kind use, with their defaults."""
     used = {name for part in parts for name in part.hyper}
     return {name: info.default for name, info in FIELDS.items() if info.of == kind and name in used}
@@ -103,15 +132,12 @@ def _mitigations(names: str) -> tuple[Mitigation, ...]:
     return tuple(known[name] for name in known if name in chosen)
 
 
-def _refuse_foreign(config: CellConfig, kind: str, parts: tuple[Any, ...]) -> None:
-    """Refuse fields that none of the chosen components of a kind uses and that differ from their defaults."""
-    used = hyperparameters(kind, parts)
-    for name, info in FIELDS.items():
-        if info.of == kind and name not in used and getattr(config, name) != info.default:
-            chosen = getattr(config, kind)
-            users = [other for other, part in components(kind).items() if name in part.hyper]
-            has = f"it has {comma_list(used)}" if used else "it has none"
-            raise ConfigError(
-                f"{name} = {getattr(config, name)!r}: is no hyperparameter of {kind} {chosen!r}; {has}; "
-                f"{name} belongs to {comma_list(users)}"
-            )
+def _refusal(config: CellConfig, name: str, chosen: Components) -> str:
+    """Return why a hyperparameter that belongs to other components is refused."""
+    kind = FIELDS[name].of
+    used = hyperparameters(kind, chosen.of_kind(kind))
+    users = [other for other, part in components(kind).items() if name in part.hyper]
+    return (
+        f"{name} = {getattr(config, name)!r}: is no hyperparameter of {kind} {getattr(config, kind)!r}; "
+        f"{f'it has {comma_list(used)}' if used else 'it has none'}; {name} belongs to {comma_list(users)}"
+    )

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from lop_sweep.cell_table import check_size, grid_cells
-from lop_sweep.components.choice import check_all
+from lop_sweep.components.choice import fit
 from lop_sweep.config import FIELDS, CellConfig, check_keys
 from lop_sweep.errors import ConfigError, SpaceError, comma_list, safe_repr, single_line
 from lop_sweep.pack import check_pack_axes
@@ -37,6 +37,8 @@ POOLED_BASELINE, MIN_BASELINE = 160, 5
 @dataclass(frozen=True, init=False)
 class SearchSpace:
     """A search space, expanded into its distinct cells.
+
+    A hyperparameter, whether an axis or one value, applies to the cells whose components have it.
 
         SearchSpace({"lr": tune.grid_search([0.1, 0.4]), "seed": tune.grid_search([0, 1])}, name="lr")
         SearchSpace(cells=[CellConfig(lr=0.1), CellConfig(lr=0.4)], name="lr")
@@ -83,8 +85,7 @@ class SearchSpace:
         object.__setattr__(self, "name", name)
         expanded = expand_space(param_space, num_samples, sampling_seed) if cells is None else _distinct(cells)
         check_size(len(expanded))
-        check_all(expanded)
-        object.__setattr__(self, "cells", expanded)
+        object.__setattr__(self, "cells", fit(expanded))
         object.__setattr__(self, "pack", None if pack is None else check_pack_axes(pack))
 
     @property

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import stateful_components  # noqa: F401
 from ray import tune
 
 from lop_sweep.config import FIELDS, CellConfig
@@ -284,3 +285,26 @@ def test_an_automatic_baseline_counts_the_seeds_of_each_configuration() -> None:
         CellConfig(fresh_baseline="auto")
     with pytest.raises(ConfigError, match="lr = 0"):
         SearchSpace({"fresh_baseline": "auto", "lr": 0})
+
+
+def test_a_hyperparameter_applies_to_the_cells_whose_component_has_it() -> None:
+    space = SearchSpace({
+        "optimizer": tune.grid_search(["sgd", "test_momentum"]),
+        "weight_decay": tune.grid_search([0.0, 0.1]),
+        "seed": tune.grid_search([1, 2]),
+    })  # fmt: skip
+    found = sorted((cell.optimizer, cell.weight_decay, cell.seed) for cell in space.cells)
+    assert found == [
+        ("sgd", 0.0, 1), ("sgd", 0.0, 2), ("sgd", 0.1, 1), ("sgd", 0.1, 2), ("test_momentum", 0.0, 1),
+        ("test_momentum", 0.0, 2),
+    ]  # fmt: skip
+    assert {cell.id for cell in space.cells if cell.weight_decay == 0.1} == {
+        CellConfig(weight_decay=0.1, seed=seed).id for seed in (1, 2)
+    }
+
+
+def test_a_hyperparameter_that_no_cell_uses_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"weight_decay = 0\.1: is no hyperparameter of optimizer 'test_momentum'"):
+        SearchSpace({"optimizer": "test_momentum", "weight_decay": tune.grid_search([0.0, 0.1])})
+    with pytest.raises(ConfigError, match="unknown optimizer 'sdg' .did you mean 'sgd'..; choose from: sgd"):
+        SearchSpace({"optimizer": tune.grid_search(["sgd", "sdg"])})
