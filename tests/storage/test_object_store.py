@@ -1,4 +1,4 @@
-"""Object stores beyond the contract: lost answers, refused requests, large files, secrets, other readers."""
+"""Object stores beyond the contract: lost answers, refused requests, large files, secrets."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pytest
 from four_cells import BASE, GRID
@@ -176,17 +175,6 @@ def test_without_the_package_there_is_one_line(monkeypatch: pytest.MonkeyPatch, 
         Store(bucket).check()
     with pytest.raises(StoreError, match=r"not installed; pip install 'lop-sweep\[cloud\]'"):
         Store(bucket).segments()
-
-
-def test_users_read_the_results_with_their_own_tools(bucket: Path, whole: Store) -> None:
-    compute_here(GRID, bucket)
-    found = pd.read_parquet(f"{bucket}/tasks")
-    expected = pd.read_parquet(whole.tasks)
-    keys = ["cell", "task"]
-    pd.testing.assert_frame_equal(
-        found.sort_values(keys, ignore_index=True), expected.sort_values(keys, ignore_index=True)
-    )
-    assert len(load_tasks(str(bucket))) == len(expected)
 
 
 def test_requests_per_pack(bucket: Path, server: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
