@@ -79,6 +79,34 @@ def test_requests_are_repeated_until_they_succeed(bucket: Path, server: Proxy, f
     assert server.faults[fault] >= 7 * (1 if fault == "slow" else times)
 
 
+def test_requests_are_repeated_for_as_long_as_it_says(
+    bucket: Path, server: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often that is, and for less time if the bucket has never answered."""
+    monkeypatch.setattr(object_store, "MAX_BACKOFF_SECONDS", 0.01)
+    monkeypatch.setattr(object_store, "FIRST_RETRY_SECONDS", 0.1)
+    monkeypatch.setattr(object_store, "_answered", set())
+    files = filesystem_of(bucket)
+    server.shares = {"busy": 1.0}
+    with pytest.raises(OSError, match="SlowDown"):
+        files.read(bucket / "a")
+    server.shares = {}
+    files.write(bucket / "a", b"content")
+    server.shares = Once("busy", 60)
+    assert files.read(bucket / "a") == b"content"
+
+
+def test_missing_credentials_are_called_so(bucket: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not only by the address of the machine's metadata service, which does not answer here."""
+    monkeypatch.setattr(object_store, "FIRST_RETRY_SECONDS", 0.1)
+    monkeypatch.setattr(object_store, "_answered", set())
+    monkeypatch.setenv("AWS_METADATA_ENDPOINT", "http://127.0.0.1:9")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    with pytest.raises(StoreError, match="no credentials in the environment, and none from this machine's metadata"):
+        Store(bucket).check()
+
+
 def test_a_store_that_stays_down_is_reported_without_secrets(
     bucket: Path, server: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
