@@ -152,8 +152,10 @@ def test_blocks_of_statistics_page_run(folder: Path) -> None:
 
 
 def test_blocks_of_results_page_run(folder: Path) -> None:
-    (printed,) = run_page(DOCS / "results.md", folder)
-    assert "0.9" in printed
+    by_pandas, by_others = run_page(DOCS / "results.md", folder)
+    assert "0.9" in by_pandas
+    assert "shape: (9, 3)" in by_others
+    assert "excess" in by_others
 
 
 def test_blocks_of_trackers_page_run(folder: Path) -> None:

@@ -122,8 +122,9 @@ def count_states(store: Store, cells: Iterable[CellConfig], axes: Iterable[str] 
     folders = store.lock_folders()
     with ThreadPoolExecutor(READERS) as pool:
         locks = [(lock, folder) for lock, folder in zip(pool.map(read_lock, folders), folders, strict=True) if lock]
+    may_run = not locks or any(is_held(lock, folder) for lock, folder in locks)  # workers end with their driver
+    locks = [(lock, folder) for lock, folder in locks if not lock.was_idle]
     drivers = [_driver(lock, folder) for lock, folder in locks]
-    may_run = not drivers or any(driver.alive for driver in drivers)  # workers end with their driver
     parts = [(lock.started, folder.name.partition("-of-")[2]) for lock, folder in locks if folder != store.driver]
     newest = max(parts)[1] if parts else ""
     heartbeats = store.checkpoints.heartbeats() if may_run else []

@@ -21,11 +21,9 @@ from typing import Any, TypeVar
 from lop_sweep.errors import SweepError
 from lop_sweep.storage.filesystem import READERS
 from lop_sweep.storage.lock import Lock, hold_lock
-from lop_sweep.storage.lock_file import REQUEST, is_held, read_lock
+from lop_sweep.storage.lock_file import IDLE, REQUEST, is_held, read_lock
 from lop_sweep.storage.store import Store
 
-_TAKEN = "taken"
-"""Key of the activity of a lock that was taken only to stop workers."""
 _PATIENCE_SECONDS = 60.0
 """How long to wait for such a lock, which many drivers that start together may take in turn."""
 _POLL_SECONDS = 0.2
@@ -52,12 +50,20 @@ def hold_sweep(
         SweepError: a driver that it excludes is at work.
         StoreError: a folder cannot be read or written.
     """
-    own, request = store.lock_folder(part), activity().get(REQUEST)
+    own, request, refused = store.lock_folder(part), activity().get(REQUEST), False
+
+    def doing() -> dict[str, Any]:
+        return {**activity(), IDLE: "refused"} if refused else activity()
+
     with ExitStack() as held:
-        lock = _patiently(own, lambda: held.enter_context(hold_lock(own, activity, on_loss)))
-        others = [folder for folder in store.lock_folders() if folder != own]
-        with ThreadPoolExecutor(READERS) as pool:
-            list(pool.map(lambda folder: _patiently(folder, lambda: _exclude(folder, part, request)), others))
+        lock = _patiently(own, lambda: held.enter_context(hold_lock(own, doing, on_loss)))
+        try:
+            others = [folder for folder in store.lock_folders() if folder != own]
+            with ThreadPoolExecutor(READERS) as pool:
+                list(pool.map(lambda folder: _patiently(folder, lambda: _exclude(folder, part, request)), others))
+        except BaseException:
+            refused = True
+            raise
         yield lock
 
 
@@ -74,16 +80,21 @@ def _exclude(folder: Path, part: str, request: str | None) -> None:
     if _needs_no_exclusion(folder, part, request):
         return
     try:
-        with hold_lock(folder, lambda: {_TAKEN: "stopping the workers of a driver that has gone"}):
+        with hold_lock(folder, lambda: {IDLE: "stopping the workers of a driver that has gone"}):
             pass
-    except SweepError:
-        if not _needs_no_exclusion(folder, part, request):  # a driver that may work has taken it meanwhile
-            raise
+    except SweepError as error:
+        if _needs_no_exclusion(folder, part, request):  # a driver that may work has taken it meanwhile
+            return
+        if part and folder.name != "driver":
+            raise SweepError(
+                f"{error}; parts work side by side only with equal cells, dtype and number of parts"
+            ) from None
+        raise
 
 
 def _needs_no_exclusion(folder: Path, part: str, request: str | None) -> bool:
     lock = read_lock(folder)
-    if lock is None or (lock.released and _TAKEN in lock.activity):
+    if lock is None or lock.was_idle:
         return True
     same_count = bool(part) and folder.name.partition("-of-")[2] == part.partition("-of-")[2]
     return same_count and lock.activity.get(REQUEST) == request
@@ -99,6 +110,6 @@ def _patiently(folder: Path, take: Callable[[], Result]) -> Result:
             now = time.monotonic()
             deadline = deadline or now + _PATIENCE_SECONDS
             holder = read_lock(folder)
-            if now > deadline or not (holder is None or holder.released or _TAKEN in holder.activity):
+            if now > deadline or not (holder is None or holder.released or IDLE in holder.activity):
                 raise
         time.sleep(_POLL_SECONDS)

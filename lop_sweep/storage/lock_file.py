@@ -20,6 +20,8 @@ from lop_sweep.storage.records import read_json, timestamp
 
 REQUEST = "request"
 """Key of an activity for the cells that the sweep was asked for and how they are divided, as a digest."""
+IDLE = "taken"
+"""Key of an activity for why a process that computes nothing has taken a lock."""
 _STALE_SECONDS = 120.0
 """Age from which a heartbeat from another machine is stale, by the clocks, for callers that cannot wait."""
 
@@ -51,6 +53,11 @@ class LockState:
     released: bool
     activity: dict[str, Any] = field(default_factory=dict)
     inode: int = 0
+
+    @property
+    def was_idle(self) -> bool:
+        """Whether nothing was computed under this lock, which has been released."""
+        return self.released and IDLE in self.activity
 
     @classmethod
     def from_json(cls, fencing_token: int, content: dict[str, Any]) -> LockState:

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from ray.cluster_utils import Cluster
-from sweeping import assert_same_results, at_work, start_sweep, sweep, wait_until
+from sweeping import assert_same_results, at_work, running_sweep, sweep, wait_until
 
 from lop_sweep.storage.filesystem import filesystem_of
 from lop_sweep.storage.maintenance.audit import audit
@@ -33,8 +33,7 @@ def disturb_and_finish(
 
 
 def disturb(space: Path, out: Path, rng: random.Random, kill: str, env: dict[str, str] | None) -> None:
-    process = start_sweep(space, out, *OPTIONS, env=env)
-    try:
+    with running_sweep(space, out, *OPTIONS, env=env) as process:
         # A worker may be killed while a pack is loaded, trained, saved or committed; a driver at any time.
         wait_until(lambda: process.poll() is not None or at_work(out))
         time.sleep(rng.uniform(0, 4))
@@ -47,10 +46,6 @@ def disturb(space: Path, out: Path, rng: random.Random, kill: str, env: dict[str
                 end_process(rng.choice(workers))
             _, stderr = process.communicate(timeout=200)
             assert process.returncode == 0, stderr
-    finally:
-        if process.poll() is None:
-            process.kill()
-            process.communicate()
 
 
 def end_process(pid: int) -> None:
@@ -74,16 +69,13 @@ def leftovers(out: Path) -> list[str]:
 def lose_a_node(cluster: Cluster, space: Path, out: Path, delay: float) -> None:
     """Run the sweep on two nodes and kill one of them while it runs."""
     nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
-    process = start_sweep(space, out, *OPTIONS, "--address", cluster.address)
     try:
-        wait_until(lambda: process.poll() is not None or len(at_work(out)) == 2)
-        time.sleep(delay)
-        end_process(nodes[1].all_processes["raylet"][0].process.pid)
-        _, stderr = process.communicate(timeout=200)
-        assert process.returncode == 0, stderr
+        with running_sweep(space, out, *OPTIONS, "--address", cluster.address) as process:
+            wait_until(lambda: process.poll() is not None or len(at_work(out)) == 2)
+            time.sleep(delay)
+            end_process(nodes[1].all_processes["raylet"][0].process.pid)
+            _, stderr = process.communicate(timeout=200)
+            assert process.returncode == 0, stderr
     finally:
-        if process.poll() is None:
-            process.kill()
-            process.communicate()
         for node in nodes:
             cluster.remove_node(node, allow_graceful=False)

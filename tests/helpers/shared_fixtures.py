@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import settings
 from object_server import environment, s3_server
-from sweeping import start_sweep, sweep, write_space
+from sweeping import running_sweep, sweep, write_space
 
 from lop_sweep import runtime
 from lop_sweep.config import CellConfig
@@ -53,17 +53,8 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 @pytest.fixture
 def started() -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """Provide `start_sweep`; processes that are still running after the test are killed."""
-    processes = []
-
-    def start(*arguments: Any, **options: Any) -> subprocess.Popen[str]:
-        processes.append(start_sweep(*arguments, **options))
-        return processes[-1]
-
-    yield start
-    for process in processes:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
+    with ExitStack() as running:
+        yield lambda *arguments, **options: running.enter_context(running_sweep(*arguments, **options))
 
 
 @pytest.fixture(scope="session")

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +61,18 @@ def start_sweep(
         [*within, *COMMAND, "sweep", str(space), "--out", str(out), *options],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env, start_new_session=True,
     )  # fmt: skip
+
+
+@contextmanager
+def running_sweep(*arguments: Any, **options: Any) -> Iterator[subprocess.Popen[str]]:
+    """Start a sweep as `start_sweep` does; if it still runs at the end of the block, kill it and its children."""
+    process = start_sweep(*arguments, **options)
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
 
 
 def mounting(*arguments: object) -> list[str]:

@@ -16,10 +16,12 @@ from sweeping import compute_here
 from analysis import load_cells, load_tasks
 from lop_sweep.cli import main
 from lop_sweep.config import CellConfig
+from lop_sweep.errors import SweepError
 from lop_sweep.pack import Pack
 from lop_sweep.planning.space import SearchSpace
 from lop_sweep.planning.status import Driver, sweep_status
 from lop_sweep.planning.status_text import seconds_text, status_json, status_lines
+from lop_sweep.storage.exclusion import hold_sweep
 from lop_sweep.storage.lock import hold_lock
 from lop_sweep.storage.manifest import describe_space
 from lop_sweep.storage.records import read_json, write_json
@@ -196,6 +198,18 @@ def test_workers_of_a_driver_that_has_ended_do_not_run(mixed: Store) -> None:
     status = sweep_status(mixed)
     assert (status.running, status.missing) == (0, 5)
     assert any(line.startswith("not running: process") for line in status_lines(status))
+
+
+def test_drivers_that_were_refused_are_not_shown(mixed: Store) -> None:
+    """Not even if they came last."""
+    with hold_sweep(mixed, dict, "1-of-2"):
+        for part in ("", "2-of-3"):
+            with pytest.raises(SweepError), hold_sweep(mixed, dict, part):
+                pytest.fail("both are at work")
+        assert [shard.shard for shard in sweep_status(mixed).shards] == ["1/2"]
+    status = sweep_status(mixed)
+    assert status.driver is None
+    assert [shard.shard for shard in status.shards] == ["1/2"]
 
 
 def test_the_more_advanced_of_two_checkpoints_counts(mixed: Store, small: CellConfig) -> None:

@@ -71,6 +71,22 @@ def test_all_others_exclude_each_other(store: Store, first: str, second: str, re
         assert is_at_work(store)
 
 
+def test_a_refused_driver_leaves_a_lock_under_which_nothing_was_computed(store: Store) -> None:
+    hint = "parts work side by side only with equal cells, dtype and number of parts"
+    with hold_sweep(store, activity, "1-of-2"):
+        for part in ("", "1-of-3"):
+            with pytest.raises(SweepError) as refusal, hold_sweep(store, activity, part):
+                pytest.fail("both are at work")
+            assert (hint in str(refusal.value)) == bool(part)
+            left = read_lock(store.lock_folder(part))
+            assert left is not None
+            assert left.was_idle
+    ended = read_lock(store.lock_folder("1-of-2"))
+    assert ended is not None
+    assert ended.released
+    assert not ended.was_idle
+
+
 def test_of_many_that_start_at_once_one_kind_works(store: Store) -> None:
     """A whole sweep and the two parts of it never work at the same time; the two parts may."""
     barrier, seen, at_work = Barrier(3), set[str](), set[str]()

@@ -1,4 +1,4 @@
-"""Object stores beyond the contract: lost answers, refused requests, large files, secrets, other readers."""
+"""Object stores beyond the contract: lost answers, refused requests, large files, secrets."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pytest
 from four_cells import BASE, GRID
@@ -78,6 +77,34 @@ def test_requests_are_repeated_until_they_succeed(bucket: Path, server: Proxy, f
     assert files.list_names(bucket) == ["a"]
     assert files.read(bucket / "a") == b"mine"
     assert server.faults[fault] >= 7 * (1 if fault == "slow" else times)
+
+
+def test_requests_are_repeated_for_as_long_as_it_says(
+    bucket: Path, server: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often that is, and for less time if the bucket has never answered."""
+    monkeypatch.setattr(object_store, "MAX_BACKOFF_SECONDS", 0.01)
+    monkeypatch.setattr(object_store, "FIRST_RETRY_SECONDS", 0.1)
+    monkeypatch.setattr(object_store, "_answered", set())
+    files = filesystem_of(bucket)
+    server.shares = {"busy": 1.0}
+    with pytest.raises(OSError, match="SlowDown"):
+        files.read(bucket / "a")
+    server.shares = {}
+    files.write(bucket / "a", b"content")
+    server.shares = Once("busy", 60)
+    assert files.read(bucket / "a") == b"content"
+
+
+def test_missing_credentials_are_called_so(bucket: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not only by the address of the machine's metadata service, which does not answer here."""
+    monkeypatch.setattr(object_store, "FIRST_RETRY_SECONDS", 0.1)
+    monkeypatch.setattr(object_store, "_answered", set())
+    monkeypatch.setenv("AWS_METADATA_ENDPOINT", "http://127.0.0.1:9")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    with pytest.raises(StoreError, match="no credentials in the environment, and none from this machine's metadata"):
+        Store(bucket).check()
 
 
 def test_a_store_that_stays_down_is_reported_without_secrets(
@@ -176,17 +203,6 @@ def test_without_the_package_there_is_one_line(monkeypatch: pytest.MonkeyPatch, 
         Store(bucket).check()
     with pytest.raises(StoreError, match=r"not installed; pip install 'lop-sweep\[cloud\]'"):
         Store(bucket).segments()
-
-
-def test_users_read_the_results_with_their_own_tools(bucket: Path, whole: Store) -> None:
-    compute_here(GRID, bucket)
-    found = pd.read_parquet(f"{bucket}/tasks")
-    expected = pd.read_parquet(whole.tasks)
-    keys = ["cell", "task"]
-    pd.testing.assert_frame_equal(
-        found.sort_values(keys, ignore_index=True), expected.sort_values(keys, ignore_index=True)
-    )
-    assert len(load_tasks(str(bucket))) == len(expected)
 
 
 def test_requests_per_pack(bucket: Path, server: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:

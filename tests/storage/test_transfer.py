@@ -110,6 +110,8 @@ def test_other_targets_are_refused(source: Store, target: Store, tmp_path: Path)
         copy_sweep(target, Store(tmp_path / "x"))
     with pytest.raises(StoreError, match="is the source itself"):
         copy_sweep(source, Store(source.root))
+    with pytest.raises(StoreError, match="is inside the source"):
+        copy_sweep(source, Store(source.tasks))
     compute_here(GRID, target.root)
     before = content(target)
     with pytest.raises(StoreError, match=r"holds another sweep than .*; give an empty place"):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from ray.cluster_utils import Cluster
-from sweeping import assert_same_results, run_cli, start_sweep, sweep, wait_until
+from sweeping import Start, assert_same_results, run_cli, sweep, wait_until
 
 from lop_sweep.storage.maintenance.audit import audit
 from lop_sweep.storage.store import Store
@@ -20,23 +20,18 @@ RAY_GIVES_UP_SECONDS = 60.0
 
 @pytest.mark.long
 def test_a_lost_head_node_is_reported_in_seconds(
-    undisturbed: tuple[Path, Path], tmp_path: Path, cluster: Cluster
+    undisturbed: tuple[Path, Path], tmp_path: Path, cluster: Cluster, started: Start
 ) -> None:
     space, expected = undisturbed
     out = tmp_path / "out"
     cluster.add_node(num_cpus=1)
-    process = start_sweep(space, out, "--address", cluster.address, "--no-progress")
-    try:
-        wait_until(lambda: Store(out).committed() if out.exists() else [], process)
-        for name in ("gcs_server", "raylet"):
-            os.kill(cluster.head_node.all_processes[name][0].process.pid, signal.SIGKILL)
-        killed = time.monotonic()
-        stdout, stderr = process.communicate(timeout=RAY_GIVES_UP_SECONDS)
-        took = time.monotonic() - killed
-    finally:
-        if process.poll() is None:
-            process.kill()
-            process.communicate()
+    process = started(space, out, "--address", cluster.address, "--no-progress")
+    wait_until(lambda: Store(out).committed() if out.exists() else [], process)
+    for name in ("gcs_server", "raylet"):
+        os.kill(cluster.head_node.all_processes[name][0].process.pid, signal.SIGKILL)
+    killed = time.monotonic()
+    stdout, stderr = process.communicate(timeout=RAY_GIVES_UP_SECONDS)
+    took = time.monotonic() - killed
     print(f"reported after {took:.1f} s")
     assert process.returncode == 1, stderr
     assert took < RAY_GIVES_UP_SECONDS / 2
@@ -52,23 +47,18 @@ def test_a_lost_head_node_is_reported_in_seconds(
 
 
 @pytest.mark.long
-def test_a_lost_local_ray_is_reported(undisturbed: tuple[Path, Path], tmp_path: Path) -> None:
+def test_a_lost_local_ray_is_reported(undisturbed: tuple[Path, Path], tmp_path: Path, started: Start) -> None:
     """Its processes are killed one by one, as when memory runs out."""
     import psutil
 
     space, expected = undisturbed
     out = tmp_path / "out"
-    process = start_sweep(space, out, "--no-progress")
-    try:
-        wait_until(lambda: Store(out).committed() if out.exists() else [], process)
-        for child in psutil.Process(process.pid).children(recursive=True):
-            if child.name() in ("gcs_server", "raylet"):
-                child.kill()
-        stdout, stderr = process.communicate(timeout=RAY_GIVES_UP_SECONDS)
-    finally:
-        if process.poll() is None:
-            process.kill()
-            process.communicate()
+    process = started(space, out, "--no-progress")
+    wait_until(lambda: Store(out).committed() if out.exists() else [], process)
+    for child in psutil.Process(process.pid).children(recursive=True):
+        if child.name() in ("gcs_server", "raylet"):
+            child.kill()
+    stdout, stderr = process.communicate(timeout=RAY_GIVES_UP_SECONDS)
     assert process.returncode == 1, stderr
     assert "of 16 cells finished" in stdout
     assert "gave up: Ray is lost: the local Ray no longer answers" in stderr

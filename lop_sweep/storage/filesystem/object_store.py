@@ -8,7 +8,8 @@ Credentials, region and endpoint come from the environment (`AWS_*`, `GOOGLE_*`,
 metadata service. They are never written anywhere, and messages have no user names or queries of URLs, which may hold
 secrets.
 
-A request that fails is repeated for up to `RETRY_SECONDS`. Its answer may have been lost after it had succeeded. All
+A request that fails is repeated for up to `RETRY_SECONDS`, or `FIRST_RETRY_SECONDS` until a bucket has answered once:
+its address or the credentials may be wrong. An answer may have been lost after the request had succeeded. All
 operations can be repeated without harm; `create` compares the content to recognise its own success.
 
 The client's threads do not survive `os.fork`: a process that has used a store must spawn others, not fork them.
@@ -38,6 +39,10 @@ from lop_sweep.storage.filesystem.temporaries import is_abandoned, is_temporary,
 
 RETRY_SECONDS = 90.0
 """How long a request is repeated before it counts as failed."""
+FIRST_RETRY_SECONDS = 10.0
+"""The same for a bucket that has never answered this process."""
+MAX_BACKOFF_SECONDS = 5.0
+"""Longest wait between two attempts."""
 REQUEST_SECONDS, CONNECT_SECONDS = 120.0, 10.0
 """How long one attempt of a request may take, and how long its connection."""
 SMALL_BYTES = 2**20
@@ -45,6 +50,8 @@ SMALL_BYTES = 2**20
 _MULTIPART_BYTES = 2**24
 _MAX_TEXT = 300
 _CREATE_ATTEMPTS = 5
+_UNLIMITED = 10_000
+"""Attempts of a request: the time limits them."""
 _PROBE = b"lop-sweep checks that it can write here\n"
 
 
@@ -109,11 +116,10 @@ class ObjectStore:
 
     def move(self, path: Path, target: Path) -> None:
         """Copy an object, then delete the original: a crash in between leaves both."""
-        store, source = _at(path)
         if _split(path)[0] != _split(target)[0]:
             raise OSError(errno.EXDEV, "it cannot be moved to another bucket")
         with _errors(path):
-            _obstore().copy(store, source, _split(target)[1])
+            _obstore().copy(*_at(path), _split(target)[1])
         self.delete(path)
 
     def list_names(self, folder: Path) -> list[str]:
@@ -136,8 +142,8 @@ class ObjectStore:
 
     def kind(self, path: Path) -> str:
         """Return `DIRECTORY` if anything is below `path`."""
-        store, key = _at(path)
         with _errors(path):
+            store, key = _at(path)
             for page in _obstore().list(store, f"{key}/" if key else None, chunk_size=1):
                 if page:
                     return DIRECTORY
@@ -172,8 +178,8 @@ class ObjectStore:
 
     def _list(self, folder: Path) -> Any:
         """List a folder, without the object of its own name that some tools make as a mark of it."""
-        store, key = _at(folder)
         with _errors(folder):
+            store, key = _at(folder)
             found = _obstore().list_with_delimiter(store, key)
         objects = [one for one in found["objects"] if one["path"].rstrip("/") != key]
         return {"common_prefixes": found["common_prefixes"], "objects": objects}
@@ -244,7 +250,7 @@ def _obstore() -> Any:
 
 
 @lru_cache
-def _bucket(root: str, environment: tuple[tuple[str, str], ...]) -> Any:
+def _bucket(root: str, environment: tuple[tuple[str, str], ...], has_answered: bool) -> Any:
     store = importlib.import_module("obstore.store")
     endpoints = {name: value for name, value in environment if name in _ENDPOINTS}
     for name, value in endpoints.items():
@@ -260,7 +266,17 @@ def _bucket(root: str, environment: tuple[tuple[str, str], ...]) -> Any:
             "connect_timeout": timedelta(seconds=CONNECT_SECONDS),
             "allow_http": plain,
         },
-        retry_config={"max_retries": 20, "retry_timeout": timedelta(seconds=RETRY_SECONDS)},
+        retry_config={
+            "max_retries": _UNLIMITED,
+            "retry_timeout": timedelta(
+                seconds=RETRY_SECONDS if has_answered else min(FIRST_RETRY_SECONDS, RETRY_SECONDS)
+            ),
+            "backoff": {
+                "init_backoff": timedelta(seconds=min(0.1, MAX_BACKOFF_SECONDS)),
+                "max_backoff": timedelta(seconds=MAX_BACKOFF_SECONDS),
+                "base": 3,
+            },
+        },
     )
 
 
@@ -268,12 +284,14 @@ _ENDPOINTS = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT", "AZURE_
 """Environment variables for stores at other addresses. Only if one of them begins with http:// is that allowed."""
 
 
+_answered: set[str] = set()
+"""The buckets that have answered this process."""
+
+
 def _at(path: Path) -> tuple[Any, str]:
-    """Return the store of a path, and the object's key."""
-    _obstore()
+    """Return the store of a path, and the object's key; within `_errors`."""
     root, key = _split(path)
-    with _errors(path):
-        return _bucket(root, _environment()), key
+    return _bucket(root, _environment(), root in _answered), key
 
 
 def _environment() -> tuple[tuple[str, str], ...]:
@@ -298,6 +316,7 @@ def _errors(path: Path, writing: bool = False) -> Iterator[None]:
     exceptions = importlib.import_module("obstore.exceptions")
     try:
         yield
+        _answered.add(_split(path)[0])
     except FileNotFoundError as error:
         if "NoSuchBucket" in str(error) or writing:
             raise OSError(errno.ENXIO, "there is no such bucket") from None
@@ -322,5 +341,7 @@ def _reason(error: Exception) -> str:
     answer = [re.search(f"<{tag}>(.*?)</{tag}>", text, re.DOTALL) for tag in ("Code", "Message")]
     if answer[0]:
         text = ": ".join(found[1] for found in answer if found)
+    if re.search("/latest/(api|meta-data)/|/computeMetadata/|/metadata/identity/", text):
+        text = f"no credentials in the environment, and none from this machine's metadata service: {text}"
     without = re.sub(r"://\S*@", "://", re.sub(r"\?[^\s\"')]*", "", text))
     return textwrap.shorten(printable(without), _MAX_TEXT, placeholder=" ...")

@@ -70,12 +70,14 @@ def copy_sweep(source: Store, target: Store) -> Copied:
 
     Raises:
         SweepError: another process is at work on the target, or takes it over.
-        StoreError: `source` is not a sweep directory, or a file of it is damaged; `target` is the source, or holds
-            another sweep, or cells of the source in other packs; or a file cannot be read or written.
+        StoreError: `source` is not a sweep directory, or a file of it is damaged; `target` is the source or inside it,
+            or holds another sweep, or cells of the source in other packs; or a file cannot be read or written.
     """
     source.check()
     if source.root == target.root:
         raise StoreError(f"{target.root}: is the source itself; give another directory or bucket")
+    if target.root.is_relative_to(source.root):  # readers of its folders would find the copy's files as well
+        raise StoreError(f"{target.root}: is inside the source; give another directory or bucket")
     _check_target(source, target)
     target.create()
     lost: list[str] = []
