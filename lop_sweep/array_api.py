@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import Any
 
 import array_api_compat
+import numpy as np
 
 Array = Any
 """An array of any library that follows the array API standard."""
@@ -28,3 +29,20 @@ def array_namespace(array: Array) -> Any:
 def is_numpy(array: Array) -> bool:
     """Return whether `array` is a NumPy array."""
     return array_api_compat.is_numpy_array(array)
+
+
+def erf(array: Array) -> Array:
+    """Return the error function of each value, to the last digits of its dtype.
+
+    The standard has no such function. A library's own is used if it has one, as PyTorch has; otherwise SciPy's, on a
+    copy that NumPy can read. NumPy's arrays need no copy.
+    """
+    xp = array_namespace(array)
+    own = getattr(xp, "erf", None)
+    if own is not None:
+        return own(array)
+    from scipy import special
+
+    if is_numpy(array):
+        return special.erf(array)
+    return xp.asarray(special.erf(np.asarray(array)), device=array.device)

@@ -13,6 +13,7 @@ The schema, the audit, curves, layers, scores and the report derive from `METRIC
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -43,7 +44,7 @@ class Observation:
         end_loss: (P,) loss after the last update, nats.
         grad_norm: (P,) 2-norm of the hidden layers' gradient at the task's first step, before its update.
         pre: (P, depth, n, h) pre-activations of the trained network on the task's points.
-        post: (P, depth, n, h) activations.
+        post: (P, depth, n, features) activations. Some activations have several features per unit.
         logits: (P, n, 1) logits of the trained network on the task's points.
         corr_thresh: (P, 1) the configuration field of this name.
         test_loss: (P,) loss of the trained network on held-out points of the task, nats; None unless a metric that is
@@ -206,7 +207,8 @@ class DuplicateFraction(TaskMetric):
 
     def bounds(self, config: CellConfig) -> tuple[float, float]:
         """Return 0 and the share where all features but the first are duplicates."""
-        return 0.0, (config.width - 1) / config.width
+        count = features(config)
+        return 0.0, (count - 1) / count if count < math.inf else 1.0
 
 
 @register("metric", "start_ce")
@@ -255,7 +257,7 @@ class ActivationEffectiveRank(OptionalMetric):
 
     def bounds(self, config: CellConfig) -> tuple[float, float]:
         """Return 1 and the number of dimensions that points can span."""
-        return 1.0, float(min(config.samples, config.width))
+        return 1.0, float(min(config.samples, features(config)))
 
 
 @register("metric", "srank")
@@ -270,7 +272,7 @@ class SRank(OptionalMetric):
 
     def bounds(self, config: CellConfig) -> tuple[float, float]:
         """Return 1 and the number of dimensions that points can span."""
-        return 1.0, float(min(config.samples, config.width))
+        return 1.0, float(min(config.samples, features(config)))
 
 
 @register("metric", "duplicate_fraction_any")
@@ -285,7 +287,7 @@ class DuplicateFractionAny(OptionalMetric):
 
     def bounds(self, config: CellConfig) -> tuple[float, float]:
         """Return the range of a share; 0 for a single feature, which has no other one."""
-        return 0.0, 1.0 if config.width > 1 else 0.0
+        return 0.0, 1.0 if features(config) > 1 else 0.0
 
 
 @register("metric", "logit_scale")
@@ -325,6 +327,12 @@ class HeldOutAccuracy(OptionalMetric):
     def bounds(self, config: CellConfig) -> tuple[float, float]:
         """Return the range of a share."""
         return 0.0, 1.0
+
+
+def features(config: CellConfig) -> float:
+    """Return the number of activations per hidden layer: infinity if its activation is not registered here."""
+    activation = components("activation").get(config.activation)
+    return config.width * activation.expansion if activation else math.inf
 
 
 METRICS: Mapping[str, Metric] = components("metric")

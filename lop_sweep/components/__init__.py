@@ -3,8 +3,8 @@
 Importing this folder does not import PyTorch. Methods named `torch` do: they return the reference's counterpart.
 """
 
-from lop_sweep.components.activations import Activation
-from lop_sweep.components.choice import Components, check
+from lop_sweep.components.activations import Activation, BaseActivation
+from lop_sweep.components.choice import Components, LayerSizes, check, layer_sizes
 from lop_sweep.components.initializers import Initializer
 from lop_sweep.components.losses import Loss
 from lop_sweep.components.mitigations import Draws, Mitigation, MitigationState, Networks
@@ -15,9 +15,11 @@ from lop_sweep.components.streams import StreamState, Task, TaskStream
 
 __all__ = [
     "Activation",
+    "BaseActivation",
     "Components",
     "Draws",
     "Initializer",
+    "LayerSizes",
     "Loss",
     "Mitigation",
     "MitigationState",
@@ -31,5 +33,6 @@ __all__ = [
     "Task",
     "TaskStream",
     "check",
+    "layer_sizes",
     "random_stream",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 from lop_sweep.components.activations import Activation
 from lop_sweep.components.initializers import Initializer
@@ -99,6 +99,50 @@ def fit(configs: Sequence[CellConfig]) -> tuple[CellConfig, ...]:
     for config in alike.values():
         check(config)
     return tuple(dict.fromkeys(configs))
+
+
+class LayerSizes(NamedTuple):
+    """The sizes of a network's layers.
+
+    Attributes:
+        inputs, outputs: of the network, from the task stream.
+        width: units per hidden layer.
+        features: activations per hidden layer, which the next one takes as inputs.
+        depth: number of hidden layers.
+    """
+
+    inputs: int
+    outputs: int
+    width: int
+    features: int
+    depth: int
+
+    def pairs(self) -> list[tuple[int, int]]:
+        """Return fan_in and fan_out of each layer, hidden ones first."""
+        hidden = [(self.inputs, self.width)] + [(self.features, self.width)] * (self.depth - 1)
+        return [*hidden, (self.features, self.outputs)]
+
+    @property
+    def weights(self) -> int:
+        """Number of weights of all layers."""
+        hidden = self.inputs * self.width + (self.depth - 1) * self.features * self.width
+        return hidden + self.features * self.outputs
+
+    @property
+    def biases(self) -> int:
+        """Number of biases of all layers."""
+        return self.depth * self.width + self.outputs
+
+
+def layer_sizes(config: CellConfig) -> LayerSizes:
+    """Return the sizes of a cell's network, which follow from its task stream and its activation.
+
+    Raises:
+        ConfigError: no component has the name that the configuration gives.
+    """
+    inputs, outputs = component("stream", config.stream).dimensions(config)
+    features = config.width * component("activation", config.activation).expansion
+    return LayerSizes(inputs, outputs, config.width, features, config.depth)
 
 
 def _used(chosen: Components) -> set[str]:

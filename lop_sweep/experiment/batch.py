@@ -202,7 +202,7 @@ class CellBatch:
         draws = None
         if self._engine.mitigations:
             streams = [random_stream(config.seed, Purpose.MITIGATION, number, fresh) for config in self.configs]
-            draws = Draws(streams, self._components.init, self._put)
+            draws = Draws(streams, self._components.init, self._put, self._components.activation.gain)
         return TaskArrays(x, y, hyper, order, draws)
 
     def _put(self, array: np.ndarray) -> Array:

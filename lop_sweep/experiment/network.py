@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from lop_sweep.components import Components
+from lop_sweep.components import Components, layer_sizes
 from lop_sweep.config import CellConfig
 
 
@@ -48,12 +48,12 @@ class MLP(nn.Module):
     def __init__(self, config: CellConfig) -> None:
         super().__init__()
         components = Components.of(config)
-        inputs, outputs = components.stream.dimensions(config)
-        below = [inputs] + [config.width * components.activation.expansion] * config.depth
-        self.hidden = nn.ModuleList(nn.Linear(fan_in, config.width) for fan_in in below[:-1])
-        self.output = nn.Linear(below[-1], outputs)
-        for layer in self.layers():
-            components.init.apply(layer)
+        *hidden, output = layer_sizes(config).pairs()
+        self.hidden = nn.ModuleList(nn.Linear(*sizes) for sizes in hidden)
+        self.output = nn.Linear(*output)
+        gains = [components.activation.gain] * config.depth + [1.0]
+        for layer, gain in zip(self.layers(), gains, strict=True):
+            components.init.apply(layer, gain)
         self.norms = nn.ModuleList(components.norm.torch(config.width, config) for _ in self.hidden)
         self.to(torch.float64)
         self._activation = components.activation.torch()

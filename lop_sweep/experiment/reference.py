@@ -44,7 +44,7 @@ class ReferenceExperiment:
         self.config = config
         self.diverged = False
         components = check(config)
-        self._stream, self._init = components.stream, components.init
+        self._stream, self._init, self._gain = components.stream, components.init, components.activation.gain
         self.task_rng = np.random.default_rng(config.seed)
         self.network_rng = TorchRng(config.seed)
         self._stream_state = self._stream.init(config, self.task_rng)
@@ -94,7 +94,7 @@ class ReferenceExperiment:
 
     def _draws(self, number: int, fresh: bool = False) -> ReferenceDraws:
         rng = random_stream(self.config.seed, Purpose.MITIGATION, number, fresh)
-        return ReferenceDraws(rng, self._init, torch.from_numpy)
+        return ReferenceDraws(rng, self._init, torch.from_numpy, self._gain)
 
     @torch.no_grad()
     def _compute_metrics(self, task: Task, losses: list[float], grad_norm: float) -> TaskRow | None:

@@ -1,15 +1,15 @@
 """A cost model: the seconds that a cell takes on one CPU core. Accurate enough to size packs, but not a promise.
 
-    step      = C + depth * L + depth * n * h * E + F / R        one gradient step
+    step      = C + depth * L + depth * n * a * E + F / R        one gradient step
     task      = T + steps * step + depth * (M + m^3 * (V + q * S)) + t / (3 n) * step      drawing, training, measuring
-    network   = N + depth * (K + h^2 * D)                        drawing a fresh network
+    network   = N + depth * (K + a h * D)                        drawing a fresh network
     cell      = network + tasks * task + fresh_baseline * (network + T + fresh_steps * step)
 
-Symbols: n points per task, t held-out ones, d inputs, h units per layer, m = min(n, h), q metrics that decompose the
-activations, and F = 6 n (d h + (depth - 1) h^2 + h) operations of the matrix products. The constants below are in
-seconds, R in operations per second. They were fitted to one core of an AMD EPYC (Zen 4); `benchmarks/cost_model.py`
-compares the model with the machine it runs on. Other machines are faster or slower by a factor that hardly depends on
-the cell, so their packs are shorter or longer by it.
+Symbols: n points per task, t held-out ones, h units and a activations per layer (a = h for most), m = min(n, a), q
+metrics that decompose the activations, and F = 6 n W operations of the matrix products with the network's W weights.
+The constants below are in seconds, R in operations per second. They were fitted to one core of an AMD EPYC (Zen 4);
+`benchmarks/cost_model.py` compares the model with the machine it runs on. Other machines are faster or slower by a
+factor that hardly depends on the cell, so their packs are shorter or longer by it.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lop_sweep.components import layer_sizes
 from lop_sweep.config import CellConfig
 from lop_sweep.metrics import held_out_points, measured
 
@@ -52,15 +53,15 @@ _RATES = {
 
 def step_seconds(config: CellConfig, dtype: str) -> float:
     """Return the seconds of one gradient step of one network."""
-    n, h = config.samples, config.width
+    n, sizes = config.samples, layer_sizes(config)
     rates = _RATES[dtype]
-    operations = 6 * n * (config.input_dim * h + (config.depth - 1) * h * h + h)
-    return rates.step + config.depth * (rates.layer + n * h * rates.element) + operations / rates.flops
+    operations = 6 * n * sizes.weights
+    return rates.step + config.depth * (rates.layer + n * sizes.features * rates.element) + operations / rates.flops
 
 
 def task_seconds(config: CellConfig, dtype: str) -> float:
     """Return the seconds of one task of one cell."""
-    side = min(config.samples, config.width)
+    side = min(config.samples, layer_sizes(config).features)
     decompositions = len(SINGULAR_VALUES.intersection(measured(config)))
     layer = _MEASURE_SECONDS + side**3 * (_EIGENVALUE_SECONDS + decompositions * _SINGULAR_SECONDS)
     testing = held_out_points(config) / config.samples * step_seconds(config, dtype) / _FORWARD_PASSES
@@ -69,7 +70,8 @@ def task_seconds(config: CellConfig, dtype: str) -> float:
 
 def seconds_left(config: CellConfig, dtype: str, tasks_done: int = 0, fresh_done: int = 0) -> float:
     """Return the seconds that remain of a cell after some of its tasks and fresh networks."""
-    network = _NETWORK_SECONDS + config.depth * (_LAYER_SECONDS + config.width**2 * _WEIGHT_SECONDS)
+    weights = config.width * layer_sizes(config).features
+    network = _NETWORK_SECONDS + config.depth * (_LAYER_SECONDS + weights * _WEIGHT_SECONDS)
     fresh = network + DRAW_SECONDS + config.fresh_steps * step_seconds(config, dtype)
     tasks = (config.tasks - tasks_done) * task_seconds(config, dtype)
     return network + tasks + (config.fresh_baseline - fresh_done) * fresh
@@ -79,9 +81,9 @@ def batch_bytes(config: CellConfig, dtype: str) -> int:
     """Estimate the bytes that one cell of a batch takes in a GPU's memory.
 
     Training: three copies of the weights (the cell's, the graph's, gradients) and four of all layers' activations.
-    Measuring, in float64: four more copies of the activations, and three h x h matrices per layer.
+    Measuring, in float64: four more copies of the activations, and three matrices of their correlations per layer.
     """
-    n, h, depth = config.samples, config.width, config.depth
-    weights = config.input_dim * h + (depth - 1) * h * h + h
-    training = 3 * weights + 4 * depth * n * h + 2 * depth * held_out_points(config) * h
-    return training * np.dtype(dtype).itemsize + depth * (4 * n * h + 3 * h * h) * 8
+    n, depth, sizes = config.samples, config.depth, layer_sizes(config)
+    a = sizes.features
+    training = 3 * sizes.weights + 4 * depth * n * a + 2 * depth * held_out_points(config) * a
+    return training * np.dtype(dtype).itemsize + depth * (4 * n * a + 3 * a * a) * 8

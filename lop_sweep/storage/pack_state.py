@@ -9,12 +9,12 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from lop_sweep.components import layer_sizes
 from lop_sweep.config import CellConfig
 from lop_sweep.errors import SchemaVersionError, StateError, single_line
 from lop_sweep.metrics import METRICS, measured, undefined_metrics
@@ -280,8 +280,7 @@ def merge_numerics(earlier: Mapping[str, str], now: Mapping[str, str]) -> dict[s
 
 def state_bytes(config: CellConfig, dtype: str) -> int:
     """Return about how much of a file one cell's state after its last task takes, in bytes."""
-    units = [config.input_dim, *[config.width] * config.depth, 1]
-    parameters = sum((below + 1) * above for below, above in pairwise(units))
+    sizes = layer_sizes(config)
     values = sum(config.depth if METRICS[name].per_layer else 1 for name in measured(config))
     rows = config.tasks * values * 8
-    return parameters * np.dtype(dtype).itemsize + rows + _STREAM_BYTES
+    return (sizes.weights + sizes.biases) * np.dtype(dtype).itemsize + rows + _STREAM_BYTES

@@ -189,10 +189,13 @@ def test_the_engine_keeps_to_the_array_api_standard(config: CellConfig, chosen: 
 @of_kind["activation"]
 def test_an_activation_leaves_what_it_reads_unchanged(chosen: Components) -> None:
     rng = np.random.default_rng(0)
-    z, error = rng.normal(size=(2, 5, 3)), rng.normal(size=(2, 5, 3))
+    z = rng.normal(size=(2, 5, 3))
     a = chosen.activation.value(z)
+    assert a.shape == (2, 5, 3 * chosen.activation.expansion)
     before = z.copy(), a.copy()
-    chosen.activation.backward(error, z if chosen.activation.keeps_z else None, a)
+    chosen.activation.backward(rng.normal(size=a.shape), z if chosen.activation.keeps_z else None, a)
+    slope = chosen.activation.slope(z, a)
+    slope += 1
     assert np.array_equal(z, before[0])
     assert np.array_equal(a, before[1])
 
@@ -331,6 +334,10 @@ PAIRS = [
     {"batch_size": 1, "steps": 12},
     {"optimizer": "test_momentum", "reset_optimizer": True},
     {"weight_decay": 0.1},
+    {"activation": "relu", "norm": "layer_norm_affine", "init": "kaiming_uniform", "optimizer": "test_momentum"},
+    {"activation": "crelu", "norm": "batch_norm", "batch_size": 4, "optimizer": "test_momentum"},
+    {"activation": "gelu", "norm": "layer_norm", "init": "pytorch", "batch_size": 1},
+    {"activation": "selu", "init": "kaiming_normal", "norm": "batch_norm", "reset_optimizer": True},
 ]
 """What is combined with the default components, and runs through the same tests."""
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from lop_sweep.array_api import Array, array_namespace
-from lop_sweep.components import Role, Task
+from lop_sweep.components import BaseActivation, Role, Task
 from lop_sweep.config import CellConfig
 from lop_sweep.registry import register
 
@@ -40,13 +40,8 @@ class Momentum:
 
 
 @register("activation", "test_silu")
-class SiLU:
+class SiLU(BaseActivation):
     """z sigmoid(z), whose derivative needs z."""
-
-    name: str
-    hyper: tuple[str, ...] = ()
-    expansion = 1
-    keeps_z = True
 
     def value(self, z: Array) -> Array:
         return z / (1 + array_namespace(z).exp(-z))

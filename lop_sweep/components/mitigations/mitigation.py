@@ -27,30 +27,39 @@ class Draws:
         generators: one for each of the P networks.
         init: draws initial weights.
         put: puts a NumPy array to where the networks are, in their precision.
+        gain: `Activation.gain`.
     """
 
     def __init__(
-        self, generators: Sequence[np.random.Generator], init: Initializer, put: Callable[[np.ndarray], Array]
+        self,
+        generators: Sequence[np.random.Generator],
+        init: Initializer,
+        put: Callable[[np.ndarray], Array],
+        gain: float = 1.0,
     ) -> None:
-        self.generators, self._init, self._put = tuple(generators), init, put
+        self.generators, self._init, self._put, self._gain = tuple(generators), init, put, gain
 
     def normal(self, shape: tuple[int, ...]) -> Array:
         """Return standard normal numbers for each network, (P, *shape)."""
         return self._put(np.stack([generator.standard_normal(shape) for generator in self.generators]))
 
-    def layer(self, fan_in: int, fan_out: int, wanted: np.ndarray | None = None) -> tuple[Array, Array]:
+    def layer(
+        self, fan_in: int, fan_out: int, wanted: np.ndarray | None = None, output: bool = False
+    ) -> tuple[Array, Array]:
         """Return initial values of a layer: weights (P, fan_in, fan_out) and biases (P, 1, fan_out).
 
         Args:
             fan_in: units below.
             fan_out: units of the layer.
             wanted: (P,) which networks need them; the others' streams are not advanced, and their values are zero.
+            output: whether it is the output layer, whose initial values have a gain of 1.
         """
+        gain = 1.0 if output else self._gain
         weights = np.zeros((len(self.generators), fan_in, fan_out))
         biases = np.zeros((len(self.generators), 1, fan_out))
         for index, generator in enumerate(self.generators):
             if wanted is None or wanted[index]:
-                weights[index], biases[index, 0] = self._init.draw(generator, fan_in, fan_out)
+                weights[index], biases[index, 0] = self._init.draw(generator, fan_in, fan_out, gain)
         return self._put(weights), self._put(biases)
 
 
@@ -160,20 +169,25 @@ class ReferenceDraws:
         generator: the network's random stream.
         init: draws initial weights.
         as_tensor: `torch.from_numpy`.
+        gain: `Activation.gain`.
     """
 
     def __init__(
-        self, generator: np.random.Generator, init: Initializer, as_tensor: Callable[[np.ndarray], torch.Tensor]
+        self,
+        generator: np.random.Generator,
+        init: Initializer,
+        as_tensor: Callable[[np.ndarray], torch.Tensor],
+        gain: float = 1.0,
     ) -> None:
-        self._generator, self._init, self._as_tensor = generator, init, as_tensor
+        self._generator, self._init, self._as_tensor, self._gain = generator, init, as_tensor, gain
 
     def normal(self, shape: tuple[int, ...]) -> torch.Tensor:
         """Return standard normal numbers of this shape, drawn in the order of `Draws.normal`'s."""
         return self._as_tensor(self._generator.standard_normal(shape))
 
-    def layer(self, fan_in: int, fan_out: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def layer(self, fan_in: int, fan_out: int, output: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
         """Return initial weights (fan_out, fan_in) and biases (fan_out,), as `nn.Linear` has them."""
-        weights, biases = self._init.draw(self._generator, fan_in, fan_out)
+        weights, biases = self._init.draw(self._generator, fan_in, fan_out, 1.0 if output else self._gain)
         return self._as_tensor(np.ascontiguousarray(weights.T)), self._as_tensor(biases)
 
 
