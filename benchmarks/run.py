@@ -27,6 +27,7 @@ def sections(long: bool) -> dict[str, Callable[[], Section]]:
     """Return the available measurements by name."""
     # Not at the top: NumPy must not be imported before `prepare_process` has run.
     import against_tune
+    import component_speed
     import cost_model
     import default_cell
     import driver_load
@@ -59,6 +60,10 @@ def sections(long: bool) -> dict[str, Callable[[], Section]]:
             1_000_000 if long else 100_000, [10, 100, 1000, 10_000], 0, scale_simulation.World()
         ),
     }
+    for kind in component_speed.PAIRS:
+        available[f"{kind}s"] = lambda kind=kind: component_speed.compare(
+            kind, component_speed.registered(kind), ["float64", "float32"] if long else ["float64"], rounds
+        )
     if torch.cuda.is_available():
         import gpu_packs
 

@@ -33,6 +33,18 @@ def test_engine_and_reference_do_the_same_work() -> None:
     assert all(float(row[5]) > 0 for row in rows)
 
 
+def test_components_and_pytorchs_do_the_same_work() -> None:
+    rows = table(run(BENCHMARKS / "component_speed.py", "--names", "relu", "crelu", "--rounds", 1))
+    assert [row[:3] for row in rows] == [
+        [name, shape, dtype]
+        for dtype in ("float64", "float32")
+        for name in ("relu", "crelu")
+        for shape in ("1 x 96 x 100", "64 x 16 x 8")
+    ]
+    assert all(float(row[-1]) <= (1e-14 if row[2] == "float64" else 1e-6) for row in rows)
+    assert all(float(cell) > 0 for row in rows for cell in row[3:6])
+
+
 def test_step_flops_count_its_matrix_products() -> None:
     sys.path.insert(0, str(BENCHMARKS))
     try:

@@ -429,19 +429,20 @@ def test_only_components_with_state_add_to_a_saved_state() -> None:
         Experiment([CONFIG]).load_state_dict(experiment.state_dict())
 
 
+@pytest.mark.parametrize("activation", ["tanh", "relu", "crelu"])
 @pytest.mark.parametrize("name", METRICS)
-def test_a_metric_stays_within_its_bounds(name: str) -> None:
+def test_a_metric_stays_within_its_bounds(name: str, activation: str) -> None:
     rng = np.random.default_rng(0)
     metric = METRICS[name]
     for scale, width, samples in ((0.01, 6, 10), (3.0, 6, 10), (3.0, 30, 10), (0.0, 6, 10), (1.0, 1, 2)):
-        config = CONFIG.replace(width=width, samples=samples)
+        config = CONFIG.replace(width=width, samples=samples, activation=activation)
         pre = scale * rng.normal(size=(2, 3, samples, width))
         task = Observation(
             losses=rng.random((5, 2)),
             end_loss=rng.random(2),
             grad_norm=rng.random(2),
             pre=pre,
-            post=np.tanh(pre),
+            post=component("activation", activation).value(pre),
             logits=rng.normal(size=(2, samples, 1)),
             corr_thresh=np.array([[0.0], [0.95]]),
             test_loss=rng.random(2),

@@ -154,8 +154,10 @@ def test_the_cost_of_a_cell_grows_with_its_work() -> None:
         {"steps": 50},
         {"tasks": 150},
         {"fresh_baseline": 30},
+        {"activation": "crelu"},
     ):
         assert seconds_left(base.replace(**change), "float64") > seconds_left(base, "float64")
+    assert batch_bytes(base.replace(activation="crelu"), "float64") > batch_bytes(base, "float64")
     assert step_seconds(base, "float32") < step_seconds(base, "float64")
     halfway = seconds_left(base, "float64", tasks_done=50)
     assert halfway == pytest.approx(seconds_left(base, "float64") - 50 * task_seconds(base, "float64"))

@@ -328,9 +328,13 @@ def test_numerics_list_every_host_of_a_sequence() -> None:
     assert merge_numerics(once, {"host": "b", "blas": "mkl"})["host"] == "a + b"
 
 
+@pytest.mark.parametrize("activation", ["tanh", "crelu"])
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-def test_the_size_of_kept_states_is_known_in_advance(stores: Iterator[Store], small: CellConfig, dtype: str) -> None:
-    cells = tuple(small.replace(width=100, depth=5, tasks=2, steps=1, seed=seed) for seed in range(3))
+def test_the_size_of_kept_states_is_known_in_advance(
+    stores: Iterator[Store], small: CellConfig, dtype: str, activation: str
+) -> None:
+    base = small.replace(width=100, depth=5, tasks=2, steps=1, activation=activation)
+    cells = tuple(base.replace(seed=seed) for seed in range(3))
     store = next(stores)
     complete(PackRun(Pack(cells), dtype, store, keep_state=True))
     expected = sum(state_bytes(cell, dtype) for cell in cells)

@@ -91,7 +91,10 @@ class LeakyReLU(BaseActivation):
 
     def backward(self, error: Array, z: Array | None, a: Array) -> Array:
         """Return `error` where a > 0, else 0.01 `error`, in its memory."""
-        error *= array_namespace(a).maximum(_is_positive(a), _row(a, LEAK))
+        slope = _is_positive(a)
+        slope *= 1 - LEAK
+        slope += LEAK
+        error *= slope
         return error
 
     def torch(self) -> Callable[[torch.Tensor], torch.Tensor]:
@@ -118,7 +121,7 @@ class CReLU(BaseActivation):
 
     def value(self, z: Array) -> Array:
         """Return both parts side by side."""
-        return array_namespace(z).concat([_positive_part(z), _positive_part(-z)], axis=-1)
+        return _positive_part(array_namespace(z).concat([z, -z], axis=-1))
 
     def backward(self, error: Array, z: Array | None, a: Array) -> Array:
         """Return the first half of `error` where z > 0, minus the second half where z < 0."""
@@ -153,7 +156,7 @@ class ELU(BaseActivation):
 
     def backward(self, error: Array, z: Array | None, a: Array) -> Array:
         """Return error * (min(a, 0) + 1), in the memory of `error`."""
-        slope = array_namespace(a).minimum(a, _row(a, 0))
+        slope = array_namespace(a).minimum(a, _zero(a))
         slope += 1
         error *= slope
         return error
@@ -190,7 +193,7 @@ class SELU(BaseActivation):
         """Return error * (min(a, 0) + s alpha, or s where a > 0), in the memory of `error`."""
         slope = _is_positive(a)
         slope *= SELU_SCALE - SELU_SCALE * SELU_ALPHA
-        slope += array_namespace(a).minimum(a, _row(a, 0))
+        slope += array_namespace(a).minimum(a, _zero(a))
         slope += SELU_SCALE * SELU_ALPHA
         error *= slope
         return error
@@ -281,14 +284,13 @@ class SiLU(BaseActivation):
         return torch.nn.functional.silu
 
 
-def _row(array: Array, value: float) -> Array:
-    """Return a value for each unit, (h,): NumPy compares arrays with it in half of the time that a number takes."""
-    return array_namespace(array).full(array.shape[-1:], value, dtype=array.dtype, device=array.device)
+def _zero(array: Array) -> Array:
+    return array_namespace(array).zeros((), dtype=array.dtype, device=array.device)
 
 
 def _positive_part(z: Array) -> Array:
     """Return max(z, 0) as a new array, NaN where z is NaN."""
-    return array_namespace(z).maximum(z, _row(z, 0))
+    return array_namespace(z).maximum(z, _zero(z))
 
 
 def _is_positive(a: Array) -> Array:
