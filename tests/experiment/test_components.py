@@ -331,6 +331,11 @@ PAIRS = [
     {"batch_size": 1, "steps": 12},
     {"optimizer": "test_momentum", "reset_optimizer": True},
     {"weight_decay": 0.1},
+    {"optimizer": "momentum", "nesterov": True, "weight_decay": 0.1},
+    {"optimizer": "adam", "weight_decay": 0.1, "reset_optimizer": True},
+    {"optimizer": "adamw", "weight_decay": 0.1, "batch_size": 3},
+    {"optimizer": "muon", "weight_decay": 0.1, "reset_optimizer": True},
+    {"optimizer": "muon_simple_lop", "weight_decay": 0.1, "batch_size": 3},
 ]
 """What is combined with the default components, and runs through the same tests."""
 
