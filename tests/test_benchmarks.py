@@ -33,6 +33,14 @@ def test_engine_and_reference_do_the_same_work() -> None:
     assert all(float(row[5]) > 0 for row in rows)
 
 
+@pytest.mark.long
+def test_optimizers_do_the_same_work_on_both_sides() -> None:
+    rows = table(run(BENCHMARKS / "optimizer_speed.py", "--rounds", 1, "--seconds", 0.02))
+    assert {row[2] for row in rows} == {"sgd", "momentum", "adam", "adamw", "rmsprop", "muon", "muon_simple_lop"}
+    assert len(rows) == 3 * 7
+    assert all(float(row[-1]) < 1e-12 and float(row[-2]) > 0 for row in rows)
+
+
 def test_step_flops_count_its_matrix_products() -> None:
     sys.path.insert(0, str(BENCHMARKS))
     try:

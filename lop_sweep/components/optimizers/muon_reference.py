@@ -13,11 +13,12 @@ from lop_sweep.config import CellConfig
 
 def newton_schulz(matrix: torch.Tensor, eps: float) -> torch.Tensor:
     """Return the fifth iterate of X <- a X + b (X X^T) X + c (X X^T)^2 X from M / (||M||_F + eps)."""
-    a, b, c = 3.4445, -4.7750, 2.0315
+    if matrix.shape[0] > matrix.shape[1]:
+        return newton_schulz(matrix.T, eps).T
     x = matrix / (torch.linalg.matrix_norm(matrix) + eps)
     for _ in range(5):
         gram = x @ x.T
-        x = a * x + b * gram @ x + c * gram @ gram @ x
+        x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
     return x
 
 
