@@ -34,6 +34,7 @@ def sections(long: bool) -> dict[str, Callable[[], Section]]:
     import engine_speed
     import million_rows
     import object_store
+    import optimizer_speed
     import planning_scale
     import scale_simulation
     import step_parts
@@ -45,6 +46,7 @@ def sections(long: bool) -> dict[str, Callable[[], Section]]:
     available: dict[str, Callable[[], Section]] = {
         "engine": lambda: engine_speed.compare(depths, widths, rounds, 0.7),
         "step": lambda: step_parts.compare(5, 100),
+        "optimizers": lambda: optimizer_speed.compare(optimizer_speed.names(), rounds, 0.3),
         "cell": lambda: default_cell.whole(rounds),
         "shares": lambda: default_cell.shares(3),
         "cost": cost_model.compare,

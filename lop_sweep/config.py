@@ -213,6 +213,38 @@ class CellConfig(BaseModel):
     weight_decay: float = declare(
         0.0, "weight decay, coupled (L2) or decoupled as the optimizer has it", of="optimizer", since="0.2", ge=0
     )
+    momentum: float = declare(
+        0.9, "share of the old velocity that is kept", packable=True, of="optimizer", since="0.2", ge=0, lt=1
+    )
+    nesterov: bool = declare(False, "whether momentum is Nesterov's", of="optimizer", since="0.2")
+    beta1: float = declare(
+        0.9, "decay of Adam's mean of gradients", packable=True, of="optimizer", since="0.2", ge=0, lt=1
+    )
+    beta2: float = declare(
+        0.999, "decay of Adam's mean of squared gradients", packable=True, of="optimizer", since="0.2", ge=0, lt=1
+    )
+    alpha: float = declare(
+        0.99, "decay of RMSprop's mean of squared gradients", packable=True, of="optimizer", since="0.2", ge=0, lt=1
+    )
+    eps: float = declare(
+        1e-8,
+        "what Adam and RMSprop add to the root that they divide by",
+        packable=True,
+        of="optimizer",
+        since="0.2",
+        gt=0,
+    )
+    muon_momentum: float = declare(
+        0.95, "decay of Muon's momentum", packable=True, of="optimizer", since="0.2", ge=0, lt=1
+    )
+    adam_lr: float = declare(
+        3e-4,
+        "learning rate of the Adam that updates what muon does not",
+        packable=True,
+        of="optimizer",
+        since="0.2",
+        gt=0,
+    )
     reset_optimizer: bool = declare(False, "whether the optimizer forgets its state at each new task", since="0.2")
     batch_size: int = declare(
         0, "points per update, from shuffled passes over the task; 0: all of them", since="0.2", ge=0, le=_MAX_COUNT

@@ -338,6 +338,11 @@ PAIRS = [
     {"activation": "crelu", "norm": "batch_norm", "batch_size": 4, "optimizer": "test_momentum"},
     {"activation": "gelu", "norm": "layer_norm", "init": "pytorch", "batch_size": 1},
     {"activation": "selu", "init": "kaiming_normal", "norm": "batch_norm", "reset_optimizer": True},
+    {"optimizer": "momentum", "nesterov": True, "weight_decay": 0.1},
+    {"optimizer": "adam", "weight_decay": 0.1, "reset_optimizer": True},
+    {"optimizer": "adamw", "weight_decay": 0.1, "batch_size": 3},
+    {"optimizer": "muon", "weight_decay": 0.1, "reset_optimizer": True},
+    {"optimizer": "muon_simple_lop", "weight_decay": 0.1, "batch_size": 3},
 ]
 """What is combined with the default components, and runs through the same tests."""
 

@@ -1,4 +1,4 @@
-"""Optimizers: the update of the engine, in place, and the optimizer of the reference."""
+"""What all optimizers share: the interface of an update, in place, and of the optimizer of the reference."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from lop_sweep.array_api import Array
 from lop_sweep.config import CellConfig
-from lop_sweep.registry import register
 
 if TYPE_CHECKING:
     import torch
@@ -53,30 +52,3 @@ class Optimizer(Protocol):
     def torch(self, network: nn.Module, config: CellConfig) -> torch.optim.Optimizer:
         """Return the optimizer of the reference for a network of `lop_sweep.experiment.network.MLP`."""
         ...
-
-
-@register("optimizer", "sgd")
-class GradientDescent:
-    """Gradient descent: W <- W - lr (dW + weight_decay W)."""
-
-    name: str
-    hyper = ("lr", "weight_decay")
-
-    def init(self, parameter: Array, role: Role) -> ParameterState:
-        """Return the empty state."""
-        return {}
-
-    def update(
-        self, parameter: Array, gradient: Array, state: ParameterState, hyper: Mapping[str, Any], role: Role
-    ) -> None:
-        """Subtract lr times the gradient."""
-        if hyper["weight_decay"]:
-            gradient += hyper["weight_decay"] * parameter
-        gradient *= hyper["lr"]
-        parameter -= gradient
-
-    def torch(self, network: nn.Module, config: CellConfig) -> torch.optim.Optimizer:
-        """Return `torch.optim.SGD`."""
-        import torch
-
-        return torch.optim.SGD(network.parameters(), lr=config.lr, weight_decay=config.weight_decay)
