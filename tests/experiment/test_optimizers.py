@@ -36,7 +36,7 @@ CASES: list[dict[str, Any]] = [
     {"optimizer": "rmsprop", "lr": 0.001},
     {"optimizer": "rmsprop", "lr": 0.001, "alpha": 0.5, "eps": 1e-4, "weight_decay": 0.05},
     {"optimizer": "muon", "lr": 0.003},
-    {"optimizer": "muon", "lr": 0.001, "muon_momentum": 0.8, "adam_lr": 0.001, "weight_decay": 0.5},
+    {"optimizer": "muon", "lr": 0.001, "muon_momentum": 0.8, "adam_lr": 0.002, "weight_decay": 0.5},
     {"optimizer": "muon_simple_lop", "lr": 0.003},
     {"optimizer": "muon_simple_lop", "lr": 0.003, "muon_momentum": 0.5, "beta1": 0.8, "beta2": 0.95, "eps": 1e-4,
      "weight_decay": 0.5},

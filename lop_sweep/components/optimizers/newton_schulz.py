@@ -21,7 +21,7 @@ def orthogonalize(matrix: Array, eps: float) -> Array:
     """
     xp = array_namespace(matrix)
     tall = matrix.shape[-2] > matrix.shape[-1]
-    # over one axis: the order of a sum over two would depend on the number of networks
+    # over one axis, so that the order of summation does not depend on the number of networks
     squares = xp.sum(xp.reshape(matrix * matrix, (matrix.shape[0], -1)), axis=-1)
     x = matrix / (xp.sqrt(squares)[:, None, None] + eps)
     for _ in range(_ITERATIONS):
