@@ -145,7 +145,7 @@ class CellConfig(BaseModel):
     )
     samples: int = declare(
         96,
-        "points per task, half of each class; all of them are the batch of every step",
+        "points per task; of Gaussian mixtures half of each class",
         flag="n",
         ge=2,
         le=_MAX_COUNT,
@@ -199,7 +199,7 @@ class CellConfig(BaseModel):
     )
     test_samples: int = declare(
         500,
-        "held-out points per task, half of each class, for the metrics that need them",
+        "held-out points per task, for the metrics that need them; of Gaussian mixtures half of each class",
         since="0.2",
         ge=2,
         le=_MAX_COUNT,
@@ -250,6 +250,15 @@ class CellConfig(BaseModel):
         0, "points per update, from shuffled passes over the task; 0: all of them", since="0.2", ge=0, le=_MAX_COUNT
     )
     stream: str = declare("gaussian_mixture", "stream of tasks", label="task stream", since="0.2")
+    drift: float = declare(
+        1.0, "share of the way by which each task moves from the last one towards a new one", label="drift",
+        of="stream", since="0.2", ge=0, le=1,
+    )  # fmt: skip
+    cycle: int = declare(
+        0, "tasks after which the same ones recur; 0: never", label="cycle", unit="tasks", of="stream", since="0.2",
+        ge=0, le=_MAX_COUNT,
+    )  # fmt: skip
+    data: str = declare("digits", "images that tasks are made of", of="stream", since="0.2")
     mitigation: str = declare(
         NONE, "what is done against loss of plasticity, a name, several separated by commas, or a list", since="0.2"
     )

@@ -13,10 +13,10 @@ from lop_sweep.components.losses import Loss
 from lop_sweep.components.mitigations import Mitigation
 from lop_sweep.components.norms import Norm
 from lop_sweep.components.optimizers import Optimizer
-from lop_sweep.components.streams import TaskStream
+from lop_sweep.components.streams import TaskStream, has_held_out
 from lop_sweep.config import FIELDS, NONE, CellConfig
 from lop_sweep.errors import ConfigError, comma_list
-from lop_sweep.metrics import measured
+from lop_sweep.metrics import held_out_points
 from lop_sweep.registry import component, components
 
 KINDS: tuple[str, ...] = ("activation", "init", "optimizer", "norm", "stream", "mitigation")
@@ -58,6 +58,12 @@ class Components:
         return self.mitigations if kind == "mitigation" else (getattr(self, kind),)
 
 
+def dimensions(config: CellConfig) -> tuple[int, int]:
+    """Return the numbers of inputs and outputs of a cell's networks."""
+    stream: TaskStream = component("stream", config.stream)
+    return stream.dimensions(config)
+
+
 def check(config: CellConfig) -> Components:
     """Return the components of a cell after checking that everything in its configuration belongs to them.
 
@@ -66,7 +72,11 @@ def check(config: CellConfig) -> Components:
             refuses the configuration.
     """
     chosen = Components.of(config)
-    measured(config)
+    if held_out_points(config) and not has_held_out(chosen.stream):
+        raise ConfigError(
+            f"metrics = {config.metrics!r}: the tasks of stream {config.stream!r} have no held-out points; "
+            "leave out the metrics that are measured on them"
+        )
     for name in _foreign(config, chosen):
         raise ConfigError(_refusal(config, name, chosen))
     for part in (part for kind in KINDS for part in chosen.of_kind(kind)):
@@ -84,7 +94,8 @@ def fit(configs: Sequence[CellConfig]) -> tuple[CellConfig, ...]:
     Raises:
         ConfigError: as `check`; a hyperparameter that no cell's component has is refused.
     """
-    names = [*KINDS, "metrics", "test_samples", "batch_size", *(name for name, info in FIELDS.items() if info.of)]
+    others = ("metrics", "samples", "test_samples", "batch_size")
+    names = [*KINDS, *others, *(name for name, info in FIELDS.items() if info.of)]
     values = attrgetter(*names)
     alike: dict[tuple[Any, ...], CellConfig] = {}
     for config in configs:

@@ -45,6 +45,7 @@ class ReferenceExperiment:
         self.diverged = False
         components = check(config)
         self._stream, self._init, self._gain = components.stream, components.init, components.activation.gain
+        self._accuracy = components.loss.torch_accuracy
         self.task_rng = np.random.default_rng(config.seed)
         self.network_rng = TorchRng(config.seed)
         self._stream_state = self._stream.init(config, self.task_rng)
@@ -117,12 +118,9 @@ class ReferenceExperiment:
             more = self._stream.held_out(
                 self.config, task, random_stream(self.config.seed, Purpose.HELD_OUT, self._number)
             )
-            right = (network(torch.from_numpy(more.points))[0] > 0).numpy() == (more.labels == 1)
-            observation = replace(
-                observation,
-                test_loss=self._trainer.loss(more)[None],
-                test_accuracy=torch.tensor([right.mean()]),
-            )
+            logits = network(torch.from_numpy(more.points))[0]
+            accuracy = self._accuracy(logits, torch.from_numpy(more.labels))[None]
+            observation = replace(observation, test_loss=self._trainer.loss(more)[None], test_accuracy=accuracy)
         row = {}
         for name in names:
             plain = _PLAIN.get(name)

@@ -18,12 +18,13 @@ from torch import nn
 
 from lop_sweep.components import Components, Draws, Purpose, Task, check, random_stream
 from lop_sweep.components.choice import KINDS
+from lop_sweep.components.streams import has_held_out
 from lop_sweep.config import FIELDS, NONE, CellConfig
 from lop_sweep.errors import ConfigError, StateError
 from lop_sweep.experiment import Experiment, ReferenceExperiment, ReferenceTrainer
 from lop_sweep.experiment.engine import Engine, Parameters, TaskArrays
 from lop_sweep.experiment.network import TorchRng, initial_weights
-from lop_sweep.metrics import METRICS, Observation, stack_metrics
+from lop_sweep.metrics import METRICS, Observation, measured, stack_metrics
 from lop_sweep.pack import Pack
 from lop_sweep.registry import component, components, register
 from lop_sweep.storage import PackState
@@ -40,6 +41,9 @@ CONFIG = CellConfig(
 def with_component(kind: str, name: str) -> CellConfig:
     """The suite's cell with one component of another name. Fields that this does not use have their defaults."""
     cell = CONFIG.replace(**{kind: name})
+    if kind == "stream" and not has_held_out(component(kind, name)):
+        metrics = [metric for metric in OPTIONAL if not METRICS[metric].held_out]
+        cell = cell.replace(metrics=metrics, test_samples=FIELDS["test_samples"].default)
     used = component(kind, name).hyper
     unused = {field: info.default for field, info in FIELDS.items() if info.of == kind and field not in used}
     return cell.replace(**unused)
@@ -313,6 +317,10 @@ def test_a_stream_draws_from_the_rng_alone(config: CellConfig, chosen: Component
         assert np.array_equal(task.labels, again.labels)
     before, after = first[0], first[1]
     assert not (np.array_equal(before.points, after.points) and np.array_equal(before.labels, after.labels))
+    if not has_held_out(chosen.stream):
+        with pytest.raises(ConfigError, match="have no held-out points"):
+            check(config.replace(metrics=OPTIONAL))
+        return
     more = chosen.stream.held_out(config, first[0], np.random.default_rng(5))
     assert more.points.shape == (config.test_samples, inputs)
     assert more.labels.shape == (config.test_samples, outputs)
@@ -360,8 +368,8 @@ def test_engine_equals_reference(config: CellConfig) -> None:
     experiment, reference = Experiment([config]), ReferenceExperiment(config)
     for _ in range(config.tasks):
         ours, expected = experiment.run_task(), reference.run_task()
-        assert list(ours) == list(expected) == list(METRICS)
-        for name in METRICS:
+        assert list(ours) == list(expected) == list(measured(config))
+        for name in ours:
             assert ours[name].shape == expected[name].shape
             np.testing.assert_allclose(ours[name], expected[name], rtol=1e-8, atol=1e-12, err_msg=name)
     np.testing.assert_allclose(experiment.run_fresh_baseline(), reference.run_fresh_baseline(), rtol=1e-8)
@@ -382,7 +390,7 @@ def test_resumed_run_equals_uninterrupted(config: CellConfig, saved_at: int, tmp
     second.load_state_dict(load_state(tmp_path / "state"))
     for row in rows[saved_at:]:
         again = second.run_task()
-        for name in METRICS:
+        for name in row:
             np.testing.assert_array_equal(again[name], row[name], err_msg=name)
     assert np.array_equal(second.run_fresh_baseline(), uninterrupted.run_fresh_baseline())
 

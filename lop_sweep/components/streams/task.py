@@ -33,7 +33,10 @@ class TaskStream(Protocol):
     """The source of a cell's tasks.
 
     A stream draws everything from the generator that it is given, so the generator's state after a task is part of the
-    result.
+    result. Its state holds what tasks depend on, but no data that every process can load: images by their numbers.
+
+    A class may also have the attribute `has_held_out = False`: its tasks have no further points that were drawn as
+    their own were, so metrics on held-out points are refused.
 
     Attributes:
         name: what a configuration calls it.
@@ -60,3 +63,8 @@ class TaskStream(Protocol):
     def held_out(self, config: CellConfig, task: Task, rng: np.random.Generator) -> Task:
         """Draw `config.test_samples` further points of a task, from the distribution that its own were drawn from."""
         ...
+
+
+def has_held_out(stream: TaskStream) -> bool:
+    """Return whether a stream's tasks have held-out points."""
+    return getattr(stream, "has_held_out", True)
