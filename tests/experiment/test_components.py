@@ -351,6 +351,9 @@ PAIRS = [
     {"optimizer": "adamw", "weight_decay": 0.1, "batch_size": 3},
     {"optimizer": "muon", "weight_decay": 0.1, "reset_optimizer": True},
     {"optimizer": "muon_simple_lop", "weight_decay": 0.1, "batch_size": 3},
+    {"drift": 0.3, "cycle": 2},
+    {"stream": "permuted_inputs", "data": "mnist_5k", "batch_size": 4, "width": 3},
+    {"stream": "slowly_changing_regression_flip", "batch_size": 1, "steps": 10, "width": 5, "depth": 1},
 ]
 """What is combined with the default components, and runs through the same tests."""
 
