@@ -1,5 +1,8 @@
 """The metrics of a task: one entry each, with its function, range, label and unit.
 
+Names in `*_ce` stand for the loss of the cell's task stream: cross-entropy in nats, or the squared error of regression.
+Labels and units are those of cross-entropy; figures of other losses replace them.
+
 Every cell measures those that are not `optional`. The others are measured in cells whose configuration names them in
 its field `metrics`.
 
@@ -40,14 +43,14 @@ class Observation:
     """What the metrics of one task are computed from, for P cells.
 
     Attributes:
-        losses: (steps, P) loss before each update, nats.
-        end_loss: (P,) loss after the last update, nats.
+        losses: (steps, P) loss before each update, in the unit of the task stream's loss, as are the others.
+        end_loss: (P,) loss after the last update.
         grad_norm: (P,) 2-norm of the hidden layers' gradient at the task's first step, before its update.
         pre: (P, depth, n, h) pre-activations of the trained network on the task's points.
         post: (P, depth, n, features) activations. Some activations have several features per unit.
-        logits: (P, n, 1) logits of the trained network on the task's points.
+        logits: (P, n, k) logits of the trained network on the task's points.
         corr_thresh: (P, 1) the configuration field of this name.
-        test_loss: (P,) loss of the trained network on held-out points of the task, nats; None unless a metric that is
+        test_loss: (P,) loss of the trained network on held-out points of the task; None unless a metric that is
             measured has `held_out`.
         test_accuracy: (P,) share of these points that it classifies correctly; None under the same condition.
     """
@@ -76,6 +79,7 @@ class Metric(Protocol):
         since: the release that added it. Results of earlier releases do not have it.
         optional: whether only cells measure it that name it in `CellConfig.metrics`.
         held_out: whether it is measured on held-out points, of which `CellConfig.test_samples` are drawn.
+        of_classes: whether it is NaN in cells whose targets are no classes, `Loss.has_classes`.
     """
 
     name: str
@@ -87,6 +91,7 @@ class Metric(Protocol):
     since: str
     optional: bool
     held_out: bool
+    of_classes: bool
 
     @property
     def axis_label(self) -> str:
@@ -114,6 +119,7 @@ class TaskMetric:
     since = FIRST_RELEASE
     optional = False
     held_out = False
+    of_classes = False
 
     @property
     def axis_label(self) -> str:
@@ -134,7 +140,7 @@ class OptionalMetric(TaskMetric):
 
 @register("metric", "min_ce")
 class MinCE(TaskMetric):
-    """Smallest of the losses before each update, in nats."""
+    """Smallest of the losses before each update."""
 
     label, unit, logarithmic = "smallest CE of the task", "nats", True
 
@@ -145,7 +151,7 @@ class MinCE(TaskMetric):
 
 @register("metric", "final_ce")
 class FinalCE(TaskMetric):
-    """Loss before the last update, in nats."""
+    """Loss before the last update."""
 
     label, unit, logarithmic = "final CE of the task", "nats", True
 
@@ -213,7 +219,7 @@ class DuplicateFraction(TaskMetric):
 
 @register("metric", "start_ce")
 class StartCE(TaskMetric):
-    """Loss before the first update, in nats."""
+    """Loss before the first update."""
 
     label, unit, logarithmic, since = "starting CE of the task", "nats", True, "0.2"
 
@@ -224,7 +230,7 @@ class StartCE(TaskMetric):
 
 @register("metric", "end_ce")
 class EndCE(TaskMetric):
-    """Loss after the last update, in nats: the moment at which fresh networks are measured."""
+    """Loss after the last update: the moment at which fresh networks are measured."""
 
     label, unit, logarithmic, since = "CE after the task", "nats", True, "0.2"
 
@@ -235,7 +241,7 @@ class EndCE(TaskMetric):
 
 @register("metric", "online_ce")
 class OnlineCE(TaskMetric):
-    """Mean of the losses before each update, in nats."""
+    """Mean of the losses before each update."""
 
     label, unit, logarithmic, since = "mean CE of the task", "nats", True, "0.2"
 
@@ -303,7 +309,7 @@ class LogitScale(OptionalMetric):
 
 @register("metric", "test_ce")
 class HeldOutCE(OptionalMetric):
-    """Loss after the last update on `test_samples` held-out points of the task, in nats."""
+    """Loss after the last update on `test_samples` held-out points of the task."""
 
     label, unit, logarithmic, held_out = "CE of held-out points", "nats", True, True
 
@@ -315,9 +321,13 @@ class HeldOutCE(OptionalMetric):
 
 @register("metric", "test_accuracy")
 class HeldOutAccuracy(OptionalMetric):
-    """Share of `test_samples` held-out points of the task that are classified correctly after the last update."""
+    """Share of `test_samples` held-out points of the task that are classified correctly after the last update.
+
+    It is NaN in regression, which has no classes.
+    """
 
     label, unit, held_out = "accuracy on held-out points", "share", True
+    of_classes = True
 
     def compute(self, task: Observation) -> Array:
         """Return the observed share, (P,)."""
@@ -497,7 +507,10 @@ def srank(a: Array, share: float = 0.99) -> Array:
 
 
 def root_mean_square(logits: Array) -> Array:
-    """Return the root of the mean square over points, (P, n, 1) to (P,). Squares of finite numbers do not overflow."""
+    """Return the root of the mean square over points and outputs, (P, n, k) to (P,).
+
+    Squares of finite numbers do not overflow.
+    """
     xp = array_namespace(logits)
     logits = xp.astype(logits, xp.float64)
     largest = xp.max(xp.abs(logits), axis=(-2, -1), keepdims=True)

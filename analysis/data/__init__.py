@@ -24,6 +24,7 @@ from analysis.data.load import (
     parse_where,
     select,
 )
+from analysis.data.losses import chance_levels, in_words_of
 from analysis.data.sequences import Block, blocks_of, iter_blocks, split
 
 __all__ = [
@@ -31,10 +32,12 @@ __all__ = [
     "Where",
     "blocks_of",
     "by_configuration",
+    "chance_levels",
     "check_fields",
     "describe_shared",
     "format_fields",
     "format_value",
+    "in_words_of",
     "is_category",
     "iter_blocks",
     "levels",

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis.data import by_configuration, describe_shared, format_fields, seed_count, shared_fields
+from analysis.data import by_configuration, describe_shared, format_fields, in_words_of, seed_count, shared_fields
 from analysis.plot.axes import tick_labels
 from analysis.plot.failures import Failures, failure_curve, window_tasks
 from analysis.plot.text.typography import SMALL, text_inches, type_for, type_points, unbroken, wrapped
@@ -114,7 +114,8 @@ def plot_curves(
         _add_legend(canvas.figure, [format_fields(key) for key, _ in groups], width)
         lines = wrapped("\n".join(heading), inches - 0.2, type_points(width) * SMALL)
         canvas.figure.suptitle("\n".join(lines), fontsize="small")
-    canvas.figure.set_label("\n".join([*heading, *([] if losses else [failures.caption, rules.of_failures])]))
+    rule = in_words_of(rules.of_failures, cells["stream"].unique())
+    canvas.figure.set_label("\n".join([*heading, *([] if losses else [failures.caption, rule])]))
     return canvas.figure
 
 
@@ -229,7 +230,7 @@ def _finish(axes: Axes, metric: str, cells: pd.DataFrame, measured: int, label_i
     if not measured:
         text = "diverged: no finite value" if diverged == len(cells) else NOT_MEASURED
         axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color="0.4")
-    label = metric_label(METRICS[metric])
+    label = in_words_of(metric_label(METRICS[metric]), cells["stream"].unique())
     if 0 < measured < len(cells) - diverged:
         label += f"\nmeasured in {measured} of {len(cells)} cells"
     axes.grid(alpha=0.3)

@@ -46,7 +46,7 @@ def plot_difference(
         AnalysisError: a name is unknown, the value is "onset" or a category, the criteria differ or are missing, a
             sweep has no cells, or they have no point in common.
     """
-    shown = check_difference(value)
+    check_difference(value)
     criterion = criterion_of(first)
     if criterion != criterion_of(second):
         raise AnalysisError(
@@ -68,7 +68,9 @@ def plot_difference(
     )
     grid, (column,) = columns_of(table)
     heading = title or f"{names[1]} - {names[0]}: {value} over {x} and {y}"
-    return Sheet([Column(shown.as_difference(), column.panels)], grid, criterion, width).draw(heading, caption)
+    told = column.value
+    assert isinstance(told, MapValue)
+    return Sheet([Column(told.as_difference(), column.panels)], grid, criterion, width).draw(heading, caption)
 
 
 def check_difference(value: str) -> MapValue:

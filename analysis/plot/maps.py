@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.data import describe_shared, seed_count
+from analysis.data import describe_shared, in_words_of, seed_count
 from analysis.plot.aggregate import OTHERS, map_table, panels_of
 from analysis.plot.axes import Grid, axis_of
 from analysis.plot.edge import edge_label
@@ -74,7 +74,8 @@ def columns_of(table: pd.DataFrame) -> tuple[Grid, list[Column]]:
     """Return the axes of a map and its values with their panels, in the order of the table."""
     grid = Grid(axis_of(table[table.attrs["map"]["x"]]), axis_of(table[table.attrs["map"]["y"]]))
     columns = [
-        Column(map_value(name), panels_of(table[table["score"] == name], grid)) for name in table["score"].unique()
+        Column(map_value(name).in_words_of(_streams(table)), panels_of(table[table["score"] == name], grid))
+        for name in table["score"].unique()
     ]
     return grid, columns
 
@@ -131,7 +132,8 @@ def _rules(table: pd.DataFrame, columns: Sequence[Column]) -> list[str]:
     criterion = criterion_of(table)
     lines = [str(criterion)]
     if table["untrainable"].any():
-        lines.append(f"untrainable: median CE of the fresh networks is at least {criterion.chance:.3g} nats")
+        level = "that of guessing" if criterion.chance is None else f"{criterion.chance:.3g} nats"
+        lines.append(f"untrainable: median CE of the fresh networks is at least {level}")
     if any(isinstance(column.value, CategoryValue) and column.value.lead for column in columns):
         lines.append(criterion.of_symptoms)
     if missing := _without_boundary(table):
@@ -139,7 +141,13 @@ def _rules(table: pd.DataFrame, columns: Sequence[Column]) -> list[str]:
     decidable_only = {column.value.decidable_only for column in columns if isinstance(column.value, MapValue)}
     if len(decidable_only) > 1 and (table["n"] < table["cells"]).any():
         lines.append("late metrics are shown also where loss of plasticity cannot be decided")
-    return lines
+    return [in_words_of(line, _streams(table)) for line in lines]
+
+
+def _streams(table: pd.DataFrame) -> list[str]:
+    """Return the task streams of a map's cells."""
+    shared = table.attrs["map"]["shared"]
+    return list(table["stream"].unique()) if "stream" in table else [shared["stream"]] if "stream" in shared else []
 
 
 def _without_boundary(table: pd.DataFrame) -> str:

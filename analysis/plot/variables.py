@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import cmcrameri.cm  # noqa: F401  (registers its colour maps)
 import matplotlib
@@ -11,6 +12,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.colors import Colormap, LogNorm, Normalize
 
+from analysis.data import in_words_of
 from analysis.scoring import CHANCE_CE, FIRST, VERDICTS, LossCriterion
 from lop_sweep.config import CellConfig, with_unit
 from lop_sweep.errors import AnalysisError, comma_list
@@ -85,6 +87,13 @@ class MapValue:
         name = self.column.removeprefix("late_")
         return name not in METRICS or not METRICS[name].optional or name in metrics
 
+    def in_words_of(self, streams: Collection[str]) -> MapValue:
+        """Return the score with label, unit and notes in the words of the losses that these task streams have."""
+        told: dict[str, Any] = {
+            name: in_words_of(getattr(self, name), streams) for name in ("label", "note", "short_note")
+        }
+        return replace(self, **told, unit=in_words_of(f"({self.unit})", streams)[1:-1])
+
     def as_difference(self) -> MapValue:
         """Return how a map shows the difference of two sweeps in this score."""
         return replace(
@@ -112,6 +121,10 @@ class CategoryValue:
     hatches: Mapping[str, str] = field(default_factory=dict)
     background: str = ""
     lead: bool = False
+
+    def in_words_of(self, streams: Collection[str]) -> CategoryValue:
+        """Return the property itself: its names do not depend on losses."""
+        return self
 
 
 def _linear(values: np.ndarray, criterion: LossCriterion) -> Normalize:

@@ -15,7 +15,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.data import Where, blocks_of, load_cells, load_requested, measured_metrics, open_store, select
+from analysis.data import (
+    Where,
+    blocks_of,
+    chance_levels,
+    load_cells,
+    load_requested,
+    measured_metrics,
+    open_store,
+    select,
+)
 from analysis.report import sequences
 from analysis.report.axes import MapField, fixed_fields, map_fields
 from analysis.report.description import PERCENTILES, describe
@@ -102,7 +111,7 @@ def collect(directory: str | Path, criterion: LossCriterion, where: Where | None
         "evidence": {"networks": networks, "tasks": int(ordered["tasks"].max()), "tabulated": tabulated},
         "opening": dict(zip("xy", opening_axes(fields), strict=True)),
         "surfaces": surfaces,
-        **describe(criterion, measured_metrics(cells)),
+        **describe(criterion, measured_metrics(cells), cells["stream"].unique().tolist()),
     }
     arrays = _cell_arrays(ordered, seeds, provenance) | _field_arrays(ordered, missing, fields)
     arrays |= _fresh_arrays(pool) | evidence_arrays(networks, int(ordered["tasks"].max()), criterion)
@@ -129,6 +138,7 @@ def _cell_arrays(cells: pd.DataFrame, seeds: np.ndarray, provenance: pd.DataFram
         "depth": cells["depth"].to_numpy(np.int32),
         "diverged_at": np.where(cells["status"] == DIVERGED, diverged_at, 0).astype(np.int32),
         "baseline": cells["fresh_baseline"].to_numpy(np.int32),
+        "chance": chance_levels(cells),
         "fresh.group": cells["fresh_group"].to_numpy(np.uint32),
         "fresh_low": fresh_low,
         "fresh_high": fresh_high,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import asdict
 from typing import Any
 
@@ -16,6 +16,7 @@ import matplotlib
 import numpy as np
 from matplotlib.colors import to_hex
 
+from analysis.data import in_words_of
 from analysis.plot import (
     CATEGORIES,
     LOG_RATIO_DECADES,
@@ -68,13 +69,29 @@ _DEFAULTS_FROM = {"fresh_steps": "steps"}
 """Fields whose default is the value of another one."""
 
 
-def describe(criterion: LossCriterion, metrics: Collection[str] = METRICS) -> dict[str, Any]:
+def describe(
+    criterion: LossCriterion, metrics: Collection[str] = METRICS, streams: Collection[str] = ()
+) -> dict[str, Any]:
     """Describe everything that the page names, as plain values.
 
     Args:
         criterion: the one that the page opens with.
         metrics: those that the sweep measured.
+        streams: its task streams, whose losses texts are about; none for cross-entropy in nats.
     """
+    return _told(_describe(criterion, metrics), lambda text: in_words_of(text, streams))
+
+
+def _told(node: Any, tell: Callable[[str], str]) -> Any:
+    """Return nested plain values with all texts told in other words."""
+    if isinstance(node, str):
+        return tell(node)
+    if isinstance(node, dict):
+        return {name: _told(value, tell) for name, value in node.items()}
+    return [_told(value, tell) for value in node] if isinstance(node, list) else node
+
+
+def _describe(criterion: LossCriterion, metrics: Collection[str]) -> dict[str, Any]:
     return {
         "criterion": asdict(criterion),
         "controls": [_control(name) for name in CONTROLS],

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.scoring.scores import CHANCE_CE
+from analysis.data import chance_levels
 from lop_sweep.console.options import check_options, document_options, option, options_from_keywords
 from lop_sweep.errors import AnalysisError
 from lop_sweep.storage import DIVERGED
@@ -115,14 +115,15 @@ def _declare(
     step: float = 1,
     none: str = "",
     definitions: tuple[str, ...] = tuple(DEFINITIONS),
+    at_least: float = 1,
 ) -> Any:
-    """Declare a field of a criterion; the arguments are those of `CriterionField`."""
+    """Declare a field of a criterion; the arguments are those of `CriterionField`, and the least number allowed."""
     known = {"description": description, "label": label, "unit": unit, "step": step, "none": none}
     text = f"{description} (default: the {none})" if none else description
     if isinstance(default, str):
         declared = option(default, text, choices=DEFINITIONS)
     else:
-        declared = option(default, text, at_least=0 if isinstance(default, float) else 1)
+        declared = option(default, text, at_least=0 if isinstance(default, float) else at_least)
     return field(default=default, metadata={**declared.metadata, _KEY: {**known, "definitions": definitions}})
 
 
@@ -131,7 +132,8 @@ def _declare(
 class LossCriterion:
     """The definition of "lost", its thresholds, and those of the symptoms.
 
-    A task *fails* if its CE exceeds the median of the fresh networks by more than `margin`, and by more than a factor
+    CE stands for the loss of the cell's task stream: cross-entropy in nats, or the squared error of regression. A task
+    *fails* if its CE exceeds the median of the fresh networks by more than `margin`, and by more than a factor
     of `factor`. The fresh networks of all seeds of a configuration count together, and fail by the same rule. Both
     losses are taken after the last update; where a sweep did not measure that, the late one is taken before it. A cell
     is lost by definition
@@ -148,8 +150,9 @@ class LossCriterion:
     between the rates is below `difference`, and undecided if its tasks are too few to show or to exclude a loss. Cells
     of four other verdicts are neither lost nor plastic:
 
-        untrainable   the median CE of the fresh networks is at least `chance`. Half of them fail, so there is nothing
-                      to lose
+        untrainable   the median CE of the fresh networks is at least `chance`, by default the loss of guessing: ln k
+                      for k classes. Half of them fail, so there is nothing to lose. Guessing has no level of its own
+                      in regression, where no cell is untrainable by default
         too short     fewer than `hold` tasks for "onset", or too few for the 95% interval of "trend"
         diverged      its numbers overflowed
         no baseline   it has no fresh networks
@@ -187,11 +190,13 @@ class LossCriterion:
     alpha: float = _declare(
         0.01, "level of the test that late tasks fail as often as fresh networks", step=0.005, definitions=("rate",)
     )
-    chance: float = _declare(
-        CHANCE_CE,
-        "median CE in nats from which on fresh networks count as failing; guessing costs ln 2",
+    chance: float | None = _declare(
+        None,
+        "median CE in nats from which on fresh networks count as failing",
         unit="nats",
         step=0.01,
+        none="level of guessing, ln k for k classes",
+        at_least=0,
     )
     hold: int = _declare(3, "tasks in a row that make an onset, of a loss or of a symptom", unit="tasks")
     recover: int = _declare(10, "tasks in a row that make a recovery", unit="tasks", definitions=("onset",))
@@ -314,7 +319,7 @@ def verdicts(cells: pd.DataFrame, fresh: np.ndarray, found: Findings, criterion:
     The first that applies of: diverged, no baseline, untrainable, too short, lost, plastic, undecided.
 
     Args:
-        cells: n cells with `status` and `fresh_baseline`.
+        cells: n cells with `status` and the configuration fields.
         fresh: (n,) median loss of the fresh networks of each cell's configuration, nats.
         found: by the criterion's definition.
         criterion: for `chance`.
@@ -323,7 +328,7 @@ def verdicts(cells: pd.DataFrame, fresh: np.ndarray, found: Findings, criterion:
         (n,) names in `VERDICTS`.
     """
     diverged, without = cells["status"] == DIVERGED, cells["fresh_baseline"] == 0
-    trainable = fresh < criterion.chance
+    trainable = fresh < (chance_levels(cells) if criterion.chance is None else criterion.chance)
     return np.select(
         [diverged.to_numpy(), without.to_numpy(), ~trainable, ~found.long_enough, found.lost, found.plastic],
         ["diverged", "no baseline", "untrainable", "too short", "lost", "plastic"],

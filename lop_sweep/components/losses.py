@@ -21,10 +21,12 @@ class Loss(Protocol):
     Attributes:
         name: what a task stream calls it.
         unit: of its values.
+        has_classes: whether targets are classes, so that there is an accuracy.
     """
 
     name: str
     unit: str
+    has_classes: bool
 
     def value(self, logits: Array, y: Array) -> Array:
         """Return each network's loss, (P,) for logits (P, n, k) and (steps, P) for (steps, P, n, k)."""
@@ -60,6 +62,7 @@ class BinaryCrossEntropy:
 
     name: str
     unit = "nats"
+    has_classes = True
 
     def value(self, logits: Array, y: Array) -> Array:
         """Return the mean over points of -y log p - (1-y) log(1-p), with p = sigmoid(s).
@@ -101,6 +104,7 @@ class SoftmaxCrossEntropy:
 
     name: str
     unit = "nats"
+    has_classes = True
 
     def value(self, logits: Array, y: Array) -> Array:
         """Return the mean over points of -sum_j y_j log p_j, with p = softmax(s).
@@ -147,6 +151,7 @@ class SquaredError:
 
     name: str
     unit = "squared error"
+    has_classes = False
 
     def value(self, logits: Array, y: Array) -> Array:
         """Return the mean of (s - y)^2."""

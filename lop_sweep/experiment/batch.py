@@ -63,7 +63,7 @@ class CellBatch:
         """Train each cell's `number`th fresh network, from 1.
 
         Returns:
-            (k,) loss after the last update, in nats; NaN where it is not finite.
+            (k,) loss after the last update; NaN where it is not finite.
         """
         return self._timed(lambda: self._run_fresh_network(number))
 

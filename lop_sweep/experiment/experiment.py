@@ -46,7 +46,7 @@ class Experiment:
         configs: the cells, in the order of the leading axis of all results.
         tasks: length of the sequence.
         tasks_done: how many tasks have been run.
-        fresh_ce: (P, k) final losses, in nats, of the k fresh networks trained until now.
+        fresh_ce: (P, k) final losses of the k fresh networks trained until now.
 
     Raises:
         ConfigError: there are no cells, they do not fit together, a metric, `dtype` or `device` is unknown, or this
@@ -112,7 +112,7 @@ class Experiment:
         """Train the next fresh network of every cell on a task of its own.
 
         Returns:
-            (P,) loss of each after its last update, in nats; NaN where it is not finite.
+            (P,) loss of each after its last update; NaN where it is not finite.
 
         Raises:
             StateError: the task sequence is not complete yet, or the baseline is complete.
@@ -128,7 +128,7 @@ class Experiment:
         """Train all fresh networks that remain, each on a task of its own.
 
         Returns:
-            (P, fresh_baseline) loss of each after its last update, in nats; NaN where it is not finite.
+            (P, fresh_baseline) loss of each after its last update; NaN where it is not finite.
 
         Raises:
             StateError: the task sequence is not complete yet, or all of them are trained.

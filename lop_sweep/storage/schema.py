@@ -92,7 +92,7 @@ class PackResult:
         cells: the P configurations.
         history: metric name to (tasks, P), or (tasks, P, depth) for metrics per layer. If the pack is finished, these
             are all tasks of the sequence.
-        fresh_ce: (P, fresh_baseline), nats; (P, 0) if it is not finished.
+        fresh_ce: (P, fresh_baseline); (P, 0) if it is not finished.
         diverged_at: (P,) the task, from 1, at which each cell diverged; 0 for cells that have not.
         seconds: (P,) time that each cell took.
         numerics: a value for each of `NUMERICS`.

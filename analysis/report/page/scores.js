@@ -198,7 +198,7 @@
     return Uint8Array.from({ length: sweep.n }, (_, cell) => {
       if (divergedAt[cell] !== 0) return indices.diverged;
       if (baseline[cell] === 0) return indices.noBaseline;
-      if (!(freshOf(sweep, cell) < criterion.chance)) return indices.untrainable;
+      if (!(freshOf(sweep, cell) < (criterion.chance ?? sweep.arrays.chance[cell]))) return indices.untrainable;
       if (!hasEnoughTasks(sweep, criterion, cell)) return indices.tooShort;
       return judge(sweep, criterion, facts, cell, indices);
     });

@@ -87,7 +87,7 @@
     }
     words.set('definition', state.criterion.definition);
     for (const { name } of sweep.about.controls) {
-      words.set(name, state.criterion[name] === null ? 'quarter' : String(state.criterion[name]));
+      words.set(name, state.criterion[name] === null ? 'default' : String(state.criterion[name]));
     }
     words.set('boundary', state.boundary ? '1' : '0');
     words.set('level', String(sweep.about.surfaces.levels[state.level].value));
@@ -103,7 +103,7 @@
 
   /** A threshold from text, as `{ value }`; null if it is not allowed. */
   function readThreshold(control, text) {
-    if (control.empty && (text === 'quarter' || text === '')) return { value: null };
+    if (control.empty && ['default', 'quarter', ''].includes(text)) return { value: null };
     const value = Number(text);
     if (text === '' || !Number.isFinite(value)) return null;
     if (control.is_count) return Number.isInteger(value) && value >= 1 ? { value } : null;

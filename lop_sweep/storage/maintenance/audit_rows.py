@@ -2,7 +2,7 @@
 
 A metric is NaN from the task on at which its cell diverged. A metric that is newer than the first release may also be
 NaN in the first tasks of a cell: an earlier lop-sweep computed them and did not measure it. An optional metric is NaN
-in all cells that do not name it.
+in all cells that do not name it. An accuracy is NaN in all cells whose task stream has no classes.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from lop_sweep.components import TaskStream
 from lop_sweep.config import FIELDS, FIRST_RELEASE, CellConfig
 from lop_sweep.errors import ConfigError
 from lop_sweep.metrics import METRICS, measured
 from lop_sweep.pack import Pack
+from lop_sweep.registry import component, components
 from lop_sweep.storage.schema import DIVERGED, FINISHED
 
 _ROUNDING = 1e-6
@@ -136,6 +138,9 @@ def _metric_problems(
     if metric.optional:
         asked = {cell: name in measured(config) for cell, config in configs.items()}
         undefined = diverged | ~keys["cell"].map(asked).to_numpy(dtype=bool) | _unusual(values, keys)
+        if metric.of_classes:
+            without = {cell: not _has_classes(config) for cell, config in configs.items()}
+            undefined |= keys["cell"].map(without).to_numpy(dtype=bool)
     elif metric.since != FIRST_RELEASE:
         undefined = diverged | _before_first_measured(values, keys)
     if np.isinf(values).any() or (np.isnan(values) != undefined[:, None]).any():
@@ -145,6 +150,12 @@ def _metric_problems(
     low, high = lowest.to_numpy(dtype=float)[:, None], highest.to_numpy(dtype=float)[:, None]
     if ((values < low - _ROUNDING) | (values > high + _ROUNDING)).any():
         yield f"{name} is out of range"
+
+
+def _has_classes(config: CellConfig) -> bool:
+    """Return whether a cell's targets are classes, as those of a stream that is not registered here may be."""
+    stream: TaskStream | None = components("stream").get(config.stream)
+    return stream is None or component("loss", stream.loss).has_classes
 
 
 def _unusual(values: np.ndarray, keys: pd.DataFrame) -> np.ndarray:

@@ -80,7 +80,7 @@ def random_criteria(number: int) -> Iterator[LossCriterion]:
             last=None if rng.random() < 0.5 else int(rng.integers(1, 22)),
             margin=float(rng.choice([rng.uniform(0, 0.5), 10 ** rng.uniform(-9, 2)])),
             factor=float(rng.choice([rng.uniform(0, 5), 10 ** rng.uniform(-6, 8)])),
-            chance=float(rng.uniform(0.1, 1.5)),
+            chance=None if rng.random() < 0.3 else float(rng.uniform(0.1, 1.5)),
             hold=int(rng.integers(1, 7)),
             recover=int(rng.integers(1, 12)),
         )

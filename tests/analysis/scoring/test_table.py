@@ -86,6 +86,19 @@ def test_verdicts_follow_margin_factor_and_chance(late: float, fresh: float, ver
     assert scores["lost"] == pytest.approx(expected, nan_ok=True)
 
 
+@pytest.mark.parametrize(
+    ("stream", "fresh", "chance", "verdict"),
+    [
+        ("random_labels", 2.3, None, "plastic"), ("random_labels", math.log(10), None, "untrainable"),
+        ("random_labels", 2.3, math.log(2), "untrainable"), ("gaussian_mixture", 0.7, None, "untrainable"),
+        ("slowly_changing_regression", 50.0, None, "plastic"), ("slowly_changing_regression", 2.0, 1.5, "untrainable"),
+    ],
+)  # fmt: skip
+def test_the_level_of_chance_follows_the_stream(stream: str, fresh: float, chance: float | None, verdict: str) -> None:
+    scores = score([0.1] * 100, fresh, LossCriterion(chance=chance), stream=stream)
+    assert scores["verdict"] == verdict
+
+
 def test_one_failing_fresh_network_makes_no_cell_untrainable() -> None:
     failing = np.array([0.01] * 11 + [9.0] * 9)
     assert score([0.01] * 100, 4.0, fresh_ce=failing)["verdict"] == "plastic"

@@ -1,0 +1,61 @@
+"""The losses of task streams: their unit in labels and sentences, and what guessing costs.
+
+Texts are written for cross-entropy in nats, which most streams have. The columns `*_ce` hold the loss of any stream.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.data.fields import plain
+from lop_sweep.components import Loss, dimensions
+from lop_sweep.config import FIELDS, CellConfig
+from lop_sweep.registry import component, components
+
+_NATS = "nats"
+_SHAPES = ["stream", *(name for name, info in FIELDS.items() if info.of == "stream" and not info.packable)]
+"""Fields on which a task stream's numbers of inputs and outputs may depend."""
+
+
+def in_words_of(text: str, streams: Iterable[str]) -> str:
+    """Return a label or sentence in the words of the losses that these task streams have.
+
+    "late CE (nats)" becomes "late loss (squared error)", and "by > 0.1 nats" becomes "by > 0.1". A stream that is not
+    registered here has a loss of unknown unit.
+    """
+    units = sorted({_unit(stream) for stream in streams})
+    if units in ([], [_NATS]):
+        return text
+    text = re.sub(r"\bCE\b", "loss", text).replace(f"({_NATS}", f"({' or '.join(units)}")
+    return re.sub(rf"(^| ){_NATS}\b", "", text)
+
+
+def chance_levels(cells: pd.DataFrame) -> np.ndarray:
+    """Return the loss of guessing in each cell's tasks, (n,): ln k for k classes, infinite where it is not known.
+
+    Args:
+        cells: with the configuration fields.
+    """
+    group = cells.groupby(_SHAPES, sort=False, dropna=False).ngroup().to_numpy()
+    levels = [_chance(fields) for fields in cells[_SHAPES].drop_duplicates().to_dict("records")]
+    return np.array(levels, float)[group]
+
+
+def _chance(fields: Mapping[Hashable, Any]) -> float:
+    if fields["stream"] not in components("stream"):
+        return np.inf
+    config = CellConfig(**{str(name): plain(value) for name, value in fields.items()})
+    return _loss(config.stream).chance(dimensions(config)[1])
+
+
+def _unit(stream: str) -> str:
+    return _loss(stream).unit if stream in components("stream") else "unit of the loss"
+
+
+def _loss(stream: str) -> Loss:
+    return component("loss", component("stream", stream).loss)
