@@ -234,8 +234,8 @@ def test_images_that_cannot_be_had_are_refused(monkeypatch: pytest.MonkeyPatch) 
         check(good.replace(metrics=["test_accuracy"]))
     with pytest.raises(ConfigError, match=r"samples = 1800: data 'digits' has 1,797 images; choose fewer"):
         check(CellConfig(stream="random_labels", samples=1800))
-    with pytest.raises(ConfigError, match="unknown data 'mnist'; choose from: digits, mnist_5k"):
-        check(CellConfig(stream="random_labels", data="mnist"))
+    with pytest.raises(ConfigError, match="unknown data 'nonsense'; choose from: digits, mnist_5k"):
+        check(CellConfig(stream="random_labels", data="nonsense"))
     with pytest.raises(ConfigError, match="data = 'mnist_5k': is no hyperparameter of stream 'gaussian_mixture'"):
         check(CellConfig(data="mnist_5k"))
     with pytest.raises(ConfigError, match=r"drift = 0\.5: is no hyperparameter of stream 'random_labels'; it has data"):
