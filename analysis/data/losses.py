@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.data.fields import plain
-from lop_sweep.components import Loss, dimensions
+from lop_sweep.components import Loss, layer_sizes
 from lop_sweep.config import FIELDS, CellConfig
 from lop_sweep.registry import component, components
 
@@ -50,7 +50,7 @@ def _chance(fields: Mapping[Hashable, Any]) -> float:
     if fields["stream"] not in components("stream"):
         return np.inf
     config = CellConfig(**{str(name): plain(value) for name, value in fields.items()})
-    return _loss(config.stream).chance(dimensions(config)[1])
+    return _loss(config.stream).chance(layer_sizes(config).outputs)
 
 
 def _unit(stream: str) -> str:

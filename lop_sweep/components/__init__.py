@@ -5,8 +5,6 @@ Importing this folder does not import PyTorch. Methods named `torch` do: they re
 
 from lop_sweep.components.activations import Activation, BaseActivation
 from lop_sweep.components.choice import Components, LayerSizes, check, layer_sizes
-from lop_sweep.components.activations import Activation
-from lop_sweep.components.choice import Components, check, dimensions
 from lop_sweep.components.initializers import Initializer
 from lop_sweep.components.losses import Loss
 from lop_sweep.components.mitigations import Draws, Mitigation, MitigationState, Networks
@@ -36,6 +34,5 @@ __all__ = [
     "TaskStream",
     "check",
     "layer_sizes",
-    "dimensions",
     "random_stream",
 ]

@@ -58,12 +58,6 @@ class Components:
         return self.mitigations if kind == "mitigation" else (getattr(self, kind),)
 
 
-def dimensions(config: CellConfig) -> tuple[int, int]:
-    """Return the numbers of inputs and outputs of a cell's networks."""
-    stream: TaskStream = component("stream", config.stream)
-    return stream.dimensions(config)
-
-
 def check(config: CellConfig) -> Components:
     """Return the components of a cell after checking that everything in its configuration belongs to them.
 
