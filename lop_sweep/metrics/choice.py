@@ -9,7 +9,7 @@ import numpy as np
 
 from lop_sweep.config import FIELDS, CellConfig
 from lop_sweep.errors import ConfigError, comma_list
-from lop_sweep.metrics.metric import HELD_OUT, Metric, TaskRow
+from lop_sweep.metrics.metric import Metric, TaskRow
 from lop_sweep.registry import components
 
 METRICS: Mapping[str, Metric] = components("metric")
@@ -46,7 +46,7 @@ def held_out_points(config: CellConfig) -> int:
 
 
 def _held_out(names: Iterable[str]) -> list[str]:
-    return [name for name in names if METRICS[name].needs & HELD_OUT]
+    return [name for name in names if METRICS[name].held_out]
 
 
 def optional_metrics() -> tuple[str, ...]:
@@ -97,8 +97,8 @@ def metric_table(optional: bool = False) -> str:
 
 def _cost(metric: Metric) -> str:
     if metric.of_control:
-        return "all three: 100% / `control_every`"
-    return f"{metric.cost:g}%" if metric.cost else "< 0.1%"
+        return "all three: 80% / `control_every`"
+    return f"{metric.cost:g}%" if metric.cost else "< 0.5%"
 
 
 def undefined_metrics(shape: tuple[int, ...], config: CellConfig) -> TaskRow:

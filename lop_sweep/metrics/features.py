@@ -15,6 +15,7 @@ class ActivationEffectiveRank(OptionalMetric):
     """Effective rank of each hidden layer's activations: exp of the entropy of their singular values, not centred."""
 
     label, per_layer, decompositions = "effective rank of the activations", True, 1
+    cost = 5
 
     def compute(self, task: Observation) -> Array:
         """Return `activation_effective_rank` of each layer, (P, depth)."""
@@ -30,6 +31,7 @@ class SRank(OptionalMetric):
     """Number of each hidden layer's largest singular values, not centred, that make up 99% of the sum of all."""
 
     label, per_layer, decompositions = "srank of the activations", True, 1
+    cost = 5
 
     def compute(self, task: Observation) -> Array:
         """Return `srank` of each layer, (P, depth)."""
@@ -45,6 +47,7 @@ class DuplicateFractionAny(ShareMetric):
     """Share of each hidden layer's features whose |correlation| with any other one exceeds `corr_thresh`."""
 
     label, per_layer = "features with a duplicate", True
+    cost = 1.5
 
     def compute(self, task: Observation) -> Array:
         """Return `duplicate_fraction_any` of each layer, (P, depth)."""
@@ -60,6 +63,7 @@ class StableRank(OptionalMetric):
     """Sum of each hidden layer's squared singular values, not centred, divided by the largest one."""
 
     label, per_layer, decompositions = "stable rank of the activations", True, 1
+    cost = 5
 
     def compute(self, task: Observation) -> Array:
         """Return `stable_rank` of each layer, (P, depth)."""

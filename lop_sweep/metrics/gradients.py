@@ -18,6 +18,7 @@ class GradientNorm(OptionalMetric):
 
     label, logarithmic, late_statistic = "gradient norm at task start", True, "median"
     needs, gradients = frozenset(["gradient"]), 1
+    cost = 2.5
 
     def compute(self, task: Observation) -> Array:
         """Return the norm, (P,)."""
@@ -31,6 +32,7 @@ class GradientVariance(OptionalMetric):
 
     label, logarithmic, late_statistic = "gradient variance at task start", True, "median"
     needs, gradients = frozenset(["point_gradients"]), 1
+    cost = 3.5
 
     def compute(self, task: Observation) -> Array:
         """Return the variance, (P,)."""
@@ -44,6 +46,7 @@ class Sharpness(OptionalMetric):
 
     label, late_statistic = "sharpness at task start", "median"
     needs, gradients = frozenset(["start", "gradient_at"]), 2 * PRODUCTS
+    cost = 140
 
     def compute(self, task: Observation) -> Array:
         """Return `largest_curvature`, (P,)."""

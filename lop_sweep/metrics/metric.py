@@ -103,7 +103,8 @@ class Metric(Protocol):
         of_control: whether it is of control networks: measured where `CellConfig.control_every` is set, and at every
             so manyth task only. It is optional, but not named in `CellConfig.metrics`.
         needs: attributes of `Observation` that are only observed for metrics that need them.
-        cost: the time that it adds to a default cell, in percent, rounded; `benchmarks/metric_cost.py` measures it.
+        cost: the time that it adds to a default cell, in percent; 0 for less than 0.5. `benchmarks/metric_cost.py`
+            measures it.
         gradients: how many gradients of the loss on all points it takes per task, for the cost model.
         decompositions: how many singular value decompositions of each layer's activations, for the cost model.
     """
@@ -125,6 +126,11 @@ class Metric(Protocol):
     @property
     def axis_label(self) -> str:
         """The label with the unit, for an axis of a figure."""
+        ...
+
+    @property
+    def held_out(self) -> bool:
+        """Whether it is measured on held-out points, of which `CellConfig.test_samples` are drawn."""
         ...
 
     def compute(self, task: Observation) -> Array:
@@ -157,6 +163,11 @@ class TaskMetric:
     def axis_label(self) -> str:
         """The label with the unit, for an axis of a figure."""
         return with_unit(self.label, self.unit)
+
+    @property
+    def held_out(self) -> bool:
+        """Whether it is measured on held-out points."""
+        return not HELD_OUT.isdisjoint(self.needs)
 
     def bounds(self, config: CellConfig) -> tuple[float, float]:
         """Return 0 and infinity."""

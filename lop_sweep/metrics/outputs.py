@@ -24,6 +24,7 @@ class HeldOutCE(OptionalMetric):
     """Loss after the last update on `test_samples` held-out points of the task, in nats."""
 
     label, unit, logarithmic, needs = "CE of held-out points", "nats", True, frozenset(["test_loss"])
+    cost = 5
 
     def compute(self, task: Observation) -> Array:
         """Return the observed loss, (P,)."""
@@ -36,6 +37,7 @@ class HeldOutAccuracy(ShareMetric):
     """Share of `test_samples` held-out points of the task that are classified correctly after the last update."""
 
     label, needs = "accuracy on held-out points", frozenset(["test_accuracy"])
+    cost = 5
 
     def compute(self, task: Observation) -> Array:
         """Return the observed share, (P,)."""

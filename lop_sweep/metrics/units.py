@@ -42,6 +42,7 @@ class FrozenUnits(ShareMetric):
     """Share of each hidden layer's units with slope |f'(z)| < 0.05 on more than 98% of the task's points."""
 
     label, per_layer, needs = "frozen units", True, frozenset(["slopes"])
+    cost = 0.7
 
     def compute(self, task: Observation) -> Array:
         """Return `frozen_units` of each layer, (P, depth)."""

@@ -13,6 +13,7 @@ class WeightNorm(OptionalMetric):
     """Frobenius norm of each hidden layer's weights after the last update, without biases."""
 
     label, per_layer, logarithmic, needs = "norm of the weights", True, True, frozenset(["weights"])
+    cost = 0.5
 
     def compute(self, task: Observation) -> Array:
         """Return the norm of each layer's weights, (P, depth)."""
@@ -25,6 +26,7 @@ class DistanceMoved(OptionalMetric):
     """2-norm of the change of all parameters from the start of the task to its last update."""
 
     label, logarithmic, needs = "distance moved in the task", True, frozenset(["parameters", "start"])
+    cost = 1.5
 
     def compute(self, task: Observation) -> Array:
         """Return the distance, (P,)."""
@@ -38,6 +40,7 @@ class DistanceFromInit(OptionalMetric):
     """2-norm of all parameters after the last update minus those with which the network was initialised."""
 
     label, logarithmic, needs = "distance from initialisation", True, frozenset(["parameters", "initial"])
+    cost = 1
 
     def compute(self, task: Observation) -> Array:
         """Return the distance, (P,)."""

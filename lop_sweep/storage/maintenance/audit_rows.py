@@ -2,7 +2,8 @@
 
 A metric is NaN from the task on at which its cell diverged. A metric that is newer than the first release may also be
 NaN in the first tasks of a cell: an earlier lop-sweep computed them and did not measure it. An optional metric is NaN
-in all cells that do not name it.
+in all cells that do not name it. A metric of control networks may be NaN anywhere, because they may diverge, and is in
+tasks without a control.
 """
 
 from __future__ import annotations
@@ -136,6 +137,9 @@ def _metric_problems(
     if metric.optional:
         asked = {cell: name in measured(config) for cell, config in configs.items()}
         undefined = diverged | ~keys["cell"].map(asked).to_numpy(dtype=bool) | _unusual(values, keys)
+        if metric.of_control:
+            every = keys["cell"].map({cell: config.control_every or 1 for cell, config in configs.items()}).to_numpy(int)
+            undefined |= (keys["task"].to_numpy() % every != 0) | np.isnan(values).all(axis=1)
     elif metric.since != FIRST_RELEASE:
         undefined = diverged | _before_first_measured(values, keys)
     if np.isinf(values).any() or (np.isnan(values) != undefined[:, None]).any():
