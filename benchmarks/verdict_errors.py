@@ -5,7 +5,7 @@
 Losses are drawn: a task fails with a given probability, and then ends at a heavy-tailed loss. Each network has 25 late
 tasks, and is compared with 160 fresh networks (8 seeds of 20), or with its own 20 where the definition does not pool.
 
-The second table has tasks that are too hard for anyone, on which the network, its control and fresh networks fail alike.
+The second table has tasks that are too hard for anyone: the network, its control and fresh networks fail them alike.
 There "paired" compares a network with its control on every task, on every second or on every fourth one.
 """
 
@@ -31,7 +31,7 @@ FRESH_RATES = (0.0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.45)
 LATE_RATES = (0.05, 0.1, 0.2, 0.4)
 CONTROL_EVERY = (1, 2, 4)
 HARD = (
-    # hard late tasks, hard tasks of fresh networks, share of the others that the network fails, that fresh networks fail
+    # shares of hard late tasks, hard tasks of fresh networks, others that the network fails, that fresh networks fail
     (0.0, 0.0, 0.0, 0.0),
     (0.1, 0.1, 0.0, 0.0),
     (0.3, 0.3, 0.0, 0.0),
@@ -74,12 +74,14 @@ def draw_on(hard: np.ndarray, rate: float, rng: np.random.Generator) -> np.ndarr
 def errors_of_pairs(
     case: tuple[float, float, float, float], repeats: int, rng: np.random.Generator
 ) -> list[tuple[float, float]]:
-    """Return the shares of networks that are lost and plastic, by failure rates and by pairs of each `CONTROL_EVERY`."""
+    """Return the shares of networks that are lost and plastic: by failure rates, and by pairs, `CONTROL_EVERY`."""
     late_hard, fresh_hard, late_rate, fresh_rate = case
     hard = rng.random((repeats, LATE)) < late_hard
     late, control = draw_on(hard, late_rate, rng), draw_on(hard, fresh_rate, rng)
     pool = draw_on(rng.random((repeats, SEEDS * FRESH)) < fresh_hard, fresh_rate, rng)
-    k, fresh_k = (failed(losses, np.median(pool, axis=1), RULE.margin, RULE.factor).sum(axis=1) for losses in (late, pool))
+    k, fresh_k = (
+        failed(losses, np.median(pool, axis=1), RULE.margin, RULE.factor).sum(axis=1) for losses in (late, pool)
+    )
     lost = k >= lost_from(LATE, SEEDS * FRESH, RULE.alpha, RULE.difference)[fresh_k]
     plastic = k <= plastic_to(LATE, SEEDS * FRESH, RULE.difference)[fresh_k]
     found = [(float(lost.mean()), float((plastic & ~lost).mean()))]
@@ -106,7 +108,9 @@ def main() -> None:
         print(f"| {late:.0%} | {fresh:.0%} | {lost:.1%} | {plastic:.1%} | {undecided:.1%} | {by_mean:.1%} |")
     print()
     names = ["by rates", *(f"paired, every {every}" if every > 1 else "paired, every task" for every in CONTROL_EVERY)]
-    print(f"| late tasks: hard, else fail | fresh: hard, else fail | {' | '.join(f'{n}: lost, plastic' for n in names)} |")
+    print(
+        f"| late tasks: hard, else fail | fresh: hard, else fail | {' | '.join(f'{n}: lost, plastic' for n in names)} |"
+    )
     print("|" + "---|" * (len(names) + 2))
     for case in HARD:
         late_hard, fresh_hard, late, fresh = case

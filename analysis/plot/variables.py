@@ -41,7 +41,7 @@ class MapValue:
         statistic: over seeds, "mean" or "median".
         note: an explanation of the colours, for the metadata and the report.
         short_note: the same in a few words, for the caption.
-        needs: the optional metric without which there is no such score; empty if it is none, or is in the column's name.
+        needs: the optional metric without which there is no such score; empty if there is none, or the column names it.
     """
 
     column: str
@@ -164,7 +164,7 @@ _SCORES: dict[str, MapValue] = {
         short_note="white: the margin of a loss; light blue: as a fresh network",
     ),
     "excess_paired": MapValue(
-        "excess_paired", "excess over controls: CE - CE of the control on the same task", "nats", "around zero", DIVERGING,
+        "excess_paired", "excess over controls: late CE - CE of the control", "nats", "around zero", DIVERGING,
         needs="control_end_ce",
     ),
     "log_ratio": MapValue(

@@ -38,8 +38,8 @@ TEMPLATES: Mapping[str, str] = {
     "mean": f"lost: mean CE of the {{late_tasks}} exceeds that of fresh networks {_WORSE}",
     "onset": f"lost: {{hold}} failed tasks in a row, and never {{recover}} others in a row since; {_FAILED}",
     "trend": "lost: CE rises by > {margin} nats over the sequence, 95% interval of the slope above 0",
-    "paired": f"lost: the {{late_tasks}} fail against their control networks more often than the other way round, by at "
-    f"least {{difference}} (sign test, p < {{alpha}}); one fails if its CE exceeds the other's {_WORSE}",
+    "paired": f"lost: the {{late_tasks}} fail against their control networks more often than the other way round, "
+    f"by at least {{difference}} (sign test, p < {{alpha}}); one fails if its CE exceeds the other's {_WORSE}",
     "failed": _FAILED,
     "late_tasks": "last {last} tasks",
     "late_share": "last quarter of tasks",

@@ -82,9 +82,7 @@ def shows_loss(
     return np.asarray((sign_test(b, c) < alpha) & (gap >= difference))
 
 
-def excludes_loss(
-    pairs: npt.ArrayLike, worse: npt.ArrayLike, better: npt.ArrayLike, difference: float
-) -> np.ndarray:
+def excludes_loss(pairs: npt.ArrayLike, worse: npt.ArrayLike, better: npt.ArrayLike, difference: float) -> np.ndarray:
     """Return whether counts exclude a loss: the upper bound of the difference is below `difference`."""
     return np.asarray(gap_bound(pairs, worse, better) < difference)
 
@@ -103,7 +101,7 @@ def paired_tables(pairs: int, alpha: float, difference: float) -> tuple[np.ndarr
 
 
 def _first(m: np.ndarray, c: np.ndarray, holds: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """Return the smallest b from 0 to m - c for which a condition holds, which it does for all larger ones, else m + 1."""
+    """Return the smallest b up to m - c for which a condition holds, as it does for all larger ones, else m + 1."""
     low, high = np.zeros_like(m), m - c + 1
     while (low < high).any():
         middle = (low + high) // 2

@@ -58,7 +58,9 @@ def median_of_known(values: np.ndarray) -> np.ndarray:
     count = known.sum(axis=1)
     ordered = np.sort(np.where(known, values, np.inf), axis=1)
     row = np.arange(len(values))
-    middle = (ordered[row, np.maximum(count - 1, 0) // 2] + ordered[row, np.minimum(count // 2, values.shape[1] - 1)]) / 2
+    middle = (
+        ordered[row, np.maximum(count - 1, 0) // 2] + ordered[row, np.minimum(count // 2, values.shape[1] - 1)]
+    ) / 2
     return np.where(count > 0, middle, np.nan)
 
 

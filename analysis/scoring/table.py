@@ -31,8 +31,8 @@ The columns, one row per cell:
     rank_at_risk, ...             whether the cell could have the symptom: see `LossCriterion`
     first_symptom                 the first symptom before the onset: one of `FIRST`
     lead                          tasks between the two
-    excess_paired                 mean of CE minus the control's CE over the late tasks that have a control, nats. This and
-                                  the next five only where cells have controls
+    excess_paired                 mean of CE minus the control's CE over the late tasks that have a control, nats. This
+                                  and the next five only where cells have controls
     paired_tasks                  number of these tasks
     paired_worse, paired_better   how many of them failed against the control, and how often it failed against them
     paired_p                      p value of the sign test: neither is more frequent
@@ -340,9 +340,10 @@ def _pairs(late: np.ndarray, controls: np.ndarray, criterion: LossCriterion) -> 
 
 def _by_pairs(pairs: Mapping[str, np.ndarray], criterion: LossCriterion) -> Findings:
     """Return what the definition "paired" finds."""
-    counts = [np.nan_to_num(pairs[name]).astype(int) for name in ("paired_tasks", "paired_worse", "paired_better")]
-    lost = shows_loss(*counts, criterion.alpha, criterion.difference)
-    return Findings(lost, ~lost & excludes_loss(*counts, criterion.difference), np.ones_like(lost))
+    names = ("paired_tasks", "paired_worse", "paired_better")
+    m, worse, better = (np.nan_to_num(pairs[name]).astype(int) for name in names)
+    lost = shows_loss(m, worse, better, criterion.alpha, criterion.difference)
+    return Findings(lost, ~lost & excludes_loss(m, worse, better, criterion.difference), np.ones_like(lost))
 
 
 def _losses(cells: pd.DataFrame, loss: np.ndarray, late: int) -> dict[str, Any]:

@@ -17,7 +17,16 @@ from lop_sweep.experiment.engine import Engine, ForwardPass, Parameters, TaskArr
 from lop_sweep.experiment.minibatches import minibatch_order
 from lop_sweep.experiment.network import TorchRng, control_rngs, initial_weights
 from lop_sweep.experiment.observing import in_float64, observe_end, observe_start
-from lop_sweep.metrics import METRICS, Control, Observation, TaskRow, held_out_points, measured, needed, undefined_metrics
+from lop_sweep.metrics import (
+    METRICS,
+    Control,
+    Observation,
+    TaskRow,
+    held_out_points,
+    measured,
+    needed,
+    undefined_metrics,
+)
 
 _Result = TypeVar("_Result")
 
@@ -142,7 +151,7 @@ class CellBatch:
         return np.where(np.isfinite(losses), losses, np.nan)
 
     def _run_control(self, arrays: TaskArrays, number: int) -> Control | None:
-        """Train fresh networks on the sequence's `number`th task as the main ones were; None for a task without control.
+        """Train fresh networks on the sequence's `number`th task as the main ones were; None if it has no control.
 
         Their weights, and what mitigations draw, come from a stream of their own for each task.
         """

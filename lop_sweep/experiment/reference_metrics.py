@@ -51,6 +51,7 @@ def _srank(a: torch.Tensor) -> float:
         return 1.0
     return 1.0 + float((values.cumsum(0) / values.sum() < 0.99 - 1e-12).sum())
 
+
 def _stable_rank(a: torch.Tensor) -> float:
     largest = torch.linalg.matrix_norm(a, ord=2)
     return float((torch.linalg.matrix_norm(a) / largest) ** 2) if largest > 0 else 1.0
@@ -103,7 +104,9 @@ def _gradient_variance(network: MLP, loss: Loss, x: torch.Tensor, y: torch.Tenso
 def _sharpness(network: MLP, loss: Loss, x: torch.Tensor, y: torch.Tensor, first: slice | list[int]) -> float:
     """Project the Hessian onto the space of its products with the start vector, and return the largest eigenvalue."""
     layers = network.layers()
-    parameters = [layer.weight for layer in layers] + [layer.bias for layer in layers] + list(network.norms.parameters())
+    parameters = (
+        [layer.weight for layer in layers] + [layer.bias for layer in layers] + list(network.norms.parameters())
+    )
 
     def flat(arrays: list[torch.Tensor] | tuple[torch.Tensor, ...]) -> torch.Tensor:
         return torch.cat([array.T.flatten() if array.ndim == 2 else array.flatten() for array in arrays])

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from lop_sweep.array_api import Array, array_namespace
 from lop_sweep.config import CellConfig
-from lop_sweep.metrics.arrays import norm, rows, sum_of_squares
+from lop_sweep.metrics.arrays import norm, sum_of_squares
 from lop_sweep.metrics.metric import Observation, OptionalMetric
 from lop_sweep.metrics.sharpness import PRODUCTS, largest_curvature
 from lop_sweep.registry import register
@@ -62,9 +62,9 @@ class Sharpness(OptionalMetric):
 def gradient_variance(point_gradients: Sequence[tuple[Array, Array]]) -> Array:
     """Return the variance of the points' gradients: the trace of their covariance, (P,).
 
-    Formula: mean over points of |g_i|^2, minus |mean g_i|^2, with g_i = n (a_i^T e_i, e_i) over all layers. |a_i^T e_i|^2
-    is |a_i|^2 |e_i|^2, so no point's gradient is made. It covers weights and biases. Where points interact (batch
-    normalisation), g_i is the point's share of the gradient. The variance of a single point is 0.
+    Formula: mean over points of |g_i|^2, minus |mean g_i|^2, with g_i = n (a_i^T e_i, e_i) over all layers. No point's
+    gradient is made, because |a_i^T e_i|^2 = |a_i|^2 |e_i|^2. It covers weights and biases. Where points interact, as
+    in batch normalisation, g_i is the point's share of the gradient. The variance of a single point is 0.
 
     Args:
         point_gradients: of each layer a, (P, n, fan_in), and e, (P, n, fan_out); see `Observation`.

@@ -23,7 +23,7 @@ TaskRow = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Control:
-    """The losses of the control networks of a task, nats: before each update (steps, P), and after the last one (P,)."""
+    """The losses of a task's control networks, nats: before each update (steps, P), and after the last one (P,)."""
 
     losses: Array
     end_loss: Array
@@ -54,8 +54,8 @@ class Observation:
         start: parameters before the task's first update.
         initial: parameters with which the network was initialised.
         gradient: of the loss by each of the parameters, on the points of the task's first update and before it.
-        point_gradients: of each layer, before the task's first update and on all its points: the inputs a (P, n, fan_in)
-            and errors e (P, n, fan_out). The gradients of point i's share in the loss, a mean, are a_i^T e_i and e_i.
+        point_gradients: of each layer, before the task's first update, on all its points: inputs a (P, n, fan_in) and
+            errors e (P, n, fan_out). The gradients of point i's share in the loss, a mean, are a_i^T e_i and e_i.
         gradient_at: from parameters in float64 to the gradient of the loss by each, on all points of the task.
         control: of the task's control networks; also None at tasks without one.
     """
@@ -100,8 +100,8 @@ class Metric(Protocol):
         late_statistic: "mean" or "median", by which scores summarise late tasks.
         since: the release that added it. Results of earlier releases do not have it.
         optional: whether only some cells measure it: those that name it in `CellConfig.metrics`.
-        of_control: whether it is of control networks: measured where `CellConfig.control_every` is set, and at every
-            so manyth task only. It is optional, but not named in `CellConfig.metrics`.
+        of_control: whether it is of control networks: measured in cells with `CellConfig.control_every`, at the tasks
+            that it divides. It is optional, but `CellConfig.metrics` does not name it.
         needs: attributes of `Observation` that are only observed for metrics that need them.
         cost: the time that it adds to a default cell, in percent; 0 for less than 0.5. `benchmarks/metric_cost.py`
             measures it.

@@ -40,7 +40,7 @@ def largest_curvature(gradient_at: Callable[[Sequence[Array]], Sequence[Array]],
     """
     xp = array_namespace(start[0])
     theta = xp.concat([rows(array) for array in start], axis=-1)
-    networks, size = theta.shape
+    size = theta.shape[-1]
 
     def gradient(flat: Array) -> Array:
         return xp.concat([rows(array) for array in gradient_at(_split(flat, start))], axis=-1)
@@ -48,7 +48,8 @@ def largest_curvature(gradient_at: Callable[[Sequence[Array]], Sequence[Array]],
     v = xp.asarray(start_vector(size), dtype=xp.float64, device=theta.device) + xp.zeros_like(theta)
     v = v / _length(v)[:, None]
     basis, largest = v[:, None, :], xp.zeros_like(theta[:, 0])
-    diagonal, beside = [], []
+    diagonal: list[Array] = []
+    beside: list[Array] = []
     for step in range(min(PRODUCTS, size)):
         product = (gradient(theta + STEP * v) - gradient(theta - STEP * v)) / (2 * STEP)
         diagonal.append(xp.sum(v * product, axis=-1))

@@ -1,4 +1,4 @@
-"""A small sweep that measures all there is: every command of the analysis takes it, and so do the audit and the script."""
+"""A small sweep that measures all there is: the analysis takes it, and so do the audit, compaction and the script."""
 
 from __future__ import annotations
 
@@ -102,7 +102,9 @@ def test_every_value_has_a_score_and_a_map(store: Store) -> None:
         if value.column != "onset":
             table = map_table(scored, "lr", "depth", name)
             assert table["value"].notna().any() or value.decidable_only, name
-    figure = plot_map(scored, "lr", "depth", ["srank", "sharpness", "distance_from_init", "excess_paired", "late_control_end_ce"])
+    figure = plot_map(
+        scored, "lr", "depth", ["srank", "sharpness", "distance_from_init", "excess_paired", "late_control_end_ce"]
+    )
     assert len(figure.axes) >= 5
     assert not symptom_table(scored).empty or not scored["lost"].notna().any()
 
@@ -115,7 +117,9 @@ def test_curves_and_layers_have_a_panel_for_each(store: Store, raw: bool) -> Non
     figure = plot_curves(cells, tasks, raw=raw)
     labels = [" ".join(axes.get_ylabel().split()) for axes in figure.axes]
     for name, metric in METRICS.items():
-        shown = [axes for axes, label in zip(figure.axes, labels, strict=True) if label.startswith(metric_label(metric))]
+        shown = [
+            axes for axes, label in zip(figure.axes, labels, strict=True) if label.startswith(metric_label(metric))
+        ]
         assert bool(shown) == (raw or not name.endswith("_ce")), name
         for axes in shown:
             drawn = len(axes.get_lines()[0].get_xdata())

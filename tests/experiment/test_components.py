@@ -437,11 +437,13 @@ def test_only_components_with_state_add_to_a_saved_state() -> None:
 
 def observation(config: CellConfig, scale: float = 1.0, networks: int = 2, put: Any = np.asarray) -> Observation:
     """What metrics may need of networks with random activations; the gradient is that of a sum of squares and cubes."""
-    rng, depth, points, width = np.random.default_rng(0), config.depth, config.samples, config.width
+    depth, points, width = config.depth, config.samples, config.width
 
     def normal(*shape: int) -> Any:
-        return put(scale * np.stack([np.random.default_rng([index, *shape]).normal(size=shape) for index in range(7)])
-                   [:networks])
+        return put(
+            scale
+            * np.stack([np.random.default_rng([index, *shape]).normal(size=shape) for index in range(7)])[:networks]
+        )
 
     def positive(*shape: int) -> Any:
         return put(np.stack([np.random.default_rng([index, 1, *shape]).random(shape) for index in range(7)])[:networks])

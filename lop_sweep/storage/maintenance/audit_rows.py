@@ -138,7 +138,9 @@ def _metric_problems(
         asked = {cell: name in measured(config) for cell, config in configs.items()}
         undefined = diverged | ~keys["cell"].map(asked).to_numpy(dtype=bool) | _unusual(values, keys)
         if metric.of_control:
-            every = keys["cell"].map({cell: config.control_every or 1 for cell, config in configs.items()}).to_numpy(int)
+            every = (
+                keys["cell"].map({cell: config.control_every or 1 for cell, config in configs.items()}).to_numpy(int)
+            )
             undefined |= (keys["task"].to_numpy() % every != 0) | np.isnan(values).all(axis=1)
     elif metric.since != FIRST_RELEASE:
         undefined = diverged | _before_first_measured(values, keys)
