@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence, Set
+from dataclasses import replace
 from typing import Any
 
 from lop_sweep.array_api import Array, array_namespace
+from lop_sweep.components import Activation
 from lop_sweep.experiment.engine import Engine, Parameters, TaskArrays
+
+_STEP = 1e-5
+"""Half the distance over which slopes are compared for the second derivative of an activation."""
+_JUMP = 1e-3
+"""A larger change of the slope over this distance is a kink: second derivatives are far below `_JUMP / _STEP`."""
 
 
 def observe_start(engine: Engine, parameters: Parameters, task: TaskArrays, needs: Set[str]) -> dict[str, Any]:
@@ -23,8 +30,12 @@ def observe_start(engine: Engine, parameters: Parameters, task: TaskArrays, need
         xp = array_namespace(task.x)
         x, y = (xp.astype(array, xp.float64) for array in (task.x, task.y))
 
+        passed = engine.forward(_arranged(in_float64(parameters.arrays()), parameters), x, keep_pre=True)
+        expanded: Any = _SecondOrder(engine.activation, passed.pre, passed.inputs[1:])
+        smooth = replace(engine, activation=expanded)
+
         def gradient_at(arrays: Sequence[Array]) -> list[Array]:
-            return loss_gradient(engine, _arranged(arrays, parameters), x, y)
+            return loss_gradient(smooth, _arranged(arrays, parameters), x, y)
 
         found["gradient_at"] = gradient_at
     return found
@@ -45,8 +56,7 @@ def observe_end(engine: Engine, parameters: Parameters, pre: Array, post: Array,
     if "parameters" in needs:
         found["parameters"] = parameters.arrays()
     if "slopes" in needs:
-        xp = array_namespace(post)
-        found["slopes"] = engine.activation.backward(xp.ones_like(post), pre, post)
+        found["slopes"] = engine.activation.slope(pre, post)
     return found
 
 
@@ -71,6 +81,62 @@ def point_gradients(engine: Engine, parameters: Parameters, x: Array, y: Array) 
     passed = engine.forward(parameters, x)
     errors = {layer: gradients[1] for layer, gradients in engine.backward(parameters, y, _PointByPoint(), passed)}
     return [(inputs, errors[layer]) for layer, inputs in enumerate(passed.inputs)]
+
+
+class _SecondOrder:
+    """An activation expanded to second order at the pre-activations of one pass of the engine.
+
+    There it has the value and the first two derivatives of the activation, and no kinks nearby. Each feature is
+    a + s (z - z_0) + c (z - z_0)^2 / 2. The engine asks for one layer after the other, and on the way back in reverse.
+    """
+
+    keeps_z = True
+
+    def __init__(self, activation: Activation, pre: Sequence[Array | None], post: Sequence[Array]) -> None:
+        self.expansion = activation.expansion
+        layers = zip(pre, post, strict=True)
+        self._terms = [(z, a, *_derivatives(activation, z, a)) for z, a in layers if z is not None]
+        self._layer = 0
+
+    def value(self, z: Array) -> Array:
+        centre, a, slopes, curvatures = self._terms[self._layer]
+        self._layer += 1
+        by, pairs = z - centre, zip(slopes, curvatures, strict=True)
+        return a + array_namespace(z).concat([by * (s + c / 2 * by) for s, c in pairs], axis=-1)
+
+    def backward(self, error: Array, z: Array, a: Array) -> Array:
+        self._layer -= 1
+        centre, _, slopes, curvatures = self._terms[self._layer]
+        by, width = z - centre, z.shape[-1]
+        parts = [
+            error[..., place * width : (place + 1) * width] * (s + c * by)
+            for place, (s, c) in enumerate(zip(slopes, curvatures, strict=True))
+        ]
+        return sum(parts[1:], parts[0])
+
+
+def _derivatives(activation: Activation, z: Array, a: Array) -> tuple[list[Array], list[Array]]:
+    """Return the first and second derivatives of each feature of a unit, all in the shape of z.
+
+    The second is a central difference of the first, at a kink one beside it, on the side to which the slope belongs.
+    """
+    xp = array_namespace(z)
+
+    def slopes(at: Array) -> list[Array]:
+        values = activation.value(at)
+        ones, zeros = xp.ones_like(at), xp.zeros_like(at)
+        places = range(activation.expansion)
+        chosen = [xp.concat([ones if one == place else zeros for one in places], axis=-1) for place in places]
+        return [activation.backward(error, at, values) for error in chosen]
+
+    here, above, below = slopes(z), slopes(z + _STEP), slopes(z - _STEP)
+    far_above, far_below = slopes(z + 3 * _STEP), slopes(z - 3 * _STEP)
+    curvatures = []
+    for s, up, down, far_up, far_down in zip(here, above, below, far_above, far_below, strict=True):
+        beside = xp.where(xp.abs(far_up - s) < _JUMP, far_up - up, down - far_down)
+        beside = xp.where(xp.abs(beside) < _JUMP, beside, xp.zeros_like(beside))
+        curvatures.append(xp.where(xp.abs(up - down) < _JUMP, up - down, beside) / (2 * _STEP))
+    return here, curvatures
 
 
 class _PointByPoint:

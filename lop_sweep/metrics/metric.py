@@ -56,7 +56,9 @@ class Observation:
         gradient: of the loss by each of the parameters, on the points of the task's first update and before it.
         point_gradients: of each layer, before the task's first update, on all its points: inputs a (P, n, fan_in) and
             errors e (P, n, fan_out). The gradients of point i's share in the loss, a mean, are a_i^T e_i and e_i.
-        gradient_at: from parameters in float64 to the gradient of the loss by each, on all points of the task.
+        gradient_at: from parameters in float64 near `start` to the gradient of the loss by each, on all points of the
+            task, with activations expanded to second order. So its first derivative at `start` is the Hessian, in which
+            the kinks of an activation have no part.
         control: of the task's control networks; also None at tasks without one.
     """
 

@@ -27,9 +27,8 @@ _GOLDEN = (1 + 5**0.5) / 2
 def largest_curvature(gradient_at: Callable[[Sequence[Array]], Sequence[Array]], start: Sequence[Array]) -> Array:
     """Return the largest eigenvalue of each network's Hessian, by `PRODUCTS` steps of Lanczos' method: (P,).
 
-    Products are central differences: H v = (g(theta + s v) - g(theta - s v)) / 2 s with |v| = 1. If an activation has a
-    kink, one that a pre-activation crosses within s counts as curvature. The start vector is `start_vector`. Each new
-    vector is made orthogonal to all earlier ones twice.
+    Products are central differences: H v = (g(theta + s v) - g(theta - s v)) / 2 s with |v| = 1. The start vector is
+    `start_vector`. Each new vector is made orthogonal to all earlier ones twice.
 
     Args:
         gradient_at: from parameters in float64 to their gradients, all (P, ...). Networks must not mix.

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import stateful_components  # noqa: F401
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lop_sweep.config import CellConfig
@@ -32,6 +32,7 @@ from lop_sweep.metrics import (
     stack_metrics,
 )
 from lop_sweep.metrics.arrays import distance, mean_of_steps, norm
+from lop_sweep.registry import components
 
 CONFIG = CellConfig(seed=1, width=5, depth=2, input_dim=3, samples=12, lr=0.3, steps=10, tasks=4, fresh_baseline=0)
 
@@ -52,6 +53,7 @@ def trainer_before(task: int, **fields: Any) -> tuple[ReferenceTrainer, Any]:
     return reference._trainer, reference._draw_task()
 
 
+@settings(deadline=None)  # the first decomposition of a process takes longer
 @given(st.integers(2, 12), st.integers(1, 12), st.integers(0, 2**32 - 1))
 def test_stable_rank_is_that_of_numpys_norms(points: int, features: int, seed: int) -> None:
     a = np.random.default_rng(seed).normal(size=(3, points, features)) * 10.0 ** (seed % 7 - 3)
@@ -184,9 +186,13 @@ def test_points_that_agree_have_no_variance() -> None:
 
 @pytest.mark.parametrize(
     "fields",
-    [{}, {"depth": 1, "width": 1, "input_dim": 2}, {"lr": 1.5}, {"activation": "test_silu"}, {"batch_size": 1}],
+    [
+        {}, {"depth": 1, "width": 1, "input_dim": 2}, {"lr": 1.5}, {"batch_size": 1},
+        *({"activation": name} for name in components("activation")),
+        {"activation": "relu", "norm": "layer_norm_affine"}, {"activation": "crelu", "norm": "batch_norm"},
+    ],
     ids=str,
-)
+)  # fmt: skip
 @pytest.mark.parametrize("task", [1, 3])
 def test_sharpness_is_the_hessians_largest_eigenvalue(fields: dict[str, Any], task: int) -> None:
     trainer, points = trainer_before(task, **fields)
@@ -203,6 +209,20 @@ def test_sharpness_is_the_hessians_largest_eigenvalue(fields: dict[str, Any], ta
     expected = torch.linalg.eigvalsh(torch.autograd.functional.hessian(loss, vector))[-1]
     ours = row_of(["sharpness"], tasks=task, **fields)["sharpness"]
     assert ours == pytest.approx(float(expected), rel=1e-6)
+
+
+def test_a_pre_activation_at_a_kink_has_no_curvature() -> None:
+    """New biases are zero, so a point whose units of one layer are all off is at the kink of every unit above."""
+    rows = []
+    for seed in range(20):
+        config = CONFIG.replace(seed=seed, width=2, depth=3, activation="relu", metrics=["sharpness"])
+        trainer, task = ReferenceExperiment(config)._trainer, ReferenceExperiment(config)._draw_task()
+        pre = trainer.network(torch.from_numpy(task.points))[1]
+        ours = float(Experiment([config]).run_task()["sharpness"][0])
+        expected = float(ReferenceExperiment(config).run_task()["sharpness"][0])
+        rows.append((any(bool((z == 0).any()) for z in pre), ours == pytest.approx(expected, rel=1e-6, abs=1e-9)))
+    assert sum(at_kink for at_kink, _ in rows) > 3
+    assert all(equal for _, equal in rows)
 
 
 def of_matrix(matrix: np.ndarray) -> Callable[[Sequence[np.ndarray]], list[np.ndarray]]:
