@@ -210,6 +210,15 @@ class CellConfig(BaseModel):
         le=_MAX_COUNT,
         multiple_of=2,
     )
+    control_every: int = declare(
+        0,
+        "every how many tasks a fresh network is trained on the same points, as a control; 0: never",
+        label="control every",
+        unit="tasks",
+        since="0.2",
+        ge=0,
+        le=_MAX_COUNT,
+    )
 
     activation: str = declare("tanh", "activation of the hidden layers", since="0.2")
     init: str = declare("xavier_normal", "initial weights", label="initialisation", since="0.2")

@@ -1,6 +1,6 @@
 """A new metric and a new configuration field are one declaration each, and everything else derives from them.
 
-A copy of the packages gets a made-up seventh metric (one class in `lop_sweep/metrics.py`) and a made-up string field
+A copy of the packages gets a made-up metric (one class in a module of `lop_sweep/metrics`) and a made-up string field
 (one line in `lop_sweep/config.py`), both newer than the first release. The commands of the copy must show them in
 sweeps, audits, maps, curves, scores and the report, and must go on with a directory of the code as it is.
 """
@@ -65,7 +65,8 @@ class Copy:
         for package in ("lop_sweep", "analysis", "search_spaces"):
             shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
         insert_before(folder / "lop_sweep" / "config.py", "\n    def __init__(self, /, **fields", FIELD)
-        insert_before(folder / "lop_sweep" / "metrics.py", "METRICS: Mapping[str, Metric]", METRIC)
+        with open(folder / "lop_sweep" / "metrics" / "protocol.py", "a") as module:
+            module.write("\n" + METRIC)
 
     def try_to(self, *command: object) -> subprocess.CompletedProcess[str]:
         """Run Python with these arguments."""

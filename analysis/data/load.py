@@ -121,7 +121,7 @@ def measured_metrics(cells: pd.DataFrame) -> tuple[str, ...]:
     Raises:
         ConfigError: a cell names a metric that this lop-sweep does not have.
     """
-    return measured_with(*cells["metrics"].unique())
+    return measured_with(*cells["metrics"].unique(), control=bool((cells["control_every"] > 0).any()))
 
 
 def _measured_columns(cells: pd.DataFrame) -> list[str]:

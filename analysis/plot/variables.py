@@ -43,6 +43,7 @@ class MapValue:
         statistic: over seeds, "mean" or "median".
         note: an explanation of the colours, for the metadata and the report.
         short_note: the same in a few words, for the caption.
+        needs: the optional metric without which there is no such score; empty if there is none, or the column names it.
     """
 
     column: str
@@ -54,6 +55,7 @@ class MapValue:
     statistic: str = "mean"
     note: str = ""
     short_note: str = ""
+    needs: str = ""
 
     @property
     def axis_label(self) -> str:
@@ -75,8 +77,9 @@ class MapValue:
             AnalysisError: it is of an optional metric that no cell measured.
         """
         if self.column not in scored and not self.is_measured(()):
-            name = self.column.removeprefix("late_")
-            raise AnalysisError(f"no cell measured {name}; run the sweep with metrics = [{name!r}] in its search space")
+            name = self._metric
+            setting = "control_every = 1" if METRICS[name].of_control else f"metrics = [{name!r}]"
+            raise AnalysisError(f"no cell measured {name}; run the sweep with {setting} in its search space")
         values = scored[self.column].astype(float)
         if self.column == "onset":
             values = values.where(scored["onset_status"] != "censored", np.inf)
@@ -84,7 +87,7 @@ class MapValue:
 
     def is_measured(self, metrics: Collection[str]) -> bool:
         """Return whether cells that measure these metrics have the score."""
-        name = self.column.removeprefix("late_")
+        name = self._metric
         return name not in METRICS or not METRICS[name].optional or name in metrics
 
     def in_words_of(self, streams: Collection[str]) -> MapValue:
@@ -93,6 +96,10 @@ class MapValue:
             name: in_words_of(getattr(self, name), streams) for name in ("label", "note", "short_note")
         }
         return replace(self, **told, unit=in_words_of(f"({self.unit})", streams)[1:-1])
+
+    @property
+    def _metric(self) -> str:
+        return self.needs or self.column.removeprefix("late_")
 
     def as_difference(self) -> MapValue:
         """Return how a map shows the difference of two sweeps in this score."""
@@ -169,6 +176,10 @@ _SCORES: dict[str, MapValue] = {
         note="white: where 'lost' begins by the margin, 0 is light blue; the colours end ln 2 = 0.69 nats from there",
         short_note="white: the margin of a loss; light blue: as a fresh network",
     ),
+    "excess_paired": MapValue(
+        "excess_paired", "excess over controls: late CE - CE of the control", "nats", "around zero", DIVERGING,
+        needs="control_end_ce",
+    ),
     "log_ratio": MapValue(
         "log_ratio", "log10 of late CE / fresh CE", "", "log_ratio", DIVERGING, decidable_only=True,
         note="white: where 'lost' begins by the factor, 0 is light blue",
@@ -231,7 +242,7 @@ def _late(metric: Metric) -> MapValue:
     shares = lowest == 0 and highest <= 1
     return MapValue(
         f"late_{metric.name}",
-        f"{metric.label}, {metric.late_statistic} of late tasks{layers}",
+        f"{metric.label}, {metric.late_statistic} of late tasks{' with one' if metric.of_control else ''}{layers}",
         metric.unit,
         "log" if metric.logarithmic else "share" if shares else "linear",
         statistic=metric.late_statistic,

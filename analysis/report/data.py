@@ -29,7 +29,7 @@ from analysis.report import sequences
 from analysis.report.axes import MapField, fixed_fields, map_fields
 from analysis.report.description import PERCENTILES, describe
 from analysis.report.encoding import Column, single
-from analysis.report.lookup import MAX_TABULATED, evidence_arrays, interval_arrays
+from analysis.report.lookup import MAX_TABULATED, evidence_arrays, interval_arrays, paired_arrays
 from analysis.report.sequences import Resolution
 from analysis.report.surfaces import fitted_surfaces, opening_axes
 from analysis.scoring import MAX_BLOCKS, FreshPool, LossCriterion, check_last, with_fresh_pool
@@ -115,6 +115,10 @@ def collect(directory: str | Path, criterion: LossCriterion, where: Where | None
     }
     arrays = _cell_arrays(ordered, seeds, provenance) | _field_arrays(ordered, missing, fields)
     arrays |= _fresh_arrays(pool) | evidence_arrays(networks, int(ordered["tasks"].max()), criterion)
+    if "control" in series:
+        every = ordered["control_every"].to_numpy()
+        pairs = np.where(every > 0, ordered["tasks"].to_numpy() // np.maximum(every, 1), 0)
+        arrays |= paired_arrays(int(pairs.max()), criterion)
     arrays |= interval_arrays(tabulated) | fitted
     return ReportData(about, arrays | sequences.encode(series, resolution))
 

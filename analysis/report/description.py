@@ -59,7 +59,7 @@ SEED_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
 """Colours of curves with one line per seed, by Okabe and Ito; with more seeds there is a median and a band."""
 
 _PALETTE_COLOURS = 33
-_NEEDS_EVERY_TASK = ("onset", "first_symptom", "last", "hold", "recover")
+_NEEDS_EVERY_TASK = ("onset", "paired", "excess_paired", "first_symptom", "last", "hold", "recover")
 """Definitions, columns of scores and thresholds that need the loss of every single task."""
 
 _FITTED = {"lost": "lost", "failures": "failure_rate"}
@@ -154,6 +154,7 @@ def _metric(name: str) -> dict[str, Any]:
         "per_layer": metric.per_layer,
         "logarithmic": metric.logarithmic,
         "late_statistic": metric.late_statistic,
+        "of_control": metric.of_control,
         "lowest": lowest if math.isfinite(lowest) else None,
         "is_share": lowest == 0 and highest <= 1,
     }

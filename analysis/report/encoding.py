@@ -37,21 +37,27 @@ def stride(tasks: int, blocks: int) -> int:
     return -(-tasks // blocks)
 
 
-def block_means(values: np.ndarray, blocks: int) -> np.ndarray:
+def block_means(values: np.ndarray, blocks: int, of_known: bool = False) -> np.ndarray:
     """Return means over blocks of tasks.
 
     Args:
         values: (n, T, ...).
         blocks: the largest number of blocks.
+        of_known: whether NaN is left out.
 
     Returns:
-        (n, ceil(T / stride), ...); NaN for a block with a NaN in it.
+        (n, ceil(T / stride), ...); NaN for a block with a NaN in it, or of NaN only if they are left out.
     """
     tasks = values.shape[1]
     step = stride(tasks, blocks)
     if step == 1:
         return values
     starts = np.arange(0, tasks, step)
+    if of_known:
+        known = ~np.isnan(values)
+        with np.errstate(invalid="ignore"):
+            sums = np.add.reduceat(np.where(known, values, 0), starts, axis=1)
+            return np.asarray(sums / np.add.reduceat(known.astype(int), starts, axis=1))
     sizes = np.diff(starts, append=tasks).reshape((1, -1) + (1,) * (values.ndim - 2))
     return np.add.reduceat(values, starts, axis=1) / sizes
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from analysis.report.encoding import Column
-from analysis.scoring import LossCriterion, lost_from, plastic_to, wilson
+from analysis.scoring import LossCriterion, lost_from, paired_tables, plastic_to, wilson
 
 MAX_TABULATED = 100
 """Networks per point up to which there is an interval of the share that is lost."""
@@ -33,6 +33,23 @@ def evidence_arrays(networks: Sequence[int], tasks: int, criterion: LossCriterio
         "evidence.lost": np.concatenate([none, *lost]).astype(np.int32),
         "evidence.plastic": np.concatenate([none, *plastic]).astype(np.int32),
     }
+
+
+def paired_arrays(pairs: int, criterion: LossCriterion) -> dict[str, Column]:
+    """Return the verdict by pairs as tables.
+
+    Args:
+        pairs: the largest number of late tasks with a control; 0 if no cell has any.
+        criterion: for the level and the difference.
+
+    Returns:
+        For each number of pairs from 0, and each number of them in which the control is worse: from how many pairs in
+        which the network is worse on a cell is lost, and up to how many it is plastic.
+    """
+    if not pairs:
+        return {}
+    lost, plastic = paired_tables(pairs, criterion.alpha, criterion.difference)
+    return {"paired.lost": lost.astype(np.int32), "paired.plastic": plastic.astype(np.int32)}
 
 
 def interval_arrays(networks: int) -> dict[str, Column]:

@@ -14,6 +14,7 @@ from analysis.report.encoding import Column, block_means, single, to_bfloat16
 from analysis.scoring import (
     METRIC_OF,
     LossCriterion,
+    control_loss,
     judged_loss,
     score_block,
     symptom_marks,
@@ -39,6 +40,7 @@ _COMPUTED_ON_PAGE = frozenset(
     [
         "lost",
         "excess",
+        "excess_paired",
         "ratio",
         "log_ratio",
         "late_failure_rate",
@@ -99,9 +101,13 @@ def keep(block: Block, criterion: LossCriterion, resolution: Resolution) -> tupl
     loss, _ = judged_loss(block)
     loss = (block_means(loss, resolution.loss) if resolution.loss else loss).ravel()
     kept["loss"] = loss if resolution.exact else single(loss)
+    if "control_end_ce" in block.metrics and not resolution.loss:
+        controls = np.where(finished, control_loss(block), np.nan).ravel()
+        kept["control"] = controls if resolution.exact else single(controls)
     for name in block.metrics:
         if name != MAIN_METRIC:
-            kept[f"curve.{name}"] = single(block_means(block.of_network(name), resolution.curves).ravel())
+            means = block_means(block.of_network(name), resolution.curves, METRICS[name].of_control)
+            kept[f"curve.{name}"] = single(means.ravel())
         if METRICS[name].per_layer:
             kept[f"layer.{name}"] = single(block_means(block.metrics[name], resolution.layers).ravel())
     return block.cells.assign(**{name: scored[name].to_numpy() for name in _FOR_SURFACES}), kept

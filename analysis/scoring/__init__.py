@@ -34,9 +34,19 @@ from analysis.scoring.intervals import (
     difference_interval,
     wilson,
 )
+from analysis.scoring.pairs import compare_pairs, excludes_loss, paired_tables, shows_loss
 from analysis.scoring.scores import CHANCE_CE
 from analysis.scoring.symptoms import FIRST, METRIC_OF, symptom_marks, symptom_table, symptom_thresholds
-from analysis.scoring.table import MAX_BLOCKS, check_last, judged_loss, score, score_block, score_cells, with_fresh_pool
+from analysis.scoring.table import (
+    MAX_BLOCKS,
+    check_last,
+    control_loss,
+    judged_loss,
+    score,
+    score_block,
+    score_cells,
+    with_fresh_pool,
+)
 
 __all__ = [
     "CHANCE_CE",
@@ -61,19 +71,24 @@ __all__ = [
     "Symptom",
     "bootstrap",
     "check_last",
+    "compare_pairs",
+    "control_loss",
     "criterion_of",
     "difference_interval",
     "excess_bound",
+    "excludes_loss",
     "failed",
     "fisher",
     "judged_loss",
     "lost_from",
     "make_criterion",
+    "paired_tables",
     "plastic_to",
     "rate_gap",
     "score",
     "score_block",
     "score_cells",
+    "shows_loss",
     "symptom_marks",
     "symptom_table",
     "symptom_thresholds",

@@ -23,6 +23,7 @@ DEFINITIONS: Mapping[str, str] = {
     "mean": "late tasks are worse on average",
     "onset": "failing without a recovery",
     "trend": "the loss rises over the tasks",
+    "paired": "late tasks are worse than their controls",
 }
 """The definitions of "lost" by name, each in a few words. `LossCriterion` states them in full."""
 
@@ -37,6 +38,8 @@ TEMPLATES: Mapping[str, str] = {
     "mean": f"lost: mean CE of the {{late_tasks}} exceeds that of fresh networks {_WORSE}",
     "onset": f"lost: {{hold}} failed tasks in a row, and never {{recover}} others in a row since; {_FAILED}",
     "trend": "lost: CE rises by > {margin} nats over the sequence, 95% interval of the slope above 0",
+    "paired": f"lost: the {{late_tasks}} fail against their control networks more often than the other way round, "
+    f"by at least {{difference}} (sign test, p < {{alpha}}); one fails if its CE exceeds the other's {_WORSE}",
     "failed": _FAILED,
     "late_tasks": "last {last} tasks",
     "late_share": "last quarter of tasks",
@@ -145,10 +148,13 @@ class LossCriterion:
         onset   if `hold` tasks in a row failed, and since then there were never `recover` in a row that did not
         trend   if its CE rises: the interval of the Theil-Sen slope lies above 0, and the rise over the sequence is
                 more than `margin`. Fresh networks only show that the tasks can be learnt at all
+        paired  if its late tasks fail against their controls, networks trained on the same points, more often than the
+                controls fail against it: the sign test, one-sided, gives p < `alpha`, and the shares differ by at least
+                `difference`. One fails against the other by the rule above, with the other's loss on the same task
 
-    and plastic otherwise. Only "rate" weighs the evidence: a cell is plastic if the upper 95% bound of the difference
-    between the rates is below `difference`, and undecided if its tasks are too few to show or to exclude a loss. Cells
-    of four other verdicts are neither lost nor plastic:
+    and plastic otherwise. Only "rate" and "paired" weigh the evidence: a cell is plastic if the upper 95% bound of the
+    difference is below `difference`, and undecided if its tasks are too few to show or to exclude a loss. Cells of four
+    other verdicts are neither lost nor plastic ("paired" takes the late controls for the fresh networks):
 
         untrainable   the median CE of the fresh networks is at least `chance`, by default the loss of guessing: ln k
                       for k classes. Half of them fail, so there is nothing to lose. Guessing has no level of its own
@@ -174,7 +180,7 @@ class LossCriterion:
         label="late",
         unit="tasks",
         none="last quarter",
-        definitions=("rate", "mean"),
+        definitions=("rate", "mean", "paired"),
     )
     margin: float = _declare(0.1, "nats by which a failed task is worse than fresh networks", unit="nats", step=0.01)
     factor: float = _declare(
@@ -182,13 +188,16 @@ class LossCriterion:
         "factor by which a failed task is worse than fresh networks",
         unit="times",
         step=0.1,
-        definitions=("rate", "mean", "onset"),
+        definitions=("rate", "mean", "onset", "paired"),
     )
     difference: float = _declare(
-        0.1, "difference between two failure rates that counts as a loss", step=0.05, definitions=("rate",)
+        0.1, "difference between two failure rates that counts as a loss", step=0.05, definitions=("rate", "paired")
     )
     alpha: float = _declare(
-        0.01, "level of the test that late tasks fail as often as fresh networks", step=0.005, definitions=("rate",)
+        0.01,
+        "level of the test that late tasks fail as often as fresh networks",
+        step=0.005,
+        definitions=("rate", "paired"),
     )
     chance: float | None = _declare(
         None,
@@ -313,24 +322,27 @@ class Findings:
     long_enough: np.ndarray
 
 
-def verdicts(cells: pd.DataFrame, fresh: np.ndarray, found: Findings, criterion: LossCriterion) -> np.ndarray:
+def verdicts(
+    cells: pd.DataFrame, number: np.ndarray, fresh: np.ndarray, found: Findings, criterion: LossCriterion
+) -> np.ndarray:
     """Return the verdict of each cell.
 
     The first that applies of: diverged, no baseline, untrainable, too short, lost, plastic, undecided.
 
     Args:
         cells: n cells with `status` and the configuration fields.
-        fresh: (n,) median loss of the fresh networks of each cell's configuration, nats.
+        number: (n,) how many networks each cell is compared with; with none it has no baseline.
+        fresh: (n,) their median loss: of the fresh networks of its configuration, or of its controls.
         found: by the criterion's definition.
         criterion: for `chance`.
 
     Returns:
         (n,) names in `VERDICTS`.
     """
-    diverged, without = cells["status"] == DIVERGED, cells["fresh_baseline"] == 0
+    diverged, without = cells["status"] == DIVERGED, number == 0
     trainable = fresh < (chance_levels(cells) if criterion.chance is None else criterion.chance)
     return np.select(
-        [diverged.to_numpy(), without.to_numpy(), ~trainable, ~found.long_enough, found.lost, found.plastic],
+        [diverged.to_numpy(), without, ~trainable, ~found.long_enough, found.lost, found.plastic],
         ["diverged", "no baseline", "untrainable", "too short", "lost", "plastic"],
         default="undecided",
     )

@@ -37,9 +37,13 @@ def failed(losses: np.ndarray, fresh: np.ndarray, margin: float, factor: float) 
     Returns:
         (n, T) booleans, False where anything is NaN.
     """
-    baseline = fresh[:, None]
+    return exceeds(losses, fresh[:, None], margin, factor)
+
+
+def exceeds(losses: np.ndarray, baseline: np.ndarray, margin: float, factor: float) -> np.ndarray:
+    """Return where losses exceed a baseline of the same shape by more than a margin and a factor; False for NaN."""
     with np.errstate(invalid="ignore"):  # infinite medians, where most fresh networks diverged
-        return (losses - baseline > margin) & (losses > factor * baseline)
+        return np.asarray((losses - baseline > margin) & (losses > factor * baseline))
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,26 @@ def late_median(values: np.ndarray, last: int) -> np.ndarray:
     return np.median(values[:, -last:], axis=1)
 
 
+def late_mean_of_known(values: np.ndarray, last: int) -> np.ndarray:
+    """Return the mean over those of the last tasks that have a value, NaN where none has. As `late_mean` otherwise."""
+    late = values[:, -last:]
+    known = ~np.isnan(late)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.where(known, late, 0).sum(axis=1) / known.sum(axis=1))
+
+
+def median_of_known(values: np.ndarray) -> np.ndarray:
+    """Return the median over the tasks that have a value: (n, T) to (n,), NaN where none has."""
+    known = ~np.isnan(values)
+    count = known.sum(axis=1)
+    ordered = np.sort(np.where(known, values, np.inf), axis=1)
+    row = np.arange(len(values))
+    middle = (
+        ordered[row, np.maximum(count - 1, 0) // 2] + ordered[row, np.minimum(count // 2, values.shape[1] - 1)]
+    ) / 2
+    return np.where(count > 0, middle, np.nan)
+
+
 def early_mean(values: np.ndarray, first: int) -> np.ndarray:
     """Return the mean over the first tasks: `mean(v_t, t <= E)`. Arguments and result as in `late_mean`."""
     return values[:, :first].mean(axis=1)

@@ -4,8 +4,8 @@ The columns, one row per cell:
 
     cell, configuration fields, status
     late_tasks                    number of late tasks
-    late_<metric>                 mean over the late tasks (and over layers); of the gradient norm the median, because
-                                  single tasks make up most of its mean
+    late_<metric>                 mean over the late tasks (and over layers); of gradients the median, because single
+                                  tasks make up most of their mean; of controls over the late tasks that have one
     early_<metric>                mean over the early tasks, for the symptoms' metrics
     loss                          the metric that tells how well a task was learnt: "end_ce", or "final_ce" where that
                                   was not measured in all tasks. "CE" below is this one
@@ -31,6 +31,12 @@ The columns, one row per cell:
     rank_at_risk, ...             whether the cell could have the symptom: see `LossCriterion`
     first_symptom                 the first symptom before the onset: one of `FIRST`
     lead                          tasks between the two
+    excess_paired                 mean of CE minus the control's CE over the late tasks that have a control, nats. This
+                                  and the next five only where cells have controls
+    paired_tasks                  number of these tasks
+    paired_worse, paired_better   how many of them failed against the control, and how often it failed against them
+    paired_p                      p value of the sign test: neither is more frequent
+    paired_high                   upper 95% bound of the difference of their shares
     verdict                         one of `analysis.scoring.criterion.VERDICTS`
     lost                          1.0, or 0.0 where the verdict is "plastic" or "undecided"; NaN for all others
 
@@ -40,7 +46,7 @@ has the criterion, the directory and the conditions that it was made with.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -53,6 +59,7 @@ from analysis.data import Block, Where, blocks_of, load_cells, select, split
 from analysis.scoring import scores
 from analysis.scoring.criterion import DECIDABLE, Findings, LossCriterion, make_criterion, verdicts
 from analysis.scoring.failures import FreshPool, excess_bound, failed, fisher, rate_gap
+from analysis.scoring.pairs import compare_pairs, excludes_loss, gap_bound, mean_difference, shows_loss, sign_test
 from analysis.scoring.symptoms import (
     METRIC_OF,
     at_risk,
@@ -75,6 +82,11 @@ _POOLED = ("fresh_pooled_ce", "fresh_networks", "fresh_failures")
 failed."""
 
 _LATE = {"mean": scores.late_mean, "median": scores.late_median}
+
+
+def _late(name: str) -> Callable[[np.ndarray, int], np.ndarray]:
+    """Return how a metric's late tasks are summarised."""
+    return scores.late_mean_of_known if METRICS[name].of_control else _LATE[METRICS[name].late_statistic]
 
 
 @accepts_options(LossCriterion)
@@ -211,6 +223,14 @@ def judged_loss(block: Block) -> tuple[np.ndarray, np.ndarray]:
     return np.where(measured[:, None], end, final), measured
 
 
+def control_loss(block: Block) -> np.ndarray:
+    """Return the loss of the controls at the moment at which tasks are judged, (n, T) nats; NaN where there is none."""
+    loss, measured = judged_loss(block)
+    if "control_end_ce" not in block.metrics:
+        return np.full_like(loss, np.nan)
+    return np.where(measured[:, None], block.metrics["control_end_ce"], block.metrics["control_final_ce"])
+
+
 def score_block(block: Block, criterion: LossCriterion, slopes: bool = True) -> pd.DataFrame:
     """Return the scores of a block's cells, which come from `with_fresh_pool`; arguments and columns as in `score`."""
     diverged = (block.cells["status"] == DIVERGED).to_numpy()
@@ -222,9 +242,12 @@ def score_block(block: Block, criterion: LossCriterion, slopes: bool = True) -> 
 
     columns: dict[str, Any] = {"late_tasks": late, "loss": np.where(measured, "end_ce", "final_ce")}
     columns |= _failures(block.cells, loss[:, -late:], criterion)
-    columns |= {f"late_{name}": _LATE[METRICS[name].late_statistic](row, late) for name, row in metrics.items()}
+    columns |= {f"late_{name}": _late(name)(row, late) for name, row in metrics.items()}
     columns |= {f"early_{name}": scores.early_mean(metrics[name], early) for name in METRIC_OF.values()}
     columns |= _losses(block.cells, loss, late)
+    controls = np.where(diverged[:, None], np.nan, control_loss(block))[:, -late:]
+    pairs = _pairs(loss[:, -late:], controls, criterion)
+    columns |= pairs if "control_end_ce" in block.metrics else {}
     slope = low = high = np.full(len(block.cells), np.nan)
     if slopes or criterion.definition == "trend":
         slope, low, high = scores.theil_sen(loss)
@@ -233,7 +256,11 @@ def score_block(block: Block, criterion: LossCriterion, slopes: bool = True) -> 
     bad = failed(loss, columns["fresh_pooled_ce"], criterion.margin, criterion.factor)
     onset = scores.onset(bad, criterion.hold)
     recovery = scores.recovery(bad, onset, criterion.recover)
-    if criterion.definition == "rate":
+    number, baseline = block.cells["fresh_baseline"].to_numpy(), columns["fresh_pooled_ce"]
+    if criterion.definition == "paired":
+        found = _by_pairs(pairs, criterion)
+        number, baseline = pairs["paired_tasks"], scores.median_of_known(controls)
+    elif criterion.definition == "rate":
         found = _by_rates(columns, criterion)
     elif criterion.definition == "mean":
         lost = failed(columns["late_ce"][:, None], columns["fresh_mean_ce"], criterion.margin, criterion.factor)[:, 0]
@@ -244,13 +271,14 @@ def score_block(block: Block, criterion: LossCriterion, slopes: bool = True) -> 
     else:
         lost = (low > 0) & (slope * (tasks - 1) > criterion.margin)
         found = Findings(lost, ~lost, ~np.isnan(low))
-    verdict = verdicts(block.cells, columns["fresh_pooled_ce"], found, criterion)
+    verdict = verdicts(block.cells, number, baseline, found, criterion)
     decidable = np.isin(verdict, DECIDABLE)
-    onset, recovery = np.where(decidable, onset, np.nan), np.where(decidable, recovery, np.nan)
+    compared = decidable & np.isfinite(columns["fresh_pooled_ce"])  # onsets are against fresh networks
+    onset, recovery = np.where(compared, onset, np.nan), np.where(compared, recovery, np.nan)
     observed = ~np.isnan(onset)
     columns |= {
         "onset": onset,
-        "onset_status": np.select([~decidable, observed], ["undefined", "observed"], "censored"),
+        "onset_status": np.select([~compared, observed], ["undefined", "observed"], "censored"),
         "recovery": recovery,
         "rank_collapse": scores.collapse(metrics["effective_rank"], early, late),
         "duplicates_growth": scores.growth(metrics["duplicate_fraction"], early, late),
@@ -294,6 +322,28 @@ def _by_rates(columns: Mapping[str, np.ndarray], criterion: LossCriterion) -> Fi
     gap = rate_gap(*(columns[name] for name in ("late_failures", "late_tasks", "fresh_failures", "fresh_networks")))
     lost = (columns["failure_p"] < criterion.alpha) & (gap >= criterion.difference)
     return Findings(lost, ~lost & (columns["failure_high"] < criterion.difference), np.ones_like(lost))
+
+
+def _pairs(late: np.ndarray, controls: np.ndarray, criterion: LossCriterion) -> dict[str, np.ndarray]:
+    """Return the columns on pairs; `late` and `controls` have the losses of the late tasks, (n, m)."""
+    pairs, worse, better = compare_pairs(late, controls, criterion.margin, criterion.factor)
+    known = pairs > 0
+    return {
+        "excess_paired": mean_difference(late, controls),
+        "paired_tasks": pairs,
+        "paired_worse": np.where(known, worse, np.nan),
+        "paired_better": np.where(known, better, np.nan),
+        "paired_p": np.where(known, sign_test(worse, better), np.nan),
+        "paired_high": gap_bound(pairs, worse, better),
+    }
+
+
+def _by_pairs(pairs: Mapping[str, np.ndarray], criterion: LossCriterion) -> Findings:
+    """Return what the definition "paired" finds."""
+    names = ("paired_tasks", "paired_worse", "paired_better")
+    m, worse, better = (np.nan_to_num(pairs[name]).astype(int) for name in names)
+    lost = shows_loss(m, worse, better, criterion.alpha, criterion.difference)
+    return Findings(lost, ~lost & excludes_loss(m, worse, better, criterion.difference), np.ones_like(lost))
 
 
 def _losses(cells: pd.DataFrame, loss: np.ndarray, late: int) -> dict[str, Any]:

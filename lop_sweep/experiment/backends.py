@@ -100,7 +100,9 @@ class TorchDevice:
             return engine.train(state, task, steps)
         blocks = [min(MAX_STEPS_PER_GRAPH, steps - start) for start in range(0, steps, MAX_STEPS_PER_GRAPH)]
         traces = [self._graph(engine, state, task, block)(state, task) for block in blocks]
-        return TrainingTrace(torch.cat([trace.losses for trace in traces]), traces[0].grad_norm)
+        accuracies = [trace.accuracies for trace in traces if trace.accuracies is not None]
+        losses = torch.cat([trace.losses for trace in traces])
+        return TrainingTrace(losses, traces[0].grad_norm, torch.cat(accuracies) if accuracies else None)
 
     def _graph(self, engine: Engine, state: TrainingState, task: TaskArrays, steps: int) -> GraphedTraining:
         shapes = tuple((array.dtype, array.shape) for array in (*state.arrays(), *task.arrays()))

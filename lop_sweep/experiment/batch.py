@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -15,8 +15,18 @@ from lop_sweep.config import FIELDS, CellConfig
 from lop_sweep.experiment.backends import Device
 from lop_sweep.experiment.engine import Engine, ForwardPass, Parameters, TaskArrays, TrainingState, TrainingTrace
 from lop_sweep.experiment.minibatches import minibatch_order
-from lop_sweep.experiment.network import TorchRng, initial_weights
-from lop_sweep.metrics import METRICS, Observation, TaskRow, held_out_points, measured, undefined_metrics
+from lop_sweep.experiment.network import TorchRng, control_rngs, initial_weights
+from lop_sweep.experiment.observing import in_float64, observe_end, observe_start
+from lop_sweep.metrics import (
+    METRICS,
+    Control,
+    Observation,
+    TaskRow,
+    held_out_points,
+    measured,
+    needed,
+    undefined_metrics,
+)
 
 _Result = TypeVar("_Result")
 
@@ -44,14 +54,16 @@ class CellBatch:
         self._dtype, self._device = dtype, device
         components = self._components = Components.of(configs[0])
         self._stream = components.stream
-        self._engine = Engine.of(components, configs[0])
-        self._metrics = measured(configs[0])
+        self._metrics, self._needs = measured(configs[0]), needed(configs[0])
+        self._engine = Engine.of(components, configs[0], records_accuracy="accuracies" in self._needs)
         self._has_held_out = held_out_points(configs[0]) > 0
         self.task_rngs = [np.random.default_rng(config.seed) for config in configs]
         self.network_rngs = [TorchRng(config.seed) for config in configs]
         cells = zip(configs, self.task_rngs, strict=True)
         self.stream_states = [self._stream.init(config, rng) for config, rng in cells]
-        self.training = self._new_networks()
+        self.training = self._new_networks(self.network_rngs)
+        # Drawn again wherever a sequence resumes, so it is no part of the state.
+        self._initial = in_float64(self.training.parameters.arrays()) if "initial" in self._needs else None
         self.diverged_at = np.zeros(len(configs), dtype=int)
         self.seconds = np.zeros(len(configs))
 
@@ -114,9 +126,12 @@ class CellBatch:
         arrays = self._put_tasks(tasks, steps, number)
         if self.configs[0].reset_optimizer:
             self.training.memory[:] = self._engine.new_memory(self.training.parameters)
+        observed = observe_start(self._engine, self.training.parameters, arrays, self._needs)
         trace = self._device.train(self._engine, self.training, arrays, steps)
         passed = self._engine.forward(self.training.parameters, arrays.x, keep_pre=True)
-        row = self._compute_metrics(arrays, trace, passed, self._put_held_out(tasks, number))
+        observed |= {"accuracies": trace.accuracies, "initial": self._initial}
+        observed |= {"control": self._run_control(arrays, number)}
+        row = self._compute_metrics(arrays, trace, passed, self._put_held_out(tasks, number), observed)
         self._engine.after_task(self.training, arrays, passed, number)
         every = [values.reshape(len(self.configs), -1) for name, values in row.items() if not METRICS[name].optional]
         finite = np.all([np.isfinite(values).all(axis=1) for values in every], axis=0)
@@ -127,7 +142,7 @@ class CellBatch:
 
     def _run_fresh_network(self, number: int) -> np.ndarray:
         tasks = self._draw_tasks()
-        training = self._new_networks()
+        training = self._new_networks(self.network_rngs)
         steps = self.configs[0].fresh_steps
         arrays = self._put_tasks(tasks, steps, number, fresh=True)
         self._device.train(self._engine, training, arrays, steps)
@@ -135,8 +150,28 @@ class CellBatch:
         losses = self._device.take(self._engine.loss.value(logits, arrays.y)).astype(np.float64)
         return np.where(np.isfinite(losses), losses, np.nan)
 
+    def _run_control(self, arrays: TaskArrays, number: int) -> Control | None:
+        """Train fresh networks on the sequence's `number`th task as the main ones were; None if it has no control.
+
+        Their weights, and what mitigations draw, come from a stream of their own for each task.
+        """
+        config = self.configs[0]
+        if not config.control_every or number % config.control_every:
+            return None
+        network_rngs, generators = zip(*(control_rngs(config, number) for config in self.configs), strict=True)
+        training = self._new_networks(network_rngs)
+        draws = None if arrays.draws is None else Draws(generators, self._components.init, self._put)
+        trace = self._device.train(self._engine, training, replace(arrays, draws=draws), config.steps)
+        logits = self._engine.forward(training.parameters, arrays.x).logits
+        return Control(trace.losses, self._engine.loss.value(logits, arrays.y))
+
     def _compute_metrics(
-        self, arrays: TaskArrays, trace: TrainingTrace, passed: ForwardPass, held_out: TaskArrays | None
+        self,
+        arrays: TaskArrays,
+        trace: TrainingTrace,
+        passed: ForwardPass,
+        held_out: TaskArrays | None,
+        observed: Mapping[str, Any],
     ) -> TaskRow:
         """Return the row of the task that was just trained on, all NaN for cells where something is not finite."""
         parameters = self.training.parameters
@@ -151,7 +186,8 @@ class CellBatch:
             sane = on_device[:, None, None, None]
             pre, post = (xp.where(sane, array, xp.zeros_like(array)) for array in (pre, post))
         threshold = self._device.put(np.array([[config.corr_thresh] for config in self.configs]))
-        task = Observation(trace.losses, end_loss, trace.grad_norm, pre, post, passed.logits, threshold)
+        task = Observation(trace.losses, end_loss, trace.grad_norm, pre, post, passed.logits, threshold, **observed)
+        task = replace(task, **observe_end(self._engine, parameters, pre, post, self._needs))
         if held_out is not None:
             logits, loss = self._engine.forward(parameters, held_out.x).logits, self._engine.loss
             value = loss.value(logits, held_out.y)
@@ -208,8 +244,8 @@ class CellBatch:
     def _put(self, array: np.ndarray) -> Array:
         return self._device.put(array.astype(self._dtype))
 
-    def _new_networks(self) -> TrainingState:
-        cells = zip(self.configs, self.network_rngs, strict=True)
+    def _new_networks(self, rngs: Sequence[TorchRng]) -> TrainingState:
+        cells = zip(self.configs, rngs, strict=True)
         layers = list(zip(*(initial_weights(config, rng) for config, rng in cells), strict=True))
         parameters = Parameters(
             weights=[self._put(np.stack([weight for weight, _ in layer])) for layer in layers],

@@ -44,4 +44,9 @@ class GraphedTraining:
         self._graph.replay()
         for given, own in zip(outside, inside, strict=True):
             given.copy_(own)
-        return TrainingTrace(self._trace.losses.clone(), self._trace.grad_norm.clone())
+        accuracies = self._trace.accuracies
+        return TrainingTrace(
+            self._trace.losses.clone(),
+            self._trace.grad_norm.clone(),
+            None if accuracies is None else accuracies.clone(),
+        )

@@ -195,10 +195,12 @@ class TrainingTrace:
     Attributes:
         losses: shape (steps, P), the loss before each update, on the points of that update.
         grad_norm: shape (P,), 2-norm of the gradient of all hidden layers' weights and biases at the first step.
+        accuracies: shape (steps, P), accuracy before each update, on its points; None unless the engine records it.
     """
 
     losses: Array
     grad_norm: Array
+    accuracies: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -207,6 +209,7 @@ class Engine:
 
     Attributes:
         fixed: hyperparameters in which the cells of a pack cannot differ, with their values.
+        records_accuracy: whether traces have accuracies.
     """
 
     activation: Activation
@@ -215,9 +218,10 @@ class Engine:
     optimizer: Optimizer
     mitigations: tuple[Mitigation, ...] = ()
     fixed: tuple[tuple[str, Any], ...] = ()
+    records_accuracy: bool = False
 
     @classmethod
-    def of(cls, components: Components, config: CellConfig) -> Engine:
+    def of(cls, components: Components, config: CellConfig, records_accuracy: bool = False) -> Engine:
         """Return the engine of a cell with these components."""
         names = [name for name in components.hyper() if not FIELDS[name].packable]
         return cls(
@@ -227,6 +231,7 @@ class Engine:
             components.optimizer,
             components.mitigations,
             tuple((name, getattr(config, name)) for name in names),
+            records_accuracy,
         )
 
     @property
@@ -358,7 +363,7 @@ class Engine:
         xp = array_namespace(task.x)
         hyper = {**dict(self.fixed), **task.hyper}
         squares: list[Array] = []
-        losses = []
+        losses, accuracies = [], []
         size = task.steps_per_block
         for start in range(0, steps, size):
             xs, ys = task.points(start, min(start + size, steps))
@@ -371,8 +376,11 @@ class Engine:
                     networks = self._networks(state, passed, task)
                     for place, mitigation in self._step_hooks:
                         mitigation.after_step(networks, state.mitigations[place], hyper)
-            losses.append(self.loss.value(xp.stack(logits), task.y if task.order is None else ys))
-        return TrainingTrace(xp.concat(losses), xp.sqrt(xp.sum(xp.stack(squares), axis=0)))
+            answers, targets = xp.stack(logits), task.y if task.order is None else ys
+            losses.append(self.loss.value(answers, targets))
+            accuracies += [self.loss.accuracy(answers, targets)] if self.records_accuracy else []
+        grad_norm = xp.sqrt(xp.sum(xp.stack(squares, axis=-1), axis=-1))
+        return TrainingTrace(xp.concat(losses), grad_norm, xp.concat(accuracies) if accuracies else None)
 
     def after_task(self, state: TrainingState, task: TaskArrays, passed: ForwardPass, number: int) -> None:
         """Let mitigations act on networks whose `number`th task has been measured, in place.
@@ -403,7 +411,9 @@ def _role(place: int, output: bool) -> Role:
 
 
 def _sum_of_squares(array: Array) -> Array:
-    return array_namespace(array).sum(array * array, axis=(-2, -1))
+    """Return each network's sum, (P,). Over two axes at once, NumPy's rounding would depend on P."""
+    xp = array_namespace(array)
+    return xp.sum(xp.reshape(array * array, (array.shape[0], -1)), axis=-1)
 
 
 def _affine(parameters: Parameters, layer: int, below: Array) -> Array:

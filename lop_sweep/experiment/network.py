@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from lop_sweep.components import Components, layer_sizes
+from lop_sweep.components import Components, Purpose, layer_sizes, random_stream
 from lop_sweep.config import CellConfig
 
 
@@ -38,6 +38,12 @@ class TorchRng:
             torch.set_rng_state(outer)
 
 
+def control_rngs(config: CellConfig, number: int) -> tuple[TorchRng, np.random.Generator]:
+    """Return what the control network of a cell's `number`th task is drawn from, and what its mitigations draw from."""
+    rng = random_stream(config.seed, Purpose.CONTROL, number)
+    return TorchRng(int(rng.integers(2**63))), rng
+
+
 class MLP(nn.Module):
     """`depth` hidden layers of `width` units, each with its normalisation, and a linear output layer, in float64.
 
@@ -56,7 +62,7 @@ class MLP(nn.Module):
             components.init.apply(layer, gain)
         self.norms = nn.ModuleList(components.norm.torch(config.width, config) for _ in self.hidden)
         self.to(torch.float64)
-        self._activation = components.activation.torch()
+        self.activation = components.activation.torch()
 
     def layers(self) -> list[nn.Linear]:
         """Return the hidden layers in order, then the output layer."""
@@ -68,7 +74,7 @@ class MLP(nn.Module):
         activations: list[torch.Tensor] = [points]
         for layer, norm in zip(self.hidden, self.norms, strict=True):
             pre_activations.append(norm(layer(activations[-1])))
-            activations.append(self._activation(pre_activations[-1]))
+            activations.append(self.activation(pre_activations[-1]))
         return self.output(activations[-1]), pre_activations, activations[1:]
 
 

@@ -6,7 +6,7 @@ could be saved. Use `lop_sweep.experiment.Experiment` for everything that must r
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -16,10 +16,11 @@ from lop_sweep.components import Components, Purpose, Task, check, random_stream
 from lop_sweep.components.mitigations import ReferenceDraws
 from lop_sweep.config import CellConfig
 from lop_sweep.experiment.minibatches import minibatch_order
-from lop_sweep.experiment.network import MLP, TorchRng, build_network
+from lop_sweep.experiment.network import MLP, TorchRng, build_network, control_rngs
+from lop_sweep.experiment.reference_metrics import AT_START, PLAIN, slopes_of
 from lop_sweep.metrics import (
     METRICS,
-    SATURATION_THRESHOLD,
+    Control,
     Observation,
     TaskRow,
     held_out_points,
@@ -50,6 +51,7 @@ class ReferenceExperiment:
         self.network_rng = TorchRng(config.seed)
         self._stream_state = self._stream.init(config, self.task_rng)
         self._trainer = ReferenceTrainer(config, self.network_rng)
+        self._initial = [values.detach().clone() for values in self._trainer.network.parameters()]
         self._number = 0
 
     def run_task(self) -> TaskRow:
@@ -64,8 +66,10 @@ class ReferenceExperiment:
             draws = self._draws(self._number)
             if self.config.reset_optimizer:
                 self._trainer.reset_optimizer()
-            losses, grad_norm = self._trainer.train(task, self.config.steps, self._order(task, self._number), draws)
-            row = self._compute_metrics(task, losses, grad_norm)
+            order = self._order(task, self._number)
+            before = self._before(task, order)
+            losses, grad_norm = self._trainer.train(task, self.config.steps, order, draws)
+            row = self._compute_metrics(task, losses, grad_norm, before, self._run_control(task, order))
             self._trainer.after_task(task, self._number, draws)
             if row is not None:
                 return row
@@ -97,8 +101,35 @@ class ReferenceExperiment:
         rng = random_stream(self.config.seed, Purpose.MITIGATION, number, fresh)
         return ReferenceDraws(rng, self._init, torch.from_numpy, self._gain)
 
+    def _before(self, task: Task, order: np.ndarray | None) -> dict[str, float]:
+        """Return the metrics of the network before a task's first update."""
+        network, names = self._trainer.network, measured(self.config)
+        self._start = [values.detach().clone() for values in network.parameters()]
+        x, y = torch.from_numpy(task.points), torch.from_numpy(task.labels)
+        first = slice(None) if order is None else order[0].tolist()
+        of = [name for name in AT_START if name in names]
+        return {name: AT_START[name](network, self._trainer.loss_of, x, y, first) for name in of}
+
+    def _run_control(self, task: Task, order: np.ndarray | None) -> Control | None:
+        """Train a fresh network on the task, or return None if it has no control."""
+        if not self.config.control_every or self._number % self.config.control_every:
+            return None
+        network_rng, rng = control_rngs(self.config, self._number)
+        control = ReferenceTrainer(self.config, network_rng)
+        draws = ReferenceDraws(rng, self._init, torch.from_numpy)
+        losses, _ = control.train(task, self.config.steps, order, draws)
+        with torch.no_grad():
+            return Control(torch.tensor(losses, dtype=torch.float64)[:, None], control.loss(task)[None])
+
     @torch.no_grad()
-    def _compute_metrics(self, task: Task, losses: list[float], grad_norm: float) -> TaskRow | None:
+    def _compute_metrics(
+        self,
+        task: Task,
+        losses: list[float],
+        grad_norm: float,
+        before: Mapping[str, float],
+        control: Control | None,
+    ) -> TaskRow | None:
         """Return the task's row, or None if a loss, a weight or a metric is not finite."""
         network = self._trainer.network
         logits, pre, post = network(torch.from_numpy(task.points))
@@ -112,6 +143,13 @@ class ReferenceExperiment:
             post=torch.stack(post)[None],
             logits=logits[None],
             corr_thresh=torch.tensor([[self.config.corr_thresh]], dtype=torch.float64),
+            accuracies=torch.tensor(self._trainer.accuracies, dtype=torch.float64)[:, None],
+            slopes=torch.stack([slopes_of(network.activation, z) for z in pre])[None],
+            weights=[layer.weight for layer in network.hidden],
+            parameters=list(network.parameters()),
+            start=self._start,
+            initial=self._initial,
+            control=control,
         )
         names = measured(self.config)
         if held_out_points(self.config):
@@ -121,10 +159,13 @@ class ReferenceExperiment:
             logits = network(torch.from_numpy(more.points))[0]
             accuracy = self._accuracy(logits, torch.from_numpy(more.labels))[None]
             observation = replace(observation, test_loss=self._trainer.loss(more)[None], test_accuracy=accuracy)
-        row = {}
+        row = {name: np.array([value]) for name, value in before.items()}
         for name in names:
-            plain = _PLAIN.get(name)
-            row[name] = np.array([plain(observation)]) if plain else np.array(METRICS[name].compute(observation))
+            if name in PLAIN:
+                row[name] = np.array([PLAIN[name](observation)])
+            elif name not in before:
+                row[name] = np.asarray(METRICS[name].compute(observation))
+        row = {name: row[name] for name in names}
         every = [values for name, values in row.items() if not METRICS[name].optional]
         return row if all(np.isfinite(values).all() for values in every) else None
 
@@ -135,6 +176,11 @@ class ReferenceTrainer:
     Args:
         config: the cell.
         rng: the cell's network stream, from which the network is drawn.
+
+    Attributes:
+        network: the network.
+        loss_of: from logits and targets to the loss.
+        accuracies: of the last task, before each update on its points.
     """
 
     def __init__(self, config: CellConfig, rng: TorchRng) -> None:
@@ -150,9 +196,10 @@ class ReferenceTrainer:
     def _set_up(self, config: CellConfig, network: MLP) -> None:
         components = Components.of(config)
         self.network = network
+        self.accuracies: list[float] = []
         self._config, self._make_optimizer = config, components.optimizer.torch
         self._mitigations = [mitigation.torch(self.network, config) for mitigation in components.mitigations]
-        self._loss = components.loss.torch()
+        self.loss_of = components.loss.torch()
         self.reset_optimizer()
 
     def reset_optimizer(self) -> None:
@@ -162,7 +209,7 @@ class ReferenceTrainer:
     def loss(self, task: Task) -> torch.Tensor:
         """Return the network's loss on all points of a task, a scalar."""
         logits, _, _ = self.network(torch.from_numpy(task.points))
-        return self._loss(logits, torch.from_numpy(task.labels))
+        return self.loss_of(logits, torch.from_numpy(task.labels))
 
     def train(
         self, task: Task, steps: int, order: np.ndarray | None = None, draws: ReferenceDraws | None = None
@@ -178,12 +225,12 @@ class ReferenceTrainer:
         Returns:
             The loss before each update, and the 2-norm of the hidden layers' gradient at the first step.
         """
-        losses = []
+        losses, self.accuracies = [], []
         x, y = torch.from_numpy(task.points), torch.from_numpy(task.labels)
         for step in range(steps):
             points = slice(None) if order is None else order[step]
             logits, _, features = self.network(x[points])
-            loss = self._loss(logits, y[points])
+            loss = self.loss_of(logits, y[points])
             if step == 0:
                 hidden = torch.autograd.grad(loss, list(self.network.hidden.parameters()), retain_graph=True)
                 grad_norm = float(torch.linalg.vector_norm(torch.cat([part.flatten() for part in hidden])))
@@ -199,6 +246,7 @@ class ReferenceTrainer:
                     assert draws is not None
                     mitigation.after_step([one.detach() for one in features], self._optimizer, draws)
             losses.append(loss.item())
+            self.accuracies.append(_accuracy(logits, y[points]))
         return losses, grad_norm
 
     @torch.no_grad()
@@ -209,63 +257,10 @@ class ReferenceTrainer:
             mitigation.after_task(features, self._optimizer, draws, number)
 
 
+def _accuracy(logits: torch.Tensor, y: torch.Tensor) -> float:
+    answers, right = (logits > 0, y > 0.5) if y.shape[1] == 1 else (logits.argmax(dim=1), y.argmax(dim=1))
+    return float((answers == right).double().mean())
+
+
 def _finite(*tensors: torch.Tensor) -> bool:
     return all(bool(torch.isfinite(tensor).all()) for tensor in tensors)
-
-
-def _saturation(z: torch.Tensor) -> float:
-    return float((z.abs() > SATURATION_THRESHOLD).double().mean())
-
-
-def _effective_rank(z: torch.Tensor) -> float:
-    z = z / z.abs().max().clamp(min=1e-300)  # the rank does not depend on the scale, but squares could overflow
-    centred = z - z.mean(dim=0)
-    eigenvalues = torch.linalg.eigvalsh(centred.T @ centred / (len(z) - 1)).clamp(min=0)
-    if eigenvalues.sum() == 0:
-        return 1.0
-    p = eigenvalues / eigenvalues.sum()
-    p = p[p > 0]
-    return float(torch.exp(-(p * p.log()).sum()))
-
-
-def _duplicate_fraction(a: torch.Tensor, threshold: float) -> float:
-    return float((_correlation(a) > threshold).triu(diagonal=1).any(dim=0).double().mean())
-
-
-def _duplicate_fraction_any(a: torch.Tensor, threshold: float) -> float:
-    return float((_correlation(a).fill_diagonal_(0.0) > threshold).any(dim=0).double().mean())
-
-
-def _correlation(a: torch.Tensor) -> torch.Tensor:
-    return torch.corrcoef(a.T).reshape(a.shape[1], a.shape[1]).nan_to_num(nan=0.0).abs()
-
-
-def _activation_effective_rank(a: torch.Tensor) -> float:
-    p = torch.linalg.svdvals(a)
-    p = p[p > 0] / p.sum()
-    return float(torch.exp(-(p * p.log()).sum()))
-
-
-def _srank(a: torch.Tensor) -> float:
-    values = torch.linalg.svdvals(a)
-    if values.sum() == 0:
-        return 1.0
-    return 1.0 + float((values.cumsum(0) / values.sum() < 0.99 - 1e-12).sum())
-
-
-_PLAIN: dict[str, Callable[[Observation], float | list[float]]] = {
-    "min_ce": lambda task: float(task.losses.min()),
-    "final_ce": lambda task: float(task.losses[-1]),
-    "start_ce": lambda task: float(task.losses[0]),
-    "end_ce": lambda task: float(task.end_loss),
-    "online_ce": lambda task: float(np.mean(np.asarray(task.losses))),
-    "saturation": lambda task: float(np.mean([_saturation(z) for z in task.pre[0]])),
-    "grad_norm": lambda task: float(task.grad_norm),
-    "effective_rank": lambda task: [_effective_rank(z) for z in task.pre[0]],
-    "duplicate_fraction": lambda task: [_duplicate_fraction(a, float(task.corr_thresh)) for a in task.post[0]],
-    "duplicate_fraction_any": lambda task: [_duplicate_fraction_any(a, float(task.corr_thresh)) for a in task.post[0]],
-    "activation_effective_rank": lambda task: [_activation_effective_rank(a) for a in task.post[0]],
-    "srank": lambda task: [_srank(a) for a in task.post[0]],
-    "logit_scale": lambda task: float(task.logits.square().mean().sqrt()),
-}
-"""Metrics that have an implementation of their own here. The others are computed by `Metric.compute` on tensors."""

@@ -24,7 +24,7 @@ from lop_sweep.errors import ConfigError, StateError
 from lop_sweep.experiment import Experiment, ReferenceExperiment, ReferenceTrainer
 from lop_sweep.experiment.engine import Engine, Parameters, TaskArrays
 from lop_sweep.experiment.network import TorchRng, initial_weights
-from lop_sweep.metrics import METRICS, Observation, measured, stack_metrics
+from lop_sweep.metrics import METRICS, Control, Observation, measured, optional_metrics, stack_metrics
 from lop_sweep.pack import Pack
 from lop_sweep.registry import component, components, register
 from lop_sweep.storage import PackState
@@ -32,9 +32,9 @@ from lop_sweep.storage.pack_state import assemble
 from lop_sweep.storage.serialization import load_state, save_state
 
 EVERY = [(kind, name) for kind in KINDS for name in components(kind)]
-OPTIONAL = [name for name, metric in METRICS.items() if metric.optional]
+OPTIONAL = optional_metrics()
 CONFIG = CellConfig(
-    seed=1, width=6, depth=3, input_dim=4, samples=10, lr=0.05, metrics=OPTIONAL, test_samples=30
+    seed=1, width=6, depth=3, input_dim=4, samples=10, lr=0.05, metrics=OPTIONAL, test_samples=30, control_every=1
 )  # fmt: skip
 
 
@@ -194,7 +194,6 @@ def test_the_engine_keeps_to_the_array_api_standard(config: CellConfig, chosen: 
 def test_an_activation_leaves_what_it_reads_unchanged(chosen: Components) -> None:
     rng = np.random.default_rng(0)
     z = rng.normal(size=(2, 5, 3))
-    z, error = rng.normal(size=(2, 5, 3)), rng.normal(size=(2, 5, 3 * chosen.activation.expansion))
     a = chosen.activation.value(z)
     assert a.shape == (2, 5, 3 * chosen.activation.expansion)
     before = z.copy(), a.copy()
@@ -371,6 +370,7 @@ PAIRS: list[dict[str, Any]] = [
     {"mitigation": ["swr", "shrink_perturb_per_task"], "norm": "test_affine", "swr_factor": 0.5, "swr_steps": 2},
     {"mitigation": ["gradient_noise", "shrink_perturb_per_step", "weight_noise"], "norm": "test_affine"},
     {"mitigation": ["shrink_perturb_gaussian", "redo"], "redo_threshold": 0.9, "width": 1},
+    {"control_every": 2, "batch_size": 4, "optimizer": "test_momentum"},
 ]
 """What is combined with the default components, and runs through the same tests."""
 
@@ -462,25 +462,57 @@ def test_only_components_with_state_add_to_a_saved_state() -> None:
         Experiment([CONFIG]).load_state_dict(experiment.state_dict())
 
 
+def observation(config: CellConfig, scale: float = 1.0, networks: int = 2, put: Any = np.asarray) -> Observation:
+    """What metrics may need of networks with random activations; the gradient is that of a sum of squares and cubes."""
+    depth, points, width = config.depth, config.samples, config.width
+
+    def normal(*shape: int) -> Any:
+        return put(
+            scale
+            * np.stack([np.random.default_rng([index, *shape]).normal(size=shape) for index in range(7)])[:networks]
+        )
+
+    def positive(*shape: int) -> Any:
+        return put(np.stack([np.random.default_rng([index, 1, *shape]).random(shape) for index in range(7)])[:networks])
+
+    def steps() -> Any:
+        return put(np.ascontiguousarray(np.asarray(positive(5)).T))
+
+    fan_in = [config.input_dim, *[width] * depth]
+    shapes = [*zip(fan_in, [*[width] * depth, 1], strict=True)]
+    pre = normal(depth, points, width)
+    post = put(component("activation", config.activation).value(np.asarray(pre)))
+    parameters = [*(normal(*shape) for shape in shapes), *(normal(1, fan_out) for _, fan_out in shapes)]
+    return Observation(
+        losses=steps(),
+        end_loss=positive(),
+        grad_norm=positive(),
+        pre=pre,
+        post=post,
+        logits=normal(points, 1),
+        corr_thresh=put(np.array([[0.0], [0.95], *[[0.5]] * 5])[:networks]),
+        test_loss=positive(),
+        test_accuracy=positive(),
+        accuracies=steps(),
+        slopes=1 - pre * pre,
+        weights=parameters[:depth],
+        parameters=parameters,
+        start=[0.9 * array for array in parameters],
+        initial=[0 * array for array in parameters],
+        gradient=parameters,
+        point_gradients=[(normal(points, below), normal(points, above)) for below, above in shapes],
+        gradient_at=lambda arrays: [2 * array + 3 * array * array for array in arrays],
+        control=Control(steps(), positive()),
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize("activation", ["tanh", "relu", "crelu"])
 @pytest.mark.parametrize("name", METRICS)
 def test_a_metric_stays_within_its_bounds(name: str, activation: str) -> None:
-    rng = np.random.default_rng(0)
     metric = METRICS[name]
     for scale, width, samples in ((0.01, 6, 10), (3.0, 6, 10), (3.0, 30, 10), (0.0, 6, 10), (1.0, 1, 2)):
         config = CONFIG.replace(width=width, samples=samples, activation=activation)
-        pre = scale * rng.normal(size=(2, 3, samples, width))
-        task = Observation(
-            losses=rng.random((5, 2)),
-            end_loss=rng.random(2),
-            grad_norm=rng.random(2),
-            pre=pre,
-            post=component("activation", activation).value(pre),
-            logits=rng.normal(size=(2, samples, 1)),
-            corr_thresh=np.array([[0.0], [0.95]]),
-            test_loss=rng.random(2),
-            test_accuracy=rng.random(2),
-        )
+        task = observation(config, scale)
         values = metric.compute(task)
         low, high = metric.bounds(config)
         assert values.shape == ((2, 3) if metric.per_layer else (2,))
@@ -501,14 +533,32 @@ def test_the_loss_is_measured_before_within_and_after_a_task() -> None:
 @pytest.mark.parametrize("name", METRICS)
 def test_a_metric_is_the_same_on_tensors(name: str) -> None:
     """The reference computes metrics that it has no own implementation of by `compute`."""
-    rng = np.random.default_rng(0)
-    pre = rng.normal(size=(2, 3, 10, 6))
-    logits, threshold = rng.normal(size=(2, 10, 1)), np.array([[0.3], [0.95]])
-    losses = [rng.random(shape) for shape in ((5, 2), 2, 2)]
-    arrays = (*losses, pre, np.tanh(pre), logits, threshold, rng.random(2), rng.random(2))
-    ours = METRICS[name].compute(Observation(*arrays))
-    on_tensors = METRICS[name].compute(Observation(*(torch.from_numpy(array) for array in arrays)))
-    np.testing.assert_allclose(np.asarray(on_tensors), ours, rtol=1e-12)
+    config = CONFIG.replace(samples=10)
+    ours = METRICS[name].compute(observation(config))
+    on_tensors = METRICS[name].compute(observation(config, put=torch.from_numpy))
+    np.testing.assert_allclose(np.asarray(on_tensors), ours, rtol=1e-8 if name == "sharpness" else 1e-12)
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_a_metric_keeps_to_the_array_api_standard(name: str) -> None:
+    """It is float64 on the library's own arrays, from networks in float32 too."""
+    values = METRICS[name].compute(observation(CONFIG, put=array_api_strict.asarray))
+    assert values.dtype == array_api_strict.float64
+    np.testing.assert_allclose(np.asarray(values), METRICS[name].compute(observation(CONFIG)), rtol=1e-8)
+
+
+@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize(("width", "samples"), [(6, 10), (1, 10), (30, 8), (1, 2)])
+def test_a_metric_does_not_depend_on_the_batch(name: str, width: int, samples: int) -> None:
+    """To the bit, for networks of a batch of 1, 2 and 7."""
+    config = CONFIG.replace(width=width, samples=samples)
+    for dtype in (np.float64, np.float32):
+        alone, two, seven = (
+            METRICS[name].compute(observation(config, networks=networks, put=lambda array: array.astype(dtype)))  # noqa: B023
+            for networks in (1, 2, 7)
+        )
+        assert np.array_equal(two, seven[:2])
+        assert np.array_equal(alone, two[:1])
 
 
 @pytest.mark.parametrize("kind", [*(kind for kind in KINDS if kind != "mitigation"), "loss", "metric"])

@@ -9,7 +9,7 @@ import numpy as np
 
 from analysis.plot import VALUES
 from lop_sweep.config import PACKABLE, CellConfig
-from lop_sweep.metrics import METRICS, measured_with
+from lop_sweep.metrics import METRICS, measured
 from lop_sweep.pack import make_packs
 from lop_sweep.planning.space import SearchSpace
 from lop_sweep.storage.manifest import describe_space
@@ -76,9 +76,12 @@ def _result(
         "effective_rank": 10 * trend[..., None] * rng.uniform(0.8, 1.2, (*final.shape, depth)),
         "duplicate_fraction": np.clip(0.8 * (1 - trend)[..., None] + rng.normal(0, 0.1, (*final.shape, depth)), 0, 1),
     }
-    for name in measured_with():
+    for name in measured(cells[0]):
         low, high = METRICS[name].bounds(cells[0])
         shape = (*final.shape, depth) if METRICS[name].per_layer else final.shape
+        if METRICS[name].of_control:
+            every = np.arange(1, tasks + 1) % cells[0].control_every == 0
+            history[name] = np.where(every[:, None], 0.05 * rng.lognormal(0, 1.5, shape), np.nan)
         history.setdefault(name, rng.uniform(max(low, 0), min(high, 100), shape))
     history = {
         name: np.where(gone[..., None] if values.ndim == 3 else gone, np.nan, values)

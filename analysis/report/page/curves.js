@@ -41,6 +41,11 @@
     return `seed ${sweep.about.seeds[sweep.arrays.seed[cell]]}`;
   }
 
+  /** How a metric is drawn that only some tasks have: each of them as a point on the line. */
+  function sparse(metric) {
+    return metric.of_control ? { mode: 'lines+markers', marker: { size: 4 }, connectgaps: true } : {};
+  }
+
   function baseLayout(ink) {
     return {
       paper_bgcolor: 'rgba(0,0,0,0)', plot_bgcolor: 'rgba(0,0,0,0)', font: { color: ink('text'), family: ink('font'), size: 11 },
@@ -100,15 +105,16 @@
     }
 
     /** Two invisible lines with the area between them filled. */
-    band(x, low, high, axes, fillcolor) {
-      const edge = { mode: 'lines', line: { width: 0 }, hoverinfo: 'skip' };
+    band(x, low, high, axes, fillcolor, more = {}) {
+      const edge = { ...more, mode: 'lines', line: { width: 0 }, hoverinfo: 'skip' };
       return [this.line(x, low, axes, edge), this.line(x, high, axes, { ...edge, fill: 'tonexty', fillcolor })];
     }
 
     seedLine(metric, cell, axes, line) {
       const sequence = lop.sequence(this.sweep, metric.name, cell);
       const values = drawable(sequence.values, metric.logarithmic);
-      return this.line(middles(this.sweep, cell, sequence), values, axes, { line, name: seedName(this.sweep, cell) });
+      const more = { line, name: seedName(this.sweep, cell), ...sparse(metric) };
+      return this.line(middles(this.sweep, cell, sequence), values, axes, more);
     }
 
     /** One line per seed, or of many seeds the median and a band; no value where any of them has diverged. */
@@ -125,8 +131,8 @@
       const of = (share) => columns.map((column) => (column.includes(null) ? null : lop.quantile(column, share)));
       const [low, high] = hasPercentiles(sweep, cells) ? sweep.about.percentiles.ends : [0, 1];
       return [
-        ...this.band(x, of(low), of(high), axes, ink('band')),
-        this.line(x, of(0.5), axes, { line: { color: ink('focus'), width: 2 }, name: 'median' }),
+        ...this.band(x, of(low), of(high), axes, ink('band'), sparse(metric)),
+        this.line(x, of(0.5), axes, { line: { color: ink('focus'), width: 2 }, name: 'median', ...sparse(metric) }),
         this.seedLine(metric, this.chosen, axes, { color: ink('text'), width: 1.2 }),
       ];
     }

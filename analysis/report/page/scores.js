@@ -40,12 +40,19 @@
     return some.some(Number.isNaN) ? NaN : lop.median(some);
   }
 
+  /** Mean over those of the last tasks that have a value. */
+  function lateMeanOfKnown({ values, step }, tasks, late) {
+    const known = values.subarray(Math.floor((tasks - late) / step)).filter((value) => !Number.isNaN(value));
+    return known.length ? known.reduce((sum, value) => sum + value, 0) / known.length : NaN;
+  }
+
   /** A metric over the late tasks: from the data under the report's own criterion, else from the sequences. */
   function lateValues(sweep, metric, criterion) {
     const { about, arrays } = sweep;
     const own = arrays[`late_${metric}`];
     if (criterion.last === about.criterion.last) return own;
-    const summarise = sweep.metrics.get(metric).late_statistic === 'median' ? lateMedian : lateMean;
+    const { late_statistic: statistic, of_control: ofControl } = sweep.metrics.get(metric);
+    const summarise = ofControl ? lateMeanOfKnown : statistic === 'median' ? lateMedian : lateMean;
     return late(sweep, metric, criterion, summarise).map((value, cell) =>
       (metric === lop.MAIN && Number.isNaN(own[cell]) ? NaN : value));
   }
@@ -105,6 +112,29 @@
       return some.reduce((sum, loss) => sum + (hasFailed(loss, median, criterion) ? 1 : 0), 0);
     });
     return { late, fresh: Float64Array.from({ length: n }, (_, cell) => fresh[arrays['fresh.group'][cell]]) };
+  }
+
+  /**
+   * The late tasks of a cell that have a control: their number, in how many the network failed against the control and the
+   * other way round, the mean of its loss minus the control's, and the median loss of the controls.
+   */
+  function pairsOf(sweep, criterion, cell) {
+    const { about, arrays, starts } = sweep;
+    const none = { pairs: 0, worse: 0, better: 0, excess: NaN, level: NaN };
+    if (!('control' in arrays)) return none;
+    const [begin, end] = [starts.rows[cell], starts.rows[cell + 1]];
+    const controls = [];
+    let [worse, better, sum] = [0, 0, 0];
+    for (let row = end - lateTasks(about, criterion, end - begin); row < end; row += 1) {
+      const [loss, control] = [arrays.loss[row], arrays.control[row]];
+      if (Number.isNaN(loss) || Number.isNaN(control)) continue;
+      controls.push(control);
+      sum += loss - control;
+      worse += hasFailed(loss, control, criterion) ? 1 : 0;
+      better += hasFailed(control, loss, criterion) ? 1 : 0;
+    }
+    if (controls.length === 0) return none;
+    return { pairs: controls.length, worse, better, excess: sum / controls.length, level: lop.median(controls) };
   }
 
   /** Where the tables of evidence for m late tasks and N fresh networks begin. */
@@ -188,17 +218,33 @@
       },
       hasEnoughTasks: ({ arrays }, _, cell) => !Number.isNaN(arrays.slope_low[cell]),
     },
+    paired: {
+      judge: ({ arrays }, _, { paired }, cell, { lost, plastic, undecided }) => {
+        const { pairs, worse, better } = paired(cell);
+        const at = (pairs * (pairs + 1)) / 2 + better;
+        if (worse >= arrays['paired.lost'][at]) return lost;
+        return worse <= arrays['paired.plastic'][at] ? plastic : undecided;
+      },
+      hasEnoughTasks: ALWAYS,
+      compared: (_, { paired }, cell) => ({ number: paired(cell).pairs, level: paired(cell).level }),
+    },
   };
+
+  /** With how many fresh networks a cell is compared, and their median loss. */
+  function withFresh(sweep, _, cell) {
+    return { number: sweep.arrays.baseline[cell], level: freshOf(sweep, cell) };
+  }
 
   /** The verdict of each cell, by its index in `about.verdicts`. */
   function verdictsOf(sweep, criterion, facts) {
-    const { diverged_at: divergedAt, baseline } = sweep.arrays;
+    const { diverged_at: divergedAt } = sweep.arrays;
     const indices = lop.indicesOf(sweep.about.verdicts);
-    const { judge, hasEnoughTasks } = RULES[criterion.definition];
+    const { judge, hasEnoughTasks, compared = withFresh } = RULES[criterion.definition];
     return Uint8Array.from({ length: sweep.n }, (_, cell) => {
       if (divergedAt[cell] !== 0) return indices.diverged;
-      if (baseline[cell] === 0) return indices.noBaseline;
-      if (!(freshOf(sweep, cell) < (criterion.chance ?? sweep.arrays.chance[cell]))) return indices.untrainable;
+      const { number, level } = compared(sweep, facts, cell);
+      if (number === 0) return indices.noBaseline;
+      if (!(level < (criterion.chance ?? sweep.arrays.chance[cell]))) return indices.untrainable;
       if (!hasEnoughTasks(sweep, criterion, cell)) return indices.tooShort;
       return judge(sweep, criterion, facts, cell, indices);
     });
@@ -231,17 +277,23 @@
    *
    * `column(name)` gives the column of `analysis.scoring.table` with this name, computed on first use; onsets that were
    * not reached are infinite in it. `category(name)` gives indices in `about.verdicts` or `about.first`. `verdict` and `lost`
-   * are as in the table. `onset` is NaN where the cell is neither lost nor plastic.
+   * are as in the table. `onset` is NaN where the cell is neither lost nor plastic, or has no fresh networks.
    */
   function score(sweep, criterion) {
     const { about, arrays, n } = sweep;
     const lateCe = lateLoss(sweep, criterion);
     const events = onsets(sweep, criterion);
     const failed = failures(sweep, criterion);
-    const verdict = verdictsOf(sweep, criterion, { lateCe, ...failed, ...events });
+    const pairs = new Map();
+    const paired = (cell) => {
+      if (!pairs.has(cell)) pairs.set(cell, pairsOf(sweep, criterion, cell));
+      return pairs.get(cell);
+    };
+    const verdict = verdictsOf(sweep, criterion, { lateCe, paired, ...failed, ...events });
     const { lost: isLost, plastic, undecided } = lop.indicesOf(about.verdicts);
     const lost = Float64Array.from(verdict, (v) => (v === isLost ? 1 : v === plastic || v === undecided ? 0 : NaN));
-    const ifDecidable = (tasks) => tasks.map((task, cell) => (Number.isNaN(lost[cell]) ? NaN : task));
+    const hasOnset = (cell) => !Number.isNaN(lost[cell]) && Number.isFinite(freshOf(sweep, cell));
+    const ifDecidable = (tasks) => tasks.map((task, cell) => (hasOnset(cell) ? task : NaN));
     const scores = { verdict, lost, onset: ifDecidable(events.onset), recovery: ifDecidable(events.recovery) };
     const late = (metric) => scores.column(`late_${metric}`);
     const map = (of) => Float64Array.from({ length: n }, (_, cell) => of(cell));
@@ -256,7 +308,8 @@
       excess: () => map((cell) => lateCe[cell] - arrays.fresh_mean_ce[cell]),
       ratio: () => map((cell) => lateCe[cell] / arrays.fresh_mean_ce[cell]),
       log_ratio: () => map((cell) => Math.log10(lateCe[cell] / arrays.fresh_mean_ce[cell])),
-      onset: () => map((c) => (lost[c] >= 0 && Number.isNaN(scores.onset[c]) ? Infinity : scores.onset[c])),
+      excess_paired: () => map((cell) => (arrays.diverged_at[cell] === 0 ? paired(cell).excess : NaN)),
+      onset: () => map((c) => (hasOnset(c) && Number.isNaN(scores.onset[c]) ? Infinity : scores.onset[c])),
       recovery: () => scores.recovery,
       rank_collapse: () => collapse(about.metric_of.rank),
       duplicates_growth: () => growth(about.metric_of.duplicates),

@@ -2,7 +2,8 @@
 
 A metric is NaN from the task on at which its cell diverged. A metric that is newer than the first release may also be
 NaN in the first tasks of a cell: an earlier lop-sweep computed them and did not measure it. An optional metric is NaN
-in all cells that do not name it. An accuracy is NaN in all cells whose task stream has no classes.
+in all cells that do not name it, and an accuracy in all cells whose task stream has no classes. A metric of control
+networks may be NaN anywhere, because they may diverge, and is in tasks without a control.
 """
 
 from __future__ import annotations
@@ -141,6 +142,11 @@ def _metric_problems(
         if metric.of_classes:
             without = {cell: not _has_classes(config) for cell, config in configs.items()}
             undefined |= keys["cell"].map(without).to_numpy(dtype=bool)
+        if metric.of_control:
+            every = (
+                keys["cell"].map({cell: config.control_every or 1 for cell, config in configs.items()}).to_numpy(int)
+            )
+            undefined |= (keys["task"].to_numpy() % every != 0) | np.isnan(values).all(axis=1)
     elif metric.since != FIRST_RELEASE:
         undefined = diverged | _before_first_measured(values, keys)
     if np.isinf(values).any() or (np.isnan(values) != undefined[:, None]).any():
