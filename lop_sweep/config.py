@@ -114,6 +114,11 @@ def declare(
     return Field(default, description=description, json_schema_extra=known, **rules)
 
 
+def _mitigation(default: Any, description: str, **rules: Any) -> Any:
+    """Declare a number that mitigations use."""
+    return declare(default, description, packable=True, of="mitigation", since="0.2", **rules)
+
+
 def _limits(rules: Mapping[str, Any]) -> str:
     """Return a number's range in words, without upper limits that only keep numbers within the columns' types."""
     signs = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
@@ -262,6 +267,38 @@ class CellConfig(BaseModel):
     mitigation: str = declare(
         NONE, "what is done against loss of plasticity, a name, several separated by commas, or a list", since="0.2"
     )
+    l2_init_strength: float = _mitigation(1e-2, "`l2_init`: strength of the pull towards the initial values", ge=0)
+    parseval_strength: float = _mitigation(1e-3, "`parseval`: strength of the penalty", ge=0)
+    parseval_scale: float = _mitigation(1.0, "`parseval`: squared length that each unit's weights should have", ge=0)
+    spectral_strength: float = _mitigation(1e-4, "`spectral`: strength of the penalty", ge=0)
+    spectral_exponent: float = _mitigation(2.0, "`spectral`: exponent k of the penalty", ge=1)
+    gradient_noise_scale: float = _mitigation(1e-2, "`gradient_noise`: standard deviation", ge=0)
+    weight_noise_scale: float = _mitigation(
+        1e-4, "`weight_noise`, `shrink_perturb_gaussian`: standard deviation per step", ge=0
+    )
+    task_shrink: float = _mitigation(0.2, "`shrink_perturb_per_task`: share of the weights that is lost", ge=0, le=1)
+    task_perturb: float = _mitigation(0.2, "`shrink_perturb_per_task`: share of fresh weights that is added", ge=0)
+    step_shrink: float = _mitigation(1e-4, "`shrink_perturb_per_step`: share of the weights that is lost", ge=0, le=1)
+    step_perturb: float = _mitigation(1e-2, "`shrink_perturb_per_step`: share of fresh weights that is added", ge=0)
+    perturb_decay: float = _mitigation(1e-4, "`shrink_perturb_gaussian`: weight decay", ge=0)
+    swr_factor: float = _mitigation(
+        1e-6, "`swr`: utility, relative to the tensor's mean, up to which weights are drawn anew", ge=0
+    )
+    swr_steps: int = _mitigation(2048, "`swr`: steps between draws", ge=1, le=_MAX_COUNT)
+    replacement_rate: float = _mitigation(
+        1e-4, "`continual_backprop` and its variant: share of the eligible units replaced per step", ge=0, le=1
+    )
+    maturity_threshold: int = _mitigation(
+        100, "`continual_backprop` and its variant: age in steps above which a unit is eligible", ge=0, le=_MAX_COUNT
+    )
+    utility_decay: float = _mitigation(
+        0.99, "`continual_backprop` and its variant: decay of the utilities' running means", ge=0, lt=1
+    )
+    redo_threshold: float = _mitigation(
+        0.1, "`redo`, `redo_per_step`: activity, relative to the layer's mean, up to which a unit is replaced", ge=0
+    )
+    redo_tasks: int = _mitigation(1, "`redo`: tasks between replacements", ge=1, le=_MAX_COUNT)
+    redo_steps: int = _mitigation(780, "`redo_per_step`: steps between replacements", ge=1, le=_MAX_COUNT)
 
     def __init__(self, /, **fields: Any) -> None:
         try:

@@ -147,7 +147,7 @@ def other_value(info: FieldInfo, value: Any) -> Any:
         return not value
     if info.type is str:
         return next((choice for choice in info.choices if choice != value), f"{value}x")
-    return value + 2 if info.type is int else value / 2 + 0.1
+    return value + 2 if info.type is int else value / 2 or 0.1
 
 
 @pytest.mark.parametrize("field", FIELDS)

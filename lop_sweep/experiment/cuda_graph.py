@@ -24,7 +24,8 @@ class GraphedTraining:
 
     def __init__(self, engine: Engine, state: TrainingState, task: TaskArrays, steps: int) -> None:
         self._state = state.copy(torch.Tensor.clone)
-        self._task = TaskArrays(task.x.clone(), task.y.clone(), {name: t.clone() for name, t in task.hyper.items()})
+        hyper = {name: tensor.clone() for name, tensor in task.hyper.items()}
+        self._task = TaskArrays(task.x.clone(), task.y.clone(), hyper, draws=task.draws)  # nothing recorded draws
         # cuBLAS sets itself up at its first call, which cannot be part of a graph.
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())

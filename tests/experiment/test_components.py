@@ -93,7 +93,7 @@ def arrays_of(config: CellConfig, number: int = 1) -> TaskArrays:
     """What a batch of one cell trains on."""
     task = task_of(config)
     hyper = {
-        name: np.full((1, 1, 1), getattr(config, name))
+        name: np.full((1, 1, 1), float(getattr(config, name)))
         for name in Components.of(config).hyper()
         if FIELDS[name].packable
     }
@@ -194,6 +194,7 @@ def test_the_engine_keeps_to_the_array_api_standard(config: CellConfig, chosen: 
 def test_an_activation_leaves_what_it_reads_unchanged(chosen: Components) -> None:
     rng = np.random.default_rng(0)
     z = rng.normal(size=(2, 5, 3))
+    z, error = rng.normal(size=(2, 5, 3)), rng.normal(size=(2, 5, 3 * chosen.activation.expansion))
     a = chosen.activation.value(z)
     assert a.shape == (2, 5, 3 * chosen.activation.expansion)
     before = z.copy(), a.copy()
@@ -337,7 +338,9 @@ def assert_labels(loss: str, labels: np.ndarray) -> None:
         assert (labels.sum(axis=1) == 1).all()
 
 
-PAIRS = [
+EAGER = {"replacement_rate": 0.2, "maturity_threshold": 1}
+"""Hyperparameters with which continual backpropagation replaces units within a few steps."""
+PAIRS: list[dict[str, Any]] = [
     {"batch_size": 3},
     {"batch_size": 1, "steps": 12},
     {"optimizer": "test_momentum", "reset_optimizer": True},
@@ -354,6 +357,20 @@ PAIRS = [
     {"drift": 0.3, "cycle": 2},
     {"stream": "permuted_inputs", "data": "mnist_5k", "batch_size": 4, "width": 3},
     {"stream": "slowly_changing_regression_flip", "batch_size": 1, "steps": 10, "width": 5, "depth": 1},
+    {
+        "mitigation": ["l2_init", "redo"],
+        "norm": "test_affine",
+        "optimizer": "test_momentum",
+        "redo_threshold": 0.9,
+        "redo_tasks": 2,
+    },
+    {"mitigation": ["redo_per_step", "weight_noise"], "redo_threshold": 0.8, "redo_steps": 3, "batch_size": 3},
+    {"mitigation": "continual_backprop", "optimizer": "test_momentum", "activation": "test_halves", **EAGER},
+    {"mitigation": ["continual_backprop_adaptable", "gradient_noise"], "batch_size": 1, **EAGER},
+    {"mitigation": ["spectral", "parseval", "fire"], "spectral_exponent": 1.5, "parseval_scale": 0.5},
+    {"mitigation": ["swr", "shrink_perturb_per_task"], "norm": "test_affine", "swr_factor": 0.5, "swr_steps": 2},
+    {"mitigation": ["gradient_noise", "shrink_perturb_per_step", "weight_noise"], "norm": "test_affine"},
+    {"mitigation": ["shrink_perturb_gaussian", "redo"], "redo_threshold": 0.9, "width": 1},
 ]
 """What is combined with the default components, and runs through the same tests."""
 

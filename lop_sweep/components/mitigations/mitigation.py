@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from lop_sweep.array_api import Array, array_namespace
+from lop_sweep.array_api import Array
 from lop_sweep.components.initializers import Initializer
 from lop_sweep.config import CellConfig
 
@@ -20,8 +21,14 @@ MitigationState = dict[str, list[Array]]
 """What a mitigation remembers, by name: lists of arrays, often one per layer, with the leading axis P."""
 
 
+_NORMALS_AHEAD = 1024
+"""Normal numbers drawn at once for a network, so that small arrays do not pay for a call each."""
+
+
 class Draws:
-    """What mitigations draw, for each network of a batch from a random stream of its own.
+    """What mitigations draw, for each network of a batch from random streams of its own.
+
+    Normal numbers and initial weights come from two streams of each network, so that numbers can be drawn ahead.
 
     Args:
         generators: one for each of the P networks.
@@ -38,10 +45,16 @@ class Draws:
         gain: float = 1.0,
     ) -> None:
         self.generators, self._init, self._put, self._gain = tuple(generators), init, put, gain
+        self._normals: tuple[np.random.Generator, ...] = ()
+        self._ahead, self._position = np.empty((len(self.generators), 0)), 0
 
     def normal(self, shape: tuple[int, ...]) -> Array:
         """Return standard normal numbers for each network, (P, *shape)."""
-        return self._put(np.stack([generator.standard_normal(shape) for generator in self.generators]))
+        size = math.prod(shape)
+        if self._position + size > self._ahead.shape[1]:
+            self._draw_ahead(size)
+        start, self._position = self._position, self._position + size
+        return self._put(self._ahead[:, start : self._position].reshape(-1, *shape))
 
     def layer(
         self, fan_in: int, fan_out: int, wanted: np.ndarray | None = None, output: bool = False
@@ -61,6 +74,15 @@ class Draws:
             if wanted is None or wanted[index]:
                 weights[index], biases[index, 0] = self._init.draw(generator, fan_in, fan_out, gain)
         return self._put(weights), self._put(biases)
+
+    def _draw_ahead(self, size: int) -> None:
+        self._normals = self._normals or tuple(generator.spawn(1)[0] for generator in self.generators)
+        left = self._ahead[:, self._position :]
+        self._ahead = np.empty((len(left), left.shape[1] + max(size, _NORMALS_AHEAD)))
+        self._ahead[:, : left.shape[1]] = left
+        for generator, own in zip(self._normals, self._ahead, strict=True):
+            generator.standard_normal(out=own[left.shape[1] :])
+        self._position = 0
 
 
 @dataclass
@@ -93,8 +115,8 @@ class Mitigation(Protocol):
     Attributes:
         name: what a configuration calls it.
         hyper: the configuration fields that it reads.
-        graphable: whether its hooks do the same operations whatever the numbers are, and draw nothing. Others keep a
-            GPU from replaying recorded steps.
+        graphable: whether it does the same operations at each step whatever the numbers are, and draws nothing there.
+            Others keep a GPU from replaying recorded steps. What is done after a task does not count.
     """
 
     name: str
@@ -180,10 +202,11 @@ class ReferenceDraws:
         gain: float = 1.0,
     ) -> None:
         self._generator, self._init, self._as_tensor, self._gain = generator, init, as_tensor, gain
+        (self._normals,) = generator.spawn(1)
 
     def normal(self, shape: tuple[int, ...]) -> torch.Tensor:
         """Return standard normal numbers of this shape, drawn in the order of `Draws.normal`'s."""
-        return self._as_tensor(self._generator.standard_normal(shape))
+        return self._as_tensor(self._normals.standard_normal(shape))
 
     def layer(self, fan_in: int, fan_out: int, output: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
         """Return initial weights (fan_out, fan_in) and biases (fan_out,), as `nn.Linear` has them."""
@@ -219,39 +242,3 @@ class BaseMitigation:
 
     def after_task(self, networks: Networks, state: MitigationState, hyper: Mapping[str, Any], number: int) -> None:
         """Leave the networks as they are."""
-
-
-def replace_units(networks: Networks, layer: int, units: Array) -> None:
-    """Reinitialise units of a hidden layer: fresh incoming weights, no outgoing ones, and no memory of either.
-
-    Args:
-        networks: changed in place.
-        layer: index of the hidden layer.
-        units: (P, h) which units, as booleans.
-    """
-    xp = array_namespace(units)
-    wanted = np.asarray(xp.any(units, axis=-1).tolist(), dtype=bool)
-    if not wanted.any():
-        return
-    fan_in, fan_out = networks.weights[layer].shape[-2:]
-    weights, biases = networks.draws.layer(fan_in, fan_out, wanted)
-    incoming = units[:, None, :]
-    outgoing = xp.concat([units] * networks.expansion, axis=-1)[:, :, None]
-    _assign(networks.weights[layer], incoming, weights)
-    _assign(networks.biases[layer], incoming, biases)
-    for name, values in networks.norms[layer].items():
-        _assign(values, incoming, xp.ones_like(values) if name == "scale" else xp.zeros_like(values))
-    _assign(networks.weights[layer + 1], outgoing, xp.zeros_like(networks.weights[layer + 1]))
-    for state in networks.memory[layer]:
-        _clear(state, incoming)
-    _clear(networks.memory[layer + 1][0], outgoing)
-
-
-def _clear(state: dict[str, Array], units: Array) -> None:
-    for values in state.values():
-        if values.shape[-2:] != (1, 1):  # a count of updates belongs to the whole array
-            _assign(values, units, array_namespace(values).zeros_like(values))
-
-
-def _assign(array: Array, mask: Array, values: Array) -> None:
-    array[...] = array_namespace(array).where(mask, values, array)
