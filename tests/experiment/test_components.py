@@ -360,6 +360,8 @@ PAIRS: list[dict[str, Any]] = [
         "mitigation": ["l2_init", "redo"],
         "norm": "test_affine",
         "optimizer": "test_momentum",
+        "norm": "layer_norm_affine",
+        "optimizer": "momentum",
         "redo_threshold": 0.9,
         "redo_tasks": 2,
     },
@@ -371,6 +373,31 @@ PAIRS: list[dict[str, Any]] = [
     {"mitigation": ["gradient_noise", "shrink_perturb_per_step", "weight_noise"], "norm": "test_affine"},
     {"mitigation": ["shrink_perturb_gaussian", "redo"], "redo_threshold": 0.9, "width": 1},
     {"control_every": 2, "batch_size": 4, "optimizer": "test_momentum"},
+    {"mitigation": "continual_backprop", "optimizer": "adam", "activation": "crelu", **EAGER},
+    {"mitigation": "continual_backprop", "optimizer": "adam", "width": 1, **EAGER},
+    {
+        "mitigation": ["continual_backprop_adaptable", "gradient_noise"],
+        "activation": "relu",
+        "init": "kaiming_uniform",
+        "batch_size": 1,
+        **EAGER,
+    },
+    {"mitigation": ["continual_backprop_adaptable", "l2_init"], "optimizer": "muon", "init": "pytorch", **EAGER},
+    {"mitigation": ["spectral", "parseval", "fire"], "spectral_exponent": 1.5, "parseval_scale": 0.5},
+    {
+        "mitigation": ["swr", "shrink_perturb_per_task"],
+        "norm": "batch_norm",
+        "init": "kaiming_normal",
+        "swr_factor": 0.5,
+        "swr_steps": 2,
+    },
+    {
+        "mitigation": ["gradient_noise", "shrink_perturb_per_step", "weight_noise"],
+        "norm": "layer_norm_affine",
+        "activation": "relu",
+        "init": "kaiming_uniform",
+    },
+    {"mitigation": ["shrink_perturb_gaussian", "redo"], "redo_threshold": 0.9, "width": 1},
 ]
 """What is combined with the default components, and runs through the same tests."""
 

@@ -11,7 +11,6 @@ from typing import Any
 import array_api_strict
 import numpy as np
 import pytest
-import stateful_components  # noqa: F401
 import torch
 from scipy import stats
 
@@ -87,7 +86,7 @@ class Bench:
         self.memory = self.mitigation.init(parameters.weights, parameters.biases)
         names = [name for name in self.parts.hyper() if FIELDS[name].packable]
         self.hyper: dict[str, Any] = {name: np.full((1, 1, 1), float(getattr(config, name))) for name in names}
-        self.hyper["weight_decay"] = config.weight_decay
+        self.hyper |= dict(self.engine.fixed)
         self.draws = self.new_draws()
         stream, rng = self.parts.stream, np.random.default_rng(seed)
         self.task: Task = stream.draw(config, stream.init(config, rng), rng)
@@ -215,12 +214,12 @@ class ContinualBackpropTranscription:
         return replaced
 
 
-@pytest.mark.parametrize("changes", [{}, {"activation": "test_halves"}, {"norm": "test_affine"}, {"width": 1}], ids=str)
+@pytest.mark.parametrize("changes", [{}, {"activation": "crelu"}, {"norm": "layer_norm_affine"}, {"width": 1}], ids=str)
 @pytest.mark.parametrize("name", ["continual_backprop", "continual_backprop_adaptable"])
 def test_continual_backprop_is_the_published_rule(name: str, changes: dict[str, Any]) -> None:
     """At each of 400 steps the same units are replaced, with the same numbers."""
     hyper = {"replacement_rate": 0.07, "maturity_threshold": 4, "utility_decay": 0.97, "lr": 0.5}
-    bench = Bench(eager(name, optimizer="test_momentum", **{**hyper, **changes}))
+    bench = Bench(eager(name, optimizer="momentum", **{**hyper, **changes}))
     config, rng, count = bench.config, bench.rng(), 0
     features = config.width * bench.parts.activation.expansion
     published = ContinualBackpropTranscription(config, features, name.endswith("adaptable"))
@@ -248,7 +247,7 @@ def test_continual_backprop_is_the_published_rule(name: str, changes: dict[str, 
 )
 def test_the_reference_does_the_same_over_many_steps(name: str, hyper: dict[str, Any]) -> None:
     """At learning rates at which rounding errors do not grow."""
-    settings = {"lr": 0.3, "steps": 150, "tasks": 2, "optimizer": "test_momentum", "norm": "test_affine"}
+    settings = {"lr": 0.3, "steps": 150, "tasks": 2, "optimizer": "momentum", "norm": "layer_norm_affine"}
     config = CONFIG.replace(mitigation=name, **{**settings, **hyper})
     experiment, reference = Experiment([config]), ReferenceExperiment(config)
     for _ in range(2):
@@ -259,7 +258,7 @@ def test_the_reference_does_the_same_over_many_steps(name: str, hyper: dict[str,
 
 @pytest.mark.parametrize("name", ["continual_backprop", "continual_backprop_adaptable"])
 def test_only_mature_units_are_replaced_as_many_as_accrue(name: str) -> None:
-    bench = Bench(eager(name, optimizer="test_momentum", replacement_rate=0.3, maturity_threshold=3, depth=2))
+    bench = Bench(eager(name, optimizer="momentum", replacement_rate=0.3, maturity_threshold=3, depth=2))
     owed = [0.0, 0.0]
     for _ in range(100):
         networks = bench.step()
@@ -293,11 +292,9 @@ def published_redo(network: Plain, features: list[np.ndarray], threshold: float,
     return sum(map(len, dormant))
 
 
-@pytest.mark.parametrize("changes", [{}, {"activation": "test_halves"}, {"norm": "test_affine"}, {"depth": 1}], ids=str)
+@pytest.mark.parametrize("changes", [{}, {"activation": "crelu"}, {"norm": "layer_norm_affine"}, {"depth": 1}], ids=str)
 def test_redo_per_step_is_the_published_rule(changes: dict[str, Any]) -> None:
-    bench = Bench(
-        eager("redo_per_step", optimizer="test_momentum", lr=0.2, redo_threshold=0.95, redo_steps=3, **changes)
-    )
+    bench = Bench(eager("redo_per_step", optimizer="momentum", lr=0.2, redo_threshold=0.95, redo_steps=3, **changes))
     rng, count = bench.rng(), 0
     for step in range(1, 301):
         networks = bench.step()
@@ -310,7 +307,7 @@ def test_redo_per_step_is_the_published_rule(changes: dict[str, Any]) -> None:
 
 
 def test_redo_is_the_published_rule_every_other_task() -> None:
-    bench = Bench(eager("redo", optimizer="test_momentum", lr=0.2, redo_threshold=0.95, redo_tasks=2))
+    bench = Bench(eager("redo", optimizer="momentum", lr=0.2, redo_threshold=0.95, redo_tasks=2))
     rng, count = bench.rng(), 0
     for number in range(1, 201):
         networks = bench.step()
@@ -323,7 +320,7 @@ def test_redo_is_the_published_rule_every_other_task() -> None:
 
 
 def test_redo_replaces_a_layer_without_activity_and_none_that_is_even() -> None:
-    bench = Bench(eager("redo", optimizer="test_momentum", redo_threshold=0.0))
+    bench = Bench(eager("redo", optimizer="momentum", redo_threshold=0.0))
     networks = bench.step()
     networks.features = [np.ones((1, 10, 6)), np.zeros((1, 10, 6)), np.ones((1, 10, 6))]
     before = copy.deepcopy(networks.weights)
@@ -392,7 +389,7 @@ def assert_gradients(
 
 
 def test_l2_init_is_the_gradient_of_its_penalty() -> None:
-    bench = Bench(eager("l2_init", norm="test_affine"))
+    bench = Bench(eager("l2_init", norm="layer_norm_affine"))
     first = [[array[0].copy() for array in bench.state.parameters.of_layer(layer)[:2]] for layer in range(4)]
     for _ in range(20):
         bench.step()
@@ -408,12 +405,12 @@ def test_parseval_is_the_gradient_of_its_penalty() -> None:
     def penalty(layer: int, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
         return 0.1 * torch.linalg.matrix_norm(weight @ weight.T - 0.5 * torch.eye(len(weight)).double()) ** 2
 
-    assert_gradients(Bench(eager("parseval", norm="test_affine")), penalty)
+    assert_gradients(Bench(eager("parseval", norm="layer_norm_affine")), penalty)
 
 
 def test_spectral_is_the_gradient_at_the_largest_singular_value() -> None:
     """Power iteration on weights that stay as they are leads to it."""
-    bench = Bench(eager("spectral", norm="test_affine"))
+    bench = Bench(eager("spectral", norm="layer_norm_affine"))
     for _ in range(500):
         added_gradients(bench)
 
@@ -445,7 +442,7 @@ def test_fire_maps_the_singular_values() -> None:
 @pytest.mark.parametrize("name", ["shrink_perturb_per_task", "shrink_perturb_per_step"])
 def test_shrink_perturb_without_noise_is_a_power(name: str) -> None:
     shrink, perturb = component("mitigation", name).hyper
-    bench = Bench(eager(name, norm="test_affine", **{shrink: 0.1, perturb: 0.0}))
+    bench = Bench(eager(name, norm="layer_norm_affine", **{shrink: 0.1, perturb: 0.0}))
     networks = bench.step()
     before = [array.copy() for array in bench.state.parameters.arrays()]
     for number in range(1, 21):
@@ -458,7 +455,7 @@ def test_shrink_perturb_without_noise_is_a_power(name: str) -> None:
 @pytest.mark.parametrize("name", ["shrink_perturb_per_task", "shrink_perturb_per_step"])
 def test_shrink_perturb_to_the_end_makes_a_fresh_network(name: str) -> None:
     shrink, perturb = component("mitigation", name).hyper
-    bench = Bench(eager(name, norm="test_affine", **{shrink: 1.0, perturb: 1.0}))
+    bench = Bench(eager(name, norm="layer_norm_affine", **{shrink: 1.0, perturb: 1.0}))
     networks = bench.step()
     bench.mitigation.after_step(networks, bench.memory, bench.hyper)
     bench.mitigation.after_task(networks, bench.memory, bench.hyper, 1)
@@ -472,7 +469,7 @@ def test_shrink_perturb_to_the_end_makes_a_fresh_network(name: str) -> None:
 
 
 def test_the_gaussian_form_is_weight_decay_and_weight_noise() -> None:
-    hyper = {"norm": "test_affine", "weight_noise_scale": 0.1}
+    hyper = {"norm": "layer_norm_affine", "weight_noise_scale": 0.1}
     one = Experiment([CONFIG.replace(mitigation="shrink_perturb_gaussian", perturb_decay=0.3, **hyper)])
     two = Experiment([CONFIG.replace(mitigation="weight_noise", weight_decay=0.3, **hyper)])
     for _ in range(CONFIG.tasks):
@@ -483,7 +480,7 @@ def test_the_gaussian_form_is_weight_decay_and_weight_noise() -> None:
 
 @pytest.mark.parametrize("name", ["gradient_noise", "weight_noise"])
 def test_noise_is_standard_normal_times_its_scale(name: str) -> None:
-    bench = Bench(eager(name, norm="test_affine", width=60, depth=2, **{f"{name}_scale": 0.25}))
+    bench = Bench(eager(name, norm="layer_norm_affine", width=60, depth=2, **{f"{name}_scale": 0.25}))
     networks = bench.step()
     before = [array.copy() for array in bench.state.parameters.arrays()]
     bench.mitigation.after_step(networks, bench.memory, bench.hyper)
@@ -508,7 +505,7 @@ TOUCHED = {
 
 @every_mitigation
 def test_a_mitigation_touches_what_it_says(name: str) -> None:
-    bench = Bench(eager(name, norm="test_affine", optimizer="test_momentum"))
+    bench = Bench(eager(name, norm="layer_norm_affine", optimizer="momentum"))
     touched = set()
     for number in range(1, 4):
         networks = bench.step()
@@ -533,9 +530,9 @@ def test_a_batch_is_its_cells_to_the_bit(name: str) -> None:
         {},
         {"width": 1, "depth": 2},
         {"width": 1, "depth": 1, "batch_size": 1},
-        {"width": 5, "depth": 1, "batch_size": 1, "optimizer": "test_momentum"},
+        {"width": 5, "depth": 1, "batch_size": 1, "optimizer": "momentum"},
         {"width": 33, "depth": 2, "samples": 34},
-        {"width": 7, "activation": "test_halves", "norm": "test_affine", "batch_size": 3},
+        {"width": 7, "activation": "crelu", "norm": "layer_norm_affine", "batch_size": 3},
     ]
     for shape in shapes:
         cells = [eager(name, **{**shape, "seed": seed, "steps": 8}) for seed in range(5)]
@@ -559,7 +556,7 @@ def test_a_batch_is_its_cells_to_the_bit(name: str) -> None:
 
 @every_mitigation
 def test_float32_stays_float32(name: str) -> None:
-    batch = CellBatch([eager(name, norm="test_affine")] * 2, np.dtype("float32"), make_device("cpu"))
+    batch = CellBatch([eager(name, norm="layer_norm_affine")] * 2, np.dtype("float32"), make_device("cpu"))
     batch.run_task(1)
     assert {array.dtype for arrays in batch.host_arrays().values() for array in arrays} == {np.dtype("float32")}
     assert not batch.diverged_at.any()
@@ -568,7 +565,7 @@ def test_float32_stays_float32(name: str) -> None:
 @every_mitigation
 @pytest.mark.parametrize("library", [array_api_strict, torch], ids=["strict", "torch"])
 def test_mitigations_keep_to_the_array_api_standard(name: str, library: Any) -> None:
-    config = eager(name, norm="test_affine", activation="test_halves", optimizer="test_momentum")
+    config = eager(name, norm="layer_norm_affine", activation="crelu", optimizer="momentum")
     results: list[list[np.ndarray]] = []
     for put in (np.asarray, library.asarray):
         batch = CellBatch([config, config.replace(seed=2)], np.dtype("float64"), make_device("cpu"))
@@ -590,7 +587,7 @@ def test_mitigations_keep_to_the_array_api_standard(name: str, library: Any) -> 
 
 @every_mitigation
 def test_diverged_networks_neither_raise_nor_warn(name: str) -> None:
-    config = eager(name, lr=1e200, optimizer="test_momentum", norm="test_affine")
+    config = eager(name, lr=1.7e308, optimizer="momentum")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         experiment, reference = Experiment([config, config.replace(lr=0.05)]), ReferenceExperiment(config)
@@ -605,7 +602,7 @@ def test_diverged_networks_neither_raise_nor_warn(name: str) -> None:
 @every_mitigation
 def test_a_pack_assembled_from_others_continues_their_state(name: str) -> None:
     """A run that ends within a sequence continues to the bit, in other company."""
-    cells = [eager(name, seed=seed, norm="test_affine", optimizer="test_momentum") for seed in range(3)]
+    cells = [eager(name, seed=seed, norm="layer_norm_affine", optimizer="momentum") for seed in range(3)]
     states = []
     for pack in (Pack(tuple(cells[:2])), Pack(tuple(cells[2:]))):
         experiment = Experiment(pack.cells)
