@@ -358,21 +358,12 @@ PAIRS: list[dict[str, Any]] = [
     {"stream": "slowly_changing_regression_flip", "batch_size": 1, "steps": 10, "width": 5, "depth": 1},
     {
         "mitigation": ["l2_init", "redo"],
-        "norm": "test_affine",
-        "optimizer": "test_momentum",
         "norm": "layer_norm_affine",
         "optimizer": "momentum",
         "redo_threshold": 0.9,
         "redo_tasks": 2,
     },
     {"mitigation": ["redo_per_step", "weight_noise"], "redo_threshold": 0.8, "redo_steps": 3, "batch_size": 3},
-    {"mitigation": "continual_backprop", "optimizer": "test_momentum", "activation": "test_halves", **EAGER},
-    {"mitigation": ["continual_backprop_adaptable", "gradient_noise"], "batch_size": 1, **EAGER},
-    {"mitigation": ["spectral", "parseval", "fire"], "spectral_exponent": 1.5, "parseval_scale": 0.5},
-    {"mitigation": ["swr", "shrink_perturb_per_task"], "norm": "test_affine", "swr_factor": 0.5, "swr_steps": 2},
-    {"mitigation": ["gradient_noise", "shrink_perturb_per_step", "weight_noise"], "norm": "test_affine"},
-    {"mitigation": ["shrink_perturb_gaussian", "redo"], "redo_threshold": 0.9, "width": 1},
-    {"control_every": 2, "batch_size": 4, "optimizer": "test_momentum"},
     {"mitigation": "continual_backprop", "optimizer": "adam", "activation": "crelu", **EAGER},
     {"mitigation": "continual_backprop", "optimizer": "adam", "width": 1, **EAGER},
     {
@@ -398,6 +389,7 @@ PAIRS: list[dict[str, Any]] = [
         "init": "kaiming_uniform",
     },
     {"mitigation": ["shrink_perturb_gaussian", "redo"], "redo_threshold": 0.9, "width": 1},
+    {"control_every": 2, "batch_size": 4, "optimizer": "test_momentum"},
 ]
 """What is combined with the default components, and runs through the same tests."""
 
