@@ -11,7 +11,7 @@ from lop_sweep.components.mitigations import Draws, Mitigation, MitigationState,
 from lop_sweep.components.norms import Norm
 from lop_sweep.components.optimizers import Optimizer, ParameterState, Role
 from lop_sweep.components.random_streams import Purpose, random_stream
-from lop_sweep.components.streams import StreamState, Task, TaskStream
+from lop_sweep.components.streams import StreamState, Task, TaskStream, draw_tasks
 
 __all__ = [
     "Activation",
@@ -33,6 +33,7 @@ __all__ = [
     "Task",
     "TaskStream",
     "check",
+    "draw_tasks",
     "layer_sizes",
     "random_stream",
 ]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from lop_sweep.components.streams.many_mixtures import EXTRA_DIM_STD, SHIFT_STD, draw_points_of_all
 from lop_sweep.components.streams.task import StreamState, Task
 from lop_sweep.config import CellConfig
 from lop_sweep.registry import register
-
-_SHIFT_STD = 0.6
-_EXTRA_DIM_STD = 0.3
 
 
 @register("stream", "gaussian_mixture")
@@ -43,16 +43,23 @@ class GaussianMixture:
 
         angle = rng.uniform(0.0, 2.0 * np.pi)  # 1
         direction = np.array([np.cos(angle), np.sin(angle)])
-        shift = rng.normal(0.0, _SHIFT_STD, size=dim)[:2]  # 2
+        shift = rng.normal(0.0, SHIFT_STD, size=dim)[:2]  # 2
         anchors = np.stack([-config.delta * direction + shift, config.delta * direction + shift])  # 3
         if dim > 2:
-            anchors = np.hstack([anchors, rng.normal(0.0, _EXTRA_DIM_STD, size=(2, dim - 2))])
+            anchors = np.hstack([anchors, rng.normal(0.0, EXTRA_DIM_STD, size=(2, dim - 2))])
 
         centres = [anchor + rng.normal(0.0, config.spread, size=(config.components, dim)) for anchor in anchors]  # 4
         points, labels = _points(config, np.stack(centres), half, rng)
 
         order = rng.permutation(config.samples)  # 7
         return Task(points=points[order], labels=labels[order], source={"centres": np.stack(centres)})
+
+    def draw_many(
+        self, configs: Sequence[CellConfig], states: Sequence[StreamState], rngs: Sequence[np.random.Generator]
+    ) -> list[Task]:
+        """Draw the next task of each cell, as `draw` does, with fewer calls. Arguments as for `draw_tasks`."""
+        drawn = draw_points_of_all(configs, rngs)
+        return [Task(points, labels, {"centres": centres}) for points, labels, centres in drawn]
 
     def held_out(self, config: CellConfig, task: Task, rng: np.random.Generator) -> Task:
         """Draw points around the task's own bumps, as its steps 5 and 6 do. Labels are flipped as often."""

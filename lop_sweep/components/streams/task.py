@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -32,6 +32,9 @@ class Task:
 class TaskStream(Protocol):
     """The source of a cell's tasks.
 
+    A class may also have a method `draw_many`, with the arguments of `draw_tasks` after the first: the same tasks, drawn
+    faster for many cells at once.
+
     A stream draws everything from the generator that it is given, so the generator's state after a task is part of the
     result.
 
@@ -60,3 +63,24 @@ class TaskStream(Protocol):
     def held_out(self, config: CellConfig, task: Task, rng: np.random.Generator) -> Task:
         """Draw `config.test_samples` further points of a task, from the distribution that its own were drawn from."""
         ...
+
+
+def draw_tasks(
+    stream: TaskStream,
+    configs: Sequence[CellConfig],
+    states: Sequence[StreamState],
+    rngs: Sequence[np.random.Generator],
+) -> list[Task]:
+    """Return the next task of each cell, as `TaskStream.draw` draws them one by one.
+
+    Args:
+        stream: of all cells.
+        configs: the cells; they differ only in the fields that `PACKABLE` names.
+        states: of their streams; advanced in place.
+        rngs: their random streams; advanced.
+    """
+    many = getattr(stream, "draw_many", None)
+    if many is not None:
+        found: list[Task] = many(configs, states, rngs)
+        return found
+    return [stream.draw(*cell) for cell in zip(configs, states, rngs, strict=True)]
