@@ -1,17 +1,15 @@
 """How many cells of a pack a CPU core advances as one batch.
 
-Calling NumPy takes longer than computing a narrow network or a small minibatch, and a batch pays for the calls once. Its
-arrays should stay in the second-level cache, though: wide networks gain little, and lose beyond that. The size of a
+Calling NumPy takes longer than computing a narrow network or a small minibatch, and a batch pays for the calls once.
+Its arrays should stay in the second-level cache, though: wide networks gain little, and lose beyond that. The size of a
 batch changes no number.
 """
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import numpy as np
 
-from lop_sweep.components import Components
+from lop_sweep.components import layer_sizes
 from lop_sweep.config import CellConfig
 from lop_sweep.metrics import held_out_points
 from lop_sweep.runtime import DEFAULT_CACHE_BYTES
@@ -37,7 +35,7 @@ def cells_per_batch(config: CellConfig, dtype: str, cache_bytes: int = DEFAULT_C
     """
     points, itemsize = config.batch_size or config.samples, np.dtype(dtype).itemsize
     layers = [
-        itemsize * (points * (fan_in + fan_out) + fan_in * fan_out) for fan_in, fan_out in pairwise(_widths(config))
+        itemsize * (points * (fan_in + fan_out) + fan_in * fan_out) for fan_in, fan_out in layer_sizes(config).pairs()
     ]
     most = min(
         cache_bytes // max(layers),
@@ -52,18 +50,11 @@ def batch_bytes(config: CellConfig, dtype: str) -> int:
     """Estimate the bytes that one cell of a batch takes in memory.
 
     Points: two copies. Training: three copies of the weights (the cell's, a GPU's graph's, gradients) and four of all
-    layers' activations. Measuring, in float64: four more copies of the activations, and three h x h matrices per layer.
+    layers' activations. Measuring, in float64: four more copies of the activations, and three matrices of their
+    correlations per layer.
     """
-    n, h, depth = config.samples, config.width, config.depth
-    widths = _widths(config)
-    weights = sum(fan_in * fan_out for fan_in, fan_out in pairwise(widths))
-    points = 2 * (n + held_out_points(config)) * (widths[0] + widths[-1])
-    training = points + 3 * weights + 4 * depth * n * h + 2 * depth * held_out_points(config) * h
-    return training * np.dtype(dtype).itemsize + depth * (4 * n * h + 3 * h * h) * 8
-
-
-def _widths(config: CellConfig) -> list[int]:
-    """Return the number of inputs, of each hidden layer's features, and of outputs."""
-    components = Components.of(config)
-    inputs, outputs = components.stream.dimensions(config)
-    return [inputs, *[config.width * components.activation.expansion] * config.depth, outputs]
+    n, tested, depth, sizes = config.samples, held_out_points(config), config.depth, layer_sizes(config)
+    a = sizes.features
+    points = 2 * (n + tested) * (sizes.inputs + sizes.outputs)
+    training = points + 3 * sizes.weights + 4 * depth * n * a + 2 * depth * tested * a
+    return training * np.dtype(dtype).itemsize + depth * (4 * n * a + 3 * a * a) * 8

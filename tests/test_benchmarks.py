@@ -43,6 +43,8 @@ def test_components_and_pytorchs_do_the_same_work() -> None:
     ]
     assert all(float(row[-1]) <= (1e-14 if row[2] == "float64" else 1e-6) for row in rows)
     assert all(float(cell) > 0 for row in rows for cell in row[3:6])
+
+
 @pytest.mark.long
 def test_optimizers_do_the_same_work_on_both_sides() -> None:
     rows = table(run(BENCHMARKS / "optimizer_speed.py", "--rounds", 1, "--seconds", 0.02))

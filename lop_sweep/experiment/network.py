@@ -89,7 +89,7 @@ def build_network(config: CellConfig, rng: TorchRng) -> MLP:
 def draw_networks(config: CellConfig, rngs: Sequence[TorchRng]) -> list[tuple[np.ndarray, np.ndarray]]:
     """Return the initial values of the next network of each cell of a batch, in float64.
 
-    They are the values of `MLP`, from the same draws. Its layers are drawn anew in place rather than made for each cell.
+    They are the values of `MLP`, from the same draws. Layers are drawn anew in place rather than made for each cell.
 
     Args:
         config: of one of the cells; uses `width`, `depth`, the initialiser, the activation and the task stream's

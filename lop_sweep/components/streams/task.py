@@ -32,8 +32,8 @@ class Task:
 class TaskStream(Protocol):
     """The source of a cell's tasks.
 
-    A class may also have a method `draw_many`, with the arguments of `draw_tasks` after the first: the same tasks, drawn
-    faster for many cells at once.
+    A class may also have a method `draw_many`, with the arguments of `draw_tasks` after the first: the same tasks,
+    drawn faster for many cells at once.
 
     A stream draws everything from the generator that it is given, so the generator's state after a task is part of the
     result.
