@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from lop_sweep.array_api import Array
-from lop_sweep.batch_size import cells_per_batch
+from lop_sweep.components.batch_size import cells_per_batch
 from lop_sweep.config import CellConfig
 from lop_sweep.errors import ConfigError, comma_list
 from lop_sweep.experiment.cuda_graph import GraphedTraining

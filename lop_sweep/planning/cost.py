@@ -18,8 +18,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lop_sweep.batch_size import cells_per_batch
 from lop_sweep.components import layer_sizes
+from lop_sweep.components.batch_size import cells_per_batch
 from lop_sweep.config import CellConfig
 from lop_sweep.metrics import held_out_points, measured
 

@@ -14,7 +14,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from lop_sweep.batch_size import batch_bytes, cells_per_batch
+from lop_sweep.components.batch_size import batch_bytes, cells_per_batch
 from lop_sweep.config import CellConfig
 from lop_sweep.pack import Pack, evenly
 from lop_sweep.planning.cost import draw_seconds, seconds_left, task_seconds

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lop_sweep.batch_size import batch_bytes
+from lop_sweep.components.batch_size import batch_bytes
 from lop_sweep.config import CellConfig
 from lop_sweep.pack import Pack, expand
 from lop_sweep.planning import packing

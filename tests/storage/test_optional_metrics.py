@@ -12,7 +12,7 @@ from sweeping import compute_here
 
 from analysis import load_layers, load_tasks, map_table, score
 from analysis.data import parse_where
-from lop_sweep.batch_size import batch_bytes
+from lop_sweep.components.batch_size import batch_bytes
 from lop_sweep.config import CellConfig
 from lop_sweep.errors import AnalysisError
 from lop_sweep.experiment import Experiment

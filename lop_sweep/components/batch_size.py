@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lop_sweep.components import layer_sizes
+from lop_sweep.components.choice import layer_sizes
 from lop_sweep.config import CellConfig
 from lop_sweep.metrics import held_out_points
 from lop_sweep.runtime import DEFAULT_CACHE_BYTES
