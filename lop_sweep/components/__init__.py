@@ -4,6 +4,7 @@ Importing this folder does not import PyTorch. Methods named `torch` do: they re
 """
 
 from lop_sweep.components.activations import Activation, BaseActivation
+from lop_sweep.components.batch_size import batch_bytes, cells_per_batch
 from lop_sweep.components.choice import Components, LayerSizes, check, layer_sizes
 from lop_sweep.components.initializers import Initializer
 from lop_sweep.components.losses import Loss
@@ -32,6 +33,8 @@ __all__ = [
     "StreamState",
     "Task",
     "TaskStream",
+    "batch_bytes",
+    "cells_per_batch",
     "check",
     "draw_tasks",
     "layer_sizes",
