@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from operator import attrgetter
 from typing import Any
 
@@ -27,6 +29,13 @@ class Pack:
         """Return the pack as a trial's configuration: the fields that all cells share, and in `cells` the others."""
         common, rows = factor(self.cells)
         return {**common, "cells": rows}
+
+
+def evenly(cells: Sequence[CellConfig], most: int) -> list[tuple[CellConfig, ...]]:
+    """Divide cells into as few parts of at most `most` as possible, in their order and as equal as possible."""
+    count = math.ceil(len(cells) / most)
+    bounds = [len(cells) * index // count for index in range(count + 1)]
+    return [tuple(cells[a:b]) for a, b in pairwise(bounds)]
 
 
 def factor(cells: Sequence[CellConfig]) -> tuple[dict[str, Any], list[dict[str, Any]]]:

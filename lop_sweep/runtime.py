@@ -28,6 +28,12 @@ _TRIM_THRESHOLD_BYTES, _MMAP_THRESHOLD_BYTES = 256 * 2**20, 32 * 2**20
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 """Parameters of `mallopt`."""
 
+DEFAULT_CACHE_BYTES = 2**20
+"""Second-level cache per core that is assumed where the system does not say."""
+_MIN_CACHE_BYTES, _MAX_CACHE_BYTES = 2**16, 2**24
+"""Range in which the system's answer is plausible. Virtual machines report 0, or what all cores share."""
+_CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
+
 SETUP_HOOK = "lop_sweep.runtime.prepare_process"
 """For Ray's `worker_process_setup_hook`, which runs in a worker before NumPy is imported, on the worker's own node."""
 
@@ -56,6 +62,45 @@ def cpu_flags() -> frozenset[str]:
         if line.startswith("flags"):
             return frozenset(line.partition(":")[2].split())
     return frozenset()
+
+
+def cache_bytes(folder: Path = _CACHES) -> int:
+    """Return the bytes of the second-level cache, as Linux or macOS report it.
+
+    Args:
+        folder: Linux's description of a core's caches.
+    """
+    for found in (_linux_cache_bytes(folder), _sysconf_cache_bytes(), _macos_cache_bytes()):
+        if _MIN_CACHE_BYTES <= found <= _MAX_CACHE_BYTES:
+            return found
+    return DEFAULT_CACHE_BYTES
+
+
+def _linux_cache_bytes(folder: Path) -> int:
+    units = {"K": 2**10, "M": 2**20}
+    for cache in sorted(folder.glob("index*")):
+        try:
+            level, kind, size = ((cache / name).read_text().strip() for name in ("level", "type", "size"))
+            if level == "2" and kind != "Instruction":
+                return int(size.rstrip("KM")) * units.get(size[-1:], 1)
+        except (OSError, ValueError):
+            continue
+    return 0
+
+
+def _sysconf_cache_bytes() -> int:
+    try:
+        return os.sysconf("SC_LEVEL2_CACHE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return 0
+
+
+def _macos_cache_bytes() -> int:
+    if sys.platform != "darwin":
+        return 0
+    value, size = ctypes.c_int64(0), ctypes.c_size_t(8)
+    failed = ctypes.CDLL(None).sysctlbyname(b"hw.l2cachesize", ctypes.byref(value), ctypes.byref(size), None, 0)
+    return 0 if failed else value.value
 
 
 def prepare_process() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -71,3 +72,28 @@ def test_threads_are_limited_in_any_environment() -> None:
 )
 def test_numerics_are_described(key: str) -> None:
     assert runtime.describe_numerics()[key]
+
+
+def write_cache(folder: Path, index: int, level: str, kind: str, size: str) -> None:
+    (folder / f"index{index}").mkdir(parents=True)
+    for name, text in (("level", level), ("type", kind), ("size", size)):
+        (folder / f"index{index}" / name).write_text(text + "\n")
+
+
+@pytest.mark.parametrize(("size", "expected"), [("512K", 2**19), ("2M", 2**21), ("1048576", 2**20)])
+def test_the_second_level_cache_is_that_of_the_system(size: str, expected: int, tmp_path: Path) -> None:
+    write_cache(tmp_path, 0, "1", "Data", "48K")
+    write_cache(tmp_path, 2, "2", "Unified", size)
+    write_cache(tmp_path, 3, "3", "Unified", "32M")
+    assert runtime.cache_bytes(tmp_path) == expected
+
+
+@pytest.mark.parametrize("size", ["", "0K", "many", "128M"])
+def test_an_implausible_cache_is_replaced_by_the_default(
+    size: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sysconf", lambda name: 0)
+    monkeypatch.setattr(sys, "platform", "linux")
+    assert runtime.cache_bytes(tmp_path / "none") == runtime.DEFAULT_CACHE_BYTES
+    write_cache(tmp_path, 2, "2", "Unified", size)
+    assert runtime.cache_bytes(tmp_path) == runtime.DEFAULT_CACHE_BYTES

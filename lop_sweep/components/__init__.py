@@ -4,6 +4,7 @@ Importing this folder does not import PyTorch. Methods named `torch` do: they re
 """
 
 from lop_sweep.components.activations import Activation, BaseActivation
+from lop_sweep.components.batch_size import batch_bytes, cells_per_batch
 from lop_sweep.components.choice import Components, LayerSizes, check, layer_sizes
 from lop_sweep.components.initializers import Initializer
 from lop_sweep.components.losses import Loss
@@ -11,7 +12,7 @@ from lop_sweep.components.mitigations import Draws, Mitigation, MitigationState,
 from lop_sweep.components.norms import Norm
 from lop_sweep.components.optimizers import Optimizer, ParameterState, Role
 from lop_sweep.components.random_streams import Purpose, random_stream
-from lop_sweep.components.streams import StreamState, Task, TaskStream
+from lop_sweep.components.streams import StreamState, Task, TaskStream, draw_tasks
 
 __all__ = [
     "Activation",
@@ -32,7 +33,10 @@ __all__ = [
     "StreamState",
     "Task",
     "TaskStream",
+    "batch_bytes",
+    "cells_per_batch",
     "check",
+    "draw_tasks",
     "layer_sizes",
     "random_stream",
 ]

@@ -1,7 +1,6 @@
-"""Where a pack is computed: NumPy on a CPU, one cell after the other, or PyTorch on a GPU, all cells at once.
+"""Where a pack is computed: NumPy on a CPU, in batches that fit its cache, or PyTorch on a GPU, all cells at once.
 
-Both run the same engine and the same metrics. On a CPU a batch of networks is no faster than one after the other, and a
-cell's bits must not depend on its neighbours. On a GPU the leading axis is what fills the device.
+Both run the same engine and the same metrics. On a CPU a cell's bits do not depend on its batch. On a GPU rounding may.
 """
 
 from __future__ import annotations
@@ -14,10 +13,12 @@ import numpy as np
 import torch
 
 from lop_sweep.array_api import Array
+from lop_sweep.components.batch_size import cells_per_batch
+from lop_sweep.config import CellConfig
 from lop_sweep.errors import ConfigError, comma_list
 from lop_sweep.experiment.cuda_graph import GraphedTraining
 from lop_sweep.experiment.engine import Engine, TaskArrays, TrainingState, TrainingTrace
-from lop_sweep.runtime import DEVICES
+from lop_sweep.runtime import DEVICES, cache_bytes
 
 MAX_STEPS_PER_GRAPH = 1000
 """Steps in one CUDA graph. A graph holds all operations of its steps, a few hundred per step."""
@@ -30,11 +31,15 @@ class Device(Protocol):
 
     Attributes:
         label: what the numbers were computed on, for the results.
-        cells_at_once: how many networks it trains as one batch; None for all of a pack.
+        drops_diverged: whether cells that have diverged are left out of further training. It needs indexing, and
+            batches of many sizes.
     """
 
     label: str
-    cells_at_once: int | None
+    drops_diverged: bool
+
+    def batch_size(self, config: CellConfig, dtype: str) -> int | None:
+        """Return how many cells like `config` it trains as one batch; None for all of a pack."""
 
     def put(self, array: np.ndarray) -> Array:
         """Return `array` on the device. The result may share its memory."""
@@ -50,7 +55,14 @@ class NumpyDevice:
     """A CPU core."""
 
     label = "cpu"
-    cells_at_once: int | None = 1
+    drops_diverged = True
+
+    def __init__(self) -> None:
+        self._cache_bytes = cache_bytes()
+
+    def batch_size(self, config: CellConfig, dtype: str) -> int | None:
+        """Return `cells_per_batch` for this machine's cache."""
+        return cells_per_batch(config, dtype, self._cache_bytes)
 
     def put(self, array: np.ndarray) -> Array:
         """Return `array` itself."""
@@ -76,7 +88,7 @@ class TorchDevice:
         device: where the tensors are.
     """
 
-    cells_at_once: int | None = None
+    drops_diverged = False
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -84,6 +96,10 @@ class TorchDevice:
         self.label = "torch on cpu"
         if device.type == "cuda":
             self.label = f"cuda {torch.version.cuda}, {torch.cuda.get_device_name(device)}"
+
+    def batch_size(self, config: CellConfig, dtype: str) -> int | None:
+        """Return None: all cells are one batch."""
+        return None
 
     def put(self, array: np.ndarray) -> Array:
         """Return a tensor on the device."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -10,12 +11,12 @@ from typing import Any, TypeVar
 import numpy as np
 
 from lop_sweep.array_api import Array, array_namespace
-from lop_sweep.components import Components, Draws, Purpose, Task, random_stream
+from lop_sweep.components import Components, Draws, Purpose, Task, draw_tasks, random_stream
 from lop_sweep.config import FIELDS, CellConfig
 from lop_sweep.experiment.backends import Device
 from lop_sweep.experiment.engine import Engine, ForwardPass, Parameters, TaskArrays, TrainingState, TrainingTrace
 from lop_sweep.experiment.minibatches import minibatch_order
-from lop_sweep.experiment.network import TorchRng, control_rngs, initial_weights
+from lop_sweep.experiment.network import TorchRng, control_rngs, draw_networks
 from lop_sweep.experiment.observing import in_float64, observe_end, observe_start
 from lop_sweep.metrics import (
     METRICS,
@@ -32,7 +33,7 @@ _Result = TypeVar("_Result")
 
 
 class CellBatch:
-    """k cells of one pack that are trained as one batch. On a CPU k is 1.
+    """k cells of one pack that are trained as one batch.
 
     Args:
         configs: the cells. They share their components.
@@ -61,6 +62,7 @@ class CellBatch:
         self.network_rngs = [TorchRng(config.seed) for config in configs]
         cells = zip(configs, self.task_rngs, strict=True)
         self.stream_states = [self._stream.init(config, rng) for config, rng in cells]
+        self._hyper, self._threshold = self._packable_fields()
         self.training = self._new_networks(self.network_rngs)
         # Drawn again wherever a sequence resumes, so it is no part of the state.
         self._initial = in_float64(self.training.parameters.arrays()) if "initial" in self._needs else None
@@ -120,8 +122,37 @@ class CellBatch:
 
     def _run_task(self, number: int) -> TaskRow:
         tasks = self._draw_tasks()
-        if self.diverged_at.all():
+        remaining = np.flatnonzero(self.diverged_at == 0)
+        if not remaining.size:
             return undefined_metrics((len(self.configs),), self.configs[0])
+        if remaining.size == len(self.configs) or not self._device.drops_diverged:
+            return self._train(tasks, number)
+        return self._train_some(remaining, tasks, number)
+
+    def _train_some(self, cells: np.ndarray, tasks: Sequence[Task], number: int) -> TaskRow:
+        """Train the cells with these indices. The others' networks stay as they are, and their rows are NaN."""
+        part = self._part(cells)
+        row = undefined_metrics((len(self.configs),), self.configs[0])
+        for name, values in part._train([tasks[cell] for cell in cells], number).items():
+            row[name][cells] = values
+        for own, trained in zip(self.training.arrays(), part.training.arrays(), strict=True):
+            own[cells] = trained
+        self.diverged_at[cells] = part.diverged_at
+        return row
+
+    def _part(self, cells: np.ndarray) -> CellBatch:
+        """Return a batch of the cells with these indices: copies of their networks, with the same random streams."""
+        part = copy.copy(self)
+        part.configs = tuple(self.configs[cell] for cell in cells)
+        part.task_rngs = [self.task_rngs[cell] for cell in cells]
+        part.network_rngs = [self.network_rngs[cell] for cell in cells]
+        part.stream_states = [self.stream_states[cell] for cell in cells]
+        part.training = self.training.copy(lambda array: array[cells])
+        part.diverged_at = self.diverged_at[cells]
+        part._hyper, part._threshold = part._packable_fields()
+        return part
+
+    def _train(self, tasks: Sequence[Task], number: int) -> TaskRow:
         steps = self.configs[0].steps
         arrays = self._put_tasks(tasks, steps, number)
         if self.configs[0].reset_optimizer:
@@ -185,8 +216,9 @@ class CellBatch:
         if not finite.all():  # metrics are defined for finite numbers only
             sane = on_device[:, None, None, None]
             pre, post = (xp.where(sane, array, xp.zeros_like(array)) for array in (pre, post))
-        threshold = self._device.put(np.array([[config.corr_thresh] for config in self.configs]))
-        task = Observation(trace.losses, end_loss, trace.grad_norm, pre, post, passed.logits, threshold, **observed)
+        task = Observation(
+            trace.losses, end_loss, trace.grad_norm, pre, post, passed.logits, self._threshold, **observed
+        )
         task = replace(task, **observe_end(self._engine, parameters, pre, post, self._needs))
         if held_out is not None:
             logits, loss = self._engine.forward(parameters, held_out.x).logits, self._engine.loss
@@ -204,8 +236,7 @@ class CellBatch:
         return row
 
     def _draw_tasks(self) -> list[Task]:
-        cells = zip(self.configs, self.stream_states, self.task_rngs, strict=True)
-        return [self._stream.draw(config, state, rng) for config, state, rng in cells]
+        return draw_tasks(self._stream, self.configs, self.stream_states, self.task_rngs)
 
     def _put_held_out(self, tasks: Sequence[Task], number: int) -> TaskArrays | None:
         """Draw the held-out points of the sequence's `number`th task; None if no metric needs any.
@@ -226,11 +257,6 @@ class CellBatch:
         x, y = (self._put(np.stack(arrays)) for arrays in zip(*((t.points, t.labels) for t in tasks), strict=True))
         if not steps:
             return TaskArrays(x, y, {})
-        hyper = {
-            name: self._put(np.array([getattr(config, name) for config in self.configs])[:, None, None])
-            for name in self._components.hyper()
-            if FIELDS[name].packable
-        }
         order = None
         if self.configs[0].batch_size:
             each = [minibatch_order(config, len(tasks[0].points), steps, number, fresh) for config in self.configs]
@@ -239,16 +265,24 @@ class CellBatch:
         if self._engine.mitigations:
             streams = [random_stream(config.seed, Purpose.MITIGATION, number, fresh) for config in self.configs]
             draws = Draws(streams, self._components.init, self._put, self._components.activation.gain)
-        return TaskArrays(x, y, hyper, order, draws)
+        return TaskArrays(x, y, self._hyper, order, draws)
+
+    def _packable_fields(self) -> tuple[dict[str, Array], Array]:
+        """Return the hyperparameters in which cells may differ, (k, 1, 1) each, and the threshold (k, 1) of metrics."""
+
+        def column(name: str) -> np.ndarray:
+            return np.array([[getattr(config, name)] for config in self.configs])
+
+        names = [name for name in self._components.hyper() if FIELDS[name].packable]
+        with np.errstate(over="ignore"):  # in float32; such cells diverge
+            hyper = {name: self._put(column(name)[:, None]) for name in names}
+        return hyper, self._device.put(column("corr_thresh"))
 
     def _put(self, array: np.ndarray) -> Array:
         return self._device.put(array.astype(self._dtype))
 
     def _new_networks(self, rngs: Sequence[TorchRng]) -> TrainingState:
-        cells = zip(self.configs, rngs, strict=True)
-        layers = list(zip(*(initial_weights(config, rng) for config, rng in cells), strict=True))
-        parameters = Parameters(
-            weights=[self._put(np.stack([weight for weight, _ in layer])) for layer in layers],
-            biases=[self._put(np.stack([bias for _, bias in layer])) for layer in layers],
-        )
+        layers = draw_networks(self.configs[0], rngs)
+        weights, biases = zip(*layers, strict=True)
+        parameters = Parameters([self._put(array) for array in weights], [self._put(array) for array in biases])
         return self._engine.init(parameters)

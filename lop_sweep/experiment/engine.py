@@ -46,8 +46,8 @@ from lop_sweep.config import FIELDS, CellConfig
 
 _MAX_STEPS_PER_LOSS = 200
 """Steps whose logits are kept until their losses are computed."""
-_MAX_BLOCK_VALUES = 2**19
-"""Values of minibatches that are gathered at once, unless a single step has more: 4 MB in float64."""
+_MAX_BLOCK_VALUES = 2**16
+"""Logits, or values of minibatches, that are kept at once, unless a single step has more: 512 kB in float64."""
 _MAX_SMALL_PRODUCT = 10**6
 """Multiplications up to which OpenBLAS takes its kernels for small matrices. They are fast on rows only: copying the
 transposed weights costs less than reading columns."""
@@ -153,9 +153,10 @@ class TaskArrays:
     def steps_per_block(self) -> int:
         """How many updates `points` should be asked for at once."""
         if self.order is None:
-            return _MAX_STEPS_PER_LOSS
-        networks, _, points = self.order.shape
-        return max(min(_MAX_STEPS_PER_LOSS, _MAX_BLOCK_VALUES // (networks * points * self.x.shape[-1])), 1)
+            values = self.y.shape[0] * self.y.shape[1] * self.y.shape[2]
+        else:
+            values = self.y.shape[0] * self.order.shape[-1] * self.x.shape[-1]
+        return max(min(_MAX_STEPS_PER_LOSS, _MAX_BLOCK_VALUES // values), 1)
 
     def points(self, start: int, stop: int) -> tuple[Array | list[Array], Array | list[Array]]:
         """Return x and y of the updates from `start` to before `stop`, each with a leading axis of updates."""

@@ -23,6 +23,7 @@ from lop_sweep.errors import ConfigError, StateError, comma_list, single_line
 from lop_sweep.experiment.backends import make_device
 from lop_sweep.experiment.batch import CellBatch
 from lop_sweep.metrics import TaskRow
+from lop_sweep.pack import evenly
 from lop_sweep.runtime import DTYPES
 
 STATE_VERSION = 2
@@ -34,13 +35,13 @@ class Experiment:
     """The sequences of one pack's cells, advanced together.
 
     A cell's numbers depend on its configuration and `dtype` alone, not on the other cells of the pack. On a CPU the
-    cells run one after the other, each as a batch of one, which is also the fastest way there. On a GPU all run as one
-    batch, and rounding may depend on its size.
+    cells run in batches whose arrays fit the cache. On a GPU all run as one batch, and rounding may depend on its size.
 
     Args:
         configs: the cells; they may differ only in the fields that `PACKABLE` names.
         dtype: one of `DTYPES`.
         device: one of `lop_sweep.runtime.DEVICES`.
+        batch: maximum number of cells that are computed as one batch; None for what suits the device.
 
     Attributes:
         configs: the cells, in the order of the leading axis of all results.
@@ -49,20 +50,25 @@ class Experiment:
         fresh_ce: (P, k) final losses of the k fresh networks trained until now.
 
     Raises:
-        ConfigError: there are no cells, they do not fit together, a metric, `dtype` or `device` is unknown, or this
-            machine does not have the device.
+        ConfigError: there are no cells, they do not fit together, a metric, `dtype` or `device` is unknown, this
+            machine does not have the device, or `batch` is less than 1.
     """
 
-    def __init__(self, configs: Sequence[CellConfig], dtype: str = "float64", device: str = "cpu") -> None:
+    def __init__(
+        self, configs: Sequence[CellConfig], dtype: str = "float64", device: str = "cpu", batch: int | None = None
+    ) -> None:
         check_pack(configs)
         if dtype not in DTYPES:
             raise ConfigError(f"dtype = {dtype!r}: must be one of {comma_list(DTYPES)}")
+        if batch is not None and (not isinstance(batch, int) or batch < 1):
+            raise ConfigError(f"batch = {batch!r}: must be an integer of at least 1")
         self.configs = tuple(configs)
         self.tasks = configs[0].tasks
         self.tasks_done = 0
         self.fresh_ce = np.empty((len(configs), 0))
         self._dtype = np.dtype(dtype)
         self._device = make_device(device)
+        self._batch_size = batch or self._device.batch_size(configs[0], dtype) or len(configs)
         self._batches = self._new_batches()
 
     @property
@@ -196,9 +202,7 @@ class Experiment:
         self.tasks_done, self.fresh_ce, self._batches = tasks_done, fresh_ce, batches
 
     def _new_batches(self) -> list[CellBatch]:
-        size = self._device.cells_at_once or len(self.configs)
-        starts = range(0, len(self.configs), size)
-        return [CellBatch(self.configs[start : start + size], self._dtype, self._device) for start in starts]
+        return [CellBatch(cells, self._dtype, self._device) for cells in evenly(self.configs, self._batch_size)]
 
     def _batches_from(self, state: Mapping[str, Any]) -> list[CellBatch]:
         batches, start = self._new_batches(), 0
@@ -241,5 +245,6 @@ def check_pack(configs: Sequence[CellConfig]) -> None:
                 f"{field} = {comma_list(sorted(values))} in one pack: "
                 f"its cells may differ only in {comma_list(PACKABLE)}"
             )
-    for config in configs:
+    hyper = [name for name in PACKABLE if FIELDS[name].of]
+    for config in {tuple(getattr(one, name) for name in hyper): one for one in configs}.values():
         check(config)

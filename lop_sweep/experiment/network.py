@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -29,13 +30,22 @@ class TorchRng:
     @contextmanager
     def active(self) -> Iterator[None]:
         """Make this stream PyTorch's CPU generator, and keep its position at the end of the block."""
-        outer = torch.get_rng_state()
-        torch.set_rng_state(self.state)
-        try:
-            yield
-        finally:
-            self.state = torch.get_rng_state()
-            torch.set_rng_state(outer)
+        with _undisturbed_generator():
+            torch.set_rng_state(self.state)
+            try:
+                yield
+            finally:
+                self.state = torch.get_rng_state()
+
+
+@contextmanager
+def _undisturbed_generator() -> Iterator[None]:
+    """Restore PyTorch's CPU generator at the end of the block."""
+    outer = torch.get_rng_state()
+    try:
+        yield
+    finally:
+        torch.set_rng_state(outer)
 
 
 def control_rngs(config: CellConfig, number: int) -> tuple[TorchRng, np.random.Generator]:
@@ -57,9 +67,7 @@ class MLP(nn.Module):
         *hidden, output = layer_sizes(config).pairs()
         self.hidden = nn.ModuleList(nn.Linear(*sizes) for sizes in hidden)
         self.output = nn.Linear(*output)
-        gains = [components.activation.gain] * config.depth + [1.0]
-        for layer, gain in zip(self.layers(), gains, strict=True):
-            components.init.apply(layer, gain)
+        _initialise(components, self.layers())
         self.norms = nn.ModuleList(components.norm.torch(config.width, config) for _ in self.hidden)
         self.to(torch.float64)
         self.activation = components.activation.torch()
@@ -84,18 +92,52 @@ def build_network(config: CellConfig, rng: TorchRng) -> MLP:
         return MLP(config)
 
 
-def initial_weights(config: CellConfig, rng: TorchRng) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return the initial values of the next network of a cell, in float64.
+def draw_networks(config: CellConfig, rngs: Sequence[TorchRng]) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return the initial values of the next network of each cell of a batch, in float64.
+
+    They are the values of `MLP`, from the same draws. Layers are drawn anew in place rather than made for each cell.
 
     Args:
-        config: uses `width`, `depth`, the initialiser, the activation and the task stream's dimensions.
-        rng: the cell's network stream; advanced.
+        config: of one of the cells; uses `width`, `depth`, the initialiser, the activation and the task stream's
+            dimensions.
+        rngs: the P cells' network streams; advanced.
 
     Returns:
-        For each layer, hidden ones first: weights of shape (fan_in, fan_out), and biases of shape (1, fan_out).
+        For each layer, hidden ones first: weights (P, fan_in, fan_out), and biases (P, 1, fan_out).
     """
-    network = build_network(config, rng)
-    return [
-        (np.ascontiguousarray(layer.weight.detach().numpy().T), layer.bias.detach().numpy()[None, :].copy())
-        for layer in network.layers()
+    components = Components.of(config)
+    layers = _reusable_layers(tuple(layer_sizes(config).pairs()))
+    values = [
+        (np.empty((len(rngs), layer.in_features, layer.out_features)), np.empty((len(rngs), 1, layer.out_features)))
+        for layer in layers
     ]
+    drawn = [(layer.weight.numpy().T, layer.bias.numpy()) for layer in layers]  # views
+    with _undisturbed_generator():
+        for cell, rng in enumerate(rngs):
+            torch.set_rng_state(rng.state)
+            for layer in layers:
+                layer.reset_parameters()  # what the constructor draws
+            _initialise(components, layers)
+            rng.state = torch.get_rng_state()
+            for (weights, biases), (weight, bias) in zip(values, drawn, strict=True):
+                weights[cell], biases[cell, 0] = weight, bias
+    return values
+
+
+def initial_weights(config: CellConfig, rng: TorchRng) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return `draw_networks` of a single cell, without the leading axis."""
+    return [(weights[0], biases[0]) for weights, biases in draw_networks(config, [rng])]
+
+
+def _initialise(components: Components, layers: Sequence[nn.Linear]) -> None:
+    """Draw all layers' weights and biases. The output layer has a gain of 1."""
+    *hidden, output = layers
+    for layer in hidden:
+        components.init.apply(layer, components.activation.gain)
+    components.init.apply(output, 1.0)
+
+
+@lru_cache(maxsize=1)
+def _reusable_layers(sizes: tuple[tuple[int, int], ...]) -> list[nn.Linear]:
+    with _undisturbed_generator():
+        return [nn.Linear(fan_in, fan_out).requires_grad_(False) for fan_in, fan_out in sizes]

@@ -2,6 +2,7 @@
 
 - A pack is long enough that Tune's overhead per trial (some 50 ms) is negligible. It is short enough that every slot
   runs many packs, so that few slots are idle while the last ones run. The longest packs come first.
+- A pack of narrow networks has enough cells to fill a batch, as long as every slot has a few packs.
 - Trials together send fewer than `MAX_REPORTS_PER_SECOND` reports.
 
 A slot is a CPU, or a GPU, that runs one trial at a time.
@@ -12,16 +13,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
+from lop_sweep.components.batch_size import batch_bytes, cells_per_batch
 from lop_sweep.config import CellConfig
-from lop_sweep.pack import Pack
-from lop_sweep.planning.cost import DRAW_SECONDS, batch_bytes, seconds_left, task_seconds
+from lop_sweep.pack import Pack, evenly
+from lop_sweep.planning.cost import draw_seconds, seconds_left, task_seconds
 
 MIN_PACKS_PER_SLOT = 16
 """Minimum number of packs per slot, unless they would be shorter than `MIN_PACK_SECONDS`."""
 MIN_PACK_SECONDS, MAX_PACK_SECONDS = 2.0, 300.0
 """Range of a pack's duration; a single long cell, or the maximum number of packs, may exceed it."""
+FILLED_BATCH_RATIO = 1.1
+"""A batch counts as full if its cells take at most this many times as long as in one that fills the cache."""
+MIN_FULL_PACKS_PER_SLOT = 2
+"""Minimum number of packs per slot that are made larger only to fill batches."""
 MAX_TASK_SECONDS = 5.0
 """Maximum duration of one task of a whole pack, except for a single cell: packs are saved and stopped between tasks."""
 MAX_PACKS = 1500
@@ -53,6 +58,7 @@ class Sizing:
         dtype: "float64" or "float32".
         gpu: whether trials run on GPUs.
         cells: maximum number of cells per pack, if the user sets it.
+        batch: maximum number of cells per batch, if the user sets it.
         tasks_per_report: tasks between two reports of a trial, if the user sets it.
     """
 
@@ -60,6 +66,7 @@ class Sizing:
     dtype: str = "float64"
     gpu: bool = False
     cells: int | None = None
+    batch: int | None = None
     tasks_per_report: int | None = None
 
     @property
@@ -75,11 +82,11 @@ class Sizing:
             seconds: returns the seconds that remain of a cell.
         """
         costs = [len(group.cells) * seconds(group.cells[0]) for group in groups]
-        longest = self.pack_seconds(sum(costs))
+        total = sum(costs)
         packs = []
         for group, cost in zip(groups, costs, strict=True):
-            most = self._max_cells(group, cost, longest)
-            packs += _evenly(group.cells, math.ceil(len(group.cells) / most))
+            most = self._max_cells(group, cost, total)
+            packs += [Pack(cells) for cells in evenly(group.cells, most)]
         return packs
 
     def pack_seconds(self, total: float) -> float:
@@ -95,11 +102,25 @@ class Sizing:
         wanted = max(MIN_REPORT_SECONDS, self.slots / MAX_REPORTS_PER_SECOND)
         return min(max(math.ceil(wanted / self._task_seconds(pack)), 1), pack.cells[0].tasks)
 
-    def seconds_left(self, cell: CellConfig, tasks_done: int, fresh_done: int) -> float:
-        """Return the seconds that remain of a cell, by the cost model."""
-        return seconds_left(cell, self.dtype, tasks_done, fresh_done)
+    def seconds_left(self, cell: CellConfig, tasks_done: int, fresh_done: int, cells: int | None = None) -> float:
+        """Return the seconds that remain of a cell in a pack of `cells`, or in a large one, by the cost model."""
+        return seconds_left(cell, self.dtype, tasks_done, fresh_done, self.batch_size(cell, cells))
 
-    def _max_cells(self, group: Pack, cost: float, longest: float) -> int:
+    def batch_size(self, cell: CellConfig, cells: int | None = None) -> int:
+        """Return how many cells of a pack of `cells`, or of a large one, a CPU computes as one batch."""
+        most = self.batch or cells_per_batch(cell, self.dtype)
+        return most if cells is None else min(most, cells)
+
+    def cells_to_fill(self, cell: CellConfig) -> int:
+        """Return the smallest number of cells like `cell` that make a full batch."""
+        most = self.batch_size(cell)
+        if most == 1:
+            return 1
+        alone, together = (seconds_left(cell, self.dtype, batch=batch) for batch in (1, most))
+        calls = (alone - together) / (1 - 1 / most)  # a cell of a batch of P takes (alone - calls) + calls / P
+        return min(math.ceil(calls / (FILLED_BATCH_RATIO * together - (alone - calls))), most)
+
+    def _max_cells(self, group: Pack, cost: float, total: float) -> int:
         if self.cells is not None:
             return self.cells
         cells = len(group.cells)
@@ -107,16 +128,13 @@ class Sizing:
         if self.gpu:
             fitting = MAX_GPU_BYTES / batch_bytes(group.cells[0], self.dtype)
             return max(int(min(MAX_GPU_CELLS, math.ceil(cells / self.slots), fitting, stoppable)), 1)
-        return max(int(min(cells * longest / cost, stoppable)), 1)
+        full = min(self.cells_to_fill(group.cells[0]), cells * total / (MIN_FULL_PACKS_PER_SLOT * self.slots * cost))
+        return max(int(min(max(cells * self.pack_seconds(total) / cost, full), stoppable)), 1)
 
     def _task_seconds(self, pack: Pack) -> float:
         """Return the seconds of one task of all cells of a pack."""
         one = pack.cells[0]  # the fields in which cells of a pack differ do not change their cost
-        on_cpu = task_seconds(one, self.dtype)
-        each = DRAW_SECONDS + (on_cpu - DRAW_SECONDS) / GPU_CORES if self.gpu else on_cpu
-        return len(pack.cells) * each
-
-
-def _evenly(cells: Sequence[CellConfig], count: int) -> list[Pack]:
-    bounds = [len(cells) * index // count for index in range(count + 1)]
-    return [Pack(tuple(cells[a:b])) for a, b in pairwise(bounds)]
+        if not self.gpu:
+            return len(pack.cells) * task_seconds(one, self.dtype, self.batch_size(one, len(pack.cells)))
+        rest = task_seconds(one, self.dtype, 1) - draw_seconds(one, self.dtype, 1)
+        return len(pack.cells) * (draw_seconds(one, self.dtype, len(pack.cells)) + rest / GPU_CORES)

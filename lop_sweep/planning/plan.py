@@ -188,7 +188,8 @@ def _work_items(
         if len(progress) == 1:  # a pack resumes at one task, or from its own checkpoint
             resume_from = tuple((str(p.path.relative_to(store.root)), p.index) for p in points if p)
         # The fields in which cells of a pack differ do not change their cost.
-        seconds = sum(count * sizing.seconds_left(pack.cells[0], *done) for done, count in progress.items())
+        cells = len(pack.cells)
+        seconds = sum(count * sizing.seconds_left(pack.cells[0], *done, cells) for done, count in progress.items())
         items.append(WorkItem(pack, resume_from, seconds, sizing.report_tasks(pack)))
     return tuple(sorted(items, key=lambda item: -item.seconds))
 

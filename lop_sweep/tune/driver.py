@@ -232,6 +232,7 @@ class _Driver:
             dtype=options.dtype,
             gpu=options.device == "cuda",
             cells=options.pack,
+            batch=options.batch,
             tasks_per_report=options.tasks_per_report,
         )
 

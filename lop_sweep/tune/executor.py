@@ -86,6 +86,7 @@ class Executor:
         return {
             "dtype": self._options.dtype,
             "device": self._options.device,
+            "batch": self._options.batch,
             "checkpoint_every": self._options.checkpoint_every,
             "heartbeat_every": sizing.heartbeat_seconds,
             "keep_state": keep_state,

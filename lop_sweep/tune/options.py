@@ -38,6 +38,9 @@ class SweepOptions:
     pack: int | None = option(
         None, "maximum number of cells per trial (default: as the search space says, else by cost)", at_least=1
     )
+    batch: int | None = option(
+        None, "maximum number of cells computed at once (default: as fit the CPU's cache; on a GPU all)", at_least=1
+    )
     shard: str | None = option(
         None, "compute only the I-th of N parts, for separate machines that share nothing but --out", metavar="I/N"
     )

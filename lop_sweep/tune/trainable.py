@@ -24,7 +24,7 @@ from lop_sweep.tune.sigterm import Sigterm
 from lop_sweep.tune.worker import PackRun
 
 _STATE_FILE = "pack.state"
-_PACK_RUN_KEYS = ("dtype", "device", "checkpoint_every", "heartbeat_every", "keep_state", "resume_from")
+_PACK_RUN_KEYS = ("dtype", "device", "batch", "checkpoint_every", "heartbeat_every", "keep_state", "resume_from")
 _RUN_KEYS = (*_PACK_RUN_KEYS, "tasks_per_report", "store", "driver", "lock", "origin", "pack_id")
 
 
@@ -45,6 +45,7 @@ class LopTrainable(tune.Trainable):
 
         dtype: "float64" (default) or "float32".
         device: "cpu" (default) or "cuda".
+        batch: maximum number of cells computed at once (default: as fit the CPU's cache; on a GPU all).
         tasks_per_report: tasks per step (default 1).
         store: path of a sweep directory for checkpoints and the finished pack (default: none).
         checkpoint_every: seconds between two checkpoints there (default 60).

@@ -31,6 +31,7 @@ class PackRun:
         check_lock: called before and after a finished pack is written; raises StoreError if the sweep directory has
             another driver by then.
         device: one of `lop_sweep.runtime.DEVICES`.
+        batch: maximum number of cells computed at once; None for what suits the device.
         heartbeat_every: minimum seconds between two heartbeats, which are sent between tasks; buckets ask for more.
 
     Attributes:
@@ -40,7 +41,8 @@ class PackRun:
         note: why a saved state that was found could not be used; empty if none was.
 
     Raises:
-        ConfigError: the cells do not fit together, `dtype` or `device` is unknown, or there is no such device here.
+        ConfigError: the cells do not fit together, `dtype` or `device` is unknown, there is no such device here, or
+            `batch` is less than 1.
         StoreError: the sweep directory cannot be read or written.
     """
 
@@ -55,10 +57,11 @@ class PackRun:
         stopping: Callable[[], bool] = lambda: False,
         check_lock: Callable[[], None] = lambda: None,
         device: str = "cpu",
+        batch: int | None = None,
         heartbeat_every: float = 5.0,
     ) -> None:
         self.pack = pack
-        self.experiment = Experiment(pack.cells, dtype, device)
+        self.experiment = Experiment(pack.cells, dtype, device, batch)
         self.history: list[TaskRow] = []
         self.note = ""
         self._store, self._checkpoint_every, self._keep_state = store, checkpoint_every, keep_state

@@ -1,7 +1,4 @@
-"""Components that use all of the interfaces.
-
-An optimizer and a stream with state, an activation that reads z, one with two features per unit, and a normalisation
-with parameters.
+"""Components that use all of the interfaces: an optimizer and a stream with state, and an activation that reads z.
 
 Importing this module registers them. They are small on purpose: what they test is the interfaces.
 """
@@ -56,64 +53,6 @@ class SiLU(BaseActivation):
 
     def torch(self) -> Callable[[torch.Tensor], torch.Tensor]:
         return torch.nn.functional.silu
-
-
-@register("activation", "test_halves")
-class Halves:
-    """Two features per unit, the positive and the negative part of z."""
-
-    name: str
-    hyper: tuple[str, ...] = ()
-    expansion = 2
-    keeps_z = True
-
-    def value(self, z: Array) -> Array:
-        xp = array_namespace(z)
-        zero = xp.zeros_like(z)
-        return xp.concat([xp.where(z > 0, z, zero), xp.where(z < 0, -z, zero)], axis=-1)
-
-    def backward(self, error: Array, z: Array | None, a: Array) -> Array:
-        assert z is not None
-        width = z.shape[-1]
-        return array_namespace(z).where(z > 0, error[..., :width], -error[..., width:])
-
-    def torch(self) -> Callable[[torch.Tensor], torch.Tensor]:
-        return lambda z: torch.cat([torch.relu(z), torch.relu(-z)], dim=-1)
-
-
-@register("norm", "test_affine")
-class Affine:
-    """scale * z + shift, per unit."""
-
-    name: str
-    hyper: tuple[str, ...] = ()
-
-    def init(self, z: Array) -> dict[str, Array]:
-        xp = array_namespace(z)
-        return {"scale": xp.ones_like(z), "shift": xp.zeros_like(z)}
-
-    def forward(self, z: Array, parameters: dict[str, Array]) -> tuple[Array, Any]:
-        return parameters["scale"] * z + parameters["shift"], z
-
-    def backward(self, error: Array, parameters: dict[str, Array], kept: Any) -> tuple[Array, dict[str, Array]]:
-        xp = array_namespace(error)
-        shift = xp.sum(error, axis=-2, keepdims=True)
-        scale = xp.sum(error * kept, axis=-2, keepdims=True)
-        return parameters["scale"] * error, {"scale": scale, "shift": shift}
-
-    def torch(self, width: int, config: CellConfig) -> torch.nn.Module:
-        return AffineModule(width)
-
-
-class AffineModule(torch.nn.Module):
-    """The reference's counterpart of `Affine`."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.weight, self.bias = torch.nn.Parameter(torch.ones(width)), torch.nn.Parameter(torch.zeros(width))
-
-    def forward(self, z: torch.Tensor) -> torch.Tensor:
-        return self.weight * z + self.bias
 
 
 @register("stream", "test_drift")

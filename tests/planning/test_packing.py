@@ -11,15 +11,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lop_sweep.components.batch_size import batch_bytes
 from lop_sweep.config import CellConfig
 from lop_sweep.pack import Pack, expand
 from lop_sweep.planning import packing
-from lop_sweep.planning.cost import batch_bytes, seconds_left, step_seconds, task_seconds
+from lop_sweep.planning.cost import seconds_left, step_seconds, task_seconds
 from lop_sweep.planning.packing import (
     MAX_PACK_SECONDS,
     MAX_PACKS,
     MAX_PACKS_ON_MANY_SLOTS,
     MAX_REPORTS_PER_SECOND,
+    MIN_FULL_PACKS_PER_SLOT,
     MIN_PACK_SECONDS,
     MIN_PACKS_PER_SLOT,
     PACKS_PER_SLOT,
@@ -62,7 +64,8 @@ def test_packs_hold_every_cell_once_and_are_no_longer_than_asked(groups: list[tu
     sizing = Sizing(slots=slots)
     made = sizing.split(packs, cost.__getitem__)
     assert [cell for pack in made for cell in pack.cells] == [cell for pack in packs for cell in pack.cells]
-    longest = sizing.pack_seconds(sum(cost.values()))
+    total = sum(cost.values())
+    longest = max(sizing.pack_seconds(total), total / (MIN_FULL_PACKS_PER_SLOT * slots))
     for pack in made:
         assert len({cell.width for cell in pack.cells}) == 1
         assert len(pack.cells) == 1 or sum(map(cost.__getitem__, pack.cells)) <= longest * (1 + 1e-9)
@@ -127,7 +130,8 @@ def test_trials_together_report_at_most_at_the_maximum_rate(slots: int, count: i
     pack = Pack(cells(count, CellConfig(width=width)))
     sizing = Sizing(slots=slots, dtype=dtype)
     tasks = sizing.report_tasks(pack)
-    interval = tasks * sum(task_seconds(cell, dtype) for cell in pack.cells)
+    batch = sizing.batch_size(pack.cells[0], count)
+    interval = tasks * sum(task_seconds(cell, dtype, batch) for cell in pack.cells)
     assert 1 <= tasks <= pack.cells[0].tasks
     assert tasks == pack.cells[0].tasks or slots / interval <= MAX_REPORTS_PER_SECOND * (1 + 1e-9)
 
@@ -143,6 +147,36 @@ def test_packs_on_gpus_are_large_and_occupy_every_gpu(tmp_path: Path) -> None:
     most = packing.MAX_TASK_SECONDS * packing.GPU_CORES / task_seconds(slow, "float64")
     made = plan(SearchSpace(cells=cells(1000, slow)), Sizing(gpu=True), tmp_path)
     assert 1 < max(len(pack.cells) for pack in made) <= most < 1000
+
+
+def test_packs_of_narrow_networks_fill_batches_while_every_slot_has_some(tmp_path: Path) -> None:
+    narrow = CellConfig(width=8, depth=1, samples=16)
+    sizing = Sizing(slots=2)
+    full, most = sizing.cells_to_fill(narrow), sizing.batch_size(narrow)
+    assert 20 < full < most
+    together, filled, short = (seconds_left(narrow, "float64", batch=batch) for batch in (most, full, full - 1))
+    assert filled <= packing.FILLED_BATCH_RATIO * together < short
+    made = plan(SearchSpace(cells=cells(10 * full, narrow)), Sizing(slots=5), tmp_path)
+    assert min(len(pack.cells) for pack in made) >= full
+    made = plan(SearchSpace(cells=cells(300, narrow.replace(tasks=10_000))), Sizing(slots=50), tmp_path)
+    assert {len(pack.cells) for pack in made} == {300 // (50 * MIN_FULL_PACKS_PER_SLOT)}
+    assert sizing.cells_to_fill(CellConfig()) == 1  # wide networks gain too little
+
+
+def test_narrow_cells_are_many_times_cheaper_in_a_batch() -> None:
+    narrow, middle, wide = CellConfig(width=8, depth=1, samples=16), CellConfig(width=32), CellConfig()
+    for config, least, most in ((narrow, 15, 50), (middle, 1.4, 2), (wide, 1, 1.15)):
+        alone, together = step_seconds(config, "float64", 1), step_seconds(config, "float64")
+        assert least < alone / together < most
+    assert seconds_left(narrow, "float64", batch=1) > 8 * seconds_left(narrow, "float64")
+
+
+def test_the_users_batch_is_that_of_the_cost_model(tmp_path: Path) -> None:
+    narrow = cells(64, CellConfig(width=8, depth=1, samples=16))
+    alone = make_plan(SearchSpace(cells=narrow), set(), Store(tmp_path / "none"), Sizing(batch=1))
+    together = make_plan(SearchSpace(cells=narrow), set(), Store(tmp_path / "none"), Sizing())
+    assert alone.seconds > 5 * together.seconds
+    assert len(alone.packs) > len(together.packs)
 
 
 def test_the_cost_of_a_cell_grows_with_its_work() -> None:

@@ -240,14 +240,14 @@ class Wider(CellConfig):
     """A configuration with a string and a boolean field, as later releases may have."""
 
     rule: str = "sgd"
-    momentum: bool = False
+    nested: bool = False
 
 
 def test_strings_and_booleans_are_axes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lop_sweep.planning.space.FIELDS", [*FIELDS, "rule", "momentum"])
-    cells = [Wider(rule=rule, momentum=momentum, lr=0.1) for rule in ("sgd", "adam") for momentum in (True, False)]
+    monkeypatch.setattr("lop_sweep.planning.space.FIELDS", [*FIELDS, "rule", "nested"])
+    cells = [Wider(rule=rule, nested=nested, lr=0.1) for rule in ("sgd", "adam") for nested in (True, False)]
     space = SearchSpace(cells=cells)
-    assert space.axes == {"rule": ["adam", "sgd"], "momentum": [False, True]}
+    assert space.axes == {"rule": ["adam", "sgd"], "nested": [False, True]}
 
 
 @pytest.mark.parametrize(("seeds", "expected"), [(1, 160), (3, 54), (8, 20), (100, 5)])

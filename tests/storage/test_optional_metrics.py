@@ -12,11 +12,12 @@ from sweeping import compute_here
 
 from analysis import load_layers, load_tasks, map_table, score
 from analysis.data import parse_where
+from lop_sweep.components.batch_size import batch_bytes
 from lop_sweep.config import CellConfig
 from lop_sweep.errors import AnalysisError
 from lop_sweep.experiment import Experiment
 from lop_sweep.metrics import measured_with
-from lop_sweep.planning.cost import batch_bytes, task_seconds
+from lop_sweep.planning.cost import task_seconds
 from lop_sweep.script.results import results_frame
 from lop_sweep.storage import Store
 from lop_sweep.storage.maintenance.audit import audit

@@ -7,7 +7,7 @@ from lop_sweep.components.streams.slowly_changing_regression import (
     SlowlyChangingRegression,
     SlowlyChangingRegressionFlip,
 )
-from lop_sweep.components.streams.task import StreamState, Task, TaskStream, has_held_out
+from lop_sweep.components.streams.task import StreamState, Task, TaskStream, draw_tasks, has_held_out
 
 __all__ = [
     "GaussianMixture",
@@ -18,5 +18,6 @@ __all__ = [
     "StreamState",
     "Task",
     "TaskStream",
+    "draw_tasks",
     "has_held_out",
 ]

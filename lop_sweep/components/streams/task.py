@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -31,6 +31,9 @@ class Task:
 
 class TaskStream(Protocol):
     """The source of a cell's tasks.
+
+    A class may also have a method `draw_many`, with the arguments of `draw_tasks` after the first: the same tasks,
+    drawn faster for many cells at once.
 
     A stream draws everything from the generator that it is given, so the generator's state after a task is part of the
     result. Its state holds what tasks depend on, but no data that every process can load: images by their numbers.
@@ -68,3 +71,24 @@ class TaskStream(Protocol):
 def has_held_out(stream: TaskStream) -> bool:
     """Return whether a stream's tasks have held-out points."""
     return getattr(stream, "has_held_out", True)
+
+
+def draw_tasks(
+    stream: TaskStream,
+    configs: Sequence[CellConfig],
+    states: Sequence[StreamState],
+    rngs: Sequence[np.random.Generator],
+) -> list[Task]:
+    """Return the next task of each cell, as `TaskStream.draw` draws them one by one.
+
+    Args:
+        stream: of all cells.
+        configs: the cells; they differ only in the fields that `PACKABLE` names.
+        states: of their streams; advanced in place.
+        rngs: their random streams; advanced.
+    """
+    many = getattr(stream, "draw_many", None)
+    if many is not None:
+        found: list[Task] = many(configs, states, rngs)
+        return found
+    return [stream.draw(*cell) for cell in zip(configs, states, rngs, strict=True)]
