@@ -199,7 +199,7 @@ class ReferenceTrainer:
         self.accuracies: list[float] = []
         self._config, self._make_optimizer = config, components.optimizer.torch
         self._mitigations = [mitigation.torch(self.network, config) for mitigation in components.mitigations]
-        self.loss_of = components.loss.torch()
+        self.loss_of, self._accuracy = components.loss.torch(), components.loss.torch_accuracy
         self.reset_optimizer()
 
     def reset_optimizer(self) -> None:
@@ -246,7 +246,7 @@ class ReferenceTrainer:
                     assert draws is not None
                     mitigation.after_step([one.detach() for one in features], self._optimizer, draws)
             losses.append(loss.item())
-            self.accuracies.append(_accuracy(logits, y[points]))
+            self.accuracies.append(float(self._accuracy(logits, y[points])))
         return losses, grad_norm
 
     @torch.no_grad()
@@ -255,11 +255,6 @@ class ReferenceTrainer:
         _, _, features = self.network(torch.from_numpy(task.points))
         for mitigation in self._mitigations:
             mitigation.after_task(features, self._optimizer, draws, number)
-
-
-def _accuracy(logits: torch.Tensor, y: torch.Tensor) -> float:
-    answers, right = (logits > 0, y > 0.5) if y.shape[1] == 1 else (logits.argmax(dim=1), y.argmax(dim=1))
-    return float((answers == right).double().mean())
 
 
 def _finite(*tensors: torch.Tensor) -> bool:
