@@ -5,7 +5,7 @@ Importing this folder does not import PyTorch. Methods named `torch` do: they re
 
 from lop_sweep.components.activations import Activation, BaseActivation
 from lop_sweep.components.batch_size import batch_bytes, cells_per_batch
-from lop_sweep.components.choice import Components, LayerSizes, check, layer_sizes
+from lop_sweep.components.choice import Components, LayerSizes, check, hyperparameters_of, layer_sizes
 from lop_sweep.components.initializers import Initializer
 from lop_sweep.components.losses import Loss
 from lop_sweep.components.mitigations import Draws, Mitigation, MitigationState, Networks
@@ -36,6 +36,7 @@ __all__ = [
     "batch_bytes",
     "cells_per_batch",
     "check",
+    "hyperparameters_of",
     "draw_tasks",
     "layer_sizes",
     "random_stream",

@@ -150,6 +150,14 @@ def layer_sizes(config: CellConfig) -> LayerSizes:
     return LayerSizes(inputs, outputs, config.width, features, config.depth)
 
 
+def hyperparameters_of(config: CellConfig) -> set[str]:
+    """Return the hyperparameters that a cell's components have; those of all, if one is not registered here."""
+    try:
+        return _used(Components.of(config))
+    except ConfigError:
+        return {name for name, info in FIELDS.items() if info.of}
+
+
 def _used(chosen: Components) -> set[str]:
     """Return the hyperparameters that components have."""
     return {name for kind in KINDS for part in chosen.of_kind(kind) for name in part.hyper}

@@ -11,7 +11,9 @@ The schema is additive: a new field or metric does not change its version. A col
     a configuration field that is newer than the first release    its default
     a metric                                                      NaN: it was not measured (a list of NaN per layer)
 
-Optional metrics have columns only in files of cells that measure them.
+In the tasks table, optional metrics have columns only in files of cells that measure them, and hyperparameters that are
+newer than the first release only in files of cells whose components have them. In the cells table, every file has every
+field.
 
 All other columns are in every file, so a file without one is damaged.
 """
@@ -24,6 +26,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from lop_sweep.components import hyperparameters_of
 from lop_sweep.config import FIELDS, FIRST_RELEASE, CellConfig
 from lop_sweep.errors import SchemaVersionError, StoreError, another_version, comma_list, safe_repr
 from lop_sweep.metrics import METRICS
@@ -112,7 +115,7 @@ class PackResult:
 def tasks_table(result: PackResult) -> pa.Table:
     """Return the pack's rows of `TASKS`: all tasks of the first cell, then of the second, and so on.
 
-    It has the columns of the metrics in the pack's history.
+    It has the columns of the metrics in the pack's history and of the hyperparameters that its components have.
     """
     tasks, cells = result.history["min_ce"].shape
     columns: dict[str, object] = {
@@ -122,8 +125,10 @@ def tasks_table(result: PackResult) -> pa.Table:
     for name, values in result.history.items():
         by_cell = np.moveaxis(values, 0, 1)
         columns[name] = by_cell.reshape(-1) if values.ndim == 2 else _lists(by_cell.reshape(tasks * cells, -1))
+    used = hyperparameters_of(result.cells[0])
     for name in FIELDS:
-        columns[name] = np.repeat([getattr(cell, name) for cell in result.cells], tasks)
+        if name in used or not is_optional(name):
+            columns[name] = np.repeat([getattr(cell, name) for cell in result.cells], tasks)
     return _table(columns, TASKS)
 
 
@@ -154,8 +159,10 @@ def has_default(column: str) -> bool:
 
 
 def is_optional(column: str) -> bool:
-    """Return whether only files of some cells have a column."""
-    return column in METRICS and METRICS[column].optional
+    """Return whether only files of some cells have a column of the tasks table."""
+    if column in METRICS:
+        return METRICS[column].optional
+    return column in FIELDS and bool(FIELDS[column].of) and FIELDS[column].since != FIRST_RELEASE
 
 
 def columns_for(missing: Sequence[str]) -> list[str]:
