@@ -222,7 +222,7 @@ def test_a_batch_takes_bounded_memory(shape: dict[str, Any], cache: int, dtype: 
 
 
 @examples(200)
-@given(st.lists(differences, min_size=1, max_size=9), st.integers(2, 7), st.integers(1, 60))
+@given(st.lists(differences, min_size=3, max_size=9), st.integers(2, 7), st.integers(1, 60))
 def test_tasks_drawn_together_are_those_drawn_one_by_one(cells: list[dict[str, Any]], dim: int, half: int) -> None:
     configs = [CellConfig(input_dim=dim, samples=2 * half, **cell) for cell in cells]
     stream = Components.of(configs[0]).stream
