@@ -33,6 +33,7 @@ def sections(long: bool) -> dict[str, Callable[[], Section]]:
     import driver_load
     import engine_speed
     import million_rows
+    import narrow_cells
     import object_store
     import optimizer_speed
     import planning_scale
@@ -47,6 +48,8 @@ def sections(long: bool) -> dict[str, Callable[[], Section]]:
         "engine": lambda: engine_speed.compare(depths, widths, rounds, 0.7),
         "step": lambda: step_parts.compare(5, 100),
         "optimizers": lambda: optimizer_speed.compare(optimizer_speed.names(), rounds, 0.3),
+        "batches": lambda: narrow_cells.compare_steps(rounds),
+        "narrow": lambda: narrow_cells.compare_cells(rounds, 512, 20 if long else 5),
         "cell": lambda: default_cell.whole(rounds),
         "shares": lambda: default_cell.shares(3),
         "cost": cost_model.compare,

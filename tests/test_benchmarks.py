@@ -90,6 +90,16 @@ def test_alternative_computes_the_same_cells() -> None:
 
 
 @pytest.mark.long
+def test_batches_compute_the_same_networks_faster() -> None:
+    rows = table(run(BENCHMARKS / "narrow_cells.py", "--rounds", 1, "--cells", 64, "--tasks", 2))
+    steps, cells = rows[:-5], rows[-3:]  # between them are two lines of headings
+    assert {row[-1] for row in steps} == {"equal"}
+    assert float(steps[1][-2]) > 5  # width 8
+    assert float(cells[0][-1]) < 1e-9
+    assert float(cells[0][2]) > float(cells[1][2]) > 1
+
+
+@pytest.mark.long
 def test_step_parts_packs_and_resuming_are_measured() -> None:
     assert len(table(run(BENCHMARKS / "step_parts.py", "--depth", 2, "--width", 8))) == 12
     rows = table(run(BENCHMARKS / "gpu_packs.py", "--device", "torch", "--packs", 3))

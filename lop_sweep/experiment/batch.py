@@ -148,6 +148,7 @@ class CellBatch:
         part.network_rngs = [self.network_rngs[cell] for cell in cells]
         part.stream_states = [self.stream_states[cell] for cell in cells]
         part.training = self.training.copy(lambda array: array[cells])
+        part._initial = None if self._initial is None else [array[cells] for array in self._initial]
         part.diverged_at = self.diverged_at[cells]
         part._hyper, part._threshold = part._packable_fields()
         return part
@@ -282,7 +283,6 @@ class CellBatch:
         return self._device.put(array.astype(self._dtype))
 
     def _new_networks(self, rngs: Sequence[TorchRng]) -> TrainingState:
-        layers = draw_networks(self.configs[0], rngs)
-        weights, biases = zip(*layers, strict=True)
+        weights, biases = zip(*draw_networks(self.configs[0], rngs), strict=True)
         parameters = Parameters([self._put(array) for array in weights], [self._put(array) for array in biases])
         return self._engine.init(parameters)

@@ -1,6 +1,6 @@
 """A cost model: the seconds that a cell takes on one CPU core. Accurate enough to size packs, but not a promise.
 
-    step      = (C + depth * L) / P + (depth + 1) * B + depth * u * a * E + F / R        one gradient step
+    step      = (C + depth * L) / P + (depth + 1) * B + u * G + depth * u * a * E + F / R        one gradient step
     draw      = T / P + W                                        drawing a task
     task      = draw + (steps + g) * step + depth * (M / P + Q + m^3 * (V + q * S)) + t / (3 u) * step
     network   = N + depth * (K + a h * D)                        drawing a fresh network
@@ -24,9 +24,9 @@ from lop_sweep.components.batch_size import cells_per_batch
 from lop_sweep.config import CellConfig
 from lop_sweep.metrics import METRICS, held_out_points, measured
 
-_DRAW_CALLS_SECONDS, _DRAW_SECONDS = 100e-6, 20e-6
+_DRAW_CALLS_SECONDS, _DRAW_SECONDS = 70e-6, 25e-6
 """Drawing a task: `T` and `W` of the formula."""
-_MEASURE_CALLS_SECONDS, _MEASURE_SECONDS, _EIGENVALUE_SECONDS = 100e-6, 10e-6, 4e-10
+_MEASURE_CALLS_SECONDS, _MEASURE_SECONDS, _EIGENVALUE_SECONDS = 120e-6, 10e-6, 4e-10
 """Measuring one layer: `M`, `Q` and `V` of the formula."""
 _SINGULAR_SECONDS = 1.2e-9
 """One decomposition of a layer's activations: `S` of the formula."""
@@ -38,18 +38,19 @@ _NETWORK_SECONDS, _LAYER_SECONDS, _WEIGHT_SECONDS = 40e-6, 25e-6, 12e-9
 
 @dataclass(frozen=True)
 class _Rates:
-    """Constants of a step: `C`, `L`, `B`, `E` (seconds) and `R` (operations per second) of the formula."""
+    """Constants of a step: `C`, `L`, `B`, `G`, `E` (seconds) and `R` (operations per second) of the formula."""
 
     step: float
     layer: float
     network: float
+    point: float
     element: float
     flops: float
 
 
 _RATES = {
-    "float64": _Rates(step=18e-6, layer=10e-6, network=0.12e-6, element=3.5e-9, flops=45e9),
-    "float32": _Rates(step=18e-6, layer=10e-6, network=0.12e-6, element=1.5e-9, flops=85e9),
+    "float64": _Rates(step=20e-6, layer=10e-6, network=0.12e-6, point=25e-9, element=3.5e-9, flops=45e9),
+    "float32": _Rates(step=20e-6, layer=10e-6, network=0.12e-6, point=15e-9, element=1.5e-9, flops=85e9),
 }
 
 
@@ -63,7 +64,7 @@ def step_seconds(config: CellConfig, dtype: str, batch: int | None = None) -> fl
     """
     n, sizes = config.batch_size or config.samples, layer_sizes(config)
     rates, together = _RATES[dtype], batch or cells_per_batch(config, dtype)
-    calls = (rates.step + config.depth * rates.layer) / together + (config.depth + 1) * rates.network
+    calls = (rates.step + config.depth * rates.layer) / together + (config.depth + 1) * rates.network + n * rates.point
     operations = 6 * n * sizes.weights
     return calls + config.depth * n * sizes.features * rates.element + operations / rates.flops
 
@@ -83,7 +84,7 @@ def task_seconds(config: CellConfig, dtype: str, batch: int | None = None) -> fl
     layer = _MEASURE_CALLS_SECONDS / together + _MEASURE_SECONDS
     layer += side**3 * (_EIGENVALUE_SECONDS + decompositions * _SINGULAR_SECONDS)
     testing = held_out_points(config) / (config.batch_size or config.samples) * step / _FORWARD_PASSES
-    training = (config.steps + gradients) * step + _control_seconds(config, step)
+    training = (config.steps + gradients) * step + _control_seconds(config, dtype, together)
     return draw_seconds(config, dtype, together) + training + config.depth * layer + testing
 
 
@@ -99,8 +100,7 @@ def seconds_left(
         fresh_done: fresh networks that are done.
         batch: as for `step_seconds`.
     """
-    together = batch or cells_per_batch(config, dtype)
-    network = _network_seconds(config)
+    together, network = batch or cells_per_batch(config, dtype), _network_seconds(config)
     steps = config.fresh_steps * step_seconds(config, dtype, together)
     fresh = network + draw_seconds(config, dtype, together) + steps
     tasks = (config.tasks - tasks_done) * task_seconds(config, dtype, together)
@@ -112,8 +112,8 @@ def _network_seconds(config: CellConfig) -> float:
     return _NETWORK_SECONDS + config.depth * (_LAYER_SECONDS + weights * _WEIGHT_SECONDS)
 
 
-def _control_seconds(config: CellConfig, step: float) -> float:
-    """Return the seconds of control networks per task, given those of a step."""
+def _control_seconds(config: CellConfig, dtype: str, batch: int) -> float:
+    """Return the seconds of control networks per task."""
     if not config.control_every:
         return 0.0
-    return (_network_seconds(config) + config.steps * step) / config.control_every
+    return (_network_seconds(config) + config.steps * step_seconds(config, dtype, batch)) / config.control_every

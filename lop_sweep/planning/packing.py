@@ -128,7 +128,7 @@ class Sizing:
         if self.gpu:
             fitting = MAX_GPU_BYTES / batch_bytes(group.cells[0], self.dtype)
             return max(int(min(MAX_GPU_CELLS, math.ceil(cells / self.slots), fitting, stoppable)), 1)
-        full = min(self.cells_to_fill(group.cells[0]), cells * total / (MIN_FULL_PACKS_PER_SLOT * self.slots * cost))
+        full = min(self.cells_to_fill(group.cells[0]), cells * (total / cost) / (MIN_FULL_PACKS_PER_SLOT * self.slots))
         return max(int(min(max(cells * self.pack_seconds(total) / cost, full), stoppable)), 1)
 
     def _task_seconds(self, pack: Pack) -> float:

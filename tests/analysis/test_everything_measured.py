@@ -16,10 +16,11 @@ from analysis.data import iter_blocks, load_requested
 from analysis.plot.variables import VALUES, metric_label
 from analysis.report import write_report
 from analysis.scoring import LossCriterion, symptom_table
+from lop_sweep.components import batch_bytes
 from lop_sweep.config import CellConfig
 from lop_sweep.experiment import Experiment
 from lop_sweep.metrics import METRICS, measured, measured_with, optional_metrics
-from lop_sweep.planning.cost import batch_bytes, task_seconds
+from lop_sweep.planning.cost import task_seconds
 from lop_sweep.script.results import results_frame
 from lop_sweep.storage import Store
 from lop_sweep.storage.maintenance.audit import audit

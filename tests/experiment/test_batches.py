@@ -170,6 +170,17 @@ def test_a_diverged_cell_is_not_trained_any_more(small: CellConfig) -> None:
     assert all(np.isfinite(array[[0, 2]]).all() for array in weights)
 
 
+def test_cells_beside_a_diverged_one_measure_the_same(small: CellConfig) -> None:
+    """Metrics that look back to the initial weights, and control networks, know which cells remain."""
+    metrics = ["distance_from_init", "distance_moved", "test_ce"]
+    base = small.replace(metrics=metrics, control_every=2, optimizer="adam", reset_optimizer=True, lr=0.01)
+    pack = [base.replace(seed=1), base.replace(seed=2, lr=1.7e308), base.replace(seed=3)]
+    together = everything(Experiment(pack, batch=3))
+    assert together["diverged at"][1] in (1, 2)
+    for index, cell in enumerate(pack):
+        assert_equal_to_the_bit(together, everything(Experiment([cell])), slice(index, index + 1))
+
+
 def test_time_is_divided_among_the_cells_of_a_batch(small: CellConfig) -> None:
     experiment = Experiment([small.replace(seed=seed) for seed in range(6)], batch=3)
     experiment.run_task()
@@ -222,7 +233,7 @@ def test_a_batch_takes_bounded_memory(shape: dict[str, Any], cache: int, dtype: 
 
 
 @examples(200)
-@given(st.lists(differences, min_size=1, max_size=9), st.integers(2, 7), st.integers(1, 60))
+@given(st.lists(differences, min_size=3, max_size=9), st.integers(2, 7), st.integers(1, 60))
 def test_tasks_drawn_together_are_those_drawn_one_by_one(cells: list[dict[str, Any]], dim: int, half: int) -> None:
     configs = [CellConfig(input_dim=dim, samples=2 * half, **cell) for cell in cells]
     stream = Components.of(configs[0]).stream

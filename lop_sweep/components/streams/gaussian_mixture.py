@@ -76,7 +76,7 @@ class GaussianMixture:
         self, configs: Sequence[CellConfig], states: Sequence[StreamState], rngs: Sequence[np.random.Generator]
     ) -> list[Task]:
         """Draw the next task of each cell, as `draw` does, with fewer calls. Arguments as for `draw_tasks`."""
-        if any(states):  # places that depend on earlier ones
+        if any(states):  # then places depend on earlier ones
             return [self.draw(*cell) for cell in zip(configs, states, rngs, strict=True)]
         drawn = draw_points_of_all(configs, rngs)
         return [Task(points, labels, {"centres": centres}) for points, labels, centres in drawn]

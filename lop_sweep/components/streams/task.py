@@ -88,7 +88,7 @@ def draw_tasks(
         rngs: their random streams; advanced.
     """
     many = getattr(stream, "draw_many", None)
-    if many is not None:
+    if many is not None and len(configs) > 2:  # for one or two it is no faster
         found: list[Task] = many(configs, states, rngs)
         return found
     return [stream.draw(*cell) for cell in zip(configs, states, rngs, strict=True)]
