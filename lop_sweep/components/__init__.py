@@ -36,8 +36,8 @@ __all__ = [
     "batch_bytes",
     "cells_per_batch",
     "check",
-    "hyperparameters_of",
     "draw_tasks",
+    "hyperparameters_of",
     "layer_sizes",
     "random_stream",
 ]

@@ -31,6 +31,7 @@ from lop_sweep.errors import SchemaVersionError, StoreError
 from lop_sweep.storage.filesystem import READERS, filesystem_of, reading, write_bytes
 from lop_sweep.storage.schema import (
     SCHEMA_VERSION,
+    TASKS,
     VERSION_KEY,
     WRITER_KEY,
     check_version,
@@ -206,9 +207,9 @@ def read_table(path: Path, schema: pa.Schema, columns: Sequence[str] | None = No
 def read_tables(paths: Sequence[Path], schema: pa.Schema, columns: Sequence[str] | None = None) -> pa.Table:
     """Read the rows of several files; an empty table where there are no files. Errors as `read_table`.
 
-    Without `columns`, optional columns that none of the files has are left out.
+    Without `columns`, optional columns of the tasks table that none of the files has are left out.
     """
-    if columns is None and any(map(is_optional, schema.names)):
+    if columns is None and schema is TASKS:
         with ThreadPoolExecutor(READERS) as pool:
             found = {name for info in pool.map(file_info, paths) for name in info.columns}
         columns = [name for name in schema.names if name in found or not is_optional(name)]

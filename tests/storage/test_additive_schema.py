@@ -14,6 +14,7 @@ from four_cells import BASE, GRID
 from sweeping import assert_same_results, compute_here
 
 from analysis import load_cells, load_layers, load_requested, load_tasks
+from lop_sweep.components import hyperparameters_of
 from lop_sweep.config import FIELDS, CellConfig
 from lop_sweep.errors import SchemaVersionError, StateError, StoreError
 from lop_sweep.metrics import METRICS, measured_with
@@ -80,7 +81,8 @@ def test_a_metric_that_was_not_measured_is_nan(copy: Store, whole: Store) -> Non
     drop(copy, "tasks", first, NEW_METRICS)
     ids = set(read_table(copy.file("cells", first), CELLS, ["cell"])["cell"].to_pylist())
     table = copy.read_tasks()
-    assert list(table.schema.names) == [name for name in TASKS.names if not is_optional(name)]
+    used = hyperparameters_of(CellConfig())
+    assert list(table.schema.names) == [name for name in TASKS.names if name in used or not is_optional(name)]
     for frame in (
         table.to_pandas(),
         pa.concat_tables(iter_tasks(copy, TASKS.names, copy.committed())).to_pandas(),

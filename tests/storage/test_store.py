@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from lop_sweep.components import hyperparameters_of
 from lop_sweep.config import FIELDS, CellConfig
 from lop_sweep.errors import SchemaVersionError, StoreError
 from lop_sweep.metrics import METRICS, measured_with
@@ -23,7 +24,16 @@ from lop_sweep.planning.space import SearchSpace
 from lop_sweep.storage import store as store_module
 from lop_sweep.storage.manifest import describe_space, requested_cells
 from lop_sweep.storage.process import machine_name
-from lop_sweep.storage.schema import CELLS, NUMERICS, TASKS, VERSION_KEY, PackResult, cells_table, tasks_table
+from lop_sweep.storage.schema import (
+    CELLS,
+    NUMERICS,
+    TASKS,
+    VERSION_KEY,
+    PackResult,
+    cells_table,
+    is_optional,
+    tasks_table,
+)
 from lop_sweep.storage.store import Store
 
 
@@ -54,8 +64,9 @@ def store(tmp_path: Path) -> Store:
 def test_tables_have_their_schema_and_numbers_in_place(small: CellConfig) -> None:
     cells = [small.replace(seed=1), small.replace(seed=2)]
     tasks = tasks_table(result_of(cells))
-    measured = [field for field in TASKS if field.name not in METRICS or field.name in measured_with()]
-    assert tasks.schema.equals(pa.schema(measured, TASKS.metadata), check_metadata=True)
+    there = {*measured_with(), *hyperparameters_of(cells[0])}
+    fields = [field for field in TASKS if field.name in there or not is_optional(field.name)]
+    assert tasks.schema.equals(pa.schema(fields, TASKS.metadata), check_metadata=True)
     frame = tasks.to_pandas()
     assert list(frame["task"]) == [1, 2, 3, 4] * 2
     assert list(frame["cell"]) == [cells[0].id] * 4 + [cells[1].id] * 4
@@ -93,7 +104,7 @@ def test_the_tasks_folder_stands_alone(store: Store, small: CellConfig) -> None:
     store.commit(result_of([small.replace(seed=1)], "p"))
     store.commit(result_of([small.replace(seed=2, depth=3)], "q"))
     frame = pd.read_parquet(store.root / "tasks")
-    assert set(FIELDS) <= set(frame.columns)
+    assert {name for name in FIELDS if not is_optional(name)} | hyperparameters_of(small) <= set(frame.columns)
     assert frame.groupby("cell").size().tolist() == [4, 4]
     assert pq.read_schema(store.tasks / "p.parquet").metadata[VERSION_KEY] == b"1"
 
