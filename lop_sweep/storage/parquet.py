@@ -179,7 +179,7 @@ def read_table(path: Path, schema: pa.Schema, columns: Sequence[str] | None = No
 
     Args:
         path: the file.
-        schema: `TASKS` or `CELLS`. Columns that the file lacks are filled, see `lop_sweep.storage.schema`.
+        schema: `tasks_schema()` or `CELLS`. Columns that the file lacks are filled, see `lop_sweep.storage.schema`.
         columns: which columns; None for all.
 
     Raises:
