@@ -155,6 +155,7 @@ def _map(options: argparse.Namespace) -> int:
     """Draw scores over two axes: seeds are summarised, other axes become panels."""
     _check_out(options.out, ENDINGS)
     check_axes(options.x, options.y)
+    open_store(options.dir)  # it may declare metrics
     values = list(EFFECTS) if options.value == "causes" else list(dict.fromkeys(options.value.split(",")))
     for value in values:
         map_value(value)
@@ -173,6 +174,8 @@ def _difference(options: argparse.Namespace) -> int:
     """Draw a score of the second sweep minus that of the first, and mark the points that differ."""
     _check_out(options.out, ENDINGS)
     check_axes(options.x, options.y)
+    for folder in (options.dir, options.second):
+        open_store(folder)  # it may declare metrics
     check_difference(options.value)
     width, slopes = _width(options), options.value == "slope"
     first, second = (_scored(options, folder, slopes=slopes) for folder in (options.dir, options.second))

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from lop_sweep.planning import SearchSpace as SearchSpace
     from lop_sweep.planning import Status as Status
     from lop_sweep.planning import load_space as load_space
+    from lop_sweep.registry import register as register
     from lop_sweep.storage import Store as Store
     from lop_sweep.tune import LopTrainable as LopTrainable
     from lop_sweep.tune import Outcome as Outcome
@@ -55,6 +56,7 @@ __getattr__, __dir__, __all__ = attach(
         "errors": ["LopSweepError"],
         "experiment": ["Experiment", "ReferenceExperiment"],
         "planning": ["SearchSpace", "Status", "load_space"],
+        "registry": ["register"],
         "storage": ["Store"],
         "tune": ["LopTrainable", "Outcome", "SweepOptions", "local_ray", "run_sweep"],
     },

@@ -1,7 +1,8 @@
 """Many cells as columns: per field in which they differ, the distinct values and which cell has which.
 
 A sweep may have a million cells with a few hundred distinct values. Each value is validated once, in place of every
-cell: apart from a `fresh_steps` of None, which stands for the cell's `steps`, the fields do not depend on one another.
+cell: apart from a `fresh_steps` of None, which stands for the cell's `steps`, and `own_components`, which follows from
+the fields that choose components, the fields do not depend on one another.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lop_sweep.config import FIELDS, CellConfig
+from lop_sweep.config import CHOOSES, FIELDS, CellConfig, own_components
 from lop_sweep.errors import SpaceError
+from lop_sweep.registry import has_own
 
+_OWN = "own_components"
 MAX_CELLS = 4_000_000
 """Maximum number of cells of one table. A million take 0.7 GB of memory."""
 
@@ -103,9 +106,13 @@ def from_columns(common: Mapping[str, Any], columns: Sequence[Column], cells: in
         rows = zip(*(column.spread(column.values, cells) for column in columns), strict=True)
         names = [column.field for column in columns]
         return tuple(CellConfig(**common, **dict(zip(names, row, strict=True))) for row in rows)
+    described = [column.spread(column.values, cells) for column in columns if column.field == _OWN]
+    given, common = _without_own(common)
+    columns = [column for column in columns if column.field != _OWN]
     first = {**common, **{column.field: column.values[0] for column in columns}}
     choices = [list(_choices(first, column.field, column.values)) for column in columns]
-    return _combined(first, [column.spread(own, cells) for column, own in zip(columns, choices, strict=True)])
+    changes = [column.spread(own, cells) for column, own in zip(columns, choices, strict=True)]
+    return _combined(first, changes, described[0] if described else given)
 
 
 def grid_cells(common: Mapping[str, Any], axes: Mapping[str, Sequence[Any]]) -> tuple[CellConfig, ...]:
@@ -119,6 +126,7 @@ def grid_cells(common: Mapping[str, Any], axes: Mapping[str, Sequence[Any]]) -> 
         ConfigError: a field is unknown or a value is not valid.
         SpaceError: the grid has more than `MAX_CELLS` cells.
     """
+    given, common = _without_own(common)
     first = {**common, **{field: values[0] for field, values in axes.items()}}
     choices = []
     for field, values in axes.items():
@@ -130,7 +138,20 @@ def grid_cells(common: Mapping[str, Any], axes: Mapping[str, Sequence[Any]]) -> 
     check_size(cells)
     strides = itertools.accumulate(map(len, choices), operator.mul, initial=1)
     columns = [Column(field, own, stride) for field, own, stride in zip(axes, choices, strides, strict=False)]
-    return _combined(first, [column.spread(column.values, cells) for column in columns])
+    return _combined(first, [column.spread(column.values, cells) for column in columns], given)
+
+
+def _without_own(common: Mapping[str, Any]) -> tuple[Iterator[str], dict[str, Any]]:
+    """Return the field `own_components` of each cell, by what all share, and the other fields."""
+    return itertools.repeat(common.get(_OWN, "")), {field: value for field, value in common.items() if field != _OWN}
+
+
+def _own_components(fields: Mapping[str, Any], given: str, known: dict[tuple[str, ...], str]) -> str:
+    """Return what `own_components` returns, once per choice of components."""
+    key = (given, *(fields[field] for field in CHOOSES))
+    if key not in known:
+        known[key] = own_components(fields, given)
+    return known[key]
 
 
 def check_size(cells: int) -> None:
@@ -148,19 +169,30 @@ def _choices(first: Mapping[str, Any], field: str, values: Sequence[Any]) -> Ite
     base = CellConfig(**first).model_dump()
     for value in values:
         fields = CellConfig(**{**first, field: value}).model_dump()
-        yield {name: value for name, value in fields.items() if name == field or value != base[name]}
+        yield {name: value for name, value in fields.items() if name == field or (value != base[name] and name != _OWN)}
 
 
-def _combined(first: Mapping[str, Any], changes: Sequence[Iterator[dict[str, Any]]]) -> tuple[CellConfig, ...]:
-    """Return one cell per combination of changes to the first cell."""
+def _combined(
+    first: Mapping[str, Any], changes: Sequence[Iterator[dict[str, Any]]], given: Iterator[str]
+) -> tuple[CellConfig, ...]:
+    """Return one cell per combination of changes to the first cell.
+
+    Args:
+        first: the first cell's fields.
+        changes: in each field that varies, one per cell.
+        given: the field `own_components` of each cell, as it was described.
+    """
     base = CellConfig(**first)
+    known: dict[tuple[str, ...], str] = {}
     if not changes:
-        return (base,)
+        return (base.replace(own_components=next(given)),)
     plain = CellConfig.model_construct(_fields_set=set(), **base.model_dump())  # a copy's set of fields stays small
     made = []
-    for combination in zip(*changes, strict=True):
+    for combination, described in zip(zip(*changes, strict=True), given, strict=False):
         own: dict[str, Any] = {}
         for change in combination:
             own.update(change)
+        if described or has_own():
+            own[_OWN] = _own_components({**vars(base), **own}, described, known)
         made.append(plain.model_copy(update=own))
     return tuple(made)

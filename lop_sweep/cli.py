@@ -86,6 +86,10 @@ def make_parser() -> argparse.ArgumentParser:
     copied.add_argument("source", metavar="SRC", help="the sweep directory")
     copied.add_argument("target", metavar="DST", help="where to; an earlier copy is completed")
 
+    listed = add_command("components", _components, "list activations, optimizers, metrics, ... to choose from")
+    listed.add_argument("wanted", nargs="*", metavar="KIND|NAME", help="only those of a kind, or of a name")
+    listed.add_argument("--space", metavar="SPACE", help="with those of a search-space file, which is executed")
+
     run = add_command("run", _run, "run one cell, like the script")
     for info in FIELDS.values():
         add_field(run, info)
@@ -201,6 +205,19 @@ def _copy(arguments: argparse.Namespace) -> int:
         + (f"; {there:,} were there already" if there else "")
         + f" -> {arguments.target}"
     )
+    return 0
+
+
+def _components(arguments: argparse.Namespace) -> int:
+    """List every component with its definition, its hyperparameters with their defaults, and its source."""
+    from lop_sweep.components.listing import component_text, described
+
+    if arguments.space:
+        from lop_sweep.planning import load_space
+
+        with signals.unblocked():  # it may start programs
+            load_space(arguments.space)
+    write_output("\n".join(component_text(described(arguments.wanted, own=bool(arguments.space)))))
     return 0
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from lop_sweep.errors import ConfigError, comma_list, safe_repr, single_line, suggestion
+from lop_sweep.registry import KINDS, Used, components, has_own, own_component, parse_used
 
 _MAX_COUNT = 2**31 - 1
 NONE = "none"
@@ -308,6 +309,12 @@ class CellConfig(BaseModel):
     )
     redo_tasks: int = _mitigation(1, "`redo`: tasks between replacements", ge=1, le=_MAX_COUNT)
     redo_steps: int = _mitigation(780, "`redo_per_step`: steps between replacements", ge=1, le=_MAX_COUNT)
+    own_components: str = declare(
+        "",
+        "components of your own that the cell uses, each with its version and its source's digest; filled in",
+        label="components of your own",
+        since="0.2",
+    )
 
     def __init__(self, /, **fields: Any) -> None:
         try:
@@ -330,11 +337,7 @@ class CellConfig(BaseModel):
     @classmethod
     def _sort_names(cls, fields: Any) -> Any:
         """Bring lists of names into one form, so that equal choices are the same cell."""
-        if isinstance(fields, dict):
-            for field, empty in (("metrics", ""), ("mitigation", NONE)):
-                if field in fields:
-                    fields = {**fields, field: _sorted_names(fields[field], empty)}
-        return fields
+        return _with_sorted_names(fields) if isinstance(fields, dict) else fields
 
     @field_validator("*", mode="before")
     @classmethod
@@ -357,6 +360,13 @@ class CellConfig(BaseModel):
     @classmethod
     def _no_negative_zero(cls, value: Any) -> Any:
         return value + 0.0 if isinstance(value, float) else value
+
+    @model_validator(mode="after")
+    def _name_own_components(self) -> CellConfig:
+        """Fill in `own_components`; what results say of components is kept."""
+        if self.own_components or has_own():
+            self.__dict__["own_components"] = own_components(self.__dict__, self.own_components)
+        return self
 
     @cached_property
     def id(self) -> str:
@@ -398,7 +408,56 @@ class CellConfig(BaseModel):
 
     def replace(self, /, **changes: Any) -> CellConfig:
         """Return a copy with `changes`, validated like any other. `fresh_steps` keeps its resolved value."""
-        return CellConfig(**{**self.model_dump(), **changes})
+        fields = {**self.model_dump(), **changes}
+        if self.own_components and "own_components" not in changes:
+            others = _with_sorted_names({name: fields[name] for name in CHOOSES})
+            kept = [used for used in parse_used(self.own_components) if _is_chosen(used, others, self.stream)]
+            fields["own_components"] = ",".join(map(str, kept))
+        return CellConfig(**fields)
+
+
+def own_components(fields: Mapping[str, Any], given: str = "") -> str:
+    """Return the field `own_components` of a cell: the components of a user's own that its other fields choose.
+
+    Args:
+        fields: the cell's other fields.
+        given: what its results say of them. This counts even if other components are registered here, or none.
+
+    Raises:
+        ConfigError: `given` has another form, or names components that the cell does not use.
+    """
+    named = {used[:2]: used for used in parse_used(given)}
+    registered = {pair: own.used for pair in chosen_components(fields) if (own := own_component(*pair))}
+    found = [used for pair in chosen_components(fields) if (used := named.get(pair) or registered.get(pair))]
+    streams = {used.name for used in found if used.kind == "stream"}
+    if streams and not any(used.kind == "loss" for used in found):  # the stream, which chooses it, may be unknown here
+        found += [used for used in named.values() if used.kind == "loss"]
+    if unused := [used for used in named.values() if used not in found]:
+        raise ConfigError(
+            f"own_components = {given!r}: the cell does not use {unused[0].kind} {unused[0].name!r}; "
+            "the field is filled in automatically, so leave it out"
+        )
+    return ",".join(map(str, sorted(found, key=lambda used: (KINDS.index(used.kind), used.name))))
+
+
+def chosen_components(fields: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield kind and name of each component that these fields choose, the built-in ones of every cell left out."""
+    for field, kind in CHOOSES.items():
+        for name in str(fields.get(field, "")).split(","):
+            yield kind, name
+            if kind == "stream" and name in components("stream"):
+                yield "loss", getattr(components("stream")[name], "loss", "")
+
+
+def _is_chosen(used: Used, fields: Mapping[str, Any], stream: str) -> bool:
+    """Return whether fields choose a component that a cell with this stream used."""
+    same_stream = used.kind == "loss" and fields["stream"] == stream
+    return same_stream or used[:2] in chosen_components(fields)
+
+
+def _with_sorted_names(fields: dict[str, Any]) -> dict[str, Any]:
+    empty = {"metrics": "", "mitigation": NONE}
+    return {**fields, **{name: _sorted_names(fields[name], empty[name]) for name in empty.keys() & fields.keys()}}
 
 
 def _sorted_names(names: Any, empty: str) -> Any:
@@ -423,6 +482,9 @@ def fields_of(model: type[CellConfig]) -> dict[str, FieldInfo]:
 
 FIELDS: Mapping[str, FieldInfo] = fields_of(CellConfig)
 """Every configuration field by name, in the order of the protocol page."""
+
+CHOOSES = {**{kind: kind for kind in KINDS if kind in FIELDS}, "metrics": "metric"}
+"""Fields by which a cell chooses components, and their kinds. The loss is that of the task stream."""
 
 PACKABLE: tuple[str, ...] = tuple(name for name, info in FIELDS.items() if info.packable)
 """Fields in which the cells of one pack may differ."""

@@ -36,7 +36,7 @@ from lop_sweep.errors import (
     StateError,
     StoreError,
 )
-from lop_sweep.metrics import METRICS
+from lop_sweep.metrics import optional_metrics
 from lop_sweep.pack import check_pack_axes, expand, make_packs
 from lop_sweep.planning.space import SearchSpace, expand_space, load_space
 from lop_sweep.registry import components
@@ -60,7 +60,7 @@ FLOAT_RANGES = {
 HALVED = {"samples", "test_samples"}
 """Fields that must be even."""
 
-OPTIONAL = {name for name, metric in METRICS.items() if metric.optional}
+OPTIONAL = optional_metrics()
 
 LATER = {"tasks", "fresh_steps", "fresh_baseline"}
 """Fields that change nothing of the tasks that two cells share."""
@@ -72,7 +72,7 @@ def valid_value(field: str) -> st.SearchStrategy[Any]:
         return st.floats(low, high) | st.sampled_from([x for x in (-0.0, 0.0, LEAST, 0.5, 1.0) if low <= x <= high])
     if field == "metrics":
         return st.sets(st.sampled_from(sorted(OPTIONAL)), max_size=3).map(lambda chosen: ",".join(sorted(chosen)))
-    if FIELDS[field].type is bool:
+    if FIELDS[field].type is bool and not FIELDS[field].of:
         return st.booleans()
     if field in KINDS and field != "stream":  # other streams do not have the fields of the default one
         return st.sampled_from([*{FIELDS[field].default, *components(field)}])

@@ -31,6 +31,7 @@ DOCS = ROOT / "docs"
 EXECUTED = [
     ROOT / "README.md",
     DOCS / "sweeps.md",
+    DOCS / "own-components.md",
     DOCS / "analysis.md",
     DOCS / "statistics.md",
     DOCS / "results.md",
@@ -134,6 +135,19 @@ def test_blocks_of_sweeps_page_run(folder: Path) -> None:
     assert printed == ["2 cells computed; 2 of 2 finished\nTrue\n"]
     assert len(pd.read_parquet(folder / "random" / "cells")) == 6
     assert (folder / "one" / "summary.json").stat().st_size > 500
+
+
+def test_blocks_of_own_components_page_run(folder: Path) -> None:
+    """The example has 40 lines."""
+    (example,) = (block for block in blocks(DOCS / "own-components.md") if block.is_space)
+    assert len(example.text.splitlines()) == 40
+    (printed,) = run_page(DOCS / "own-components.md", folder)
+    assert printed.count("keeps to the contract\n") == 3
+    tasks = pd.read_parquet(folder / "own" / "tasks")
+    assert tasks.groupby(["activation", "mitigation"]).size().to_dict() == {
+        (activation, mitigation): 96 for activation in ("leaky_0.05", "leaky_0.3") for mitigation in ("clip", "none")
+    }
+    assert (folder / "own.png").stat().st_size > 500
 
 
 def test_blocks_of_analysis_page_run(folder: Path) -> None:
@@ -288,8 +302,8 @@ def documented_options(text: str) -> set[str]:
 
 def test_options_of_lop_sweep_are_documented() -> None:
     documented = documented_options((DOCS / "sweeps.md").read_text())
-    known = options_of("lop_sweep", ["sweep", "status", "audit", "compact", "log", "run"])
-    for name in ("sweep", "status", "audit", "compact", "log"):
+    known = options_of("lop_sweep", ["sweep", "status", "audit", "compact", "log", "components", "run"])
+    for name in ("sweep", "status", "audit", "compact", "log", "components"):
         assert known[name] <= documented
     assert documented <= set().union(*known.values(), {"--where"})  # of `lop-analysis`
 

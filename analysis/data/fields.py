@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
-from lop_sweep.config import FIELDS
+from lop_sweep.config import CHOOSES, FIELDS
 from lop_sweep.errors import AnalysisError, comma_list
 
 _MAIN = ("depth", "width", "lr", "delta", "sigma", "steps", "tasks")
@@ -24,6 +24,8 @@ NO_TEXT = "none"
 
 _MEASURING = ("metrics", "test_samples")
 """Fields that choose what is measured. They do not affect results."""
+
+_OWN = "own_components"
 
 
 def check_fields(names: Iterable[str]) -> None:
@@ -72,8 +74,20 @@ def format_fields(values: Mapping[str, Any]) -> str:
 
 
 def varying_fields(cells: pd.DataFrame) -> list[str]:
-    """Return the configuration fields in which cells differ, without the seed, in the order of `CellConfig`."""
-    return [field for field in FIELDS if field != "seed" and cells[field].nunique() > 1]
+    """Return the configuration fields in which cells differ, without the seed, in the order of `CellConfig`.
+
+    `own_components` is left out unless cells that are otherwise alike used different versions of a component.
+    """
+    varying = [field for field in FIELDS if field != "seed" and cells[field].nunique() > 1]
+    return [field for field in varying if field != _OWN or not own_components_follow(cells)]
+
+
+def own_components_follow(cells: pd.DataFrame) -> bool:
+    """Return whether cells that choose the same components used the same versions of them."""
+    if _OWN not in cells or cells[_OWN].nunique() < 2:
+        return True
+    choice = [field for field in CHOOSES if field in cells]
+    return bool(choice) and not cells[[*choice, _OWN]].drop_duplicates().duplicated(choice).any()
 
 
 def shared_fields(cells: pd.DataFrame) -> dict[str, Any]:
@@ -89,7 +103,7 @@ def describe_shared(shared: Mapping[str, Any], without: Collection[str] = ()) ->
         shared: from `shared_fields`.
         without: fields to leave out.
     """
-    special = [field for field in shared if field not in (*_MAIN, *_MEASURING) and _is_special(field, shared)]
+    special = [field for field in shared if field not in (*_MAIN, *_MEASURING, _OWN) and _is_special(field, shared)]
     named = [field for field in (*_MAIN, *special) if field in shared and field not in without]
     return format_fields({field: shared[field] for field in named})
 

@@ -20,10 +20,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from analysis.data.fields import NO_TEXT, check_fields, format_value, plain
-from lop_sweep.config import FIELDS, CellConfig
+from lop_sweep.config import FIELDS, FIRST_RELEASE, CellConfig
 from lop_sweep.errors import AnalysisError, comma_list
 from lop_sweep.metrics import METRICS, measured_with
-from lop_sweep.storage import TASKS, Store, cells_table, iter_tasks, requested_cells, tasks_table, with_columns
+from lop_sweep.storage import Store, cells_table, iter_tasks, requested_cells, tasks_schema, tasks_table, with_columns
 
 Where = Mapping[str, Sequence[Any]]
 """Conditions on cells: field name to the values that it may have."""
@@ -78,9 +78,10 @@ def load_tasks(
     unfinished: bool = False,
     where: Where | None = None,
 ) -> pd.DataFrame:
-    """Load one row per finished cell and task: the columns of `lop_sweep.storage.schema.TASKS`.
+    """Load one row per finished cell and task: the columns of `lop_sweep.storage.tasks_schema`.
 
-    Of the optional metrics, those that any of the cells measured have columns; they are NaN in the others.
+    Of the optional metrics, those that any of the cells measured have columns; they are NaN in the others. Of the
+    hyperparameters that are newer than the first release, those that some cell sets have columns.
 
     Metrics per layer are lists; `load_layers` gives them in long form. All rows are in memory at once, several kB per
     cell and hundred tasks. Leave out columns and cells, or use `iter_blocks`.
@@ -97,9 +98,10 @@ def load_tasks(
         AnalysisError: a column does not exist, or no cell fulfils a condition.
     """
     store = open_store(directory)
-    unknown = [column for column in columns or () if column not in TASKS.names]
+    known = tasks_schema().names
+    unknown = [column for column in columns or () if column not in known]
     if unknown:
-        raise AnalysisError(f"unknown column of tasks {comma_list(unknown)}; choose from: {comma_list(TASKS.names)}")
+        raise AnalysisError(f"unknown column of tasks {comma_list(unknown)}; choose from: {comma_list(known)}")
     keys = ["cell", "task"]
     states = list(store.checkpoints.so_far()) if unfinished else []  # before the cells, see `load_cells`
     cells = select(load_cells(directory, unfinished), where or {})
@@ -125,15 +127,24 @@ def measured_metrics(cells: pd.DataFrame) -> tuple[str, ...]:
 
 
 def _measured_columns(cells: pd.DataFrame) -> list[str]:
+    """Return the columns of tasks: metrics that were measured, and hyperparameters that some cell has set."""
     measured = measured_metrics(cells)
-    return [name for name in TASKS.names if name not in METRICS or name in measured]
+    return [name for name in tasks_schema().names if name in measured or (name not in METRICS and _is_set(name, cells))]
+
+
+def _is_set(column: str, cells: pd.DataFrame) -> bool:
+    """Return whether a column says more than that a newer hyperparameter has its default."""
+    if column not in FIELDS or not FIELDS[column].of or FIELDS[column].since == FIRST_RELEASE:
+        return True
+    return bool((cells[column] != FIELDS[column].default).any())
 
 
 def _rows(tables: Iterable[pa.Table], columns: Sequence[str], cells: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of these cells, each once."""
     wanted = pa.array(cells["cell"], pa.string())
     chosen = [table.filter(pc.is_in(table["cell"], value_set=wanted)) for table in tables]
-    whole = pa.concat_tables([pa.schema([TASKS.field(name) for name in columns]).empty_table(), *chosen])
+    schema = tasks_schema()
+    whole = pa.concat_tables([pa.schema([schema.field(name) for name in columns]).empty_table(), *chosen])
     return whole.to_pandas().drop_duplicates(["cell", "task"], ignore_index=True)
 
 

@@ -116,8 +116,7 @@ def map_fields(cells: pd.DataFrame) -> list[MapField]:
 
 def fixed_fields(cells: pd.DataFrame) -> dict[str, Any]:
     """Return the fields in which all cells agree, without the seed, and their plain values."""
-    varying = {*varying_fields(cells), "seed"}
-    return {name: plain(cells[name].iloc[0]) for name in FIELDS if name not in varying}
+    return {name: plain(cells[name].iloc[0]) for name in FIELDS if name != "seed" and cells[name].nunique() == 1}
 
 
 def _short_names(values: Sequence[float]) -> list[str]:

@@ -21,12 +21,12 @@ from analysis.statistics.frames import (
     check_share,
     cluster_weights,
     clustered_mean,
+    comparable_fields,
     require,
     strata,
     t_interval,
 )
 from analysis.statistics.logistic import TOO_SHARP, firth, is_sharp
-from lop_sweep.config import FIELDS
 from lop_sweep.errors import AnalysisError
 
 MARGIN = 0.05
@@ -72,7 +72,7 @@ def pair(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
     """
     require(first, ["seed", "lost"])
     require(second, ["seed", "lost"])
-    shared = [field for field in FIELDS if field in first and field in second]
+    shared = comparable_fields(first, second)
     compared = [
         field for field in shared if field != "seed" and not set(first[field].unique()) & set(second[field].unique())
     ]
@@ -294,7 +294,7 @@ def compare_points(pairs: pd.DataFrame, rng: np.random.Generator, *, rate: float
     check_share("rate", rate)
     names = ("rate_first", "rate_second") if "difference" in pairs else ("lost_first", "lost_second")
     frame = pairs[pairs[names[0]].notna() & pairs[names[1]].notna()]
-    fields = [field for field in FIELDS if field in frame and field != "seed" and frame[field].nunique() > 1]
+    fields = [field for field in comparable_fields(frame) if field != "seed" and frame[field].nunique() > 1]
     stratum = strata(frame)
     rows = []
     for one in np.unique(stratum):

@@ -19,7 +19,7 @@ import pandas as pd
 
 from analysis.data import format_value, is_category, levels
 from analysis.scoring import LEVEL
-from analysis.statistics.frames import counted, quiet, response_of, t_interval
+from analysis.statistics.frames import comparable_fields, counted, quiet, response_of, t_interval
 from analysis.statistics.logistic import separated
 from lop_sweep.config import FIELDS
 from lop_sweep.errors import AnalysisError, comma_list
@@ -162,7 +162,7 @@ def collapse(
 
 def default_terms(frame: pd.DataFrame) -> list[str]:
     """Return the terms of the default model: all fields that vary but the seed, some of them as logarithms."""
-    fields = [field for field in FIELDS if field != "seed" and field in frame and frame[field].nunique() > 1]
+    fields = [field for field in comparable_fields(frame) if field != "seed" and frame[field].nunique() > 1]
     return [f"log {field}" if field in LOGARITHMIC else field for field in fields]
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.data import check_fields
+from analysis.data import check_fields, own_components_follow
 from analysis.scoring import LEVEL
 from lop_sweep.config import FIELDS
 from lop_sweep.errors import AnalysisError, comma_list
@@ -67,6 +67,13 @@ def verdict_column(scored: pd.DataFrame) -> str:
     return "verdict"
 
 
+def comparable_fields(*frames: pd.DataFrame) -> list[str]:
+    """Return the configuration fields that all frames have, without `own_components` where it follows from others."""
+    follows = all(map(own_components_follow, frames))
+    names = [field for field in FIELDS if all(field in frame for frame in frames)]
+    return [field for field in names if field != "own_components" or not follows]
+
+
 def strata(frame: pd.DataFrame, without: Sequence[str] = ("seed",)) -> np.ndarray:
     """Return the stratum of each row, a number from 0, shape (n,).
 
@@ -74,7 +81,7 @@ def strata(frame: pd.DataFrame, without: Sequence[str] = ("seed",)) -> np.ndarra
         frame: n rows with configuration fields.
         without: the fields in which the cells of one stratum may differ.
     """
-    fields = [field for field in FIELDS if field in frame and field not in without]
+    fields = [field for field in comparable_fields(frame) if field not in without]
     varying = [field for field in fields if frame[field].nunique(dropna=False) > 1]
     if not varying:
         return np.zeros(len(frame), np.int64)

@@ -8,7 +8,15 @@ from lop_sweep.components.batch_size import batch_bytes, cells_per_batch
 from lop_sweep.components.choice import Components, LayerSizes, check, hyperparameters_of, layer_sizes
 from lop_sweep.components.initializers import Initializer
 from lop_sweep.components.losses import Loss
-from lop_sweep.components.mitigations import Draws, Mitigation, MitigationState, Networks
+from lop_sweep.components.mitigations import (
+    BaseMitigation,
+    Draws,
+    Mitigation,
+    MitigationState,
+    Networks,
+    ReferenceDraws,
+    ReferenceMitigation,
+)
 from lop_sweep.components.norms import Norm
 from lop_sweep.components.optimizers import Optimizer, ParameterState, Role
 from lop_sweep.components.random_streams import Purpose, random_stream
@@ -17,6 +25,7 @@ from lop_sweep.components.streams import StreamState, Task, TaskStream, draw_tas
 __all__ = [
     "Activation",
     "BaseActivation",
+    "BaseMitigation",
     "Components",
     "Draws",
     "Initializer",
@@ -29,6 +38,8 @@ __all__ = [
     "Optimizer",
     "ParameterState",
     "Purpose",
+    "ReferenceDraws",
+    "ReferenceMitigation",
     "Role",
     "StreamState",
     "Task",

@@ -13,11 +13,12 @@ from lop_sweep.components.losses import Loss
 from lop_sweep.components.mitigations import Mitigation
 from lop_sweep.components.norms import Norm
 from lop_sweep.components.optimizers import Optimizer
+from lop_sweep.components.recorded import check_own_metrics
 from lop_sweep.components.streams import TaskStream, has_held_out
-from lop_sweep.config import FIELDS, NONE, CellConfig
+from lop_sweep.config import FIELDS, NONE, CellConfig, chosen_components
 from lop_sweep.errors import ConfigError, comma_list
 from lop_sweep.metrics import held_out_points
-from lop_sweep.registry import component, components
+from lop_sweep.registry import component, components, is_recorded, own_component, parse_used
 
 KINDS: tuple[str, ...] = ("activation", "init", "optimizer", "norm", "stream", "mitigation")
 """Kinds of components that a configuration chooses by the field of that name."""
@@ -62,9 +63,11 @@ def check(config: CellConfig) -> Components:
     """Return the components of a cell after checking that everything in its configuration belongs to them.
 
     Raises:
-        ConfigError: a component or metric does not exist, a hyperparameter belongs to another component, or a component
-            refuses the configuration.
+        ConfigError: a component or metric does not exist, a hyperparameter belongs to another component, a component
+            refuses the configuration, or the cell is that of another version of a component of the user's own.
     """
+    check_own_metrics()
+    _refuse_others(config)
     chosen = Components.of(config)
     if held_out_points(config) and not has_held_out(chosen.stream):
         raise ConfigError(
@@ -88,12 +91,14 @@ def fit(configs: Sequence[CellConfig]) -> tuple[CellConfig, ...]:
     Raises:
         ConfigError: as `check`; a hyperparameter that no cell's component has is refused.
     """
-    others = ("metrics", "samples", "test_samples", "batch_size")
+    others = ("metrics", "own_components", "samples", "test_samples", "batch_size")
     names = [*KINDS, *others, *(name for name, info in FIELDS.items() if info.of)]
     values = attrgetter(*names)
     alike: dict[tuple[Any, ...], CellConfig] = {}
     for config in configs:
         alike.setdefault(values(config), config)
+    for config in alike.values():
+        _refuse_others(config)
     foreign = {key: _foreign(config, Components.of(config)) for key, config in alike.items()}
     if any(foreign.values()):
         used = {name for config in alike.values() for name in _used(Components.of(config))}
@@ -175,6 +180,28 @@ def hyperparameters(kind: str, parts: Iterable[Any]) -> dict[str, Any]:
     """Return the fields that components of a kind use, with their defaults."""
     used = {name for part in parts for name in part.hyper}
     return {name: info.default for name, info in FIELDS.items() if info.of == kind and name in used}
+
+
+def _refuse_others(config: CellConfig) -> None:
+    """Refuse a cell that names other components of the user's own than those that are registered here."""
+    used = {one[:2]: one for one in parse_used(config.own_components)}
+    for (kind, name), one in used.items():
+        own = own_component(kind, name)
+        if own is None:
+            raise ConfigError(
+                f"{kind} {name!r}: version {one.version} ({one.digest}) of a user's own is not registered here; "
+                "load the search space that defines it, or import its module"
+            )
+        if own.used != one:
+            raise ConfigError(
+                f"{kind} {name!r}: the cell is that of version {one.version} ({one.digest}), registered here is "
+                f"version {own.version} ({own.digest}); a cell is computed with its own version only"
+            )
+    for pair in chosen_components(vars(config)):
+        if pair not in used and own_component(*pair) is not None:
+            raise ConfigError(f"{pair[0]} {pair[1]!r}: was registered after this configuration was made; make it anew")
+        if is_recorded(*pair):
+            raise ConfigError(f"{pair[0]} {pair[1]!r}: is known from results only; import the module that defines it")
 
 
 def _mitigations(names: str) -> tuple[Mitigation, ...]:

@@ -95,9 +95,13 @@ class SearchSpace:
 
 
 def axes_of(cells: Iterable[CellConfig]) -> dict[str, list[Any]]:
-    """Return the fields in which cells differ, each with its sorted values: numbers, strings or booleans."""
+    """Return the fields in which cells differ, each with its sorted values: numbers, strings or booleans.
+
+    `own_components` is left out: it follows from the other fields.
+    """
     cells = tuple(cells)
-    values = {field: sorted({getattr(cell, field) for cell in cells}) for field in FIELDS}
+    fields = [field for field in FIELDS if field != "own_components"]
+    values = {field: sorted({getattr(cell, field) for cell in cells}) for field in fields}
     return {field: distinct for field, distinct in values.items() if len(distinct) > 1}
 
 

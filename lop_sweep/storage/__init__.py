@@ -24,14 +24,13 @@ from lop_sweep.storage.manifest import describe_space, requested_cells
 from lop_sweep.storage.pack_state import PackState, StartPoint, merge_numerics, state_bytes
 from lop_sweep.storage.process import host_name
 from lop_sweep.storage.reader import iter_tasks
-from lop_sweep.storage.schema import DIVERGED, TASKS, PackResult, cells_table, tasks_table, with_columns
+from lop_sweep.storage.schema import DIVERGED, PackResult, cells_table, tasks_schema, tasks_table, with_columns
 from lop_sweep.storage.store import Store
 
 __all__ = [
     "DIVERGED",
     "READERS",
     "REQUEST",
-    "TASKS",
     "Failure",
     "Lock",
     "LockState",
@@ -62,6 +61,7 @@ __all__ = [
     "state_bytes",
     "stop_file",
     "sweep_path",
+    "tasks_schema",
     "tasks_table",
     "with_columns",
     "writable_folder",

@@ -1,5 +1,6 @@
 """`sweep.json`: the cells that a sweep asked for, how and when, and the origin of the directory.
 
+`components` describes the components of a user's own that cells of the directory use. Nothing of it is executed.
 The origin, 16 random digits, is made when the file is first written, and kept. Result files carry the origin of the
 sweep that computed them.
 """
@@ -8,11 +9,12 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 from lop_sweep.cell_table import Column, from_columns, to_columns
+from lop_sweep.components.recorded import declare, describe
 from lop_sweep.config import CellConfig, check_keys
 from lop_sweep.errors import (
     ConfigError,
@@ -38,7 +40,7 @@ MAX_ROWS = 10_000
 _KEYS = ("space", "dtype", "created", "common")
 _TABLES = {SCHEMA_VERSION: ("fields", "rows"), COLUMNS_VERSION: ("cells", "columns")}
 """Required keys: always, and by schema version."""
-_WRITER = "lop_sweep_version"
+_WRITER, COMPONENTS = "lop_sweep_version", "components"
 _ORIGIN = re.compile("[0-9a-f]{16}")
 
 
@@ -86,7 +88,9 @@ class SweepFile:
         return content
 
     def write(self, description: Mapping[str, Any], adopt: Callable[[], str | None]) -> None:
-        """Write the file. It keeps its origin and the list of all versions of lop-sweep that have written it.
+        """Write the file.
+
+        It keeps its origin, the versions of lop-sweep that have written it, and the components of a user's own.
 
         Args:
             description: the content, with all of `_KEYS`.
@@ -107,6 +111,8 @@ class SweepFile:
                 "origin": origin_in(earlier) or adopt() or secrets.token_hex(8),
                 **description,
             }
+            if components := _merged(earlier.get(COMPONENTS, []), description.get(COMPONENTS, [])):
+                content[COMPONENTS] = components
             indent = None if "columns" in description else 1
             with writing(self._path):
                 if create and not earlier and create_json(self._path, content, indent=indent):
@@ -133,12 +139,26 @@ class SweepFile:
             return {}
 
     def _load(self) -> Any:
-        """Read the content without checking its checksum, which another version may compute differently."""
+        """Read the content without checking its checksum, which another version may compute differently.
+
+        The metrics of a user's own that it describes are known from then on.
+        """
         content = load_json(self._path)
         found = content.get("schema_version", SCHEMA_VERSION) if isinstance(content, dict) else SCHEMA_VERSION
         if not isinstance(found, int) or found not in _TABLES:
             raise another_version(self._path, found, max(_TABLES), content.get(_WRITER))
+        try:
+            if isinstance(content, dict) and COMPONENTS in content:
+                declare(checked_json(self._path, content)[COMPONENTS])
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise StoreError(f"{self._path}: its components cannot be read: {single_line(error)}") from error
         return content
+
+
+def _merged(earlier: Any, now: Any) -> list[Any]:
+    """Return descriptions of components, each version once."""
+    keys = ("kind", "name", "version", "digest")
+    return list({tuple(one.get(key) for key in keys): one for one in [*earlier, *now]}.values())
 
 
 def origin_in(description: Mapping[str, Any]) -> str | None:
@@ -179,12 +199,14 @@ def describe_space(space: Request, max_rows: int = MAX_ROWS) -> dict[str, Any]:
         max_rows: number of cells up to which the table has one row per cell. For more, it has one column per field.
     """
     common, columns = to_columns(space.cells)
-    about = {
+    about: dict[str, Any] = {
         "space": space.name,
         "pack": None if space.pack is None else list(space.pack),
-        "axes": {column.field: sorted(column.values) for column in columns},
+        "axes": {column.field: sorted(column.values) for column in columns if column.field != "own_components"},
         "common": common,
     }
+    if own := describe(_representatives(space.cells)):
+        about[COMPONENTS] = own
     count = len(space.cells)
     if count <= max_rows:
         values = [column.spread(column.values, count) for column in columns]
@@ -196,6 +218,12 @@ def describe_space(space: Request, max_rows: int = MAX_ROWS) -> dict[str, Any]:
         "cells": count,
         "columns": [column.to_json() for column in columns],
     }
+
+
+def _representatives(cells: Iterable[CellConfig]) -> list[CellConfig]:
+    """Return one cell for each choice of components of a user's own."""
+    found = {cell.own_components: cell for cell in cells if cell.own_components}
+    return [found[name] for name in sorted(found)]
 
 
 def requested_cells(description: dict[str, Any]) -> tuple[CellConfig, ...]:

@@ -30,8 +30,8 @@ import pyarrow.parquet as pq
 from lop_sweep.errors import SchemaVersionError, StoreError
 from lop_sweep.storage.filesystem import READERS, filesystem_of, reading, write_bytes
 from lop_sweep.storage.schema import (
+    CELLS,
     SCHEMA_VERSION,
-    TASKS,
     VERSION_KEY,
     WRITER_KEY,
     check_version,
@@ -180,7 +180,7 @@ def read_table(path: Path, schema: pa.Schema, columns: Sequence[str] | None = No
 
     Args:
         path: the file.
-        schema: `TASKS` or `CELLS`. Columns that the file lacks are filled, see `lop_sweep.storage.schema`.
+        schema: `tasks_schema()` or `CELLS`. Columns that the file lacks are filled, see `lop_sweep.storage.schema`.
         columns: which columns; None for all.
 
     Raises:
@@ -209,7 +209,7 @@ def read_tables(paths: Sequence[Path], schema: pa.Schema, columns: Sequence[str]
 
     Without `columns`, optional columns of the tasks table that none of the files has are left out.
     """
-    if columns is None and schema is TASKS:
+    if columns is None and schema is not CELLS:
         with ThreadPoolExecutor(READERS) as pool:
             found = {name for info in pool.map(file_info, paths) for name in info.columns}
         columns = [name for name in schema.names if name in found or not is_optional(name)]

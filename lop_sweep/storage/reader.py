@@ -15,7 +15,7 @@ from lop_sweep.errors import MissingFileError
 from lop_sweep.prefetch import prefetch
 from lop_sweep.storage.parquet import read_table
 from lop_sweep.storage.retry import read_consistently
-from lop_sweep.storage.schema import TASKS
+from lop_sweep.storage.schema import tasks_schema
 from lop_sweep.storage.store import Segment, Store
 
 MAX_PENDING = 4
@@ -77,4 +77,4 @@ class _Remaining:
         return zip(segments, prefetch(self._read, segments, MAX_PENDING), strict=True)
 
     def _read(self, segment: Segment) -> pa.Table:
-        return read_table(self._store.file("tasks", segment.name), TASKS, self._columns)
+        return read_table(self._store.file("tasks", segment.name), tasks_schema(), self._columns)

@@ -13,7 +13,8 @@ The schema is additive: a new field or metric does not change its version. A col
 
 In the tasks table, optional metrics have columns only in files of cells that measure them, and hyperparameters that are
 newer than the first release only in files of cells whose components have them. In the cells table, every file has every
-field.
+field. Metrics of a user's own are optional. Their columns are part of `tasks_schema` once they are registered, or
+declared by the `sweep.json` of a directory.
 
 All other columns are in every file, so a file without one is damaged.
 """
@@ -30,6 +31,7 @@ from lop_sweep.components import hyperparameters_of
 from lop_sweep.config import FIELDS, FIRST_RELEASE, CellConfig
 from lop_sweep.errors import SchemaVersionError, StoreError, another_version, comma_list, safe_repr
 from lop_sweep.metrics import METRICS
+from lop_sweep.registry import is_recorded, own_component
 from lop_sweep.version import __version__
 
 SCHEMA_VERSION = 1
@@ -55,18 +57,23 @@ _VALUE_BYTES = 8
 _MAX_NAMES = 5
 _METADATA = {VERSION_KEY: str(SCHEMA_VERSION).encode()}
 
-TASKS = pa.schema(
-    [
-        pa.field("cell", pa.string(), nullable=False),
-        pa.field("task", pa.int32(), nullable=False),
-        *(
-            pa.field(name, _LAYERS if metric.per_layer else pa.float64(), nullable=False)
-            for name, metric in METRICS.items()
-        ),
-        *_CONFIG_FIELDS,
-    ],
-    metadata=_METADATA,
-)
+
+def _tasks_schema(metrics: Iterable[str]) -> pa.Schema:
+    return pa.schema(
+        [
+            pa.field("cell", pa.string(), nullable=False),
+            pa.field("task", pa.int32(), nullable=False),
+            *(pa.field(name, _LAYERS if METRICS[name].per_layer else pa.float64(), nullable=False) for name in metrics),
+            *_CONFIG_FIELDS,
+        ],
+        metadata=_METADATA,
+    )
+
+
+_BUILT_IN = [name for name in METRICS if not (own_component("metric", name) or is_recorded("metric", name))]
+
+TASKS = _tasks_schema(_BUILT_IN)
+"""Without metrics of a user's own."""
 
 CELLS = pa.schema(
     [
@@ -112,8 +119,14 @@ class PackResult:
     finished: bool = True
 
 
+def tasks_schema() -> pa.Schema:
+    """Return the columns of tasks, with those of the metrics of a user's own that are known by now."""
+    own = [name for name in METRICS if name not in TASKS.names]
+    return _tasks_schema([*_BUILT_IN, *own]) if own else TASKS
+
+
 def tasks_table(result: PackResult) -> pa.Table:
-    """Return the pack's rows of `TASKS`: all tasks of the first cell, then of the second, and so on.
+    """Return the pack's rows of `tasks_schema`: all tasks of the first cell, then of the second, and so on.
 
     It has the columns of the metrics in the pack's history and of the hyperparameters that its components have.
     """
@@ -129,7 +142,7 @@ def tasks_table(result: PackResult) -> pa.Table:
     for name in FIELDS:
         if name in used or not is_optional(name):
             columns[name] = np.repeat([getattr(cell, name) for cell in result.cells], tasks)
-    return _table(columns, TASKS)
+    return _table(columns, tasks_schema())
 
 
 def cells_table(result: PackResult) -> pa.Table:
@@ -209,7 +222,7 @@ def with_columns(table: pa.Table, columns: Sequence[str]) -> pa.Table:
     """Return these columns of a table of tasks. Those for which `has_default` holds are filled if it lacks them."""
     for name in columns:
         if name not in table.column_names:
-            table = table.append_column(TASKS.field(name), missing_column(name, table))
+            table = table.append_column(tasks_schema().field(name), missing_column(name, table))
     return table.select(list(columns))
 
 

@@ -43,7 +43,7 @@ from lop_sweep.storage.filesystem import (
 from lop_sweep.storage.manifest import SweepFile
 from lop_sweep.storage.parquet import file_info, packs_of, read_tables, refuse_other_versions, with_origin, write_table
 from lop_sweep.storage.retry import read_consistently
-from lop_sweep.storage.schema import CELLS, TASKS, PackResult, cells_table, tasks_table
+from lop_sweep.storage.schema import CELLS, PackResult, cells_table, tasks_schema, tasks_table
 
 MERGED = "merged-"
 """Prefix of the names of files with many packs; the names of others are their packs' ids."""
@@ -243,12 +243,12 @@ class Store:
         return read_consistently(lambda: read_tables(self._paths("cells"), CELLS, columns))
 
     def read_tasks(self, columns: Sequence[str] | None = None) -> pa.Table:
-        """Read the rows of all finished packs, in the schema `TASKS`.
+        """Read the rows of all finished packs, in the schema `tasks_schema()`.
 
         Raises:
             StoreError: a file is damaged or was written by another version of the schema.
         """
-        return read_consistently(lambda: read_tables(self._paths("tasks"), TASKS, columns))
+        return read_consistently(lambda: read_tables(self._paths("tasks"), tasks_schema(), columns))
 
     def collect_garbage(self, done: Collection[str] = ()) -> list[str]:
         """Remove leftovers of crashed workers and compactions, and nothing that counts or is in use.

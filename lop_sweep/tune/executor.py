@@ -113,7 +113,7 @@ class Executor:
     def _fit(self, configs: list[str], plan: Plan, folder: str) -> str:
         watch = TrialWatch(plan.packs, self._store, self._progress, self._stop, self._options.max_failures)
         tuner = tune.Tuner(
-            LopTrainable,
+            LopTrainable.with_components(cell.own_components for cell in plan.cells),
             param_space={"trial": tune.grid_search(configs)},
             tune_config=tune.TuneConfig(
                 reuse_actors=True,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from lop_sweep import runtime
 from lop_sweep.errors import ConfigError, StoreError, comma_list, safe_repr
 from lop_sweep.pack import Pack, expand
 from lop_sweep.storage import PackState, Store, filesystem_of, host_name, read_lock, stop_file
+from lop_sweep.tune.shipping import own_components_in, receive, send
 from lop_sweep.tune.sigterm import Sigterm
 from lop_sweep.tune.worker import PackRun
 
@@ -62,6 +63,24 @@ class LopTrainable(tune.Trainable):
     could not be used. The last one also has `fresh_mean_ce` and `fresh_median_ce`, means over cells.
     """
 
+    _sent: Any = None
+    """Ray's reference of components of the user's own."""
+
+    @classmethod
+    def with_components(cls, fields: Iterable[str]) -> type[LopTrainable]:
+        """Return this class with components of your own, for a Tuner whose trials use them.
+
+            Tuner(LopTrainable.with_components([CellConfig(activation="my_relu").own_components]), ...)
+
+        Args:
+            fields: values of `CellConfig.own_components` that name the components.
+
+        Raises:
+            SweepError: this process has no Ray, or a component cannot be sent to its workers.
+        """
+        components = own_components_in(fields)
+        return type("LopTrainable", (cls,), {"_sent": send(components)}) if components else cls
+
     @classmethod
     def default_resource_request(cls, config: dict[str, Any]) -> tune.PlacementGroupFactory:
         """Request one CPU per trial, and a GPU if it runs on one."""
@@ -73,11 +92,13 @@ class LopTrainable(tune.Trainable):
         """Start the pack's sequences, or resume them.
 
         Raises:
-            ConfigError: the configuration is not valid.
+            ConfigError: the configuration is not valid, or components of the user's own cannot be loaded here.
             StoreError: this node does not see the driver's sweep directory, or it cannot be read or written.
         """
         runtime.limit_threads()
         self._failed_start: Exception | None = None
+        if self._sent is not None:
+            receive(self._sent)
         cells, run = _split(config)
         self._tasks_per_report = run.get("tasks_per_report", 1)
         if not isinstance(self._tasks_per_report, int) or self._tasks_per_report < 1:

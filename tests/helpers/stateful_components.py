@@ -17,7 +17,7 @@ from lop_sweep.config import CellConfig
 from lop_sweep.registry import register
 
 
-@register("optimizer", "test_momentum")
+@register("optimizer", "test_momentum", version="1")
 class Momentum:
     """v <- 0.9 v + dW; W <- W - lr v. Its state is v."""
 
@@ -39,7 +39,7 @@ class Momentum:
         return torch.optim.SGD(network.parameters(), lr=config.lr, momentum=0.9)
 
 
-@register("activation", "test_silu")
+@register("activation", "test_silu", version="1")
 class SiLU(BaseActivation):
     """z sigmoid(z), whose derivative needs z."""
 
@@ -55,7 +55,7 @@ class SiLU(BaseActivation):
         return torch.nn.functional.silu
 
 
-@register("stream", "test_drift")
+@register("stream", "test_drift", version="1")
 class Drift:
     """One task whose points drift. Its state is where they are and how many tasks were drawn."""
 

@@ -45,7 +45,7 @@ def newer_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def newer_field(monkeypatch: pytest.MonkeyPatch) -> None:
     """A field is newer than the first release, and does not count towards ids where it has its default."""
-    monkeypatch.setitem(FIELDS, "relabel", replace(FIELDS["relabel"], since="0.2"))  # type: ignore[arg-type]
+    monkeypatch.setitem(FIELDS, "relabel", replace(FIELDS["relabel"], since="0.2", of=""))  # type: ignore[arg-type]
 
 
 def rewrite(path: Path, table: pa.Table) -> None:

@@ -30,7 +30,7 @@ def problems(tasks: pa.Table, cells: pa.Table, packs: tuple[str, ...]) -> Iterat
     """Yield what is wrong with the rows of a segment.
 
     Args:
-        tasks: in the schema `TASKS`.
+        tasks: in the schema `tasks_schema()`.
         cells: in the schema `CELLS`.
         packs: ids of the packs that the files should hold.
     """

@@ -17,7 +17,7 @@ from lop_sweep.storage.maintenance.audit_rows import problems
 from lop_sweep.storage.maintenance.report import Report
 from lop_sweep.storage.manifest import requested_cells
 from lop_sweep.storage.parquet import file_info, packs_of, read_table, unknown_columns, verify_checksum
-from lop_sweep.storage.schema import CELLS, TASKS
+from lop_sweep.storage.schema import CELLS, tasks_schema
 from lop_sweep.storage.store import MERGED, Store
 
 
@@ -91,7 +91,7 @@ class SegmentAudit:
             return checked
         rows, frame = (
             self._sound_table(path, schema, paths, checked.report)
-            for path, schema in zip(paths, (TASKS, CELLS), strict=True)
+            for path, schema in zip(paths, (tasks_schema(), CELLS), strict=True)
         )
         if rows is not None and frame is not None:
             self._check_content(name, rows, frame, checked)
@@ -119,7 +119,7 @@ class SegmentAudit:
         paths = tasks, cells = pair(self.store, name)
         try:
             packs, origins = packs_of(cells), {file_info(path).origin for path in paths} - {None}
-            unknown = sorted({*unknown_columns(tasks, TASKS), *unknown_columns(cells, CELLS)})
+            unknown = sorted({*unknown_columns(tasks, tasks_schema()), *unknown_columns(cells, CELLS)})
         except MissingFileError:  # merged since the folder was listed
             return
         except StoreError as error:

@@ -22,7 +22,7 @@ from lop_sweep.storage.filesystem import READERS, fault_point, names_in
 from lop_sweep.storage.lock import hold_lock
 from lop_sweep.storage.maintenance.overlap import remove_overlaps
 from lop_sweep.storage.parquet import FileInfo, file_info, read_table, read_tables, unknown_columns, verify_checksum
-from lop_sweep.storage.schema import CELLS, TASKS
+from lop_sweep.storage.schema import CELLS, tasks_schema
 from lop_sweep.storage.store import MERGED, Segment, Store
 
 ROWS = 500_000
@@ -105,7 +105,7 @@ def _reason_to_leave(tasks: Path, cells: Path) -> str:
     """Return why a pair of files must not be merged with others; empty if it may be."""
     if file_info(tasks).origin != file_info(cells).origin:
         return "its two files are of different origins; see lop-sweep audit"
-    unknown = [*unknown_columns(tasks, TASKS), *unknown_columns(cells, CELLS)]
+    unknown = [*unknown_columns(tasks, tasks_schema()), *unknown_columns(cells, CELLS)]
     if unknown:
         return f"it has columns that this lop-sweep does not know: {comma_list(unknown)}; use the version that wrote it"
     return ""
@@ -117,4 +117,4 @@ def _merge(store: Store, group: list[Segment]) -> None:
     list(prefetch(verify_checksum, [*paths["tasks"], *paths["cells"]], READERS))
     merged = Segment(MERGED + digest(packs), packs, group[0].origin)
     _log.info("merging %d packs into %s", len(packs), merged.name)
-    store.commit_segment(merged, read_tables(paths["tasks"], TASKS), read_tables(paths["cells"], CELLS))
+    store.commit_segment(merged, read_tables(paths["tasks"], tasks_schema()), read_tables(paths["cells"], CELLS))

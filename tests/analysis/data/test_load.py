@@ -15,8 +15,7 @@ from analysis.data.load import load_cells, load_layers, load_tasks, parse_where,
 from analysis.data.sequences import split
 from lop_sweep.config import FIELDS, CellConfig
 from lop_sweep.errors import AnalysisError, StoreError
-from lop_sweep.metrics import METRICS
-from lop_sweep.storage.schema import CELLS, TASKS
+from lop_sweep.storage.schema import CELLS, TASKS, is_optional
 
 
 def test_cells_and_tasks_are_complete(store_dir: Path) -> None:
@@ -24,7 +23,7 @@ def test_cells_and_tasks_are_complete(store_dir: Path) -> None:
     assert len(cells) == 24
     assert len(tasks) == 24 * 8
     assert list(cells.columns) == CELLS.names
-    assert list(tasks.columns) == [name for name in TASKS.names if name not in METRICS or not METRICS[name].optional]
+    assert list(tasks.columns) == [name for name in TASKS.names if not is_optional(name)]
     assert set(tasks["cell"]) == set(cells["cell"])
     assert (cells["status"] == "diverged").sum() == 8
 
@@ -82,7 +81,7 @@ def test_an_empty_sweep_gives_empty_frames(store_dir: Path, tmp_path: Path) -> N
     shutil.copy(store_dir / "sweep.json", tmp_path)
     assert load_cells(tmp_path).empty
     assert load_layers(tmp_path).empty
-    assert set(FIELDS) <= set(load_tasks(tmp_path).columns)
+    assert {name for name in FIELDS if not is_optional(name)} <= set(load_tasks(tmp_path).columns)
 
 
 def test_other_directories_are_refused(tmp_path: Path) -> None:
