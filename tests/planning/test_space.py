@@ -144,7 +144,7 @@ def test_bad_files_are_refused_with_one_line(content: str, message: str, tmp_pat
 
 
 def test_no_such_space_names_the_shipped_ones(tmp_path: Path) -> None:
-    shipped = "delta_sigma, demo, depth_lr, depth_lr_delta, full_grid, script_example"
+    shipped = "activations, delta_sigma, demo, depth_lr, depth_lr_delta, drift, full_grid, mitigations, optimizers, "
     with pytest.raises(SpaceError, match=rf"'nope' is not a file; .* {shipped}"):
         load_space("nope")
     with pytest.raises(SpaceError, match="is a directory"):
@@ -159,6 +159,12 @@ def test_no_such_space_names_the_shipped_ones(tmp_path: Path) -> None:
         ("depth_lr_delta", 1848, {"depth", "lr", "delta", "seed"}),
         ("delta_sigma", 324, {"delta", "sigma", "seed"}),
         ("full_grid", 2100, {"depth", "lr", "delta", "sigma", "seed"}),
+        ("optimizers", 384, {"optimizer", "lr", "seed"}),
+        ("mitigations", 864, {"depth", "lr", "mitigation", "seed"}),
+        ("activations", 616, {"activation", "lr", "seed"}),
+        ("drift", 280, {"drift", "lr", "seed"}),
+        ("slowly_changing_regression", 900, {"activation", "lr", "seed"}),
+        ("random_labels", 10, {"mitigation", "seed"}),
         ("script_example", 4, {"seed"}),
     ],
 )
@@ -174,7 +180,10 @@ def test_shipped_spaces(name: str, cells: int, axes: set[str]) -> None:
 
 
 def test_every_shipped_space_is_tested() -> None:
-    assert set(shipped_spaces()) == {"demo", "depth_lr", "depth_lr_delta", "delta_sigma", "full_grid", "script_example"}
+    assert set(shipped_spaces()) == {
+        "activations", "delta_sigma", "demo", "depth_lr", "depth_lr_delta", "drift", "full_grid", "mitigations",
+        "optimizers", "random_labels", "script_example", "slowly_changing_regression",
+    }  # fmt: skip
 
 
 def test_packs_fold_the_axes_named_and_no_others() -> None:

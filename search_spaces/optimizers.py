@@ -1,0 +1,22 @@
+"""Learning rate against optimizer, on the kind of tasks that are known to lose plasticity; 8 seeds, 384 cells.
+
+Ten hidden layers of 100 units, two inputs and classes that overlap entirely: the configuration of the repository
+ajoudaki/simple-lop, with a fifth of its updates per task. About an hour and a half on two cores, most of it for the two Muons; half in float32.
+"""
+
+from ray import tune
+
+param_space = {
+    "depth": 10,
+    "input_dim": 2,
+    "components": 5,
+    "delta": 0.0,
+    "spread": 1.0,
+    "sigma": 0.2,
+    "steps": 100,
+    "tasks": 60,
+    "fresh_baseline": 5,
+    "optimizer": tune.grid_search(["sgd", "momentum", "adam", "adamw", "muon", "muon_simple_lop"]),
+    "lr": tune.grid_search([0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0]),
+    "seed": tune.grid_search(list(range(8))),
+}
