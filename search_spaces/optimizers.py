@@ -1,7 +1,8 @@
 """Learning rate against optimizer, on the kind of tasks that are known to lose plasticity; 8 seeds, 384 cells.
 
 Ten hidden layers of 100 units, two inputs and classes that overlap entirely: the configuration of the repository
-ajoudaki/simple-lop, with a fifth of its updates per task. About an hour and a half on two cores, most of it for the two Muons; half in float32.
+ajoudaki/simple-lop, with a fifth of its updates per task. About an hour and a half on two cores, most of it for the two
+Muons, and half of that in float32.
 """
 
 from ray import tune
