@@ -186,7 +186,6 @@ def _combined(
     known: dict[tuple[str, ...], str] = {}
     if not changes:
         return (base.replace(own_components=next(given)),)
-    plain = CellConfig.model_construct(_fields_set=set(), **base.model_dump())  # a copy's set of fields stays small
     made = []
     for combination, described in zip(zip(*changes, strict=True), given, strict=False):
         own: dict[str, Any] = {}
@@ -194,5 +193,5 @@ def _combined(
             own.update(change)
         if described or has_own():
             own[_OWN] = _own_components({**vars(base), **own}, described, known)
-        made.append(plain.model_copy(update=own))
+        made.append(base.with_valid(own))
     return tuple(made)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import pickle
 import time
 from typing import Any
 
@@ -107,3 +108,19 @@ def test_time_per_cell_does_not_grow_with_the_grid() -> None:
     for seed in range(2000):
         CellConfig(seed=seed, lr=0.3)
     assert large / 20_000 < (time.process_time() - start) / 2000
+
+
+def test_cells_of_a_grid_are_like_any_other() -> None:
+    """Although they are copies of one whose values are exchanged."""
+    for cell in grid_cells({"depth": 2}, {"seed": [1, 2], "lr": [0.1, 0.3]}):
+        made = CellConfig(**cell.model_dump())
+        assert cell == made
+        assert (cell.id, cell.trajectory, hash(cell)) == (made.id, made.trajectory, hash(made))
+        assert cell.replace(lr=0.7).id == made.replace(lr=0.7).id
+        assert pickle.loads(pickle.dumps(cell)) == made
+
+
+def test_a_copy_has_its_own_id() -> None:
+    cell = CellConfig()
+    before = cell.id
+    assert cell.with_valid({"lr": 0.3}).id == CellConfig(lr=0.3).id != before
