@@ -20,7 +20,7 @@ from lop_sweep.registry import has_own
 
 _OWN = "own_components"
 MAX_CELLS = 4_000_000
-"""Maximum number of cells of one table. A million take 0.7 GB of memory."""
+"""Maximum number of cells of one table. A million take 1.7 GB of memory."""
 
 
 @dataclass(frozen=True)

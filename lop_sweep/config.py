@@ -78,10 +78,6 @@ class FieldInfo:
         """Whether its values have no order or distance."""
         return self.type in (str, bool)
 
-    def counts(self, value: Any) -> bool:
-        """Return whether a value of this field is part of a cell's id and trajectory."""
-        return self.since == FIRST_RELEASE or bool(value != self.default)
-
 
 def declare(
     default: Any,
@@ -384,7 +380,11 @@ class CellConfig(BaseModel):
         return digest({name: value for name, value in self._identity().items() if FIELDS[name].trajectory})
 
     def _identity(self) -> dict[str, Any]:
-        return {name: value for name, value in self.model_dump().items() if FIELDS[name].counts(value)}
+        return {  # see `FieldInfo.since`
+            name: value
+            for name, value in vars(self).items()
+            if name in FIELDS and (FIELDS[name].since == FIRST_RELEASE or value != FIELDS[name].default)
+        }
 
     def to_json(self) -> str:
         """Return all fields as a JSON object, of which `from_json` makes an equal configuration."""
