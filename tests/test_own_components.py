@@ -29,7 +29,7 @@ from lop_sweep import CellConfig, Experiment, ReferenceExperiment, SearchSpace, 
 from lop_sweep.cell_table import Column, from_columns, grid_cells, to_columns
 from lop_sweep.cli import main
 from lop_sweep.components import BaseActivation
-from lop_sweep.components.choice import layer_sizes
+from lop_sweep.components.choice import hyperparameters_of, layer_sizes
 from lop_sweep.components.recorded import check_own_metrics, declare, describe
 from lop_sweep.config import FIELDS
 from lop_sweep.errors import ConfigError, SpaceError, StoreError
@@ -461,8 +461,11 @@ def test_scores_are_the_same_with_and_without_the_code(swept: Path) -> None:
     with isolated():
         load_space(swept.parent / "own.py")
         pd.testing.assert_frame_equal(score(swept), without)
+        used = hyperparameters_of(CellConfig(stream="own_drift", optimizer="own_momentum", mitigation="own_noise"))
+        assert used == {"lr", "input_dim"}
     config = CellConfig(**{name: plain(without[name].iloc[0]) for name in FIELDS})
     assert layer_sizes(config)[:2] == (4, 1)
+    assert hyperparameters_of(config) == {name for name, info in FIELDS.items() if info.of}  # any may count
 
 
 def test_what_readers_need_of_streams_and_losses_is_recorded(tmp_path: Path) -> None:

@@ -157,10 +157,13 @@ def layer_sizes(config: CellConfig) -> LayerSizes:
 
 def hyperparameters_of(config: CellConfig) -> set[str]:
     """Return the hyperparameters that a cell's components have; those of all, if one is not registered here."""
+    every = {name for name, info in FIELDS.items() if info.of}
+    if any(own_component(*used[:2]) is None for used in parse_used(config.own_components)):
+        return every
     try:
         return _used(Components.of(config))
     except ConfigError:
-        return {name for name, info in FIELDS.items() if info.of}
+        return every
 
 
 def _used(chosen: Components) -> set[str]:
