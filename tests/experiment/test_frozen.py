@@ -37,3 +37,32 @@ def test_golden_configurations_are_unchanged(name: str) -> None:
 def test_packs_are_unchanged_where_some_cells_diverge(dtype: str, small: CellConfig) -> None:
     cells = [small.replace(seed=seed, lr=lr) for seed in range(2) for lr in (0.1, 2.0, 1.7e308)]
     assert_equal_to_the_bit(cells, dtype)
+
+
+def random_config(number: int) -> CellConfig:
+    """A small cell in which every field of the first release is drawn."""
+    rng = np.random.default_rng(number)
+    return CellConfig(
+        seed=int(rng.integers(2**31)),
+        input_dim=int(rng.integers(2, 7)),
+        width=int(rng.integers(1, 41)),
+        depth=int(rng.integers(1, 6)),
+        samples=2 * int(rng.integers(1, 40)),
+        components=int(rng.integers(1, 6)),
+        lr=float(np.exp(rng.uniform(np.log(0.003), np.log(3)))),
+        steps=int(rng.integers(1, 13)),
+        fresh_steps=int(rng.integers(1, 13)),
+        tasks=3,
+        delta=float(rng.uniform(-3, 3)),
+        spread=float(rng.uniform(0, 2)),
+        sigma=float(rng.uniform(0, 1)),
+        relabel=float(rng.choice([0.0, rng.random()])),
+        corr_thresh=float(rng.random()),
+        fresh_baseline=2,
+    )
+
+
+@pytest.mark.parametrize("first", [0, *(pytest.param(first, marks=pytest.mark.long) for first in range(40, 200, 40))])
+def test_random_configurations_are_unchanged(first: int) -> None:
+    for number in range(first, first + 40):
+        assert_equal_to_the_bit([random_config(number)], ("float64", "float32")[number % 2])
