@@ -62,7 +62,7 @@ class Progress:
                 mininterval=0.1 if sys.stderr.isatty() else _MIN_LOG_SECONDS,
                 file=sys.stderr,
             )
-        self._bar.update(self.done - self._bar.n)
+        self._bar.update(min(self.done, self.cells) - self._bar.n)  # rounding may take the sum beyond all cells
 
     def close(self) -> None:
         """Close the bar, which stays on the screen."""

@@ -30,3 +30,13 @@ def test_cells_of_another_round_are_counted_once() -> None:
     for piece in (Pack(CELLS[:1]), Pack(CELLS[1:])):
         progress.update(piece, 10)
     assert progress.done == pytest.approx(6)
+
+
+def test_rounding_does_not_take_the_bar_beyond_its_end(recwarn: pytest.WarningsRecorder) -> None:
+    progress = Progress(True)
+    progress.expect([Pack(CELLS)])
+    progress.update(Pack(CELLS), 10)
+    progress.done *= 1 + 1e-12  # what a sum of many shares may be
+    progress.refresh()
+    progress.close()
+    assert not [warning for warning in recwarn if "clamping" in str(warning.message)]
