@@ -20,10 +20,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from analysis.data.fields import NO_TEXT, check_fields, format_value, plain
-from lop_sweep.config import FIELDS, FIRST_RELEASE, CellConfig
+from lop_sweep.config import FIELDS, CellConfig
 from lop_sweep.errors import AnalysisError, comma_list
 from lop_sweep.metrics import METRICS, measured_with
-from lop_sweep.storage import Store, cells_table, iter_tasks, requested_cells, tasks_schema, tasks_table, with_columns
+from lop_sweep.storage import (
+    Store,
+    cells_table,
+    is_optional,
+    iter_tasks,
+    requested_cells,
+    tasks_schema,
+    tasks_table,
+    with_columns,
+)
 
 Where = Mapping[str, Sequence[Any]]
 """Conditions on cells: field name to the values that it may have."""
@@ -129,14 +138,11 @@ def measured_metrics(cells: pd.DataFrame) -> tuple[str, ...]:
 def _measured_columns(cells: pd.DataFrame) -> list[str]:
     """Return the columns of tasks: metrics that were measured, and hyperparameters that some cell has set."""
     measured = measured_metrics(cells)
-    return [name for name in tasks_schema().names if name in measured or (name not in METRICS and _is_set(name, cells))]
-
-
-def _is_set(column: str, cells: pd.DataFrame) -> bool:
-    """Return whether a column says more than that a newer hyperparameter has its default."""
-    if column not in FIELDS or not FIELDS[column].of or FIELDS[column].since == FIRST_RELEASE:
-        return True
-    return bool((cells[column] != FIELDS[column].default).any())
+    return [
+        name
+        for name in tasks_schema().names
+        if not is_optional(name) or name in measured or (name in FIELDS and (cells[name] != FIELDS[name].default).any())
+    ]
 
 
 def _rows(tables: Iterable[pa.Table], columns: Sequence[str], cells: pd.DataFrame) -> pd.DataFrame:

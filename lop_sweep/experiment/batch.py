@@ -104,9 +104,8 @@ class CellBatch:
             ValueError: there is another number of arrays, or one has another shape.
         """
         wanted = self.host_arrays()
-        ordered = [(array, kind) for kind, found in wanted.items() for array in found]
         given = [array for kind in wanted for array in arrays[kind]]
-        for (own, _), array in zip(ordered, given, strict=True):
+        for own, array in zip((array for found in wanted.values() for array in found), given, strict=True):
             if own.shape != np.shape(array):
                 raise ValueError(f"an array has the shape {np.shape(array)}, expected is {own.shape}")
         values = iter([self._device.put(np.array(array)) for array in given])

@@ -24,7 +24,15 @@ from lop_sweep.storage.manifest import describe_space, requested_cells
 from lop_sweep.storage.pack_state import PackState, StartPoint, merge_numerics, state_bytes
 from lop_sweep.storage.process import host_name
 from lop_sweep.storage.reader import iter_tasks
-from lop_sweep.storage.schema import DIVERGED, PackResult, cells_table, tasks_schema, tasks_table, with_columns
+from lop_sweep.storage.schema import (
+    DIVERGED,
+    PackResult,
+    cells_table,
+    is_optional,
+    tasks_schema,
+    tasks_table,
+    with_columns,
+)
 from lop_sweep.storage.store import Store
 
 __all__ = [
@@ -50,6 +58,7 @@ __all__ = [
     "is_at_work",
     "is_held",
     "is_local",
+    "is_optional",
     "is_text",
     "iter_tasks",
     "local_path",
