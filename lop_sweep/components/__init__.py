@@ -14,6 +14,7 @@ from lop_sweep.components.mitigations import (
     Mitigation,
     MitigationState,
     Networks,
+    ParameterGradient,
     ReferenceDraws,
     ReferenceMitigation,
 )
@@ -36,6 +37,7 @@ __all__ = [
     "Networks",
     "Norm",
     "Optimizer",
+    "ParameterGradient",
     "ParameterState",
     "Purpose",
     "ReferenceDraws",

@@ -38,6 +38,7 @@ from lop_sweep.components import (
     Networks,
     Norm,
     Optimizer,
+    ParameterGradient,
     ParameterState,
     Role,
 )
@@ -352,10 +353,12 @@ class Engine:
                 squares += [_sum_of_squares(gradient) for gradient in gradients[:2]]
             arrays = zip(parameters.of_layer(layer), gradients, memory[layer], strict=True)
             for place, (parameter, gradient, remembered) in enumerate(arrays):
-                for index, mitigation in self._gradient_hooks:
+                if self._gradient_hooks:
                     assert draws is not None
-                    own = state.mitigations[index]
-                    mitigation.on_gradient(layer, place, parameter, gradient, own, hyper, draws)
+                    at = ParameterGradient(layer, place, parameter, gradient, draws)
+                    for index, mitigation in self._gradient_hooks:
+                        mitigation.on_gradient(at, state.mitigations[index], hyper)
+                    gradient = at.gradient
                 update(parameter, gradient, remembered, hyper, _role(place, layer == output))
         return passed
 

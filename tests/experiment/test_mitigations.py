@@ -14,7 +14,7 @@ import pytest
 import torch
 from scipy import stats
 
-from lop_sweep.components import Components, Draws, Networks, Purpose, Task, check, random_stream
+from lop_sweep.components import Components, Draws, Networks, ParameterGradient, Purpose, Task, check, random_stream
 from lop_sweep.components.mitigations import ReferenceDraws, replace_units
 from lop_sweep.components.mitigations.replacement import COUNT
 from lop_sweep.config import FIELDS, CellConfig
@@ -341,8 +341,8 @@ def test_swr_is_the_published_rule() -> None:
         gradients = dict(bench.engine.backward(parameters, arrays.y, arrays.ones, passed))
         for layer, found in gradients.items():
             for place, (array, gradient) in enumerate(zip(parameters.of_layer(layer), found, strict=True)):
-                args = (layer, place, array, gradient, bench.memory, bench.hyper, bench.draws)
-                bench.mitigation.on_gradient(*args)
+                at = ParameterGradient(layer, place, array, gradient, bench.draws)
+                bench.mitigation.on_gradient(at, bench.memory, bench.hyper)
         networks = bench.step()
         expected = [[array[0].copy() for array in parameters.of_layer(layer)] for layer in range(4)]
         if step % 3 == 0:
@@ -369,7 +369,8 @@ def added_gradients(bench: Bench) -> list[list[np.ndarray]]:
         arrays = bench.state.parameters.of_layer(layer)
         found.append([np.zeros_like(array) for array in arrays])
         for place, (array, gradient) in enumerate(zip(arrays, found[-1], strict=True)):
-            bench.mitigation.on_gradient(layer, place, array, gradient, bench.memory, bench.hyper, bench.draws)
+            at = ParameterGradient(layer, place, array, gradient, bench.draws)
+            bench.mitigation.on_gradient(at, bench.memory, bench.hyper)
     return found
 
 

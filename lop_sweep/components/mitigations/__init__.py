@@ -11,6 +11,7 @@ from lop_sweep.components.mitigations.mitigation import (
     Mitigation,
     MitigationState,
     Networks,
+    ParameterGradient,
     ReferenceDraws,
     ReferenceMitigation,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "Mitigation",
     "MitigationState",
     "Networks",
+    "ParameterGradient",
     "ReferenceDraws",
     "ReferenceMitigation",
     "fresh_norm",

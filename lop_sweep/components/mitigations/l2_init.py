@@ -6,7 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lop_sweep.array_api import Array, array_namespace
-from lop_sweep.components.mitigations.mitigation import BaseMitigation, Draws, MitigationState, ReferenceMitigation
+from lop_sweep.components.mitigations.mitigation import (
+    BaseMitigation,
+    MitigationState,
+    ParameterGradient,
+    ReferenceMitigation,
+)
 from lop_sweep.config import CellConfig
 from lop_sweep.registry import register
 
@@ -31,22 +36,13 @@ class L2Init(BaseMitigation):
         """Return copies of the initial weights and biases."""
         return {"initial_weights": _copies(weights), "initial_biases": _copies(biases)}
 
-    def on_gradient(
-        self,
-        layer: int,
-        place: int,
-        parameter: Array,
-        gradient: Array,
-        state: MitigationState,
-        hyper: Mapping[str, Any],
-        draws: Draws,
-    ) -> None:
+    def on_gradient(self, at: ParameterGradient, state: MitigationState, hyper: Mapping[str, Any]) -> None:
         """Add l2_init_strength (theta - theta_0)."""
-        if place > 1:
+        if at.place > 1:
             return
-        pull = parameter - state["initial_biases" if place else "initial_weights"][layer]
+        pull = at.parameter - state["initial_biases" if at.place else "initial_weights"][at.layer]
         pull *= hyper["l2_init_strength"]
-        gradient += pull
+        at.gradient += pull
 
     def torch(self, network: Any, config: CellConfig) -> ReferenceMitigation:
         """Return the penalty, differentiated by autograd."""

@@ -109,6 +109,25 @@ class Networks:
     expansion: int
 
 
+@dataclass
+class ParameterGradient:
+    """One parameter array of a batch with its gradient, which mitigations change or replace.
+
+    Attributes:
+        layer: of the parameter, from 0.
+        place: 0 for weights, 1 for biases, from 2 for the parameters of the normalisation.
+        parameter: (P, rows, columns); not to be changed.
+        gradient: of the same shape.
+        draws: what to draw from.
+    """
+
+    layer: int
+    place: int
+    parameter: Array
+    gradient: Array
+    draws: Draws
+
+
 class Mitigation(Protocol):
     """A change of gradients or networks against loss of plasticity.
 
@@ -127,26 +146,13 @@ class Mitigation(Protocol):
         """Return the state before the first update of new networks, whose arrays it must not keep."""
         ...
 
-    def on_gradient(
-        self,
-        layer: int,
-        place: int,
-        parameter: Array,
-        gradient: Array,
-        state: MitigationState,
-        hyper: Mapping[str, Any],
-        draws: Draws,
-    ) -> None:
-        """Change the gradient of one parameter array in place, before its update: layers from the output down.
+    def on_gradient(self, at: ParameterGradient, state: MitigationState, hyper: Mapping[str, Any]) -> None:
+        """Change the gradient of one parameter array before its update: layers from the output down.
 
         Args:
-            layer: of the parameter.
-            place: 0 for weights, 1 for biases, from 2 for the parameters of the normalisation.
-            parameter: (P, rows, columns); not to be changed.
-            gradient: of the same shape.
+            at: the parameter array with its gradient.
             state: from `init`.
             hyper: as in `Optimizer.update`.
-            draws: what to draw from.
         """
         ...
 
@@ -225,16 +231,7 @@ class BaseMitigation:
         """Return the empty state."""
         return {}
 
-    def on_gradient(
-        self,
-        layer: int,
-        place: int,
-        parameter: Array,
-        gradient: Array,
-        state: MitigationState,
-        hyper: Mapping[str, Any],
-        draws: Draws,
-    ) -> None:
+    def on_gradient(self, at: ParameterGradient, state: MitigationState, hyper: Mapping[str, Any]) -> None:
         """Leave the gradient as it is."""
 
     def after_step(self, networks: Networks, state: MitigationState, hyper: Mapping[str, Any]) -> None:

@@ -9,9 +9,9 @@ from typing import Any
 from lop_sweep.array_api import Array, array_namespace
 from lop_sweep.components.mitigations.mitigation import (
     BaseMitigation,
-    Draws,
     MitigationState,
     Networks,
+    ParameterGradient,
     ReferenceDraws,
     ReferenceMitigation,
 )
@@ -32,20 +32,11 @@ class GradientNoise(BaseMitigation):
     hyper = ("gradient_noise_scale",)
     graphable = False
 
-    def on_gradient(
-        self,
-        layer: int,
-        place: int,
-        parameter: Array,
-        gradient: Array,
-        state: MitigationState,
-        hyper: Mapping[str, Any],
-        draws: Draws,
-    ) -> None:
+    def on_gradient(self, at: ParameterGradient, state: MitigationState, hyper: Mapping[str, Any]) -> None:
         """Add the noise."""
-        noise = draws.normal(gradient.shape[1:])
+        noise = at.draws.normal(at.gradient.shape[1:])
         noise *= hyper["gradient_noise_scale"]
-        gradient += noise
+        at.gradient += noise
 
     def torch(self, network: Any, config: CellConfig) -> ReferenceMitigation:
         """Return the counterpart, which draws layer by layer from the output down."""

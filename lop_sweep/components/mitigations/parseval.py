@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from lop_sweep.array_api import Array, array_namespace
-from lop_sweep.components.mitigations.mitigation import BaseMitigation, Draws, MitigationState, ReferenceMitigation
+from lop_sweep.array_api import array_namespace
+from lop_sweep.components.mitigations.mitigation import (
+    BaseMitigation,
+    MitigationState,
+    ParameterGradient,
+    ReferenceMitigation,
+)
 from lop_sweep.config import CellConfig
 from lop_sweep.registry import register
 
@@ -27,24 +32,15 @@ class Parseval(BaseMitigation):
 
     hyper = ("parseval_strength", "parseval_scale")
 
-    def on_gradient(
-        self,
-        layer: int,
-        place: int,
-        parameter: Array,
-        gradient: Array,
-        state: MitigationState,
-        hyper: Mapping[str, Any],
-        draws: Draws,
-    ) -> None:
+    def on_gradient(self, at: ParameterGradient, state: MitigationState, hyper: Mapping[str, Any]) -> None:
         """Add 4 parseval_strength V (V^T V - parseval_scale I), with V = W^T."""
-        if place > 0:
+        if at.place > 0:
             return
-        xp = array_namespace(parameter)
-        gram = xp.matrix_transpose(parameter) @ parameter
+        xp = array_namespace(at.parameter)
+        gram = xp.matrix_transpose(at.parameter) @ at.parameter
         gram -= hyper["parseval_scale"] * xp.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
         gram *= 4 * hyper["parseval_strength"]
-        gradient += parameter @ gram
+        at.gradient += at.parameter @ gram
 
     def torch(self, network: Any, config: CellConfig) -> ReferenceMitigation:
         """Return the penalty, differentiated by autograd."""

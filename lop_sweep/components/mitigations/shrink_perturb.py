@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from lop_sweep.array_api import Array
 from lop_sweep.components.mitigations.mitigation import (
     BaseMitigation,
-    Draws,
     MitigationState,
     Networks,
+    ParameterGradient,
     ReferenceDraws,
     ReferenceMitigation,
 )
@@ -81,18 +81,9 @@ class ShrinkPerturbGaussian(BaseMitigation):
     hyper = ("perturb_decay", "weight_noise_scale")
     graphable = False
 
-    def on_gradient(
-        self,
-        layer: int,
-        place: int,
-        parameter: Array,
-        gradient: Array,
-        state: MitigationState,
-        hyper: Mapping[str, Any],
-        draws: Draws,
-    ) -> None:
+    def on_gradient(self, at: ParameterGradient, state: MitigationState, hyper: Mapping[str, Any]) -> None:
         """Add the weight decay."""
-        gradient += hyper["perturb_decay"] * parameter
+        at.gradient += hyper["perturb_decay"] * at.parameter
 
     def after_step(self, networks: Networks, state: MitigationState, hyper: Mapping[str, Any]) -> None:
         """Add the noise."""

@@ -6,7 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lop_sweep.array_api import Array, array_namespace
-from lop_sweep.components.mitigations.mitigation import BaseMitigation, Draws, MitigationState, ReferenceMitigation
+from lop_sweep.components.mitigations.mitigation import (
+    BaseMitigation,
+    MitigationState,
+    ParameterGradient,
+    ReferenceMitigation,
+)
 from lop_sweep.config import CellConfig
 from lop_sweep.registry import register
 
@@ -37,29 +42,20 @@ class Spectral(BaseMitigation):
         """Return v of each layer, (P, fan_in, 1)."""
         return {"right": [_unit(array_namespace(array).ones_like(array[:, :, :1])) for array in weights]}
 
-    def on_gradient(
-        self,
-        layer: int,
-        place: int,
-        parameter: Array,
-        gradient: Array,
-        state: MitigationState,
-        hyper: Mapping[str, Any],
-        draws: Draws,
-    ) -> None:
+    def on_gradient(self, at: ParameterGradient, state: MitigationState, hyper: Mapping[str, Any]) -> None:
         """Add 2 k (sigma^k - 1) sigma^(k - 1) u v^T to the weights' gradient, 2 k ||b||^(2k - 2) b to the biases'."""
-        xp = array_namespace(parameter)
+        xp = array_namespace(at.parameter)
         strength, k = hyper["spectral_strength"], hyper["spectral_exponent"]
-        if place == 0:
-            right = state["right"][layer]
-            left = _unit(xp.matrix_transpose(parameter) @ right)
-            right[...] = _unit(parameter @ left)
-            sigma = xp.abs(xp.matrix_transpose(right) @ parameter @ left)
+        if at.place == 0:
+            right = state["right"][at.layer]
+            left = _unit(xp.matrix_transpose(at.parameter) @ right)
+            right[...] = _unit(at.parameter @ left)
+            sigma = xp.abs(xp.matrix_transpose(right) @ at.parameter @ left)
             factor = 2 * strength * k * (sigma**k - 1) * sigma ** (k - 1)
-            gradient += right @ (factor * xp.matrix_transpose(left))
-        elif place == 1:
-            square = parameter @ xp.matrix_transpose(parameter)
-            gradient += 2 * strength * k * square ** (k - 1) * parameter
+            at.gradient += right @ (factor * xp.matrix_transpose(left))
+        elif at.place == 1:
+            square = at.parameter @ xp.matrix_transpose(at.parameter)
+            at.gradient += 2 * strength * k * square ** (k - 1) * at.parameter
 
     def torch(self, network: Any, config: CellConfig) -> ReferenceMitigation:
         """Return the penalty, differentiated by autograd."""

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from lop_sweep.array_api import Array, array_namespace
 from lop_sweep.components.mitigations.mitigation import (
     BaseMitigation,
-    Draws,
     MitigationState,
     Networks,
+    ParameterGradient,
     ReferenceDraws,
     ReferenceMitigation,
 )
@@ -49,19 +49,10 @@ class SelectiveWeightReinitialization(BaseMitigation):
             "bias_gradients": [array_namespace(array).zeros_like(array) for array in biases],
         }
 
-    def on_gradient(
-        self,
-        layer: int,
-        place: int,
-        parameter: Array,
-        gradient: Array,
-        state: MitigationState,
-        hyper: Mapping[str, Any],
-        draws: Draws,
-    ) -> None:
+    def on_gradient(self, at: ParameterGradient, state: MitigationState, hyper: Mapping[str, Any]) -> None:
         """Keep the gradient if it is time after this step."""
-        if place < 2 and to_host(state["steps"][0] + 1 >= hyper["swr_steps"]).any():
-            state["bias_gradients" if place else "weight_gradients"][layer][...] = gradient
+        if at.place < 2 and to_host(state["steps"][0] + 1 >= hyper["swr_steps"]).any():
+            state["bias_gradients" if at.place else "weight_gradients"][at.layer][...] = at.gradient
 
     def after_step(self, networks: Networks, state: MitigationState, hyper: Mapping[str, Any]) -> None:
         """Redraw weights if it is time."""
