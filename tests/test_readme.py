@@ -162,7 +162,15 @@ def test_blocks_of_analysis_page_run(folder: Path) -> None:
 def test_blocks_of_statistics_page_run(folder: Path) -> None:
     (printed,) = run_page(DOCS / "statistics.md", folder)
     assert "edge in lr" in printed
-    for name in ("survival.png", "specification.png", "hazard.csv", "effects.csv", "compare.csv", "power.csv"):
+    for name in (
+        "survival.png",
+        "specification.png",
+        "hazard.csv",
+        "effects.csv",
+        "compare.csv",
+        "power.csv",
+        "paired.csv",
+    ):
         assert (folder / name).stat().st_size > 50
 
 
@@ -195,7 +203,7 @@ def test_cluster_commands_work(folder: Path) -> None:
     head, node, *ours = (
         command.replace("HEAD:6379", f"127.0.0.1:{port}")
         .replace("--port=6379", f"--port={port}")
-        .replace("/shared/results", str(folder / "shared"))
+        .replace("/shared/results", str(folder / "on_cluster"))
         for command in filter(needs_cluster, ALL_COMMANDS)
     )
     assert len(ours) == 2
@@ -206,7 +214,7 @@ def test_cluster_commands_work(folder: Path) -> None:
         with running(node):
             for command in ours:
                 run_command(command, folder)
-    assert len(pd.read_parquet(folder / "shared" / "cells")) == 9
+    assert len(pd.read_parquet(folder / "on_cluster" / "cells")) == 9
 
 
 @contextmanager
