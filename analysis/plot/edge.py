@@ -31,6 +31,7 @@ EDGE_LABELS: Mapping[str, str] = {
     "gap": "P(lost) = {level}, across a gap between values",
     "band": "95% band of P(lost) = {level}, simultaneous along it",
     "none": "no boundary P(lost) = {level} is certain enough to be drawn",
+    "band only": "P(lost) = {level} may be reached between the dashed lines; no boundary is certain enough to be drawn",
 }
 """What a legend calls the parts of a boundary, and what a caption says where there is none."""
 

@@ -153,5 +153,6 @@ def _streams(table: pd.DataFrame) -> list[str]:
 def _without_boundary(table: pd.DataFrame) -> str:
     """Return that a map has no boundary although a surface was fitted and some cells are lost; else nothing."""
     edges = table.attrs["map"]["edges"]
-    absent = edges and table["lost"].any() and not any(edge["lines"] for edge in edges)
-    return edge_label("none") if absent else ""
+    if not edges or not table["lost"].any() or any(edge["lines"] for edge in edges):
+        return ""
+    return edge_label("band only" if any(edge["band"] for edge in edges) else "none")

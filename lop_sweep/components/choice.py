@@ -63,8 +63,9 @@ def check(config: CellConfig) -> Components:
     """Return the components of a cell after checking that everything in its configuration belongs to them.
 
     Raises:
-        ConfigError: a component or metric does not exist, a hyperparameter belongs to another component, a component
-            refuses the configuration, or the cell is that of another version of a component of the user's own.
+        ConfigError: a component or metric does not exist, a hyperparameter belongs to another component, the first
+            control comes after the last task, a component refuses the configuration, or the cell is that of another
+            version of a component of the user's own.
     """
     check_own_metrics()
     _refuse_others(config)
@@ -73,6 +74,11 @@ def check(config: CellConfig) -> Components:
         raise ConfigError(
             f"metrics = {config.metrics!r}: the tasks of stream {config.stream!r} have no held-out points; "
             "leave out the metrics that are measured on them"
+        )
+    if config.control_every > config.tasks:
+        raise ConfigError(
+            f"control_every = {config.control_every}: must be at most tasks = {config.tasks}, or no task has a control; "
+            "0 for none"
         )
     for name in _foreign(config, chosen):
         raise ConfigError(_refusal(config, name, chosen))
@@ -91,7 +97,7 @@ def fit(configs: Sequence[CellConfig]) -> tuple[CellConfig, ...]:
     Raises:
         ConfigError: as `check`; a hyperparameter that no cell's component has is refused.
     """
-    others = ("metrics", "own_components", "samples", "test_samples", "batch_size")
+    others = ("metrics", "own_components", "samples", "test_samples", "batch_size", "tasks", "control_every")
     names = [*KINDS, *others, *(name for name, info in FIELDS.items() if info.of)]
     values = attrgetter(*names)
     alike: dict[tuple[Any, ...], CellConfig] = {}
@@ -225,6 +231,6 @@ def _refusal(config: CellConfig, name: str, chosen: Components) -> str:
     used = hyperparameters(kind, chosen.of_kind(kind))
     users = [other for other, part in components(kind).items() if name in part.hyper]
     return (
-        f"{name} = {getattr(config, name)!r}: is no hyperparameter of {kind} {getattr(config, kind)!r}; "
+        f"{name} = {getattr(config, name)!r}: not a hyperparameter of {kind} {getattr(config, kind)!r}; "
         f"{f'it has {comma_list(used)}' if used else 'it has none'}; {name} belongs to {comma_list(users)}"
     )

@@ -108,7 +108,7 @@ def test_float32_is_close_to_float64(tmp_path: Path, capsys: pytest.CaptureFixtu
         ("sweep good.py --out out --address 127.0.0.1:9", "address '127.0.0.1:9' cannot be reached"),
         (
             "sweep good.py --out ftp://bucket/out",
-            "'ftp://bucket/out' is no place for a sweep; give a path, or one of s3://",
+            "'ftp://bucket/out' cannot hold a sweep; give a path, or one of s3://",
         ),
         (f"sweep good.py --out {'x' * 300}", "File name too long"),
         (f"sweep {'x' * 300} --out out", "File name too long"),

@@ -292,12 +292,12 @@ def test_a_field_of_the_kinds_name_chooses_the_component() -> None:
 
 def test_a_hyperparameter_of_another_component_is_refused() -> None:
     message = (
-        "weight_decay = 0.1: is no hyperparameter of optimizer 'test_momentum'; it has lr; weight_decay belongs to sgd"
+        "weight_decay = 0.1: not a hyperparameter of optimizer 'test_momentum'; it has lr; weight_decay belongs to sgd"
     )
     with pytest.raises(ConfigError, match=message):
         check(CONFIG.replace(optimizer="test_momentum", weight_decay=0.1))
     with pytest.raises(
-        ConfigError, match=r"delta = 1\.0: is no hyperparameter of stream 'test_drift'; it has input_dim"
+        ConfigError, match=r"delta = 1\.0: not a hyperparameter of stream 'test_drift'; it has input_dim"
     ):
         check(CONFIG.replace(stream="test_drift", delta=1.0))
 

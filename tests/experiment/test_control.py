@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import stateful_components  # noqa: F401
 
-from lop_sweep.components import Purpose, random_stream
+from lop_sweep.components import Purpose, check, random_stream
 from lop_sweep.config import CellConfig
 from lop_sweep.errors import ConfigError
 from lop_sweep.experiment import Experiment, ReferenceExperiment, batch, reference
@@ -33,6 +33,12 @@ def test_they_are_measured_at_every_kth_task() -> None:
         for name in OF_CONTROL:
             assert np.isnan(row[name][0]) == (number % 3 != 0)
             assert row[name][0] != row[OF_CONTROL[name]][0]
+
+
+def test_a_first_control_after_the_last_task_is_refused() -> None:
+    check(CONFIG.replace(control_every=CONFIG.tasks))
+    with pytest.raises(ConfigError, match="control_every = 7: must be at most tasks = 6, or no task has a control"):
+        check(CONFIG.replace(control_every=CONFIG.tasks + 1))
 
 
 def test_a_control_does_not_disturb_the_main_network() -> None:

@@ -678,7 +678,7 @@ def test_both_implementations_draw_the_same_numbers() -> None:
 
 
 def test_hyperparameters_of_other_mitigations_are_refused() -> None:
-    message = "redo_threshold = 0.5: is no hyperparameter of mitigation 'l2_init'; it has l2_init_strength"
+    message = "redo_threshold = 0.5: not a hyperparameter of mitigation 'l2_init'; it has l2_init_strength"
     with pytest.raises(ConfigError, match=message):
         check(CONFIG.replace(mitigation="l2_init", redo_threshold=0.5))
     check(CONFIG.replace(mitigation=["l2_init", "redo"], redo_threshold=0.5))

@@ -316,8 +316,8 @@ def test_an_optimizer_that_is_reset_forgets(name: str) -> None:
     ("changes", "message"),
     [
         ({"optimizer": "momentum", "nesterov": True, "momentum": 0}, r"nesterov = True: needs momentum > 0"),
-        ({"optimizer": "adam", "momentum": 0.5}, r"momentum = 0\.5: is no hyperparameter of optimizer 'adam'"),
-        ({"optimizer": "sgd", "nesterov": True}, r"nesterov = True: is no hyperparameter of optimizer 'sgd'"),
+        ({"optimizer": "adam", "momentum": 0.5}, r"momentum = 0\.5: not a hyperparameter of optimizer 'adam'"),
+        ({"optimizer": "sgd", "nesterov": True}, r"nesterov = True: not a hyperparameter of optimizer 'sgd'"),
         ({"optimizer": "muon", "beta1": 0.5}, r"beta1 = 0\.5: .* belongs to adam, adamw, muon_simple_lop"),
         ({"optimizer": "muon_simple_lop", "adam_lr": 0.5}, r"adam_lr = 0\.5: .* belongs to muon$"),
         ({"optimizer": "lion"}, r"unknown optimizer 'lion'; choose from: sgd, momentum, adam, adamw"),

@@ -236,9 +236,9 @@ def test_images_that_cannot_be_had_are_refused(monkeypatch: pytest.MonkeyPatch) 
         check(CellConfig(stream="random_labels", samples=1800))
     with pytest.raises(ConfigError, match="unknown data 'nonsense'; choose from: digits, mnist_5k"):
         check(CellConfig(stream="random_labels", data="nonsense"))
-    with pytest.raises(ConfigError, match="data = 'mnist_5k': is no hyperparameter of stream 'gaussian_mixture'"):
+    with pytest.raises(ConfigError, match="data = 'mnist_5k': not a hyperparameter of stream 'gaussian_mixture'"):
         check(CellConfig(data="mnist_5k"))
-    with pytest.raises(ConfigError, match=r"drift = 0\.5: is no hyperparameter of stream 'random_labels'; it has data"):
+    with pytest.raises(ConfigError, match=r"drift = 0\.5: not a hyperparameter of stream 'random_labels'; it has data"):
         check(CellConfig(stream="random_labels", drift=0.5))
     with pytest.raises(ConfigError, match="the tasks of stream 'random_labels' have no held-out points"):
         check(CellConfig(stream="random_labels", metrics=["test_accuracy"]))

@@ -313,7 +313,7 @@ def test_a_hyperparameter_applies_to_the_cells_whose_component_has_it() -> None:
 
 
 def test_a_hyperparameter_that_no_cell_uses_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"weight_decay = 0\.1: is no hyperparameter of optimizer 'test_momentum'"):
+    with pytest.raises(ConfigError, match=r"weight_decay = 0\.1: not a hyperparameter of optimizer 'test_momentum'"):
         SearchSpace({"optimizer": "test_momentum", "weight_decay": tune.grid_search([0.0, 0.1])})
     with pytest.raises(ConfigError, match=r"unknown optimizer 'sdg' \(did you mean 'sgd'\?\); choose from: sgd"):
         SearchSpace({"optimizer": tune.grid_search(["sgd", "sdg"])})

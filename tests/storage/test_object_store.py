@@ -125,7 +125,7 @@ def test_a_store_that_stays_down_is_reported_without_secrets(
 def test_messages_hold_no_secrets(user: str) -> None:
     error = OSError(f"Error performing GET https://{user}host/a?sig=secret&x=1 in 3ms: HTTP error\n\nDebug source:\n?")
     assert object_store._reason(error) == "Error performing GET https://host/a in 3ms: HTTP error"
-    with pytest.raises(StoreError, match="'s4://bucket/x' is no place for a sweep" if user else "'s4://bucket/x'"):
+    with pytest.raises(StoreError, match="'s4://bucket/x' cannot hold a sweep" if user else "'s4://bucket/x'"):
         Store(f"s4://{user}bucket/x")
 
 
@@ -134,7 +134,9 @@ def test_messages_hold_no_secrets(user: str) -> None:
 )
 def test_a_wrong_endpoint_is_refused_in_one_line(endpoint: str, bucket: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
-    with pytest.raises(StoreError, match="AWS_ENDPOINT_URL in the environment is no address; write https://") as raised:
+    with pytest.raises(
+        StoreError, match="AWS_ENDPOINT_URL in the environment is not an address; write https://"
+    ) as raised:
         Store(bucket).check()
     assert "secret" not in str(raised.value)
 

@@ -150,7 +150,7 @@ def sweep_path(root: str | Path) -> Path:
         if "://" in str(root):
             known = comma_list(f"{name}://" for name in others)
             raise StoreError(
-                f"{safe_repr(_without_user(str(root)))} is no place for a sweep; "
+                f"{safe_repr(_without_user(str(root)))} cannot hold a sweep; "
                 f"give a path, or one of {known} with a bucket and a prefix"
             )
         return local_path(root)

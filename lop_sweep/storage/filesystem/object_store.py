@@ -256,7 +256,7 @@ def _bucket(root: str, environment: tuple[tuple[str, str], ...], has_answered: b
     for name, value in endpoints.items():
         if not re.match(r"https?://[^/@\s]+(/|$)", value):
             raise OSError(
-                errno.EINVAL, f"{name} in the environment is no address; write https://HOST or https://HOST:PORT"
+                errno.EINVAL, f"{name} in the environment is not an address; write https://HOST or https://HOST:PORT"
             )
     plain = any(value.startswith("http://") for value in endpoints.values())
     return store.from_url(

@@ -70,6 +70,13 @@ def test_a_boundary_that_is_not_certain_is_not_drawn() -> None:
     assert "no boundary P(lost) = 1/2 is certain enough to be drawn" in figure.get_label()
 
 
+def test_dashed_lines_without_a_solid_one_are_explained() -> None:
+    """At the largest learning rate a little fewer than half of the seeds are lost."""
+    figure = plot_map(grid_of(lambda x, y, seed: float(x > 1 and seed < 3)), "lr", "depth", "lost")
+    assert legend(figure) == ["95% band of P(lost) = 1/2, simultaneous along it"]
+    assert "P(lost) = 1/2 may be reached between the dashed lines; no boundary" in figure.get_label()
+
+
 def test_points_that_cannot_be_judged_are_left_out() -> None:
     scores = grid_of(lambda x, y, seed: np.nan if x > 1 else float(x > 0.3))
     table = map_table(scores, "lr", "depth")
