@@ -77,7 +77,7 @@ def check(config: CellConfig) -> Components:
         )
     if config.control_every > config.tasks:
         raise ConfigError(
-            f"control_every = {config.control_every}: must be at most tasks = {config.tasks}, or no task has a control; "
+            f"control_every = {config.control_every}: must be at most tasks = {config.tasks}, else no task has one; "
             "0 for none"
         )
     for name in _foreign(config, chosen):

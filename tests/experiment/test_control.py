@@ -37,7 +37,7 @@ def test_they_are_measured_at_every_kth_task() -> None:
 
 def test_a_first_control_after_the_last_task_is_refused() -> None:
     check(CONFIG.replace(control_every=CONFIG.tasks))
-    with pytest.raises(ConfigError, match="control_every = 7: must be at most tasks = 6, or no task has a control"):
+    with pytest.raises(ConfigError, match="control_every = 7: must be at most tasks = 6, else no task has one"):
         check(CONFIG.replace(control_every=CONFIG.tasks + 1))
 
 
