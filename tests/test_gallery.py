@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
-from types import ModuleType
 
+import changes
+import gallery
+import mitigation_sweeps
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.stats import fisher_exact
 
@@ -15,21 +17,16 @@ from lop_sweep.planning import load_space
 FOLDER = Path(__file__).parents[1] / "docs" / "gallery"
 
 
-@pytest.fixture(scope="module")
-def gallery() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("gallery", FOLDER / "gallery.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_every_number_of_the_page_is_computed(gallery: ModuleType) -> None:
+def test_every_number_of_the_page_is_computed() -> None:
     assert gallery.PAGE.read_text() == gallery.page()
 
 
-def test_the_readme_has_the_gallerys_numbers(gallery: ModuleType) -> None:
+@pytest.mark.parametrize("name", changes.PAGES)
+def test_every_number_of_the_other_pages_is_computed(name: str) -> None:
+    assert (FOLDER / f"{name}.md").read_text() == changes.page(name)
+
+
+def test_the_readme_has_the_gallerys_numbers() -> None:
     facts = gallery.depths(gallery.read("depth_lr_delta"))
     text = " ".join((FOLDER.parents[1] / "README.md").read_text().split())
     assert f"{facts['same_lost']} of {facts['same']} networks with 1 to 3 layers lost plasticity" in text
@@ -37,11 +34,49 @@ def test_the_readme_has_the_gallerys_numbers(gallery: ModuleType) -> None:
 
 
 @pytest.mark.parametrize("name", ["depth_lr_delta", "delta_sigma"])
-def test_the_published_cells_are_those_of_the_search_space(gallery: ModuleType, name: str) -> None:
+def test_the_published_cells_are_those_of_the_search_space(name: str) -> None:
     assert sorted(gallery.read(name)["cell"]) == sorted(cell.id for cell in load_space(name).cells)
 
 
-def test_verdicts_follow_from_the_published_losses(gallery: ModuleType) -> None:
+def test_the_published_cells_are_those_of_the_search_space_of_optimizers() -> None:
+    assert sorted(changes.read("optimizers")["cell"]) == sorted(cell.id for cell in load_space("optimizers").cells)
+
+
+def test_each_mitigation_is_mapped_at_the_strength_with_the_fewest_failures() -> None:
+    strengths = pd.read_csv(FOLDER / "strengths.csv", keep_default_na=False)
+    published = changes.read("mitigations")
+    assert not set(mitigation_sweeps.TRIED["seed"]) & set(published["seed"])
+    for name, group in strengths.groupby("change"):
+        (chosen,) = group.index[group["chosen"]]
+        assert group["unfit"][chosen] > 0 or group["failures"][chosen] == group["failures"].min()
+        candidates = mitigation_sweeps.CANDIDATES[name]
+        (change,) = (one for one in candidates if changes.strength_text(one) == group["strength"][chosen])
+        cells = {cell.id for cell in mitigation_sweeps.cells([change], mitigation_sweeps.MAPPED)}
+        assert set(published["cell"][published["change"] == name]) == cells
+
+
+def test_unfit_networks_count_as_failures_when_strengths_are_compared() -> None:
+    """Of two strengths, the one whose networks never learn loses although it has no late failures."""
+    few, many = mitigation_sweeps.CANDIDATES["l2_init"][:2]
+    rows = [
+        {"cell": cell.id, "verdict": verdict, "late_failure_rate": rate}
+        for changes_, verdict, rate in (
+            ([few], "untrainable", 0.0),
+            ([many], "plastic", 0.1),
+            ([one for found in mitigation_sweeps.CANDIDATES.values() for one in found], "plastic", 0.2),
+        )
+        for cell in mitigation_sweeps.cells(changes_, mitigation_sweeps.TRIED)
+    ]
+    scored = pd.DataFrame(rows).drop_duplicates("cell")
+    assert mitigation_sweeps.best(scored)["l2_init"] == many
+
+
+def test_p_values_are_adjusted_by_holms_method() -> None:
+    adjusted = changes.holm_adjusted(np.array([0.04, 0.01, 0.03, 0.5]))
+    np.testing.assert_allclose(adjusted, [0.09, 0.04, 0.09, 0.5])
+
+
+def test_verdicts_follow_from_the_published_losses() -> None:
     """By hand, with SciPy's test and bound, for every 20th network."""
     scored = gallery.read("depth_lr_delta")
     for _, group in list(scored.groupby(["depth", "lr", "delta"]))[::9]:
@@ -59,7 +94,7 @@ def test_verdicts_follow_from_the_published_losses(gallery: ModuleType) -> None:
             assert cell["late_failure_rate"] == late / 25
 
 
-def test_pretended_networks_are_lost_as_often_as_the_test_allows(gallery: ModuleType) -> None:
+def test_pretended_networks_are_lost_as_often_as_the_test_allows() -> None:
     rng = np.random.default_rng(1)
     pool = np.where(rng.random(160) < 0.3, rng.lognormal(0, 1, 160) + 0.5, 0.01 * rng.random(160))
     by_rate, by_mean = gallery.null_rates(pool, rng)
@@ -67,10 +102,8 @@ def test_pretended_networks_are_lost_as_often_as_the_test_allows(gallery: Module
     assert by_mean > 0.1
 
 
-def test_pairs_within_points_are_compared(gallery: ModuleType) -> None:
+def test_pairs_within_points_are_compared() -> None:
     """Lost networks are below plastic ones within every point, though not across points."""
-    import pandas as pd
-
     rows = [
         (depth, 0.1, verdict, 10 * depth + (verdict == "plastic") + 0.1 * seed)
         for depth in (1, 2, 3)

@@ -17,7 +17,7 @@ from typing import Any
 import pandas as pd
 
 import analysis
-from lop_sweep import CellConfig, SearchSpace, run_sweep
+from lop_sweep.config import CellConfig
 
 Change = dict[str, Any]
 
@@ -78,6 +78,8 @@ def main() -> None:
     parser.add_argument("directory", help="where its results go")
     parser.add_argument("--strengths", help="the first sweep's directory, from which the second one chooses")
     options = parser.parse_args()
+    from lop_sweep import SearchSpace, run_sweep
+
     if options.sweep == "strengths":
         wanted = cells([change for changes in CANDIDATES.values() for change in changes], TRIED)
     else:

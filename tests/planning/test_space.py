@@ -159,7 +159,7 @@ def test_no_such_space_names_the_shipped_ones(tmp_path: Path) -> None:
         ("depth_lr_delta", 1848, {"depth", "lr", "delta", "seed"}),
         ("delta_sigma", 324, {"delta", "sigma", "seed"}),
         ("full_grid", 2100, {"depth", "lr", "delta", "sigma", "seed"}),
-        ("optimizers", 384, {"optimizer", "lr", "seed"}),
+        ("optimizers", 288, {"optimizer", "lr", "seed"}),
         ("mitigations", 864, {"depth", "lr", "mitigation", "seed"}),
         ("activations", 616, {"activation", "lr", "seed"}),
         ("drift", 280, {"drift", "lr", "seed"}),
