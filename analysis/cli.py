@@ -222,7 +222,8 @@ def _plots(options: argparse.Namespace) -> int:
     folder = Path(options.out)
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        paths = save_script_plots(script_frame({name: values[0] for name, values in block.metrics.items()}), folder)
+        results = script_frame({name: values[0] for name, values in block.metrics.items()})
+        paths = save_script_plots(results, chosen["stream"].iloc[0], folder)
     return _written(comma_list(map(str, paths)))
 
 

@@ -251,6 +251,6 @@ def _run(arguments: argparse.Namespace) -> int:
         results.to_csv(out / "lop_fixed_regime_results.csv", index=False)
         (out / "summary.json").write_text(summary + "\n")
         (out / "numerics.json").write_text(json.dumps({**how, **runtime.describe_numerics()}, indent=2) + "\n")
-        save_script_plots(results, out)
+        save_script_plots(results, config.stream, out)
     write_output(summary + "\n")
     return 0

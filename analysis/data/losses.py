@@ -5,7 +5,6 @@ Texts are written for cross-entropy in nats, which most streams have. The column
 
 from __future__ import annotations
 
-import re
 from collections.abc import Hashable, Iterable, Mapping
 from typing import Any
 
@@ -13,26 +12,20 @@ import numpy as np
 import pandas as pd
 
 from analysis.data.fields import plain
-from lop_sweep.components import Loss, layer_sizes
+from lop_sweep.components import Loss, in_units, layer_sizes
 from lop_sweep.config import FIELDS, CellConfig
 from lop_sweep.registry import component, components
 
-_NATS = "nats"
 _SHAPES = ["stream", *(name for name, info in FIELDS.items() if info.of == "stream" and not info.packable)]
 """Fields on which a task stream's numbers of inputs and outputs may depend."""
 
 
 def in_words_of(text: str, streams: Iterable[str]) -> str:
-    """Return a label or sentence in the words of the losses that these task streams have.
+    """Return a label or sentence in the words of the losses that these task streams have (`in_units`).
 
-    "late CE (nats)" becomes "late loss (squared error)", and "by > 0.1 nats" becomes "by > 0.1". A stream that is not
-    registered here has a loss of unknown unit.
+    A stream that is not registered here has a loss of unknown unit.
     """
-    units = sorted({_unit(stream) for stream in streams})
-    if units in ([], [_NATS]):
-        return text
-    text = re.sub(r"\bCE\b", "loss", text).replace(f"({_NATS}", f"({' or '.join(units)}")
-    return re.sub(rf"(^| ){_NATS}\b", "", text)
+    return in_units(text, map(_unit, streams))
 
 
 def chance_levels(cells: pd.DataFrame) -> np.ndarray:

@@ -7,7 +7,7 @@ from lop_sweep.components.activations import Activation, BaseActivation
 from lop_sweep.components.batch_size import batch_bytes, cells_per_batch
 from lop_sweep.components.choice import Components, LayerSizes, check, hyperparameters_of, layer_sizes
 from lop_sweep.components.initializers import Initializer
-from lop_sweep.components.losses import Loss
+from lop_sweep.components.losses import Loss, in_units
 from lop_sweep.components.mitigations import (
     BaseMitigation,
     Draws,
@@ -51,6 +51,7 @@ __all__ = [
     "check",
     "draw_tasks",
     "hyperparameters_of",
+    "in_units",
     "layer_sizes",
     "random_stream",
 ]

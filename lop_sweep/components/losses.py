@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Protocol
 
 from lop_sweep.array_api import Array, array_namespace
@@ -11,6 +12,21 @@ from lop_sweep.registry import register
 
 if TYPE_CHECKING:
     import torch
+
+
+_NATS = "nats"
+
+
+def in_units(text: str, units: Iterable[str]) -> str:
+    """Return a label or sentence, written for cross-entropy in nats, in the words of losses with these units.
+
+    "late CE (nats)" becomes "late loss (squared error)", and "by > 0.1 nats" becomes "by > 0.1".
+    """
+    names = sorted(set(units))
+    if names in ([], [_NATS]):
+        return text
+    text = re.sub(r"\bCE\b", "loss", text).replace(f"({_NATS}", f"({' or '.join(names)}")
+    return re.sub(rf"(^| ){_NATS}\b", "", text)
 
 
 class Loss(Protocol):

@@ -7,23 +7,27 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
+from lop_sweep.components import in_units
+from lop_sweep.registry import component
 from lop_sweep.script.columns import SCRIPT_METRICS, ScriptMetric
 
 
-def save_script_plots(results: pd.DataFrame, folder: Path) -> list[Path]:
+def save_script_plots(results: pd.DataFrame, stream: str, folder: Path) -> list[Path]:
     """Draw the six plots of a run.
 
     Args:
         results: one row per task, with the script's columns.
+        stream: the name of the task stream, whose loss labels the axes.
         folder: an existing directory; files there are overwritten.
 
     Returns:
         The paths of the plots.
     """
-    return [_save_plot(results, one, folder / one.plot) for one in SCRIPT_METRICS]
+    unit = component("loss", component("stream", stream).loss).unit
+    return [_save_plot(results, one, unit, folder / one.plot) for one in SCRIPT_METRICS]
 
 
-def _save_plot(results: pd.DataFrame, one: ScriptMetric, path: Path) -> Path:
+def _save_plot(results: pd.DataFrame, one: ScriptMetric, unit: str, path: Path) -> Path:
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.add_subplot()
     marker = "o" if len(results) == 1 else None
@@ -36,7 +40,7 @@ def _save_plot(results: pd.DataFrame, one: ScriptMetric, path: Path) -> Path:
         axes.legend(
             title="layer", fontsize="small", ncols=1 + len(columns) // 8, loc="center left", bbox_to_anchor=(1, 0.5)
         )
-    axes.set(xlabel="task", ylabel=one.metric.axis_label)
+    axes.set(xlabel="task", ylabel=in_units(one.metric.axis_label, [unit]))
     axes.grid(alpha=0.3)
     figure.savefig(path, dpi=120)
     return path
