@@ -15,15 +15,14 @@ import secrets
 from collections.abc import Iterator
 from typing import Any
 
-_ENVIRONMENT = {
-    "RAY_USAGE_STATS_ENABLED": "0",
+_ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_AUTO_CONNECT": "0"}
+"""No telemetry, and no Ray that starts by itself."""
+_OF_A_SWEEP = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
-    "RAY_ENABLE_AUTO_CONNECT": "0",
 }
-"""No telemetry, our own output and handling of Ctrl-C, and no CSV, JSON and TensorBoard files of Tune's beside the
-Parquet store."""
+"""Our own output and handling of Ctrl-C, and no CSV, JSON and TensorBoard files of Tune's beside the Parquet store."""
 
 _MODE, _TOKEN, _TOKEN_PATH = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
 
@@ -34,6 +33,13 @@ def prepare_environment() -> None:
     """Set Ray's environment variables, except those that the user has set; call it before Ray is imported."""
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+
+
+@contextlib.contextmanager
+def tune_of_a_sweep() -> Iterator[None]:
+    """Set how Tune behaves in a sweep's own Tuner during a `with` block, except what the user has set."""
+    with _environment({name: value for name, value in _OF_A_SWEEP.items() if name not in os.environ}):
+        yield
 
 
 @contextlib.contextmanager

@@ -37,6 +37,7 @@ EXECUTED = [
     DOCS / "results.md",
     DOCS / "clusters.md",
     DOCS / "trackers.md",
+    DOCS / "tuner.md",
 ]
 """In this order, in one folder: the README's sweep is what the other pages work on."""
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(DOCS.rglob("*.md"))]
@@ -186,6 +187,15 @@ def test_blocks_of_trackers_page_run(folder: Path) -> None:
     (printed,) = run_page(DOCS / "trackers.md", folder)
     assert printed == "TensorBoard: 27 of 27\n"
     assert len(list((folder / "results" / "tensorboard").iterdir())) == 27
+
+
+@pytest.mark.long  # tests/tune/test_trainable.py runs trials every day, without Ray
+def test_blocks_of_tuner_page_run(folder: Path) -> None:
+    stopped, found, restored = run_page(DOCS / "tuner.md", folder)
+    assert re.search(r"0.003 +5 ", stopped), "ASHA stops the slowest trial after its grace period"
+    assert "'width': 16" in found
+    assert "6 trials" in restored
+    assert list((folder / "tuner" / "asha").glob("*/events.out.tfevents*"))
 
 
 @pytest.mark.long  # tests/storage and tests/faults use buckets and shards every day

@@ -33,7 +33,6 @@ from analysis.scoring import (
     CRITERION_FIELDS,
     DEFINITIONS,
     FIRST,
-    LATE_SHARE,
     LEVEL,
     METRIC_OF,
     MIN_SEEDS,
@@ -43,6 +42,7 @@ from analysis.scoring import (
     LossCriterion,
 )
 from lop_sweep.config import FIELDS, CellConfig
+from lop_sweep.failures import LATE_SHARE
 from lop_sweep.metrics import METRICS
 
 PERCENTILES = (0.1, 0.9)

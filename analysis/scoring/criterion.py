@@ -16,6 +16,7 @@ import pandas as pd
 from analysis.data import chance_levels
 from lop_sweep.console.options import check_options, document_options, option, options_from_keywords
 from lop_sweep.errors import AnalysisError
+from lop_sweep.failures import FACTOR, MARGIN, late_tasks
 from lop_sweep.storage import DIVERGED
 
 DEFINITIONS: Mapping[str, str] = {
@@ -26,9 +27,6 @@ DEFINITIONS: Mapping[str, str] = {
     "paired": "late tasks are worse than their controls",
 }
 """The definitions of "lost" by name, each in a few words. `LossCriterion` states them in full."""
-
-LATE_SHARE = 0.25
-"""The share of the tasks that are late, where `LossCriterion.last` is None."""
 
 _WORSE = "by > {margin} nats and > {factor} times"
 _FAILED = f"a task fails if its CE exceeds the median of fresh networks {_WORSE}"
@@ -182,9 +180,9 @@ class LossCriterion:
         none="last quarter",
         definitions=("rate", "mean", "paired"),
     )
-    margin: float = _declare(0.1, "nats by which a failed task is worse than fresh networks", unit="nats", step=0.01)
+    margin: float = _declare(MARGIN, "nats by which a failed task is worse than fresh networks", unit="nats", step=0.01)
     factor: float = _declare(
-        1.5,
+        FACTOR,
         "factor by which a failed task is worse than fresh networks",
         unit="times",
         step=0.1,
@@ -228,7 +226,7 @@ class LossCriterion:
 
     def window(self, tasks: int) -> int:
         """Return the number of late tasks in a sequence of `tasks` tasks."""
-        return max(1, round(tasks * LATE_SHARE)) if self.last is None else min(self.last, tasks)
+        return late_tasks(tasks) if self.last is None else min(self.last, tasks)
 
     @property
     def of_symptoms(self) -> str:

@@ -17,6 +17,7 @@ import pandas as pd
 
 from analysis.scoring.intervals import difference_interval, wilson
 from lop_sweep.config import FIELDS
+from lop_sweep.failures import exceeds
 
 CONFIDENCE = 0.95
 """Of the one-sided bound by which "plastic" excludes a loss."""
@@ -24,9 +25,6 @@ CONFIDENCE = 0.95
 
 def failed(losses: np.ndarray, fresh: np.ndarray, margin: float, factor: float) -> np.ndarray:
     """Return which losses are those of a failed task: `loss - fresh > margin` and `loss > factor * fresh`.
-
-    The factor alone would be noise where everything is learnt, since both losses are tiny there. The margin alone would
-    call a small change of a hard problem a failure.
 
     Args:
         losses: (n, T) nats.
@@ -38,12 +36,6 @@ def failed(losses: np.ndarray, fresh: np.ndarray, margin: float, factor: float) 
         (n, T) booleans, False where anything is NaN.
     """
     return exceeds(losses, fresh[:, None], margin, factor)
-
-
-def exceeds(losses: np.ndarray, baseline: np.ndarray, margin: float, factor: float) -> np.ndarray:
-    """Return where losses exceed a baseline of the same shape by more than a margin and a factor; False for NaN."""
-    with np.errstate(invalid="ignore"):  # infinite medians, where most fresh networks diverged
-        return np.asarray((losses - baseline > margin) & (losses > factor * baseline))
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,9 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from analysis.scoring.failures import CONFIDENCE, exceeds
+from analysis.scoring.failures import CONFIDENCE
 from analysis.scoring.intervals import wilson
+from lop_sweep.failures import exceeds
 
 
 def compare_pairs(

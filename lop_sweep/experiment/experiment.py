@@ -19,7 +19,7 @@ import torch
 
 from lop_sweep.components import check
 from lop_sweep.config import FIELDS, PACKABLE, CellConfig
-from lop_sweep.errors import ConfigError, StateError, comma_list, single_line
+from lop_sweep.errors import ConfigError, StateError, comma_list, safe_repr, single_line
 from lop_sweep.experiment.backends import make_device
 from lop_sweep.experiment.batch import CellBatch
 from lop_sweep.metrics import TaskRow
@@ -38,7 +38,7 @@ class Experiment:
     cells run in batches whose arrays fit the cache. On a GPU all run as one batch, and rounding may depend on its size.
 
     Args:
-        configs: the cells; they may differ only in the fields that `PACKABLE` names.
+        configs: the cells, or a single one; they may differ only in the fields that `PACKABLE` names.
         dtype: one of `DTYPES`.
         device: one of `lop_sweep.runtime.DEVICES`.
         batch: maximum number of cells that are computed as one batch; None for what suits the device.
@@ -55,8 +55,13 @@ class Experiment:
     """
 
     def __init__(
-        self, configs: Sequence[CellConfig], dtype: str = "float64", device: str = "cpu", batch: int | None = None
+        self,
+        configs: CellConfig | Sequence[CellConfig],
+        dtype: str = "float64",
+        device: str = "cpu",
+        batch: int | None = None,
     ) -> None:
+        configs = (configs,) if isinstance(configs, CellConfig) else configs
         check_pack(configs)
         if dtype not in DTYPES:
             raise ConfigError(f"dtype = {dtype!r}: must be one of {comma_list(DTYPES)}")
@@ -238,6 +243,9 @@ def check_pack(configs: Sequence[CellConfig]) -> None:
     """
     if not configs:
         raise ConfigError("a pack needs at least one cell; none was given")
+    for config in configs:
+        if not isinstance(config, CellConfig):
+            raise ConfigError(f"{safe_repr(config)}: not a cell; give CellConfig(...), for example CellConfig(depth=2)")
     for field in FIELDS:
         values = {getattr(config, field) for config in configs}
         if field not in PACKABLE and len(values) > 1:

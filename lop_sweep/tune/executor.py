@@ -19,6 +19,7 @@ from ray import tune
 
 from lop_sweep.config import CellConfig
 from lop_sweep.planning import Plan, Sizing
+from lop_sweep.ray_environment import tune_of_a_sweep
 from lop_sweep.storage import Lock, Store, check_writable, is_local
 from lop_sweep.storage.maintenance import finished_cells
 from lop_sweep.tune.callbacks import MAX_REASON_CHARACTERS, TrialWatch, TuneStopper
@@ -101,7 +102,7 @@ class Executor:
 
         Configurations are text, because Tune copies those of all trials for each trial, down to the last value.
         """
-        with self._tune_folder() as folder:
+        with self._tune_folder() as folder, tune_of_a_sweep():
             return self._fit(configs, plan, folder)
 
     def _tune_folder(self) -> contextlib.AbstractContextManager[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,11 @@ import numpy as np
 from ray import tune
 
 from lop_sweep import runtime
-from lop_sweep.errors import ConfigError, StoreError, comma_list, safe_repr
+from lop_sweep.config import FIELDS, CellConfig
+from lop_sweep.errors import ConfigError, StateError, StoreError, comma_list, safe_repr
 from lop_sweep.pack import Pack, expand
 from lop_sweep.storage import PackState, Store, filesystem_of, host_name, read_lock, stop_file
+from lop_sweep.tune.running import running_scores
 from lop_sweep.tune.shipping import own_components_in, receive, send
 from lop_sweep.tune.sigterm import Sigterm
 from lop_sweep.tune.worker import PackRun
@@ -60,7 +62,9 @@ class LopTrainable(tune.Trainable):
 
     A result has the mean of each metric over the step's tasks, the cells and the layers, without diverged cells. It
     also has `tasks_done`, `cells`, `diverged` (number of diverged cells), and `note` if a saved state was found but
-    could not be used. The last one also has `fresh_mean_ce` and `fresh_median_ce`, means over cells.
+    could not be used. The last one also has `fresh_mean_ce` and `fresh_median_ce`, means over cells. In a Tuner of
+    your own each has `late_end_ce`, `excess` and `late_failure_rate` as `lop_sweep.tune.running.running_scores` has
+    them, for schedulers and search algorithms.
     """
 
     _sent: Any = None
@@ -105,6 +109,7 @@ class LopTrainable(tune.Trainable):
             raise ConfigError(f"tasks_per_report = {self._tasks_per_report!r}: must be an integer of at least 1")
         options = {key: run[key] for key in _PACK_RUN_KEYS if key in run}
         driver = run.get("driver")
+        self._driven = driver is not None  # by `run_sweep`, which needs no scores from its trials
         lock = Path(run.get("lock", "driver"))
         store = _open_store(run.get("store"), lock, driver, run.get("origin"))
         if store is not None and driver is not None:
@@ -140,7 +145,9 @@ class LopTrainable(tune.Trainable):
         Raises:
             StateError: the checkpoint is damaged or belongs to another pack.
         """
-        self._run.load(PackState.load(Path(str(checkpoint)) / _STATE_FILE))
+        state = PackState.load(Path(str(checkpoint)) / _STATE_FILE)
+        _check_trajectories(state.pack.cells, self._run.pack.cells)
+        self._run.load(state)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Serve another trial in the same process, as if newly made. An unfinished pack is saved first.
@@ -174,7 +181,23 @@ class LopTrainable(tune.Trainable):
                 result["fresh_mean_ce"] = float(fresh_ce.mean(axis=1).mean())
                 result["fresh_median_ce"] = float(np.median(fresh_ce, axis=1).mean())
             result["done"] = True
+        if not self._driven:
+            losses = np.stack([row["end_ce"] for row in run.history])
+            result |= running_scores(losses, experiment.fresh_ce)
         return result
+
+
+def _check_trajectories(saved: Sequence[CellConfig], wanted: Sequence[CellConfig]) -> None:
+    """Refuse a checkpoint of cells whose sequences are others, as population-based training may ask for."""
+    for before, now in zip(saved, wanted, strict=False):
+        for name, info in FIELDS.items():
+            old, new = getattr(before, name), getattr(now, name)
+            if info.trajectory and old != new:
+                free = comma_list(one for one, other in FIELDS.items() if not other.trajectory)
+                raise StateError(
+                    f"{name} = {new!r}: the checkpoint is of a cell with {name} = {old!r}, and a sequence keeps its "
+                    f"configuration from its first task to its last; only {free} may change"
+                )
 
 
 def _split(config: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -277,3 +277,14 @@ def test_a_malformed_state_is_refused_and_changes_nothing(small: CellConfig, odd
     with pytest.raises(StateError, match="the state is not that of an experiment"):
         experiment.load_state_dict({**other.state_dict(), **odd})
     assert_identical(finish(experiment), finish(Experiment([small])))
+
+
+def test_a_single_cell_needs_no_list(small: CellConfig) -> None:
+    one, listed = Experiment(small), Experiment([small])
+    assert one.configs == listed.configs == (small,)
+    np.testing.assert_array_equal(one.run_task()["end_ce"], listed.run_task()["end_ce"])
+
+
+def test_what_is_no_cell_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"\{'depth': 2\}: not a cell; give CellConfig\(...\)"):
+        Experiment([{"depth": 2}])  # type: ignore[list-item]

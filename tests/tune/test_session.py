@@ -7,15 +7,29 @@ import os
 import pytest
 
 from lop_sweep.errors import SweepError
-from lop_sweep.ray_environment import prepare_environment
+from lop_sweep.ray_environment import prepare_environment, tune_of_a_sweep
 from lop_sweep.tune import session
 from lop_sweep.tune.options import SweepOptions
 
 
 def test_the_users_settings_take_precedence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "0")
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "1")
     prepare_environment()
-    assert os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] == "0"
+    with tune_of_a_sweep():
+        assert os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] == "0"
+    assert os.environ["RAY_USAGE_STATS_ENABLED"] == "1"
+
+
+def test_a_tuner_of_ones_own_keeps_tunes_loggers_and_output(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "TUNE_DISABLE_SIGINT_HANDLER", "RAY_AIR_NEW_OUTPUT")
+    for name in names:
+        monkeypatch.delenv(name, raising=False)
+    prepare_environment()
+    assert not set(names) & set(os.environ)
+    with tune_of_a_sweep():
+        assert [os.environ[name] for name in names] == ["1", "1", "0"]
+    assert not set(names) & set(os.environ)
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:9", "ray://127.0.0.1:9", "127.0.0.1:x", "127.0.0.1:99999", "nowhere:1"])

@@ -127,8 +127,24 @@ def test_a_foreign_checkpoint_is_refused(pack: Pack, tmp_path: Path) -> None:
     first = LopTrainable({"pack": pack.to_config()})
     first.save_checkpoint(str(tmp_path))
     second = LopTrainable({"seed": 99})
-    with pytest.raises(StateError, match="the state's trajectories"):
+    with pytest.raises(StateError, match="seed = 99: the checkpoint is of a cell with seed = "):
         second.load_checkpoint(str(tmp_path))
+
+
+def test_population_based_training_cannot_change_a_sequence(small: CellConfig, tmp_path: Path) -> None:
+    """It gives a trial another one's checkpoint and a configuration of its own; a longer sequence is no change."""
+    fields = small.model_dump()
+    donor = LopTrainable(fields)
+    expected = [donor.train() for _ in range(2)]
+    donor.save_checkpoint(str(tmp_path))
+    trial = LopTrainable({**fields, "seed": 99})
+    assert trial.reset({**fields, "lr": 2 * small.lr})
+    message = rf"lr = {2 * small.lr}: the checkpoint is of a cell with lr = {small.lr}, .* only .*tasks, .* may change"
+    with pytest.raises(StateError, match=message):
+        trial.load_checkpoint(str(tmp_path))
+    assert trial.reset({**fields, "tasks": small.tasks + 2})
+    trial.load_checkpoint(str(tmp_path))
+    assert trial.train()["tasks_done"] == len(expected) + 1
 
 
 def test_a_reused_actor_computes_what_a_new_one_does(pack: Pack, store: Store) -> None:
