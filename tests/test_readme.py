@@ -19,10 +19,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 from object_server import request
 
 from lop_sweep.config import FIELDS
+from lop_sweep.metrics import METRICS
 from lop_sweep.storage.schema import CELLS, TASKS
 
 ROOT = Path(__file__).parents[1]
@@ -340,3 +342,21 @@ def test_result_columns_are_documented() -> None:
     text = (DOCS / "results.md").read_text() + (DOCS / "protocol.md").read_text()
     for column in {*CELLS.names, *TASKS.names} - set(FIELDS):
         assert f"`{column}`" in text, column
+
+
+def test_result_types_are_documented() -> None:
+    tables = dict(
+        zip(("tasks", "cells"), tables_of((DOCS / "results.md").read_text(), "| column | type |"), strict=True)
+    )
+    for name, schema in (("tasks", TASKS), ("cells", CELLS)):
+        documented = {column: kind for columns, kind in tables[name] for column in re.findall(r"`(\w+)`", columns)}
+        for field in schema:
+            if field.name not in FIELDS and field.name not in METRICS:
+                kind = "list of double" if pa.types.is_list(field.type) else str(field.type)
+                assert documented[field.name] == kind, field.name
+
+
+def tables_of(text: str, head: str) -> list[list[tuple[str, str]]]:
+    """Return the first two columns of each table with this head."""
+    found = [part.split("\n\n")[0] for part in text.split(f"\n{head}")[1:]]
+    return [[tuple(map(str.strip, line.split("|")[1:3])) for line in part.splitlines()[2:]] for part in found]
