@@ -2,7 +2,7 @@
 
 Needs the extra `lop-sweep[data]`. Source: S. Kumar et al., "Maintaining plasticity in continual learning via
 regenerative regularization", CoLLAs 2024, with their network, optimizer and strength. Their 400 epochs on each of 50
-tasks take about half an hour on two cores by the cost model, which was not checked against a whole run.
+tasks take about 75 minutes on two cores by the cost model, which was not checked against a whole run.
 """
 
 from ray import tune
