@@ -40,10 +40,9 @@ def evenly(cells: Sequence[CellConfig], most: int) -> list[tuple[CellConfig, ...
 
 def factor(cells: Sequence[CellConfig]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Split cells into the fields in which all agree and, for each cell, the remaining ones."""
-    dumps = [cell.model_dump() for cell in cells]
-    varying = [field for field in FIELDS if len({dump[field] for dump in dumps}) > 1]
-    common = {field: value for field, value in dumps[0].items() if field not in varying}
-    return common, [{field: dump[field] for field in varying} for dump in dumps]
+    varying = [field for field in FIELDS if len(set(map(attrgetter(field), cells))) > 1]
+    common = {field: value for field, value in cells[0] if field not in varying}
+    return common, [{field: getattr(cell, field) for field in varying} for cell in cells]
 
 
 def expand(config: dict[str, Any]) -> tuple[CellConfig, ...]:

@@ -2,7 +2,7 @@
 
 Needs the extra `lop-sweep[data]`. Source: S. Kumar et al., "Maintaining plasticity in continual learning via
 regenerative regularization", CoLLAs 2024, with their network, optimizer, strength and 400 epochs per task, but 20 tasks
-instead of 50. About a quarter of an hour on two cores, half of that in float32.
+instead of 50. About half an hour on two cores, half of that in float32.
 """
 
 from ray import tune

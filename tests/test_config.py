@@ -168,6 +168,26 @@ def test_json_holds_all_fields() -> None:
     assert tuple(json.loads(CellConfig().to_json())) == tuple(FIELDS)
 
 
+def test_fields_at_their_defaults_take_no_memory() -> None:
+    """The cells of a large sweep would otherwise take gigabytes: see `benchmarks/planning_scale.py`."""
+    cell = CellConfig(lr=0.3, delta=FIELDS["delta"].default, steps=7)
+    assert vars(cell) == {"lr": 0.3, "steps": 7, "fresh_steps": 7}
+    whole = cell.with_valid(dict(cell))  # one that stores all fields is the same cell
+    assert len(vars(whole)) == len(FIELDS)
+    assert whole == cell
+    assert (hash(whole), whole.id, repr(whole)) == (hash(cell), cell.id, repr(cell))
+    assert whole.model_dump_json() == cell.model_dump_json()
+    assert CellConfig(delta=0.5).with_valid({"delta": FIELDS["delta"].default}) == CellConfig()
+
+
+def test_parts_of_a_cell_can_be_dumped() -> None:
+    cell = CellConfig(lr=0.3)
+    assert cell.model_dump(include={"lr", "seed"}) == {"lr": 0.3, "seed": 7}
+    assert cell.model_dump(exclude_defaults=True) == {"lr": 0.3, "fresh_steps": 40}
+    assert dict(cell) == cell.model_dump()
+    assert cell != cell.model_dump()
+
+
 class Newer(CellConfig):
     """A configuration with a newer field of each type."""
 

@@ -78,7 +78,7 @@ def load_requested(directory: str | Path) -> pd.DataFrame:
         StoreError: `directory` is not a sweep directory, or its `sweep.json` is damaged.
     """
     cells = requested_cells(open_store(directory).read_sweep() or {})
-    return pd.DataFrame([{"cell": cell.id, **cell.model_dump()} for cell in cells])
+    return pd.DataFrame([{"cell": cell.id, **dict(cell)} for cell in cells])
 
 
 def load_tasks(

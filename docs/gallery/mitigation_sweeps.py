@@ -46,9 +46,9 @@ CANDIDATES: dict[str, list[Change]] = {
     "spectral": [{"mitigation": "spectral", "spectral_strength": strength} for strength in (1e-2, 1e-3, 1e-4)],
 }
 """The strengths that are tried: published values and their neighbours."""
-FIXED = {"fresh_baseline": 20}
+FIXED = {"fresh_baseline": 10}
 TRIED = {"depth": [8], "lr": [0.4, 0.8, 1.6], "seed": range(100, 104)}
-MAPPED = {"depth": [4, 6, 8], "lr": [0.2, 0.4, 0.8, 1.6], "seed": range(8)}
+MAPPED = {"depth": [6, 8], "lr": [0.2, 0.4, 0.8, 1.6], "seed": range(8)}
 
 
 def cells(changes: Sequence[Change], axes: dict[str, Sequence[int | float]]) -> list[CellConfig]:

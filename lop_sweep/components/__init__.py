@@ -19,8 +19,9 @@ from lop_sweep.components.mitigations import (
     ReferenceMitigation,
 )
 from lop_sweep.components.norms import Norm
-from lop_sweep.components.optimizers import Optimizer, ParameterState, Role
+from lop_sweep.components.optimizers import Optimizer, ParameterState, Role, role_of
 from lop_sweep.components.random_streams import Purpose, random_stream
+from lop_sweep.components.state_size import component_bytes
 from lop_sweep.components.streams import StreamState, Task, TaskStream, draw_tasks
 
 __all__ = [
@@ -49,9 +50,11 @@ __all__ = [
     "batch_bytes",
     "cells_per_batch",
     "check",
+    "component_bytes",
     "draw_tasks",
     "hyperparameters_of",
     "in_units",
     "layer_sizes",
     "random_stream",
+    "role_of",
 ]

@@ -15,7 +15,7 @@ from lop_sweep.components.norms import Norm
 from lop_sweep.components.optimizers import Optimizer
 from lop_sweep.components.recorded import check_own_metrics
 from lop_sweep.components.streams import TaskStream, has_held_out
-from lop_sweep.config import FIELDS, NONE, CellConfig, chosen_components
+from lop_sweep.config import CHOOSES, FIELDS, NONE, CellConfig, chosen_components
 from lop_sweep.errors import ConfigError, comma_list
 from lop_sweep.metrics import held_out_points
 from lop_sweep.registry import component, components, is_recorded, own_component, parse_used
@@ -206,7 +206,7 @@ def _refuse_others(config: CellConfig) -> None:
                 f"{kind} {name!r}: the cell is that of version {one.version} ({one.digest}), registered here is "
                 f"version {own.version} ({own.digest}); a cell is computed with its own version only"
             )
-    for pair in chosen_components(vars(config)):
+    for pair in chosen_components({field: getattr(config, field) for field in CHOOSES}):
         if pair not in used and own_component(*pair) is not None:
             raise ConfigError(f"{pair[0]} {pair[1]!r}: was registered after this configuration was made; make it anew")
         if is_recorded(*pair):

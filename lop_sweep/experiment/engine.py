@@ -40,7 +40,7 @@ from lop_sweep.components import (
     Optimizer,
     ParameterGradient,
     ParameterState,
-    Role,
+    role_of,
 )
 from lop_sweep.components.mitigations import BaseMitigation
 from lop_sweep.config import FIELDS, CellConfig
@@ -266,7 +266,7 @@ class Engine:
         layers = len(parameters.weights)
         return [
             [
-                self.optimizer.init(array, _role(place, layer == layers - 1))
+                self.optimizer.init(array, role_of(place, layer == layers - 1))
                 for place, array in enumerate(parameters.of_layer(layer))
             ]
             for layer in range(layers)
@@ -359,7 +359,7 @@ class Engine:
                     for index, mitigation in self._gradient_hooks:
                         mitigation.on_gradient(at, state.mitigations[index], hyper)
                     gradient = at.gradient
-                update(parameter, gradient, remembered, hyper, _role(place, layer == output))
+                update(parameter, gradient, remembered, hyper, role_of(place, layer == output))
         return passed
 
     def train(self, state: TrainingState, task: TaskArrays, steps: int) -> TrainingTrace:
@@ -405,13 +405,6 @@ class Engine:
         weights, biases, norms = state.parameters.weights, state.parameters.biases, state.parameters.norms
         expansion = self.activation.expansion
         return Networks(weights, biases, norms, state.memory, passed.inputs[1:], task.draws, expansion)
-
-
-def _role(place: int, output: bool) -> Role:
-    """Return the role of the array at this place of a layer's parameters."""
-    if place == 0:
-        return "output" if output else "hidden"
-    return "bias" if place == 1 else "norm"
 
 
 def _sum_of_squares(array: Array) -> Array:

@@ -1,16 +1,20 @@
 """A cost model: the seconds that a cell takes on one CPU core. Accurate enough to size packs, but not a promise.
 
-    step      = (C + depth * L) / P + (depth + 1) * B + u * G + depth * u * a * E + F / R        one gradient step
-    draw      = T / P + W                                        drawing a task
-    task      = draw + (steps + g) * step + depth * (M / P + Q + m^3 * (V + q * S)) + t / (3 u) * step
+    step      = (C + depth * L) / P + (depth + 1) * B + u * G + depth * u * a * E + F / R + X    one gradient step
+    draw      = T / P + A + (n + t) * d * Z + H                  drawing a task
+    task      = draw + (steps + g) * step + depth * (M / P + Q + m^3 * (V + q * S)) + t / (3 u) * step + Y
     network   = N + depth * (K + a h * D)                        drawing a fresh network
     control   = (network + steps * step) / control_every         where there is one
     cell      = network + tasks * (task + control) + fresh_baseline * (network + draw + fresh_steps * step)
 
-Symbols: P cells per batch, u points per update, n points per task, t held-out ones, h units and a activations per layer
-(a = h for most), m = min(n, a), q metrics that decompose the activations, g gradients that metrics take, and F = 6 u W
-operations of the matrix products with the network's W weights. Terms with P are calls, which a batch pays for once. The
-constants below are in seconds, R in operations per second. They were fitted to one core of an AMD EPYC (Zen 4);
+Symbols: P cells per batch, u points per update, n points per task, t held-out ones, d inputs, h units and a activations
+per layer (a = h for most), m = min(n, a), q metrics that decompose the activations, g gradients that metrics take, and
+F = 6 u W operations of the matrix products with the network's W weights. Terms with P are calls, which a batch pays for
+once. X and Y are what components take per step and per task beyond the plain ones. A, Z and H, which counts only with
+held-out points, depend on the task stream. `lop_sweep.planning.component_cost` has all of these. Components of a user's
+own have no measured cost, so they count as the plain ones.
+
+The constants are in seconds, R in operations per second. They were fitted to one core of an AMD EPYC (Zen 4);
 `benchmarks/cost_model.py` compares the model with the machine it runs on. Other machines are faster or slower by a
 factor that hardly depends on the cell, so their packs are shorter or longer by it.
 """
@@ -23,9 +27,10 @@ from lop_sweep.components import layer_sizes
 from lop_sweep.components.batch_size import cells_per_batch
 from lop_sweep.config import CellConfig
 from lop_sweep.metrics import METRICS, held_out_points, measured
+from lop_sweep.planning.component_cost import extra_seconds, stream_cost
 
-_DRAW_CALLS_SECONDS, _DRAW_SECONDS = 70e-6, 25e-6
-"""Drawing a task: `T` and `W` of the formula."""
+_DRAW_CALLS_SECONDS = 70e-6
+"""Drawing a task: `T` of the formula."""
 _MEASURE_CALLS_SECONDS, _MEASURE_SECONDS, _EIGENVALUE_SECONDS = 120e-6, 10e-6, 4e-10
 """Measuring one layer: `M`, `Q` and `V` of the formula."""
 _SINGULAR_SECONDS = 1.2e-9
@@ -66,12 +71,16 @@ def step_seconds(config: CellConfig, dtype: str, batch: int | None = None) -> fl
     rates, together = _RATES[dtype], batch or cells_per_batch(config, dtype)
     calls = (rates.step + config.depth * rates.layer) / together + (config.depth + 1) * rates.network + n * rates.point
     operations = 6 * n * sizes.weights
-    return calls + config.depth * n * sizes.features * rates.element + operations / rates.flops
+    elements = config.depth * n * sizes.features * rates.element
+    return calls + elements + operations / rates.flops + extra_seconds(config, dtype, together, rates.flops)
 
 
 def draw_seconds(config: CellConfig, dtype: str, batch: int | None = None) -> float:
     """Return the seconds of drawing one task of one cell. Arguments as for `step_seconds`."""
-    return _DRAW_CALLS_SECONDS / (batch or cells_per_batch(config, dtype)) + _DRAW_SECONDS
+    cost, held_out = stream_cost(config), held_out_points(config)
+    values = (config.samples + held_out) * layer_sizes(config).inputs
+    own = cost.task + values * cost.value + (cost.held_out if held_out else 0.0)
+    return _DRAW_CALLS_SECONDS / (batch or cells_per_batch(config, dtype)) + own
 
 
 def task_seconds(config: CellConfig, dtype: str, batch: int | None = None) -> float:
@@ -85,7 +94,8 @@ def task_seconds(config: CellConfig, dtype: str, batch: int | None = None) -> fl
     layer += side**3 * (_EIGENVALUE_SECONDS + decompositions * _SINGULAR_SECONDS)
     testing = held_out_points(config) / (config.batch_size or config.samples) * step / _FORWARD_PASSES
     training = (config.steps + gradients) * step + _control_seconds(config, dtype, together)
-    return draw_seconds(config, dtype, together) + training + config.depth * layer + testing
+    rest = testing + extra_seconds(config, dtype, together, _RATES[dtype].flops, per_task=True)
+    return draw_seconds(config, dtype, together) + training + config.depth * layer + rest
 
 
 def seconds_left(

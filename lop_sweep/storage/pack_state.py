@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from lop_sweep.components import layer_sizes
+from lop_sweep.components import component_bytes
 from lop_sweep.config import CellConfig
 from lop_sweep.errors import SchemaVersionError, StateError, single_line
 from lop_sweep.metrics import METRICS, measured, undefined_metrics
@@ -280,7 +280,6 @@ def merge_numerics(earlier: Mapping[str, str], now: Mapping[str, str]) -> dict[s
 
 def state_bytes(config: CellConfig, dtype: str) -> int:
     """Return about how much of a file one cell's state after its last task takes, in bytes."""
-    sizes = layer_sizes(config)
     values = sum(config.depth if METRICS[name].per_layer else 1 for name in measured(config))
     rows = config.tasks * values * 8
-    return (sizes.weights + sizes.biases) * np.dtype(dtype).itemsize + rows + _STREAM_BYTES
+    return component_bytes(config, dtype) + rows + _STREAM_BYTES

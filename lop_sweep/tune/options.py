@@ -5,8 +5,10 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any
 
-from lop_sweep.config import CellConfig
+from lop_sweep.config import FIELDS, PACKABLE, CellConfig
 from lop_sweep.console.options import check_options, document_options, option
 from lop_sweep.errors import SweepError, comma_list
 from lop_sweep.planning import Shard, Status
@@ -79,7 +81,15 @@ class SweepOptions:
         """Return whether the states of these cells are kept."""
         if self.keep_state is not None:
             return self.keep_state
-        totals = itertools.accumulate(state_bytes(cell, self.dtype) for cell in cells)
+        shape = attrgetter(*(field for field in FIELDS if field not in PACKABLE))
+        known: dict[Any, int] = {}
+
+        def size(cell: CellConfig) -> int:
+            if (key := shape(cell)) not in known:
+                known[key] = state_bytes(cell, self.dtype)
+            return known[key]
+
+        totals = itertools.accumulate(map(size, cells))
         return all(total <= MAX_DEFAULT_STATE_BYTES for total in totals)
 
 

@@ -6,16 +6,18 @@ import json
 import math
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lop_sweep.components.batch_size import batch_bytes
+from lop_sweep.components.optimizers.adam import Adam
 from lop_sweep.config import CellConfig
 from lop_sweep.pack import Pack, expand
 from lop_sweep.planning import packing
-from lop_sweep.planning.cost import seconds_left, step_seconds, task_seconds
+from lop_sweep.planning.cost import draw_seconds, seconds_left, step_seconds, task_seconds
 from lop_sweep.planning.packing import (
     MAX_PACK_SECONDS,
     MAX_PACKS,
@@ -30,6 +32,7 @@ from lop_sweep.planning.packing import (
 from lop_sweep.planning.plan import make_plan
 from lop_sweep.planning.space import SearchSpace
 from lop_sweep.planning.status_text import sizes_line
+from lop_sweep.registry import components, isolated, register
 from lop_sweep.storage.checkpoints import HEARTBEAT_TIMEOUT_SECONDS
 from lop_sweep.storage.manifest import describe_space
 from lop_sweep.storage.store import Store
@@ -197,6 +200,50 @@ def test_the_cost_of_a_cell_grows_with_its_work() -> None:
     assert halfway == pytest.approx(seconds_left(base, "float64") - 50 * task_seconds(base, "float64"))
     all_but_one = seconds_left(base, "float64", tasks_done=100, fresh_done=19)
     assert 0 < all_but_one < 41 * step_seconds(base, "float64") + 0.01
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("width", [8, 100])
+def test_components_cost_what_they_were_measured_to(width: int, dtype: str) -> None:
+    """Relative to the plain cell of the same shape, in `benchmarks/cost_model.py --components`."""
+    plain = CellConfig(width=width, depth=2)
+
+    def factor(batch: int = 1, **fields: Any) -> float:
+        return task_seconds(plain.replace(**fields), dtype, batch) / task_seconds(plain, dtype, batch)
+
+    for kind, cheap in (("optimizer", {"sgd"}), ("norm", {"none"}), ("mitigation", set())):
+        for name in components(kind):
+            assert (factor(**{kind: name}) > 1) == (name not in cheap)
+    assert 2 < factor(optimizer="muon") < 6
+    assert 2 < factor(optimizer="muon_simple_lop") < 6
+    assert 1 < factor(optimizer="momentum") < factor(optimizer="adam") < factor(optimizer="muon")
+    assert 1.2 < factor(norm="layer_norm") < factor(norm="layer_norm_affine") < 3
+    assert factor(batch=50, optimizer="adam") < factor(optimizer="adam")
+    both = factor(mitigation=["l2_init", "spectral"])
+    assert both == pytest.approx(factor(mitigation="l2_init") + factor(mitigation="spectral") - 1)
+    assert factor(mitigation="fire") < 1.5
+    assert factor(mitigation="swr") < 1.6 < factor(mitigation="swr", swr_steps=1)
+    assert factor(mitigation="redo", redo_tasks=5) < factor(mitigation="redo")
+
+
+def test_drawing_tasks_costs_what_their_stream_takes() -> None:
+    few, many = (draw_seconds(CellConfig(samples=samples), "float64") for samples in (96, 9600))
+    assert 5 * few < many < 50 * few
+    tested = CellConfig(stream="permuted_inputs", metrics="test_ce")
+    assert draw_seconds(tested, "float64") > 2 * draw_seconds(tested.replace(metrics=""), "float64")
+    batch = [draw_seconds(CellConfig(drift=drift), "float64", 100) for drift in (1.0, 0.5)]
+    assert batch[1] > 1.5 * batch[0]
+
+
+def test_components_of_a_users_own_cost_as_the_plain_ones() -> None:
+    """Nothing is known of their cost."""
+    with isolated():
+
+        @register("optimizer", "mine", version="1")
+        class Mine(Adam):
+            pass
+
+        assert task_seconds(CellConfig(optimizer="mine"), "float64") == task_seconds(CellConfig(), "float64")
 
 
 def test_a_second_round_keeps_the_packs_of_the_first(small: CellConfig, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from lop_sweep.pack import Pack
 from lop_sweep.planning.packing import Sizing
 from lop_sweep.planning.plan import make_plan
 from lop_sweep.planning.space import SearchSpace
+from lop_sweep.registry import components
 from lop_sweep.storage.lock import hold_lock
 from lop_sweep.storage.pack_state import PackState, merge_numerics, state_bytes
 from lop_sweep.storage.store import Store
@@ -329,17 +330,28 @@ def test_numerics_list_every_host_of_a_sequence() -> None:
     assert merge_numerics(once, {"host": "b", "blas": "mkl"})["host"] == "a + b"
 
 
-@pytest.mark.parametrize("activation", ["tanh", "crelu"])
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize(
+    ("field", "name", "dtype"),
+    [
+        ("activation", "crelu", "float32"),
+        ("optimizer", "adam", "float32"),
+        *(
+            (kind, name, "float64")
+            for kind in ("optimizer", "norm", "mitigation", "stream")
+            for name in components(kind)
+        ),
+    ],
+)
 def test_the_size_of_kept_states_is_known_in_advance(
-    stores: Iterator[Store], small: CellConfig, dtype: str, activation: str
+    stores: Iterator[Store], field: str, name: str, dtype: str
 ) -> None:
-    base = small.replace(width=100, depth=5, tasks=2, steps=1, activation=activation)
+    """With what each component remembers."""
+    base = CellConfig(**{"width": 100, "depth": 3, "tasks": 1, "steps": 1, "fresh_baseline": 0, field: name})
     cells = tuple(base.replace(seed=seed) for seed in range(3))
     store = next(stores)
     complete(PackRun(Pack(cells), dtype, store, keep_state=True))
     expected = sum(state_bytes(cell, dtype) for cell in cells)
-    assert store.checkpoints.kept_bytes() == pytest.approx(expected, rel=0.1)
+    assert store.checkpoints.kept_bytes() == pytest.approx(expected, rel=0.05)
 
 
 def test_states_are_kept_only_on_request(stores: Iterator[Store], pack: Pack, tmp_path: Path) -> None:

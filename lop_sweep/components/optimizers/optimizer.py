@@ -18,6 +18,13 @@ ParameterState = dict[str, Array]
 """What an optimizer remembers of one parameter array, by name: arrays with the leading axis P. Empty without memory."""
 
 
+def role_of(place: int, output: bool) -> Role:
+    """Return the role of the array at this place of a layer's parameters: weights, biases, normalisation's."""
+    if place == 0:
+        return "output" if output else "hidden"
+    return "bias" if place == 1 else "norm"
+
+
 class Optimizer(Protocol):
     """Gradient-based updates, one parameter array after the other, during the backward pass.
 
