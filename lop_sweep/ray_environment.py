@@ -21,9 +21,10 @@ _ENVIRONMENT = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "RAY_ENABLE_AUTO_CONNECT": "0",
+    "RAY_prestart_worker_first_driver": "0",
 }
 """No telemetry, our own output and handling of Ctrl-C, and no CSV, JSON and TensorBoard files of Tune's beside the
-Parquet store."""
+Parquet store. No workers in advance, one per CPU: they lack the environment of our trials and would never be used."""
 
 _MODE, _TOKEN, _TOKEN_PATH = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
 
@@ -50,6 +51,22 @@ def private_ray() -> Iterator[None]:
             stack.enter_context(_environment(settings))
         _read_authentication_again()
         yield
+
+
+@contextlib.contextmanager
+def uncounted_callbacks() -> Iterator[None]:
+    """Keep `Tuner.fit` from importing every tracker that is installed, for seconds, within the `with` block.
+
+    Ray Tune imports them to count callbacks for its telemetry, even where that is off. If it is on, nothing changes.
+    """
+    usage: Any = importlib.import_module("ray.air._internal.usage")
+    before = usage.tag_callbacks
+    if os.environ.get("RAY_USAGE_STATS_ENABLED") == "0":
+        usage.tag_callbacks = lambda callbacks: False
+    try:
+        yield
+    finally:
+        usage.tag_callbacks = before
 
 
 def warn_if_unprotected() -> None:

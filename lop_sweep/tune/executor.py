@@ -19,6 +19,7 @@ from ray import tune
 
 from lop_sweep.config import CellConfig
 from lop_sweep.planning import Plan, Sizing
+from lop_sweep.ray_environment import uncounted_callbacks
 from lop_sweep.storage import Lock, Store, check_writable, is_local
 from lop_sweep.storage.maintenance import finished_cells
 from lop_sweep.tune.callbacks import MAX_REASON_CHARACTERS, TrialWatch, TuneStopper
@@ -131,7 +132,8 @@ class Executor:
             ),
         )
         try:
-            tuner.fit()
+            with uncounted_callbacks():
+                tuner.fit()
         except (RuntimeError, OSError, tune.TuneError, ray.exceptions.RayError) as error:
             check_writable(self._store.cells)  # a disk that is full or gone explains everything else
             reason = textwrap.shorten(str(error), MAX_REASON_CHARACTERS, placeholder=" ...")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 
 import pytest
+from ray.air._internal import usage
 
 from lop_sweep.errors import SweepError
-from lop_sweep.ray_environment import prepare_environment
+from lop_sweep.ray_environment import prepare_environment, uncounted_callbacks
 from lop_sweep.tune import session
 from lop_sweep.tune.options import SweepOptions
 
@@ -16,6 +17,17 @@ def test_the_users_settings_take_precedence(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "0")
     prepare_environment()
     assert os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] == "0"
+
+
+@pytest.mark.parametrize("telemetry", ["0", "1"])
+def test_callbacks_are_counted_for_telemetry_only(telemetry: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    counted: list[object] = []
+    monkeypatch.setattr(usage, "_count_callbacks", lambda callbacks: counted.extend(callbacks))
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", telemetry)
+    with uncounted_callbacks():
+        usage.tag_callbacks(["within"])
+    usage.tag_callbacks(["afterwards"])
+    assert counted == (["within", "afterwards"] if telemetry == "1" else ["afterwards"])
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:9", "ray://127.0.0.1:9", "127.0.0.1:x", "127.0.0.1:99999", "nowhere:1"])
