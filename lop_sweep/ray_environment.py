@@ -15,8 +15,13 @@ import secrets
 from collections.abc import Iterator
 from typing import Any
 
-_ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_AUTO_CONNECT": "0"}
-"""No telemetry, and no Ray that starts by itself."""
+_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ENABLE_AUTO_CONNECT": "0",
+    "RAY_prestart_worker_first_driver": "0",
+}
+"""No telemetry, and no Ray that starts by itself. No workers in advance, one per CPU: they lack the environment of our
+trials and would never be used."""
 _OF_A_SWEEP = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
@@ -38,7 +43,8 @@ def prepare_environment() -> None:
 @contextlib.contextmanager
 def tune_of_a_sweep() -> Iterator[None]:
     """Set how Tune behaves in a sweep's own Tuner during a `with` block, except what the user has set."""
-    with _environment({name: value for name, value in _OF_A_SWEEP.items() if name not in os.environ}):
+    settings = {name: value for name, value in _OF_A_SWEEP.items() if name not in os.environ}
+    with _environment(settings), uncounted_callbacks():
         yield
 
 
@@ -56,6 +62,22 @@ def private_ray() -> Iterator[None]:
             stack.enter_context(_environment(settings))
         _read_authentication_again()
         yield
+
+
+@contextlib.contextmanager
+def uncounted_callbacks() -> Iterator[None]:
+    """Keep `Tuner.fit` from importing every tracker that is installed, for seconds, within the `with` block.
+
+    Ray Tune imports them to count callbacks for its telemetry, even where that is off. If it is on, nothing changes.
+    """
+    usage: Any = importlib.import_module("ray.air._internal.usage")
+    before = usage.tag_callbacks
+    if os.environ.get("RAY_USAGE_STATS_ENABLED") == "0":
+        usage.tag_callbacks = lambda callbacks: False
+    try:
+        yield
+    finally:
+        usage.tag_callbacks = before
 
 
 def warn_if_unprotected() -> None:

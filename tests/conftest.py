@@ -11,10 +11,10 @@ runtime.prepare_process()
 pytest_plugins = ["shared_fixtures"]
 
 SLOWEST = (
-    "test_readme.py", "test_survival.py", "test_driver.py", "test_one_place.py", "test_shutdown.py",
-    "test_old_directories.py", "test_failing_disk.py", "test_api.py",
+    "test_survival.py", "test_readme.py", "test_shutdown.py", "test_driver.py", "test_one_place.py",
+    "test_components.py", "test_failing_disk.py", "test_bucket_survival.py", "test_api.py",
 )  # fmt: skip
-"""Files of a minute or more each. They start first, so that no worker is left alone with one at the end."""
+"""The files that take longest. They start first, so that no worker is left alone with one at the end."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

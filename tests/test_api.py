@@ -26,12 +26,14 @@ def test_the_example_in_the_docstring_runs(tmp_path: Path) -> None:
     example = example_in(lop_sweep.__doc__ or "")
     assert 10 <= len([line for line in example.splitlines() if line]) <= 20
     environment = {**os.environ, "PYTHONPATH": str(Path(lop_sweep.__file__).parents[1])}
+    example += "\nimport sys\nprint('trackers:', *({'mlflow', 'wandb'} & set(sys.modules)))"
     result = subprocess.run(
         [sys.executable, "-c", example], capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=300
     )
     assert result.returncode == 0, result.stderr
     assert "8 of 8 cells finished" in result.stdout
     assert "depth  lr" in result.stdout
+    assert result.stdout.endswith("trackers:\n")
 
 
 def test_dir_and_all_show_every_public_name() -> None:

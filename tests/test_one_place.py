@@ -98,6 +98,27 @@ def swept(copy: Copy, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "out"
 
 
+FIGURES = {
+    "axis.svg": ["map", "--x", "schedule", "--y", "lr"],
+    "panels.svg": ["map", "--x", "lr", "--y", "depth"],
+    "linear.csv": ["scores", "--where", "schedule=linear"],
+    "curves.svg": ["curves", "--where", "depth=1", "--where", "lr=0.1"],
+    "scores.csv": ["scores"],
+    "report.html": ["report"],
+}
+
+
+@pytest.fixture(scope="module")
+def drawn(copy: Copy, swept: Path) -> Path:
+    """The folder of what commands make of the sweep, all in one process, which imports Matplotlib once."""
+    folder = copy.folder / "drawn"
+    folder.mkdir()
+    commands = [[name, str(swept), *options, "--out", str(folder / file)] for file, (name, *options) in FIGURES.items()]
+    code = "import json, sys; from analysis.cli import main; sys.exit(max(map(main, json.loads(sys.argv[1]))))"
+    copy.run("-c", code, json.dumps(commands))
+    return folder
+
+
 @pytest.fixture(scope="module")
 def extended(copy: Copy, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A sweep of the code as it is, which the copy extends by values of the field and by tasks."""
@@ -133,53 +154,42 @@ def test_the_status_counts_by_the_field(copy: Copy, swept: Path) -> None:
     assert '"linear"' in json.dumps(status)
 
 
-def test_the_field_is_an_axis_of_a_map(copy: Copy, swept: Path) -> None:
-    figure = copy.folder / "axis.svg"
-    copy.run("-m", "analysis", "map", swept, "--x", "schedule", "--y", "lr", "--out", figure)
-    found = texts(figure)
+def test_the_field_is_an_axis_of_a_map(drawn: Path) -> None:
+    found = texts(drawn / "axis.svg")
     assert {"constant", "linear"} <= set(found)
     assert "learning-rate schedule" in found
 
 
-def test_the_field_makes_panels_of_a_map(copy: Copy, swept: Path) -> None:
-    figure = copy.folder / "panels.svg"
-    copy.run("-m", "analysis", "map", swept, "--x", "lr", "--y", "depth", "--out", figure)
-    titles = " ".join(texts(figure))
+def test_the_field_makes_panels_of_a_map(drawn: Path) -> None:
+    titles = " ".join(texts(drawn / "panels.svg"))
     assert re.search(r"schedule\W+constant", titles)
     assert re.search(r"schedule\W+linear", titles)
 
 
-def test_the_field_selects_cells(copy: Copy, swept: Path) -> None:
-    table = copy.folder / "linear.csv"
-    copy.run("-m", "analysis", "scores", swept, "--where", "schedule=linear", "--out", table)
-    assert pd.read_csv(table)["schedule"].tolist() == ["linear"] * 8
-    refused = copy.try_to("-m", "analysis", "scores", swept, "--where", "schedule=cosine", "--out", table)
+def test_the_field_selects_cells(copy: Copy, swept: Path, drawn: Path) -> None:
+    assert pd.read_csv(drawn / "linear.csv")["schedule"].tolist() == ["linear"] * 8
+    refused = copy.try_to("-m", "analysis", "scores", swept, "--where", "schedule=cosine", "--out", drawn / "none.csv")
     assert refused.returncode == 2
     assert "constant, linear" in refused.stderr
 
 
-def test_curves_have_a_panel_of_the_metric(copy: Copy, swept: Path) -> None:
-    figure = copy.folder / "curves.svg"
-    copy.run("-m", "analysis", "curves", swept, "--where", "depth=1", "--where", "lr=0.1", "--out", figure)
-    found = " ".join(texts(figure))
+def test_curves_have_a_panel_of_the_metric(drawn: Path) -> None:
+    found = " ".join(texts(drawn / "curves.svg"))
     assert "active units" in found
     assert re.search(r"schedule\W+linear", found)
 
 
-def test_scores_summarise_the_metric(copy: Copy, swept: Path) -> None:
-    table = copy.folder / "scores.csv"
-    copy.run("-m", "analysis", "scores", swept, "--out", table)
-    scores = pd.read_csv(table).set_index("cell")
+def test_scores_summarise_the_metric(swept: Path, drawn: Path) -> None:
+    scores = pd.read_csv(drawn / "scores.csv").set_index("cell")
     tasks = pd.read_parquet(swept / "tasks")
     late = tasks[tasks["task"] > 6].groupby("cell")["active_share"].mean()
     pd.testing.assert_series_equal(scores["late_active_share"].sort_index(), late, check_names=False)
     assert set(scores["schedule"]) == {"constant", "linear"}
 
 
-def test_the_report_knows_both(copy: Copy, swept: Path) -> None:
-    page = copy.folder / "report.html"
-    copy.run("-m", "analysis", "report", swept, "--out", page)
-    match = re.search(r'<script type="[^"]*" id="about">(.*?)</script>', page.read_text(), re.DOTALL)
+def test_the_report_knows_both(drawn: Path) -> None:
+    page = (drawn / "report.html").read_text()
+    match = re.search(r'<script type="[^"]*" id="about">(.*?)</script>', page, re.DOTALL)
     assert match
     about = json.loads(match[1])
     (known,) = [field for field in about["config"] if field["name"] == "schedule"]

@@ -1,14 +1,19 @@
 """The documentation is true: its commands and Python blocks run, its links resolve, and what it names exists.
 
-`make demo` and `make test` are run by `.ci/run`; all other commands are run here, page by page, in their order.
+`make demo` and `make test` are run by `.ci/run`; all other commands are run here, page by page, in their order. Each of
+the README's has a process of its own. Those of the other pages share this process and its Ray; a long test runs each
+in a process of its own.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import io
 import os
 import re
 import shlex
+import shutil
 import socket
 import subprocess
 import sys
@@ -22,9 +27,11 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from object_server import request
+from sweeping import run_here
 
 from lop_sweep.config import FIELDS
 from lop_sweep.metrics import METRICS
+from lop_sweep.registry import isolated
 from lop_sweep.storage.schema import CELLS, TASKS
 
 ROOT = Path(__file__).parents[1]
@@ -41,7 +48,7 @@ EXECUTED = [
     DOCS / "trackers.md",
     DOCS / "tuner.md",
 ]
-"""In this order, in one folder: the README's sweep is what the other pages work on."""
+"""The README's sweep is what the other pages work on, each in a copy of its folder."""
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(DOCS.rglob("*.md"))]
 
 
@@ -96,19 +103,40 @@ def run_command(command: str, folder: Path) -> None:
     assert result.returncode == 0, f"{command}\n{result.stderr}"
 
 
-def run_page(page: Path, folder: Path) -> list[str]:
+def run_python(text: str, folder: Path) -> str:
+    result = subprocess.run([sys.executable, "-c", text], cwd=folder, capture_output=True, text=True)
+    assert result.returncode == 0, f"{text}\n{result.stderr}"
+    return result.stdout
+
+
+def run_command_here(command: str, folder: Path) -> None:
+    """Run a command in this process."""
+    name, *arguments = shlex.split(command)
+    main = importlib.import_module(f"{MODULES[name]}.cli").main
+    with contextlib.chdir(folder), isolated():
+        result = run_here(*arguments, command=main)
+    assert result.returncode == 0, f"{command}\n{result.stderr}"
+
+
+def run_python_here(text: str, folder: Path) -> str:
+    """Run a block in this process."""
+    with contextlib.chdir(folder), isolated(), contextlib.redirect_stdout(io.StringIO()) as printed:
+        exec(text, {"__name__": "__main__"})
+    return printed.getvalue()
+
+
+def run_page(page: Path, folder: Path, here: bool = False) -> list[str]:
     """Run a page's blocks in their order; returns what its Python blocks print."""
+    python, shell = (run_python_here, run_command_here) if here else (run_python, run_command)
     printed = []
     for block in blocks(page):
         if block.is_space:
             (folder / block.file).write_text(block.text)
         elif block.language == "python":
-            result = subprocess.run([sys.executable, "-c", block.text], cwd=folder, capture_output=True, text=True)
-            assert result.returncode == 0, f"{block.text}\n{result.stderr}"
-            printed.append(result.stdout)
+            printed.append(python(block.text, folder))
         for command in commands(block):
             if not command.startswith("make ") and not needs_cluster(command):
-                run_command(command, folder)
+                shell(command, folder)
     return printed
 
 
@@ -118,6 +146,20 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("readme")
     run_page(ROOT / "README.md", folder)
     return folder
+
+
+@pytest.fixture(params=[True, pytest.param(False, marks=pytest.mark.long)], ids=["one process", "a process each"])
+def here(request: pytest.FixtureRequest) -> bool:
+    """Whether a page runs in this process, which then has a Ray."""
+    if request.param:
+        request.getfixturevalue("own_ray")
+    return bool(request.param)
+
+
+@pytest.fixture
+def place(folder: Path, here: bool, tmp_path: Path) -> Path:
+    """A copy of the README's folder for one page."""
+    return Path(shutil.copytree(folder, tmp_path / "page"))
 
 
 def test_every_command_is_run() -> None:
@@ -133,32 +175,32 @@ def test_readme_commands_write_their_files(folder: Path) -> None:
     assert len(pd.read_parquet(folder / "results" / "cells")) == 27
 
 
-def test_blocks_of_sweeps_page_run(folder: Path) -> None:
-    printed = run_page(DOCS / "sweeps.md", folder)
+def test_blocks_of_sweeps_page_run(place: Path, here: bool) -> None:
+    printed = run_page(DOCS / "sweeps.md", place, here)
     assert printed == ["2 cells computed; 2 of 2 finished\nTrue\n"]
-    assert len(pd.read_parquet(folder / "random" / "cells")) == 6
-    assert (folder / "one" / "summary.json").stat().st_size > 500
+    assert len(pd.read_parquet(place / "random" / "cells")) == 6
+    assert (place / "one" / "summary.json").stat().st_size > 500
 
 
-def test_blocks_of_own_components_page_run(folder: Path) -> None:
+def test_blocks_of_own_components_page_run(place: Path, here: bool) -> None:
     """The three components of the example take less than 40 lines."""
     (example,) = (block for block in blocks(DOCS / "own-components.md") if block.is_space)
     definitions = example.text.partition("for one in SLOPES:")[2].partition("CHOICES =")[0]
     assert 20 < len(list(filter(str.strip, definitions.splitlines()))) < 40
-    (printed,) = run_page(DOCS / "own-components.md", folder)
+    (printed,) = run_page(DOCS / "own-components.md", place, here)
     assert printed.count("keeps to the contract\n") == 3
-    tasks = pd.read_parquet(folder / "own" / "tasks")
+    tasks = pd.read_parquet(place / "own" / "tasks")
     assert tasks.groupby(["activation", "mitigation"]).size().to_dict() == {
         (activation, mitigation): 96 for activation in ("leaky_0.05", "leaky_0.3") for mitigation in ("clip", "none")
     }
-    assert (folder / "own.png").stat().st_size > 500
+    assert (place / "own.png").stat().st_size > 500
 
 
-def test_blocks_of_analysis_page_run(folder: Path) -> None:
-    criterion, unfinished = run_page(DOCS / "analysis.md", folder)
+def test_blocks_of_analysis_page_run(place: Path, here: bool) -> None:
+    criterion, unfinished = run_page(DOCS / "analysis.md", place, here)
     assert criterion.startswith("0.2\n")
     assert float(unfinished) == 1
-    assert (folder / "lost.pdf").stat().st_size > 500
+    assert (place / "lost.pdf").stat().st_size > 500
 
 
 @pytest.mark.long  # tests/analysis/statistics runs every command each day
@@ -177,18 +219,18 @@ def test_blocks_of_statistics_page_run(folder: Path) -> None:
         assert (folder / name).stat().st_size > 50
 
 
-def test_blocks_of_results_page_run(folder: Path) -> None:
-    by_pandas, by_others = run_page(DOCS / "results.md", folder)
+def test_blocks_of_results_page_run(place: Path, here: bool) -> None:
+    by_pandas, by_others = run_page(DOCS / "results.md", place, here)
     assert "0.9" in by_pandas
     assert "shape: (9, 3)" in by_others
     assert "excess" in by_others
 
 
-def test_blocks_of_trackers_page_run(folder: Path) -> None:
+def test_blocks_of_trackers_page_run(place: Path, here: bool) -> None:
     """The commands for servers are in blocks of another kind; tests/analysis/trackers runs them."""
-    (printed,) = run_page(DOCS / "trackers.md", folder)
+    (printed,) = run_page(DOCS / "trackers.md", place, here)
     assert printed == "TensorBoard: 27 of 27\n"
-    assert len(list((folder / "results" / "tensorboard").iterdir())) == 27
+    assert len(list((place / "results" / "tensorboard").iterdir())) == 27
 
 
 @pytest.mark.long  # tests/tune/test_trainable.py runs trials every day, without Ray

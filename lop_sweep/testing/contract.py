@@ -252,57 +252,57 @@ def engine_equals_reference(config: CellConfig) -> None:
 
 
 def resumed_run_equals_uninterrupted(
-    config: CellConfig, saved_at: int, through: Callable[[State], Mapping[str, Any]] = copy.deepcopy
+    config: CellConfig, through: Callable[[State], Mapping[str, Any]] = copy.deepcopy
 ) -> None:
-    """A run that is saved and loaded between two tasks goes on to the same bits.
+    """A run that is saved between two tasks goes on to the same bits once loaded; a saved state is a copy.
+
+    The run is saved before, amid and after its four tasks, and resumed twice from the first of these states.
 
     Args:
         config: of the cell.
-        saved_at: number of tasks before that, of 4.
         through: saves and loads a state.
     """
     configs = [config.replace(seed=seed, steps=3, tasks=4, fresh_baseline=2) for seed in (1, 2)]
-    uninterrupted = Experiment(configs)
+    uninterrupted, saving, resumed = Experiment(configs), Experiment(configs), Experiment(configs)
     rows = [uninterrupted.run_task() for _ in range(4)]
-    first = Experiment(configs)
-    for _ in range(saved_at):
-        first.run_task()
-    saved = through(first.state_dict())
-    second = Experiment(configs)
-    second.run_task()  # loading must undo everything
-    second.load_state_dict(saved)
-    for row in rows[saved_at:]:
-        again = second.run_task()
-        for name in row:
-            np.testing.assert_array_equal(again[name], row[name], err_msg=name)
-    np.testing.assert_array_equal(second.run_fresh_baseline(), uninterrupted.run_fresh_baseline())
+    fresh_ce = uninterrupted.run_fresh_baseline()
+    states = {0: saving.state_dict()}
+    for tasks_done in (1, 2, 3, 4):
+        assert_same_row(saving.run_task(), rows[tasks_done - 1])
+        if tasks_done in (2, 4):
+            states[tasks_done] = saving.state_dict()
+    resumed.load_state_dict(states[0])
+    resumed.run_task()  # loading must undo it, and it must not change the state
+    for tasks_done, state in states.items():
+        resumed.load_state_dict(through(state))
+        for row in rows[tasks_done:]:
+            assert_same_row(resumed.run_task(), row)
+        np.testing.assert_array_equal(resumed.run_fresh_baseline(), fresh_ce)
 
 
-def state_is_a_copy(config: CellConfig) -> None:
-    """A saved state does not change when the run goes on, so a run can be resumed from it twice."""
-    config = config.replace(steps=3, tasks=3, fresh_baseline=0)
-    experiment = Experiment([config])
-    state = experiment.state_dict()
-    expected = stack_metrics([experiment.run_task() for _ in range(3)])
-    for _ in range(2):
-        again = Experiment([config])
-        again.load_state_dict(state)
-        for name, values in stack_metrics([again.run_task() for _ in range(3)]).items():
-            np.testing.assert_array_equal(values, expected[name], err_msg=name)
+def assert_same_row(ours: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> None:
+    """Metrics are the same to the bit."""
+    assert ours.keys() == expected.keys()
+    for name, values in ours.items():
+        np.testing.assert_array_equal(values, expected[name], err_msg=name)
 
 
-def cell_does_not_depend_on_its_pack(config: CellConfig, device: str) -> None:
+def cell_does_not_depend_on_its_pack(config: CellConfig) -> None:
     """A cell's numbers do not depend on the other cells of its pack: to the bit on NumPy, to rounding on tensors."""
     configs = [
         config.replace(seed=seed, lr=lr, tasks=2, steps=3, fresh_baseline=0) for seed, lr in ((1, 0.05), (2, 0.1))
     ]
-    together = Experiment(configs, device=device)
-    rows = stack_metrics([together.run_task() for _ in range(2)])
-    rtol, atol = (0.0, 0.0) if device == "cpu" else (1e-9, 1e-12)
-    for index, alone_config in enumerate(configs):
-        alone = Experiment([alone_config], device="cpu")
-        for name, values in stack_metrics([alone.run_task() for _ in range(2)]).items():
-            np.testing.assert_allclose(rows[name][:, index], values[:, 0], rtol=rtol, atol=atol, err_msg=name)
+    alone = [two_tasks([one], "cpu") for one in configs]
+    for device, rtol, atol in (("cpu", 0.0, 0.0), ("torch", 1e-9, 1e-12)):
+        for name, values in two_tasks(configs, device).items():
+            expected = np.concatenate([rows[name] for rows in alone], axis=1)
+            np.testing.assert_allclose(values, expected, rtol=rtol, atol=atol, err_msg=f"{name} on {device}")
+
+
+def two_tasks(configs: list[CellConfig], device: str) -> dict[str, np.ndarray]:
+    """Return the metrics of two tasks of a pack, (2, P) or (2, P, depth) each."""
+    experiment = Experiment(configs, device=device)
+    return stack_metrics([experiment.run_task() for _ in range(2)])
 
 
 def metric_stays_within_its_bounds(name: str, activation: str = "tanh") -> None:

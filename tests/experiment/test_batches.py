@@ -130,8 +130,15 @@ def test_any_batch_equals_the_frozen_engine(shape: dict[str, Any], cells: list[d
     assert state["diverged_at"] == np.asarray(expected_state["diverged_at"]).tolist()
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize("choice", CHOICES, ids=lambda choice: "-".join(map(str, choice.items())))
+IN_TURNS = [
+    pytest.param(choice, dtype, marks=[pytest.mark.long] * ((index + place) % 2), id=f"{choice}-{dtype}")
+    for index, choice in enumerate(CHOICES)
+    for place, dtype in enumerate(("float64", "float32"))
+]
+"""Each choice in one precision every day, in turns, and in the other one in the long run."""
+
+
+@pytest.mark.parametrize(("choice", "dtype"), IN_TURNS)
 def test_no_component_depends_on_its_batch(choice: dict[str, Any], dtype: str) -> None:
     """Sums of eight numbers and more are rounded as memory is laid out, so steps, layers and units are nine or more."""
     base = {**SHAPE, **choice}

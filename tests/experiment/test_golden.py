@@ -15,6 +15,12 @@ from lop_sweep.cli import main
 STABLE = ["stable_a", "stable_b", "stable_c", "held_a", "held_b", "held_c", "held_d", "held_e", "held_f"]
 
 
+@pytest.fixture(autouse=True)
+def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the six plots of each run out: they take half of its time, and `test_cli` checks them."""
+    monkeypatch.setattr("lop_sweep.script.plots.save_script_plots", lambda results, folder: [])
+
+
 def run(out: Path, engine: str, **flags: object) -> tuple[pd.DataFrame, dict[str, float]]:
     arguments = ["run", "--engine", engine, "--out", str(out), "--no-progress"]
     for flag, value in flags.items():

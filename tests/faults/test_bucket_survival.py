@@ -175,11 +175,12 @@ def test_four_shards_at_once_one_of_them_killed(
     assert server.faults.total() > 0
 
 
-def test_four_shards_share_a_directory(undisturbed: tuple[Path, Path], tmp_path: Path, started: Start) -> None:
+@pytest.mark.parametrize("shards", [2, pytest.param(4, marks=pytest.mark.long)])
+def test_shards_share_a_directory(undisturbed: tuple[Path, Path], tmp_path: Path, started: Start, shards: int) -> None:
     space, expected = undisturbed
     out = tmp_path / "out"
-    found = start_at_once(space, out, [["--shard", f"{number}/4"] for number in range(1, 5)], started)
-    assert [status for status, _ in found] == [0, 0, 0, 0], found
+    found = start_at_once(space, out, [["--shard", f"{number + 1}/{shards}"] for number in range(shards)], started)
+    assert [status for status, _ in found] == [0] * shards, found
     assert_same_results(out, expected, same_packs=False)
     assert audit(Store(out)).findings == []
     assert leftovers(sweep_path(out)) == []

@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 from hypothesis import settings
 from object_server import environment, s3_server
-from sweeping import running_sweep, sweep, write_space
+from sweeping import compute_here, running_sweep, write_space
 
-from lop_sweep import runtime
+from lop_sweep import load_space, local_ray, runtime
 from lop_sweep.config import CellConfig
+from lop_sweep.ray_environment import prepare_environment
 from lop_sweep.storage.filesystem import sweep_path
 
 # CI runs the same examples every time, other runs new ones.
@@ -38,16 +39,25 @@ def small() -> CellConfig:
 
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Return the space and directory of an undisturbed sweep: 16 cells in 8 packs, two of which diverge."""
+    """Return the space and directory of an undisturbed sweep: 16 cells in 8 packs, two of which diverge.
+
+    It is computed in this process: `test_driver` compares that with a sweep on Ray.
+    """
     folder = tmp_path_factory.mktemp("undisturbed")
     space = write_space(
         folder / "space.py", ["seed"],
         width=12, depth=2, samples=16, steps=40, tasks=60, fresh_baseline=8,
         lr="tune.grid_search([0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 1.7e308])", seed="tune.grid_search([1, 5])",
     )  # fmt: skip
-    result = sweep(space, folder / "out", "--no-progress")
-    assert result.returncode == 0, result.stderr
+    compute_here(load_space(space).cells, folder / "out")
     return space, folder / "out"
+
+
+@pytest.fixture(scope="module")
+def own_ray() -> Iterator[None]:
+    """Keep a Ray of two CPUs in this process: sweeps that run here (`sweep_here`) start none."""
+    with local_ray(cpus=2):
+        yield
 
 
 @pytest.fixture
@@ -78,6 +88,7 @@ def cluster() -> Iterator[Any]:
     import ray
     from ray.cluster_utils import Cluster
 
+    prepare_environment()
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
     try:
         yield cluster

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import logging
 import os
 import shlex
 import signal
@@ -10,13 +12,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from lop_sweep.cli import main
 from lop_sweep.config import CellConfig
 from lop_sweep.metrics import LAYERED
 from lop_sweep.planning.packing import Sizing
@@ -48,6 +51,25 @@ def run_cli(*arguments: object, env: dict[str, str] | None = None) -> subprocess
 
 def sweep(space: Path, out: Path, *options: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     return run_cli("sweep", space, "--out", out, *options, env=env)
+
+
+def run_here(*arguments: object, command: Callable[[Sequence[str]], int] = main) -> subprocess.CompletedProcess[str]:
+    """Run the command in this process, and on its Ray if it has one, so that nothing has to be started."""
+    out, err, root = io.StringIO(), io.StringIO(), logging.getLogger()
+    handler, level = logging.StreamHandler(err), root.level
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    try:
+        with redirect_stdout(out), redirect_stderr(err):
+            status = command([*map(str, arguments)])
+    finally:
+        root.removeHandler(handler)
+        root.setLevel(level)
+    return subprocess.CompletedProcess([*map(str, arguments)], status, out.getvalue(), err.getvalue())
+
+
+def sweep_here(space: Path, out: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    return run_here("sweep", space, "--out", out, *options)
 
 
 def start_sweep(

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import ray
 from ray.cluster_utils import Cluster
-from sweeping import compute_here, sweep, write_space
+from sweeping import assert_same_results, compute_here, sweep, sweep_here, write_space
 
 from lop_sweep.cli import main
 from lop_sweep.config import FIELDS, CellConfig
@@ -89,14 +90,25 @@ def test_workers_use_the_kernels_that_run_uses(swept: tuple[Path, Path]) -> None
     assert set(cells["blas"]) == {describe_numerics()["blas"]}
 
 
+@pytest.mark.usefixtures("own_ray")
 def test_rows_do_not_depend_on_the_packing(swept: tuple[Path, Path], tmp_path: Path) -> None:
     space, out = swept
     text = space.read_text().replace("pack = ['seed', 'lr']", "pack = []")
     (tmp_path / "unpacked.py").write_text(text)
-    result = sweep(tmp_path / "unpacked.py", tmp_path / "out", "--tasks-per-report", "3", "--cpus", "1")
+    result = sweep_here(tmp_path / "unpacked.py", tmp_path / "out", "--tasks-per-report", "3", "--no-progress")
     assert result.returncode == 0, result.stderr
     assert len(list((tmp_path / "out" / "tasks").glob("*.parquet"))) == 12
     assert_rows_identical(rows_of(tmp_path / "out"), rows_of(out))
+    logs = Path(ray._private.worker.global_worker.node.get_logs_dir_path())
+    jobs = {path.stem.split("-")[2] for path in logs.glob("worker-*.err")}
+    assert jobs == {ray.get_runtime_context().get_job_id()}  # and no workers in advance, which have no job
+
+
+def test_rows_do_not_depend_on_ray(swept: tuple[Path, Path], tmp_path: Path) -> None:
+    """Nor do rows and files of packs on whether a driver and its workers compute them, or this process alone."""
+    space, out = swept
+    alone = compute_here(load_space(space).cells, tmp_path / "out", pack=("seed", "lr"))
+    assert_same_results(alone.root, out)
 
 
 def test_run_and_sweep_give_the_same_bits(
@@ -187,18 +199,19 @@ def test_a_damaged_sweep_json_is_rewritten_without_loss(
         assert status(copy, capsys)["finished"] == 8
         assert_rows_identical(rows_of(copy), rows_of(out))
     (copy / "sweep.json").unlink()
-    refused = sweep(space, copy, "--dtype", "float32")
+    refused = sweep_here(space, copy, "--dtype", "float32")
     assert refused.returncode == 2
     assert "holds a sweep in float64" in refused.stderr
 
 
 def test_another_dtype_in_the_same_directory_is_refused(swept: tuple[Path, Path]) -> None:
-    result = sweep(*swept, "--dtype", "float32")
+    result = sweep_here(*swept, "--dtype", "float32")
     assert result.returncode == 2
     assert result.stderr.count("\n") == 1
     assert "holds a sweep in float64, and float32 was asked for; use another directory" in result.stderr
 
 
+@pytest.mark.usefixtures("own_ray")
 def test_failing_packs_are_recorded_and_retried_on_request(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """One cell is impossible, one cannot be saved, one is valid; failures do not stop the others."""
     impossible = 2**31 - 1  # units: the weights of one layer would take 16 exabytes
@@ -207,7 +220,7 @@ def test_failing_packs_are_recorded_and_retried_on_request(tmp_path: Path, capsy
     packs = {cell.width: Pack((cell,)).id for cell in load_space(space).cells}
     blocked = store.checkpoints.states / f"{packs[8]}.state"
     blocked.mkdir(parents=True)
-    result = sweep(space, store.root, "--no-progress", "--max-failures", "1", "--keep-state")
+    result = sweep_here(space, store.root, "--no-progress", "--max-failures", "1", "--keep-state")
     assert result.returncode == 1
     assert result.stderr.count("retrying from its checkpoint (1 of 1)") == 2
     assert "1 of 3 cells finished, 0 diverged, 2 failed, 0 missing" in result.stdout
@@ -226,7 +239,7 @@ def test_failing_packs_are_recorded_and_retried_on_request(tmp_path: Path, capsy
     blocked.rmdir()
     for folder in ("tasks", "cells"):
         store.file(folder, packs[9]).unlink()
-    again = sweep(space, store.root, "--no-progress", "--max-failures", "0", "--retry-failed")
+    again = sweep_here(space, store.root, "--no-progress", "--max-failures", "0", "--retry-failed")
     assert again.returncode == 1
     assert "2 to compute in 2 packs" in again.stderr
     after = status(store.root, capsys)

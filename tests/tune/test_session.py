@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 
 import pytest
+from ray.air._internal import usage
 
 from lop_sweep.errors import SweepError
-from lop_sweep.ray_environment import prepare_environment, tune_of_a_sweep
+from lop_sweep.ray_environment import prepare_environment, tune_of_a_sweep, uncounted_callbacks
 from lop_sweep.tune import session
 from lop_sweep.tune.options import SweepOptions
 
@@ -30,6 +31,17 @@ def test_a_tuner_of_ones_own_keeps_tunes_loggers_and_output(monkeypatch: pytest.
     with tune_of_a_sweep():
         assert [os.environ[name] for name in names] == ["1", "1", "0"]
     assert not set(names) & set(os.environ)
+
+
+@pytest.mark.parametrize("telemetry", ["0", "1"])
+def test_callbacks_are_counted_for_telemetry_only(telemetry: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    counted: list[object] = []
+    monkeypatch.setattr(usage, "_count_callbacks", lambda callbacks: counted.extend(callbacks))
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", telemetry)
+    with uncounted_callbacks():
+        usage.tag_callbacks(["within"])
+    usage.tag_callbacks(["afterwards"])
+    assert counted == (["within", "afterwards"] if telemetry == "1" else ["afterwards"])
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:9", "ray://127.0.0.1:9", "127.0.0.1:x", "127.0.0.1:99999", "nowhere:1"])

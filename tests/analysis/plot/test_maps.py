@@ -171,11 +171,16 @@ def test_excess_of_untrainable_cells_is_not_drawn_as_a_gain() -> None:
     assert hatches(figure) == ["xxx", "xxx"]
 
 
+@pytest.fixture(scope="module")
+def real_scores(store_dir: Path) -> pd.DataFrame:
+    return score_cells(load_cells(store_dir), load_tasks(store_dir))
+
+
 @pytest.mark.parametrize("value", sorted(MEASURED_VALUES))
-def test_every_value_draws_a_real_store(value: str, store_dir: Path, tmp_path: Path) -> None:
-    scored = score_cells(load_cells(store_dir), load_tasks(store_dir))
+def test_every_value_draws_a_real_store(value: str, real_scores: pd.DataFrame, tmp_path: Path) -> None:
+    scored = real_scores
     figure = plot_map(scored, "lr", "depth", value)
-    figure.savefig(tmp_path / "map.png")
+    figure.savefig(tmp_path / "map.png", dpi=50)
     assert figure.axes[0].get_title() == "delta = 0"
     assert unwrapped(figure.axes[-1].get_ylabel()) == VALUES[value].axis_label
     mesh = figure.axes[0].collections[0]
