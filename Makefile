@@ -2,11 +2,12 @@
 PYTHON ?= python3
 VENV ?= .venv
 DEMO ?= demo
+SITE ?= site
 WORKERS ?= 2
 
 export RAY_USAGE_STATS_ENABLED ?= 0
 
-.PHONY: demo test test-long lint bench browser faults clean
+.PHONY: demo test test-long lint docs bench browser faults clean
 
 demo: $(VENV)/.installed  ## run a real sweep and draw its map
 	$(VENV)/bin/lop-sweep sweep demo --out $(DEMO)
@@ -36,16 +37,20 @@ lint: $(VENV)/.installed  ## style, types, imports and spelling
 	$(VENV)/bin/lint-imports
 	$(VENV)/bin/codespell
 
+docs: $(VENV)/.installed  ## write the documentation site to site/; warnings are errors
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet --site-dir $(SITE)
+	@echo "The site: $(SITE)/index.html"
+
 bench: $(VENV)/.installed  ## measure speed side by side, in a few minutes; BENCH=--long for everything
 	$(VENV)/bin/python benchmarks/run.py $(BENCH)
 
 clean:
-	rm -rf $(VENV) $(DEMO)
+	rm -rf $(VENV) $(DEMO) $(SITE)
 
 # PyTorch first and pinned: where its CPU build is available, nothing larger is downloaded.
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed, this is " + sys.version)'
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt torch
-	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,docs]'
 	touch $@

@@ -60,10 +60,11 @@ _FIGURE, _TABLE = "a .png, .pdf or .svg file", "a .csv or .parquet file"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status: 0 for success, 2 for bad input."""
     log_to_stderr(logging.WARNING)
-    return run_command(_parser(), arguments)
+    return run_command(make_parser(), arguments)
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of `lop-analysis`."""
     parser = OneLineParser(prog="lop-analysis", description="Loss-of-plasticity analysis of a sweep directory.")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")

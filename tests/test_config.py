@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lop_sweep.components.listing import component_table
 from lop_sweep.config import (
     FIELDS,
     FIRST_RELEASE,
@@ -25,11 +23,9 @@ from lop_sweep.config import (
     fields_of,
 )
 from lop_sweep.errors import ConfigError, LopSweepError
-from lop_sweep.metrics import metric_table
 from lop_sweep.pack import Pack, expand, make_packs
 
 IDS = json.loads((Path(__file__).parent / "golden" / "ids.json").read_text())
-DOCS = Path(__file__).parents[1] / "docs"
 
 valid_fields = st.fixed_dictionaries(
     {},
@@ -277,24 +273,6 @@ def test_packs_hold_strings_and_booleans(newer: type[CellConfig]) -> None:
     for pack in packs:
         assert expand(json.loads(json.dumps(pack.to_config()))) == pack.cells
     assert expand(Pack(cells).to_config()) == cells
-
-
-@pytest.mark.parametrize(
-    ("page", "marker", "expected"),
-    [
-        ("components", "components", component_table),
-        ("configuration", "fields", field_table),
-        ("protocol", "metrics", metric_table),
-        ("protocol", "optional metrics", lambda: metric_table(optional=True)),
-    ],
-)
-def test_the_tables_of_the_docs_are_up_to_date(page: str, marker: str, expected: Callable[[], str]) -> None:
-    """These functions print what belongs between the markers."""
-    before, _, rest = (DOCS / f"{page}.md").read_text().partition(f"<!-- {marker} -->\n")
-    table, _, after = rest.partition(f"<!-- /{marker} -->\n")
-    assert before
-    assert after
-    assert table == expected()
 
 
 def test_the_table_describes_every_field(newer: type[CellConfig]) -> None:

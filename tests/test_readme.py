@@ -39,7 +39,11 @@ MODULES = {"lop-sweep": "lop_sweep", "lop-analysis": "analysis"}
 DOCS = ROOT / "docs"
 EXECUTED = [
     ROOT / "README.md",
+    DOCS / "tutorial.md",
     DOCS / "sweeps.md",
+    DOCS / "random-search.md",
+    DOCS / "extend.md",
+    DOCS / "compare.md",
     DOCS / "own-components.md",
     DOCS / "analysis.md",
     DOCS / "statistics.md",
@@ -170,9 +174,40 @@ def test_every_command_is_run() -> None:
 
 
 def test_readme_commands_write_their_files(folder: Path) -> None:
-    for name in ("report.html", "map.png", "causes.png", "curves.png", "scores.csv"):
+    for name in ("report.html", "map.png"):
         assert (folder / name).stat().st_size > 500
     assert len(pd.read_parquet(folder / "results" / "cells")) == 27
+
+
+def test_blocks_of_the_tutorial_run(place: Path, here: bool) -> None:
+    """It begins with the README's sweep."""
+    (readme,) = (block.text for block in blocks(ROOT / "README.md") if block.is_space)
+    (tutorial,) = (block.text for block in blocks(DOCS / "tutorial.md") if block.is_space)
+    assert tutorial == readme
+    (printed,) = run_page(DOCS / "tutorial.md", place, here)
+    assert printed.startswith("lr")
+    for name in ("report.html", "map.png", "causes.png", "curves.png", "scores.csv"):
+        assert (place / name).stat().st_size > 500
+
+
+def test_blocks_of_the_page_on_random_search_run(place: Path, here: bool) -> None:
+    repeated, points = run_page(DOCS / "random-search.md", place, here)
+    assert repeated == "12 cells\n"
+    assert len(points.splitlines()) == 1 + 12
+    assert pd.read_parquet(place / "repeated" / "cells").groupby("lr")["seed"].nunique().to_list() == [3] * 4
+    assert (place / "points.png").stat().st_size > 500
+
+
+def test_blocks_of_the_page_on_extending_run(place: Path, here: bool) -> None:
+    (printed,) = run_page(DOCS / "extend.md", place, here)
+    assert re.search(r"20 +48\n24 +27\n", printed)
+    assert (place / "longer.png").stat().st_size > 500
+
+
+def test_blocks_of_the_page_on_comparing_run(place: Path, here: bool) -> None:
+    run_page(DOCS / "compare.md", place, here)
+    assert "equivalence" in (place / "compare.csv").read_text()
+    assert (place / "difference.png").stat().st_size > 500
 
 
 def test_blocks_of_sweeps_page_run(place: Path, here: bool) -> None:
