@@ -133,7 +133,8 @@ def test_readme_commands_write_their_files(folder: Path) -> None:
 def test_blocks_of_sweeps_page_run(folder: Path) -> None:
     printed = run_page(DOCS / "sweeps.md", folder)
     assert printed == ["2 cells computed; 2 of 2 finished\nTrue\n"]
-    assert len(pd.read_parquet(folder / "random" / "cells")) == 6
+    points = pd.read_parquet(folder / "random" / "cells").groupby(["lr", "depth"])["seed"]
+    assert points.unique().map(sorted).to_list() == [[0, 1]] * 6
     assert (folder / "one" / "summary.json").stat().st_size > 500
 
 
@@ -303,8 +304,8 @@ def documented_options(text: str) -> set[str]:
 
 def test_options_of_lop_sweep_are_documented() -> None:
     documented = documented_options((DOCS / "sweeps.md").read_text())
-    known = options_of("lop_sweep", ["sweep", "status", "audit", "compact", "log", "components", "run"])
-    for name in ("sweep", "status", "audit", "compact", "log", "components"):
+    known = options_of("lop_sweep", ["sweep", "plan", "status", "audit", "compact", "log", "components", "run"])
+    for name in ("sweep", "plan", "status", "audit", "compact", "log", "components"):
         assert known[name] <= documented
     assert documented <= set().union(*known.values(), {"--where"})  # of `lop-analysis`
 

@@ -34,8 +34,8 @@ def extended(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     for name in ("extended", "scratch"):
         result = sweep(folder / "space.py", folder / name, "--no-progress")
         assert result.returncode == 0, result.stderr
-        expected = "12 to compute" if name == "scratch" else "4 of them finished already; 8 to compute"
-        assert expected in result.stderr
+        expected = "0 finished, 12 new" if name == "scratch" else "4 finished, 4 continue from task 4, 4 new"
+        assert f"space: 12 cells: {expected}\n" in result.stderr
     return folder / "extended", folder / "scratch"
 
 
