@@ -30,8 +30,8 @@ from lop_sweep.planning.packing import (
     Sizing,
 )
 from lop_sweep.planning.plan import make_plan
+from lop_sweep.planning.plan_text import sizes_line
 from lop_sweep.planning.space import SearchSpace
-from lop_sweep.planning.status_text import sizes_line
 from lop_sweep.registry import components, isolated, own_component, register
 from lop_sweep.storage.checkpoints import HEARTBEAT_TIMEOUT_SECONDS
 from lop_sweep.storage.manifest import describe_space
