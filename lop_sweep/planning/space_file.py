@@ -12,7 +12,6 @@ import difflib
 import os
 import runpy
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -61,8 +60,11 @@ def to_space(source: SearchSpace | Mapping[str, Any] | str | os.PathLike[str]) -
 
 
 def shipped_spaces() -> dict[str, Path]:
-    """Return the paths of the search spaces that come with lop-sweep, by name."""
-    folder = Path(str(resources.files("search_spaces")))
+    """Return the paths of the search spaces that come with lop-sweep, by name.
+
+    They are found beside this package, since a folder of the user's named search_spaces may hide them from an import.
+    """
+    folder = Path(__file__).parents[2] / "search_spaces"
     return {path.stem: path for path in sorted(folder.glob("*.py")) if not path.stem.startswith("_")}
 
 
