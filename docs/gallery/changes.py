@@ -27,6 +27,7 @@ from scipy.stats import t
 import analysis
 from analysis import statistics
 from analysis.scoring import wilson
+from lop_sweep.config import FIELDS
 
 HERE = Path(__file__).parent
 JUDGED = ("lost", "plastic", "undecided")
@@ -152,10 +153,10 @@ def publish_mitigations(strengths: str, chosen: str) -> None:
     pd.DataFrame(rows).to_csv(HERE / "strengths.csv", index=False)
     scored = analysis.score(chosen)
     names = {cell.id: name for name, change in winners.items() for cell in cells([change], MAPPED)}
-    plain = scored.assign(mitigation=scored["cell"].map(names), norm="none", weight_decay=0.0)
+    used = {name for change in winners.values() for name in change}
+    plain = scored.assign(**{name: FIELDS[name].default for name in used})
+    plain["mitigation"] = scored["cell"].map(names)  # so that norm and weight decay are rows among the mitigations
     plain.attrs = scored.attrs
-    used = [name for name in plain if name in {key for change in winners.values() for key in change} - {"mitigation"}]
-    plain = plain.drop(columns=[name for name in used if name not in ("norm", "weight_decay")])
     for value in ("lost", "failure_rate"):
         save(analysis.plot_map(plain, x="lr", y="mitigation", value=value), f"mitigations_{value}")
     published = scores_of(chosen, []).assign(change=scored["cell"].map(names).to_numpy())
@@ -191,11 +192,13 @@ def mitigations() -> Facts:
     for index in order:
         name, group, found = compared[index]
         rate, edge = found.loc["failure rate"], found.loc["edge in lr"]
+        widest = none["lr"].max() / none["lr"].min()
+        beyond = edge["estimate"] > widest
         shift = interval(*(f"{edge[side]:.2g}" for side in ("estimate", "low", "high")))
         rows.append([
             name, lost_text(group), percent(group["late_failure_rate"].mean(), 1),
             interval(*(points(rate[side]) for side in ("estimate", "low", "high"))), p_value(holm[index]),
-            edge["reason"] if np.isnan(edge["estimate"]) else shift,
+            edge["reason"] if np.isnan(edge["estimate"]) else f"more than {widest:g}" if beyond else shift,
             f"{group['late_end_ce'].median():.2g}", f"{group['fresh_median_ce'].median():.2g}",
         ])  # fmt: skip
     depths = sorted(scores["depth"].unique())
@@ -212,6 +215,8 @@ def mitigations() -> Facts:
         "compared": table(
             ["change", "lost (95%)", "late failures", "difference to none, in points (95%)", "p",
              "edge in lr, factor (95%)", "median CE, late", "fresh"], rows),
+        "unfit": str(int((~scores[scores["mitigation"] == "parseval"]["verdict"].isin(JUDGED)).sum())),
+        "each": str(len(none)),
         "by_depth": table(["change", *(f"{depth} layers" for depth in depths)], by_depth),
     }  # fmt: skip
 
@@ -278,7 +283,7 @@ def regression() -> Facts:
     """Return the numbers of the page on slowly changing regression."""
     runs = read("regression")
     rows, away = [], []
-    for (activation, lr), group in runs[runs["replacement_rate"] == 0].groupby(["activation", "lr"], sort=False):
+    for (activation, lr), group in runs[runs["replacement_rate"] == 0].groupby(["activation", "lr"]):
         mean, error = binned(group)
         first, lowest, last = PUBLISHED.get((activation, lr), (None, None, None))
         low = int(mean.argmin())

@@ -24,7 +24,9 @@ def run(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_shipped_spaces_are_found_beside_a_folder_named_search_spaces(project: Path) -> None:
-    code = "import search_spaces, lop_sweep.planning.space_file as p; print(search_spaces.__file__, *p.shipped_spaces())"
+    code = (
+        "import search_spaces, lop_sweep.planning.space_file as p; print(search_spaces.__file__, *p.shipped_spaces())"
+    )
     result = run("-c", code, folder=project)
     where, *names = result.stdout.split()
     assert Path(where).parent == project / "search_spaces"
