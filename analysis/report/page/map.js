@@ -8,6 +8,9 @@
   const MIN_TICK_HEIGHT = 15;
   const CHARACTER_WIDTH = 6.2;
 
+  /** Diameters of dots in pixels, each up to a number of dots. */
+  const DOT_SIZES = [[150, 9], [600, 6], [Infinity, 4]];
+
   /** Opacity of the areas of bins behind dots. */
   const FAINT = 0.3;
 
@@ -138,7 +141,7 @@
       const base = { type: 'scatter', mode: 'markers', hoverinfo: 'skip', showlegend: false, cliponaxis: false };
       const places = (some) => ({ x: some.map(({ x }) => x), y: some.map(({ y }) => y) });
       const [known, unknown] = [dots.filter(({ value }) => !Number.isNaN(value)), dots.filter(({ value }) => Number.isNaN(value))];
-      const size = Math.max(4, Math.min(9, 9 * Math.sqrt(150 / Math.max(dots.length, 1))));
+      const [, size] = DOT_SIZES.find(([most]) => dots.length <= most);
       return [
         {
           ...base, ...places(known), name: 'dots',

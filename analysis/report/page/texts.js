@@ -52,7 +52,7 @@
   function inkOn({ colours }, share) {
     const colour = colours.findLast(([from]) => from <= share + 1e-9)?.[1] ?? colours[0][1];
     const [red, green, blue] = [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16) / 255);
-    return 0.3 * red + 0.6 * green + 0.1 * blue > 0.5 ? '#111111' : '#ffffff';
+    return 3 * red + 6 * green + blue > 5 ? '#111111' : '#ffffff';
   }
 
   /**
