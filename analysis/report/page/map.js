@@ -14,7 +14,7 @@
   /** Opacity of the areas of bins behind dots. */
   const FAINT = 0.3;
 
-  const MARGINS = { left: 38, top: 12, bottom: 52, score: 104, category: 172 };
+  const MARGINS = { left: 38, top: 12, bottom: 52, score: 112, category: 172 };
 
   /** How the parts of the boundary look, the topmost last, and their marks in the legend. */
   const BOUNDARY = [
@@ -113,7 +113,7 @@
         opacity: this.view.dots ? FAINT : 1,
         colorbar: {
           title: { text: title, side: 'right', font: { size: 12 } },
-          exponentformat: 'power', thickness: 14, outlinewidth: 0, len: 1, x: 1.015, xpad: 0, ticks: 'outside', ticklen: 4, tickcolor: ink('muted'),
+          exponentformat: 'e', thickness: 14, outlinewidth: 0, len: 1, x: 1.015, xpad: 0, ticks: 'outside', ticklen: 4, tickcolor: ink('muted'),
           ...(scale.tickvals ? { tickvals: scale.tickvals, ticktext: scale.ticktext } : {}),
         },
       };

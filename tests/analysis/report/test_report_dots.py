@@ -164,6 +164,20 @@ def test_values_beyond_the_colours_are_named(report: Report, tmp_path: Path):
     assert "beyond the colours" not in page.inner_text("#legend")
 
 
+def test_tiny_numbers_leave_room_for_the_label_of_the_bar(report: Report, tmp_path: Path):
+    cells = [CellConfig(lr=lr, depth=depth, tasks=22, fresh_baseline=3) for lr in (0.05, 0.1) for depth in (1, 2)]
+
+    def creeping(config: CellConfig, rng: np.random.Generator) -> tuple[np.ndarray, float]:
+        return 0.01 + 1e-5 * config.depth * (0.15 - config.lr) * np.arange(config.tasks), 0.01
+
+    write_report(write_store(tmp_path / "sweep", cells, creeping), tmp_path / "report.html")
+    page = report(tmp_path / "report.html", "#x=lr&y=depth&score=slope")
+    right = "one => one.getBoundingClientRect().right"
+    title, figure = (page.locator(of).evaluate(right) for of in ("#plot .cbtitle text", "#plot"))
+    assert title <= figure
+    assert "µ" not in page.locator("#plot .cbaxis").text_content()
+
+
 def test_the_page_says_that_points_can_be_clicked(report: Report, made_file: Path):
     assert "Click or tap it for its curves" in report(made_file).inner_text("#hint")
 
