@@ -15,6 +15,7 @@ from lop_sweep.config import CellConfig
 from lop_sweep.errors import StoreError, SweepError
 from lop_sweep.pack import Pack
 from lop_sweep.planning import Plan, SearchSpace, Sizing, WorkItem, plan_lines, preview
+from lop_sweep.storage import state_bytes
 
 BASE = {"width": 6, "depth": 2, "samples": 8, "steps": 3, "fresh_baseline": 2}
 GRID = "'lr': tune.grid_search([0.1, 0.2, 0.3]), 'seed': tune.grid_search([0, 1])"
@@ -124,3 +125,9 @@ def test_a_plan_refuses_what_a_sweep_refuses(tmp_path: Path) -> None:
         preview(space, tmp_path / "file" / "out", Sizing())
     result = run_cli("plan", write(tmp_path, 5), "--cpus", 0)
     assert (result.returncode, result.stderr) == (2, "lop-sweep: cpus = 0: must be an integer of at least 1\n")
+
+
+def test_networks_too_large_to_make_are_planned() -> None:
+    """Their parameters alone count for the size of states: the rest would have to be made to be counted."""
+    huge = CellConfig(width=2**31 - 1, depth=2, optimizer="adam", mitigation="l2_init")
+    assert state_bytes(huge, "float32") > 4 * (2**31 - 1) ** 2
