@@ -23,7 +23,7 @@ from lop_sweep.errors import TrackerError, single_line
 LOG_HELP = "log the finished cells to trackers"
 
 
-def check_own_analysis() -> None:
+def _check_own_analysis() -> None:
     """Refuse to go on if another package named analysis hides ours, such as a folder of the user's project.
 
     Raises:
@@ -94,7 +94,7 @@ def tracked(arguments: argparse.Namespace) -> Iterator[Tracking]:
             f"shard = {arguments.shard!r}: parts of a sweep do not log to trackers, each would log the others' cells; "
             "run lop-sweep log, at any time"
         )
-    check_own_analysis()
+    _check_own_analysis()
     from analysis.trackers import BackgroundTracking, make_trackers
 
     _silence_retries()
@@ -129,7 +129,7 @@ def log_sweep(arguments: argparse.Namespace) -> int:
     options = options_from(TrackerOptions, arguments)
     if options == TrackerOptions():
         raise TrackerError("nothing to log to: give --tensorboard, --mlflow URI or --wandb PROJECT")
-    check_own_analysis()
+    _check_own_analysis()
     from analysis.trackers import Logbook, make_trackers
 
     _silence_retries()

@@ -355,7 +355,7 @@ def _thinned(axis: Axis, apart: float) -> list[str]:
 
 
 def _set_bar_ticks(bar: Colorbar, value: MapValue, known: np.ndarray, norm: Normalize) -> None:
-    """Put ticks at round numbers, and at a single value if there is no other; none if there is no finite value."""
+    """Put ticks at round numbers. A single value gets one tick, and a panel without finite values gets none."""
     shown = np.unique(known[np.isfinite(known)])
     if value.scale in ("linear", "log") and len(shown) < 2:
         bar.set_ticks(shown.tolist(), labels=[short_number(one / 10.0 ** power_of(norm)) for one in shown])

@@ -22,11 +22,12 @@ import numpy as np
 import pandas as pd
 from formatting import interval, p_value, percent, points, table
 from mitigation_sweeps import CANDIDATES, MAPPED, TRIED, Change, best, cells
-from scipy.stats import t
+from statsmodels.stats.multitest import multipletests
 
 import analysis
 from analysis import statistics
 from analysis.scoring import wilson
+from analysis.statistics.frames import t_interval
 from lop_sweep.config import FIELDS
 
 HERE = Path(__file__).parent
@@ -223,10 +224,7 @@ def mitigations() -> Facts:
 
 def holm_adjusted(p: np.ndarray) -> np.ndarray:
     """Return p values adjusted by Holm's method."""
-    order = np.argsort(p)
-    stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
-    adjusted = np.empty(len(p))
-    adjusted[order] = np.minimum(stepped, 1)
+    adjusted: np.ndarray = multipletests(p, method="holm")[1]
     return adjusted
 
 
@@ -336,8 +334,7 @@ def _replaced(runs: pd.DataFrame, key: tuple[str, float], group: pd.DataFrame) -
 
 def mean_interval(values: np.ndarray) -> tuple[float, float, float]:
     """Return a mean with the 95% interval of Student's t."""
-    half = t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
-    return values.mean(), values.mean() - half, values.mean() + half
+    return values.mean(), *t_interval(values.mean(), values.std(ddof=1) / np.sqrt(len(values)), len(values) - 1)
 
 
 # Random labels

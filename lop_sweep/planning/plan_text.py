@@ -7,7 +7,7 @@ from typing import Any
 
 from lop_sweep.planning.plan import Plan
 from lop_sweep.planning.status_text import bytes_text, seconds_text
-from lop_sweep.storage import state_bytes
+from lop_sweep.storage import sizes_of_states
 
 
 def plan_lines(plan: Plan, keeps_states: bool) -> Iterator[str]:
@@ -62,7 +62,7 @@ def _files(plan: Plan, keeps_states: bool) -> str:
     results = f"{2 * packs:,} files of results"
     if not keeps_states:
         return results
-    size = sum(state_bytes(cell, plan.sizing.dtype) for cell in plan.cells)
+    size = sum(sizes_of_states(plan.cells, plan.sizing.dtype))
     return f"{results} and {packs:,} of states ({bytes_text(size)})"
 
 

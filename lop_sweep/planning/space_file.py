@@ -72,8 +72,8 @@ def load_space(source: str | os.PathLike[str]) -> SearchSpace:
     """Load a search space by its file's path or by the name of a shipped one.
 
     Raises:
-        SpaceError: there is no such file, it fails when executed, it does not define a search space, or it defines
-            names that have no effect.
+        SpaceError: the file does not exist, fails when executed, does not define a search space, or defines names that
+            have no effect.
     """
     path = _find(source)
     prepare_environment()  # most search spaces import Ray
@@ -133,9 +133,9 @@ def _execute(path: Path) -> dict[str, Any]:
 
 
 def _names_in(path: Path) -> tuple[set[str], set[str]]:
-    """Return the names that a file assigns and those that it reads somewhere; none, if there is no syntax tree.
+    """Return the names that a file assigns, and those that it reads.
 
-    That is so for compiled code, and for expressions that are nested thousands of times.
+    Both are empty for compiled code, and for expressions nested so deeply that they cannot be parsed.
     """
     try:
         tree = ast.parse(path.read_bytes())

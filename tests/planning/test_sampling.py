@@ -138,7 +138,7 @@ def test_quasi_random_points_fill_the_space_evenly() -> None:
 
 
 def test_quasi_random_designs_are_seeded_and_extended() -> None:
-    """A larger design begins with the smaller one, also where its size is no power of 2; fields may be reordered."""
+    """A larger design begins with the smaller one, even if its size is not a power of 2. Fields may be reordered."""
     first = expand_space(RANDOM, 12, 5, "sobol")
     assert first == expand_space(dict(reversed(RANDOM.items())), 12, 5, "sobol")
     assert not set(first) & set(expand_space(RANDOM, 12, 6, "sobol"))

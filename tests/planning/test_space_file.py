@@ -191,7 +191,7 @@ def test_components_of_neighbours_travel_by_value(tmp_path: Path) -> None:
 
 def test_neighbours_do_not_replace_the_standard_library_or_hide_packages(tmp_path: Path) -> None:
     (tmp_path / "statistics.py").write_text("raise SystemExit('the neighbour')")
-    (tmp_path / "wandb").mkdir()  # a folder of results, which is no package
+    (tmp_path / "wandb").mkdir()  # a folder of results, not a package
     sys.modules.pop("statistics", None)
     path = write(
         tmp_path,
