@@ -351,6 +351,7 @@ def publish_random_labels(directory: str) -> None:
         (line,) = axis.plot(wide.index, wide.mean(axis=1), label=label_of(mitigation))
         axis.fill_between(wide.index, wide.min(axis=1), wide.max(axis=1), color=line.get_color(), alpha=0.25, lw=0)
     axis.set(xlabel="task", ylabel="online accuracy")
+    axis.xaxis.get_major_locator().set_params(integer=True)
     axis.legend(frameon=False)
     save(figure, "random_labels")
 
