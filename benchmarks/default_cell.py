@@ -25,7 +25,7 @@ SCRIPT = "default_cell.py"
 PARTS = {
     "train": "gradient steps",
     "_compute_metrics": "metrics",
-    "initial_weights": "drawing networks",
+    "draw_networks": "drawing networks",
     "draw": "drawing tasks",
 }
 
@@ -88,7 +88,7 @@ def profile(dtype: str) -> dict[str, float]:
     for owner, name in (
         (Engine, "train"),
         (batch.CellBatch, "_compute_metrics"),
-        (batch, "initial_weights"),
+        (batch, "draw_networks"),
         (GaussianMixture, "draw"),
     ):
         setattr(owner, name, timed(name, getattr(owner, name)))

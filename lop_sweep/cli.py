@@ -47,6 +47,10 @@ class AuditOptions:
     repair: bool = option(False, "set broken files aside; the next sweep computes their cells again")
 
 
+_PLANNED = ("cpus", "dtype", "pack", "batch", "keep_state")
+"""The options of `lop-sweep plan`, of those in `SweepOptions`."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status: 0 done, 1 not everything is finished, 2 bad input."""
     log_to_stderr(logging.INFO)
@@ -70,6 +74,11 @@ def make_parser() -> argparse.ArgumentParser:
     add_options(sweep, SweepOptions)
     add_options(sweep, TrackerOptions)
     sweep.set_defaults(interruptible=False)  # it handles signals itself
+
+    plan = add_command("plan", _plan, "say what a sweep would compute and what it costs; start nothing")
+    plan.add_argument("space", metavar="SPACE", help="as for sweep")
+    plan.add_argument("--out", metavar="DIR", help="the sweep directory, if something may be there already")
+    add_options(plan, SweepOptions, _PLANNED)
 
     for name, command, options, text in (
         ("status", _status, StatusOptions, "show the state of a sweep"),
@@ -149,6 +158,20 @@ def _sweep(arguments: argparse.Namespace) -> int:
     )
     remark(f"run the same command again to compute {how}")
     return signals.exit_status(outcome.signal) if outcome.signal else 1
+
+
+def _plan(arguments: argparse.Namespace) -> int:
+    """Say what a sweep would compute: new cells, those continued, the time by the cost model, and files."""
+    from lop_sweep.planning import Sizing, load_space, plan_lines, preview
+    from lop_sweep.tune.session import local_cpus
+
+    options = options_from(SweepOptions, arguments)
+    with signals.unblocked():  # it may start programs
+        space = load_space(arguments.space)
+    sizing = Sizing(options.cpus or local_cpus(), options.dtype, cells=options.pack, batch=options.batch)
+    for line in plan_lines(preview(space, arguments.out, sizing), options.keeps_states(space.cells)):
+        say(line)
+    return 0
 
 
 def _status(arguments: argparse.Namespace) -> int:

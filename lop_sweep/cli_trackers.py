@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib.util
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from lop_sweep.console import signals
@@ -19,6 +21,22 @@ from lop_sweep.console.terminal import remark, say
 from lop_sweep.errors import TrackerError, single_line
 
 LOG_HELP = "log the finished cells to trackers"
+
+
+def _check_own_analysis() -> None:
+    """Refuse to go on if another package named analysis hides ours, such as a folder of the user's project.
+
+    Raises:
+        TrackerError: it does.
+    """
+    found = importlib.util.find_spec("analysis")
+    ours = Path(__file__).parents[1] / "analysis"
+    places = [] if found is None else list(map(Path, found.submodule_search_locations or [found.origin or ""]))
+    if places and not any(place.resolve() == ours.resolve() for place in places):
+        raise TrackerError(
+            f"{places[0]} hides lop-sweep's package of the same name, which trackers need; "
+            "run the command elsewhere, with python -P, or rename it"
+        )
 
 
 @dataclass(frozen=True)
@@ -76,6 +94,7 @@ def tracked(arguments: argparse.Namespace) -> Iterator[Tracking]:
             f"shard = {arguments.shard!r}: parts of a sweep do not log to trackers, each would log the others' cells; "
             "run lop-sweep log, at any time"
         )
+    _check_own_analysis()
     from analysis.trackers import BackgroundTracking, make_trackers
 
     _silence_retries()
@@ -110,6 +129,7 @@ def log_sweep(arguments: argparse.Namespace) -> int:
     options = options_from(TrackerOptions, arguments)
     if options == TrackerOptions():
         raise TrackerError("nothing to log to: give --tensorboard, --mlflow URI or --wandb PROJECT")
+    _check_own_analysis()
     from analysis.trackers import Logbook, make_trackers
 
     _silence_retries()

@@ -12,7 +12,7 @@ import importlib
 import logging
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 _ENVIRONMENT = {
@@ -92,7 +92,7 @@ def warn_if_unprotected() -> None:
 
 
 @contextlib.contextmanager
-def _environment(settings: dict[str, str | None]) -> Iterator[None]:
+def _environment(settings: Mapping[str, str | None]) -> Iterator[None]:
     """Set environment variables, and remove those whose value is None, during a `with` block."""
     before = {name: os.environ.get(name) for name in settings}
     _set_environment(settings)
@@ -102,7 +102,7 @@ def _environment(settings: dict[str, str | None]) -> Iterator[None]:
         _set_environment(before)
 
 
-def _set_environment(settings: dict[str, str | None]) -> None:
+def _set_environment(settings: Mapping[str, str | None]) -> None:
     for name, value in settings.items():
         if value is None:
             os.environ.pop(name, None)

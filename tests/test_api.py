@@ -9,11 +9,12 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import lop_sweep
-from lop_sweep import CellConfig, LopSweepError, SearchSpace, SweepOptions, run_sweep
+from lop_sweep import CellConfig, LopSweepError, SearchSpace, SweepOptions, load_space, run_sweep
 from lop_sweep.errors import SpaceError, SweepError
 
 
@@ -76,6 +77,41 @@ def test_wrong_options_are_refused(options: dict[str, object], message: str, tmp
     assert not (tmp_path / "out").exists()
 
 
-def test_a_dictionary_is_not_a_search_space(tmp_path: Path) -> None:
-    with pytest.raises(SpaceError, match=r"space = \{'lr': 0.1\}: must be a SearchSpace; write SearchSpace\(param_sp"):
-        run_sweep({"lr": 0.1}, tmp_path / "out")  # type: ignore[arg-type]
+@pytest.mark.parametrize(
+    ("space", "message"),
+    [
+        (5, "space = 5: must be a SearchSpace, a parameter space .a dictionary., the path of a search-space file or"),
+        (None, "space = None: must be a SearchSpace"),
+        ([CellConfig()], r"must be a SearchSpace, .* shipped one; for cells write SearchSpace\(cells=\[\.\.\.\]\)"),
+        (CellConfig(), r"for cells write SearchSpace\(cells="),
+        (SearchSpace, "space = <class .*>: must be a SearchSpace"),
+        ({"dept": 3}, r"unknown key 'dept' \(did you mean 'depth'"),
+        ("nope", "search space 'nope' is not a file"),
+    ],
+)
+def test_what_is_no_search_space_is_refused(space: Any, message: str, tmp_path: Path) -> None:
+    with pytest.raises(LopSweepError, match=message) as caught:
+        run_sweep(space, tmp_path / "out")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_other_arguments_of_wrong_types_are_refused() -> None:
+    space = SearchSpace(cells=[CellConfig()])
+    with pytest.raises(SweepError, match="out = 5: must be a path"):
+        run_sweep(space, 5)  # type: ignore[arg-type]
+    with pytest.raises(SweepError, match="on_pack = 'print': must be a function"):
+        run_sweep(space, "out", on_pack="print")  # type: ignore[arg-type]
+    with pytest.raises(SpaceError, match="search space 5: must be a file's path or the name of a shipped space"):
+        load_space(5)  # type: ignore[arg-type]
+
+
+def test_a_sweep_takes_a_dictionary_and_a_file(tmp_path: Path) -> None:
+    """The second call finds the cells of the first one, so it starts nothing."""
+    param_space = {"width": 4, "depth": 1, "samples": 8, "steps": 2, "tasks": 2, "fresh_baseline": 1}
+    outcome = run_sweep(param_space, tmp_path / "out", cpus=1, progress=False)
+    assert (outcome.status.finished, outcome.computed) == (1, 1)
+    (tmp_path / "space.py").write_text(f"param_space = {param_space}")
+    for source in (tmp_path / "space.py", str(tmp_path / "space.py"), SearchSpace(param_space)):
+        again = run_sweep(source, tmp_path / "out", progress=False)
+        assert (again.status.finished, again.computed) == (1, 0)

@@ -39,7 +39,12 @@ def test_the_published_cells_are_those_of_the_search_space(name: str) -> None:
 
 
 def test_the_published_cells_are_those_of_the_search_space_of_optimizers() -> None:
-    assert sorted(changes.read("optimizers")["cell"]) == sorted(cell.id for cell in load_space("optimizers").cells)
+    """All cells, but for the two Muons only those at three learning rates, as the page says."""
+    published = set(changes.read("optimizers")["cell"])
+    cells = {cell.id: cell for cell in load_space("optimizers").cells}
+    assert published <= set(cells)
+    missing = [cells[one] for one in set(cells) - published]
+    assert all("muon" in cell.optimizer and cell.lr not in (0.01, 0.05, 0.3) for cell in missing)
 
 
 def test_each_mitigation_is_mapped_at_the_strength_with_the_fewest_failures() -> None:

@@ -38,7 +38,8 @@ from lop_sweep.errors import (
 )
 from lop_sweep.metrics import optional_metrics
 from lop_sweep.pack import check_pack_axes, expand, make_packs
-from lop_sweep.planning.space import SearchSpace, expand_space, load_space
+from lop_sweep.planning.space import SearchSpace, expand_space
+from lop_sweep.planning.space_file import load_space
 from lop_sweep.registry import components
 from lop_sweep.storage.manifest import describe_space, requested_cells
 from lop_sweep.storage.records import read_json, write_json

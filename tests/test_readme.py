@@ -213,7 +213,8 @@ def test_blocks_of_the_page_on_comparing_run(place: Path, here: bool) -> None:
 def test_blocks_of_sweeps_page_run(place: Path, here: bool) -> None:
     printed = run_page(DOCS / "sweeps.md", place, here)
     assert printed == ["2 cells computed; 2 of 2 finished\nTrue\n"]
-    assert len(pd.read_parquet(place / "random" / "cells")) == 6
+    points = pd.read_parquet(place / "random" / "cells").groupby(["lr", "depth"])["seed"]
+    assert points.unique().map(sorted).to_list() == [[0, 1]] * 6
     assert (place / "one" / "summary.json").stat().st_size > 500
 
 
@@ -400,8 +401,8 @@ def documented_options(text: str) -> set[str]:
 
 def test_options_of_lop_sweep_are_documented() -> None:
     documented = documented_options((DOCS / "sweeps.md").read_text())
-    known = options_of("lop_sweep", ["sweep", "status", "audit", "compact", "log", "components", "run"])
-    for name in ("sweep", "status", "audit", "compact", "log", "components"):
+    known = options_of("lop_sweep", ["sweep", "plan", "status", "audit", "compact", "log", "components", "run"])
+    for name in ("sweep", "plan", "status", "audit", "compact", "log", "components"):
         assert known[name] <= documented
     assert documented <= set().union(*known.values(), {"--where"})  # of `lop-analysis`
 

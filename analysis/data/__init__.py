@@ -2,16 +2,22 @@
 
 from analysis.data.configurations import by_configuration
 from analysis.data.fields import (
+    MAX_UNEVENNESS,
+    MAX_VALUES,
     check_fields,
     describe_shared,
+    follows,
     format_fields,
     format_value,
+    identifying_fields,
     is_category,
     levels,
     own_components_follow,
     plain,
+    sampled_fields,
     seed_count,
     shared_fields,
+    step_deviation,
     varying_fields,
 )
 from analysis.data.load import (
@@ -29,6 +35,8 @@ from analysis.data.losses import chance_levels, in_words_of
 from analysis.data.sequences import Block, blocks_of, iter_blocks, split
 
 __all__ = [
+    "MAX_UNEVENNESS",
+    "MAX_VALUES",
     "Block",
     "Where",
     "blocks_of",
@@ -36,8 +44,10 @@ __all__ = [
     "chance_levels",
     "check_fields",
     "describe_shared",
+    "follows",
     "format_fields",
     "format_value",
+    "identifying_fields",
     "in_words_of",
     "is_category",
     "iter_blocks",
@@ -51,9 +61,11 @@ __all__ = [
     "own_components_follow",
     "parse_where",
     "plain",
+    "sampled_fields",
     "seed_count",
     "select",
     "shared_fields",
     "split",
+    "step_deviation",
     "varying_fields",
 ]

@@ -6,7 +6,7 @@ are, in the order of the field's choices, else sorted. A pandas categorical colu
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,20 @@ _MEASURING = ("metrics", "test_samples")
 """Fields that choose what is measured. They do not affect results."""
 
 _OWN = "own_components"
+
+MIN_SAMPLED_VALUES, MIN_SAMPLED_ALONE = 6, 12
+"""Fields with fewer values are not taken for sampled ones; the second where no other field varies by itself."""
+
+_UNIQUE_SHARE = 0.75
+"""Values identify configurations if there is one value per configuration, for at least this share of them."""
+
+_MAX_TO_SCALE = 1e100
+
+MAX_VALUES = 60
+"""Distinct values along one axis of a grid."""
+
+MAX_UNEVENNESS = 0.75
+"""Values are spaced evenly if the standard deviation of their steps is at most this share of the mean step."""
 
 
 def check_fields(names: Iterable[str]) -> None:
@@ -80,6 +94,77 @@ def varying_fields(cells: pd.DataFrame) -> list[str]:
     """
     varying = [field for field in FIELDS if field != "seed" and cells[field].nunique() > 1]
     return [field for field in varying if field != _OWN or not own_components_follow(cells)]
+
+
+def sampled_fields(cells: pd.DataFrame) -> list[str]:
+    """Return the fields whose values were drawn at random: numbers that nearly all differ between configurations.
+
+    In a grid each value of a field occurs with every value of the others. So a field with at least
+    `MIN_SAMPLED_VALUES` values was sampled if hardly any of them is that of two configurations. If all other fields
+    that vary rise or fall with it, there must be `MIN_SAMPLED_ALONE` values, unevenly spaced, or over `MAX_VALUES`.
+    """
+    varying = varying_fields(cells)
+    found = []
+    for field in identifying_fields(cells, varying):
+        if not is_category(cells[field]):
+            alone = all(_is_monotone(cells, other, field) for other in varying if other != field)
+            if _is_sampled(levels(cells[field]).astype(float), alone=alone):
+                found.append(field)
+    return found
+
+
+def follows(cells: pd.DataFrame, field: str, axis: str, identifying: Collection[str]) -> bool:
+    """Return whether a field has one value per value of an axis, and not just because each configuration has its own.
+
+    Any field has one value per value of an axis whose values identify configurations. It follows such an axis only if
+    it rises or falls with it.
+
+    Args:
+        cells: one row per cell, with the configuration fields.
+        field: a field that varies.
+        axis: another one.
+        identifying: from `identifying_fields`.
+    """
+    if axis in identifying:
+        return _is_monotone(cells, field, axis)
+    return bool((cells.groupby(axis, observed=True)[field].nunique() == 1).all())
+
+
+def _is_monotone(cells: pd.DataFrame, field: str, axis: str) -> bool:
+    """Return whether a field of numbers has one value per value of another, and strictly rises or falls with it."""
+    if is_category(cells[field]) or is_category(cells[axis]):
+        return False
+    pairs = cells[[axis, field]].drop_duplicates().sort_values(axis).to_numpy(float)
+    steps = np.diff(pairs, axis=0)
+    return bool((steps[:, 0] > 0).all() and ((steps[:, 1] > 0).all() or (steps[:, 1] < 0).all()))
+
+
+def identifying_fields(cells: pd.DataFrame, varying: Sequence[str]) -> list[str]:
+    """Return those of the varying fields that have a value of their own for nearly every configuration."""
+    configurations = len(cells[list(varying)].drop_duplicates()) if varying else 0
+    return [field for field in varying if cells[field].nunique() >= _UNIQUE_SHARE * configurations]
+
+
+def _is_sampled(values: np.ndarray, *, alone: bool) -> bool:
+    least = MIN_SAMPLED_ALONE if alone else MIN_SAMPLED_VALUES
+    if len(values) < least or np.abs(values).max() > _MAX_TO_SCALE:
+        return False
+    return not alone or len(values) > MAX_VALUES or unevenness(values) > MAX_UNEVENNESS
+
+
+def unevenness(values: np.ndarray) -> float:
+    """Return the steps' standard deviation over their mean, 0 for even spacing, on a linear or logarithmic scale.
+
+    Of the two scales it is that on which sorted distinct values, two or more, are spaced more evenly.
+    """
+    logs = [np.log(values)] if values[0] > 0 else []
+    return min(step_deviation(one) for one in (values, *logs))
+
+
+def step_deviation(values: np.ndarray) -> float:
+    """Return the standard deviation of the steps between sorted values over their mean."""
+    steps = np.diff(values / np.abs(values).max())  # scaled so as not to overflow
+    return float(steps.std() / steps.mean())
 
 
 def own_components_follow(cells: pd.DataFrame) -> bool:

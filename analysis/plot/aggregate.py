@@ -13,8 +13,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.data import check_fields, format_fields, levels, plain, shared_fields, varying_fields
-from analysis.plot.axes import Grid, axis_of
+from analysis.data import (
+    MAX_VALUES,
+    check_fields,
+    follows,
+    format_fields,
+    identifying_fields,
+    levels,
+    plain,
+    sampled_fields,
+    shared_fields,
+    varying_fields,
+)
+from analysis.plot.axes import Grid, grid_of
 from analysis.plot.edge import MAX_FITTED_POINTS, SURFACES, Edge, fitted_edge
 from analysis.plot.variables import CategoryValue, MapValue, map_value
 from analysis.scoring import VERDICTS, bootstrap, criterion_of, wilson
@@ -23,8 +34,6 @@ from lop_sweep.errors import AnalysisError, comma_list
 from lop_sweep.prefetch import prefetch
 
 MAX_PANELS = 24
-MAX_VALUES = 60
-"""Distinct values along one axis. Random samples, each with its own value, cannot be shown on a map."""
 
 OTHERS: tuple[str, ...] = tuple(verdict for verdict in VERDICTS if verdict not in ("plastic", "lost"))
 """The verdicts that have a column of their own in a table, by name. The share of lost cells counts the undecided."""
@@ -50,10 +59,11 @@ _ARRAYS: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class Panel:
-    """One panel of a map; all arrays have shape (values of y, values of x).
+    """One panel of a map; all arrays have shape (values of y, values of x), or (points,) if they are scattered.
 
     Attributes:
         key: the panel's values of the other fields that vary.
+        placed: whether the point belongs to the panel; only scattered points may not.
         cells: number of computed cells.
         decidable: number of cells for which loss of plasticity can be decided.
         lost: number of these that lost it.
@@ -68,6 +78,7 @@ class Panel:
     """
 
     key: Mapping[str, Any]
+    placed: np.ndarray
     cells: np.ndarray
     decidable: np.ndarray
     lost: np.ndarray
@@ -118,8 +129,9 @@ def map_table(
         rng: draws the bootstrap's resamples; None for a generator seeded with 0 per value.
 
     Returns:
-        One row per value, panel and point of the grid. Other fields that vary make panels, unless they only follow an
-        axis, as `fresh_steps` follows `steps`.
+        One row per value, panel and point of the grid; if an axis was drawn at random, one per point that occurs. Other
+        fields that vary make panels, unless they only follow an axis, as `fresh_steps` follows `steps`, or were drawn
+        at random too. `attrs["map"]` names these under `following` and `mixed`.
 
             <x>, <y>, other fields that vary
             score             name of the value
@@ -143,11 +155,13 @@ def map_table(
     check_surface(surface)
     criterion_of(scores)
     cells = placed_cells(scores, requested)
+    others = other_fields(cells, x, y)
+    fields = list(others.panels)
     for axis in (x, y):
-        _check_length(axis, levels(cells[axis]))
-    fields = fields_of_panels(cells, x, y)
+        if axis not in others.sampled_axes:
+            _check_length(axis, levels(cells[axis]))
     _check_panels(cells, x, y, fields)
-    grid, panels = panel_cells(cells, x, y, fields)
+    grid, panels = panel_cells(cells, x, y, others)
     parts = []
     fitted = [number for number, panel in enumerate(panels) if surface == "gp" and panel.can_be_fitted]
     edges_of = prefetch(lambda number: fitted_edge(panels[number].cells, panels[number].index, grid), fitted, _FITS)
@@ -158,7 +172,8 @@ def map_table(
             columns = _summarise(panel, one, generator)
             if number in fits:
                 columns |= dict(zip(_FITTED, fits[number][1], strict=True))
-            parts.append(_rows(grid, panel.key, name, columns))
+            rows = _rows(grid, panel.key, name, columns)
+            parts.append(rows.iloc[np.unique(panel.index)] if grid.scattered else rows)
     table = pd.concat(parts, ignore_index=True).astype({field: cells[field].dtype for field in (x, y, *fields)})
     edges = [
         {"key": {field: plain(one) for field, one in panels[number].key.items()}, **edge.to_plain()}
@@ -167,6 +182,9 @@ def map_table(
     about = {
         "x": x,
         "y": y,
+        "sampled": list(others.sampled_axes),
+        "following": dict(others.following),
+        "mixed": {field: [plain(one) for one in levels(cells[field])] for field in others.mixed},
         "edges": edges,
         "shared": {field: plain(one) for field, one in shared_fields(cells).items()},
     }
@@ -185,8 +203,9 @@ def panels_of(table: pd.DataFrame, grid: Grid) -> list[Panel]:
     groups: Any = list(table.groupby(fields, observed=True)) if fields else [((), table)]
     panels = []
     for key, group in groups:
-        point = _points_of(group, grid)
-        arrays = {}
+        point = grid.index_of(group)
+        arrays = {"placed": np.full(grid.shape, not grid.scattered)}
+        arrays["placed"].ravel()[point] = True
         for name, column in _ARRAYS.items():
             empty = _COLUMNS.get(column, False)
             arrays[name] = np.full(grid.shape, empty, object if empty == "" else type(empty))
@@ -251,21 +270,55 @@ def _check_length(axis: str, values: np.ndarray) -> None:
         )
 
 
-def fields_of_panels(cells: pd.DataFrame, x: str, y: str) -> list[str]:
-    """Return the fields that make panels of a map of x and y: those that vary, and do not just follow an axis."""
-    return [field for field in varying_fields(cells) if field not in (x, y) and not _follows(cells, field, x, y)]
+@dataclass(frozen=True)
+class OtherFields:
+    """What becomes of the fields that vary and are not axes of a map.
+
+    Attributes:
+        panels: those that make panels.
+        following: those with one value per value of an axis, and this axis.
+        mixed: those whose values are drawn as one, because nearly every configuration has a value of its own.
+        sampled_axes: axes that were drawn at random, so that the map is scattered.
+    """
+
+    panels: Sequence[str]
+    following: Mapping[str, str]
+    mixed: Sequence[str]
+    sampled_axes: Sequence[str]
 
 
-def panel_cells(cells: pd.DataFrame, x: str, y: str, fields: list[str]) -> tuple[Grid, list[PanelCells]]:
+def other_fields(cells: pd.DataFrame, x: str, y: str) -> OtherFields:
+    """Return what becomes of the fields that vary and are not axes of a map of x and y.
+
+    A field that does not follow an axis is mixed if it was sampled, or if its values identify configurations as those
+    of an axis do. Else it makes panels.
+    """
+    varying, sampled = varying_fields(cells), sampled_fields(cells)
+    identifying = identifying_fields(cells, varying)
+    panels, following, mixed = [], {}, []
+    for field in varying:
+        if field in (x, y):
+            continue
+        followed = [axis for axis in (x, y) if follows(cells, field, axis, identifying)]
+        if followed:
+            following[field] = followed[0]
+        elif field in sampled or (field in identifying and not {x, y}.isdisjoint(identifying)):
+            mixed.append(field)
+        else:
+            panels.append(field)
+    return OtherFields(panels, following, mixed, [axis for axis in (x, y) if axis in sampled])
+
+
+def panel_cells(cells: pd.DataFrame, x: str, y: str, others: OtherFields) -> tuple[Grid, list[PanelCells]]:
     """Return the axes of a map, and the cells of each panel in the order of the fields' values.
 
     Args:
         cells: from `placed_cells`.
         x: the field along the horizontal axis.
         y: the field along the vertical axis.
-        fields: from `fields_of_panels`.
+        others: from `other_fields`.
     """
-    grid = Grid(axis_of(cells[x]), axis_of(cells[y]))
+    grid, fields = grid_of(cells, x, y, others.sampled_axes), list(others.panels)
     groups: Any = list(cells.groupby(fields, observed=True)) if fields else [((), cells)]
     return grid, [PanelCells.of(dict(zip(fields, key, strict=True)), group, grid) for key, group in groups]
 
@@ -277,20 +330,8 @@ def _check_panels(cells: pd.DataFrame, x: str, y: str, fields: list[str]) -> Non
         raise AnalysisError(
             f"{count} panels over {comma_list(fields)}: at most {MAX_PANELS} are drawn; "
             + (f"{comma_list(constant)}, use another axis, or " if constant else "")
-            + "fix a field with --where FIELD=VALUE"
+            + "fix a field with --where FIELD=VALUE, or make it an axis"
         )
-
-
-def _follows(cells: pd.DataFrame, field: str, x: str, y: str) -> bool:
-    """Return whether `field` has one value for each value of an axis."""
-    return any(bool((cells.groupby(axis, observed=True)[field].nunique() == 1).all()) for axis in (x, y))
-
-
-def _points_of(frame: pd.DataFrame, grid: Grid) -> np.ndarray:
-    """Return the flat index of each row's point."""
-    rows = pd.Index(grid.y.values).get_indexer(pd.Index(frame[grid.y.field].to_numpy()))
-    columns = pd.Index(grid.x.values).get_indexer(pd.Index(frame[grid.x.field].to_numpy()))
-    return rows * grid.shape[1] + columns
 
 
 @dataclass(frozen=True)
@@ -312,7 +353,7 @@ class PanelCells:
     @classmethod
     def of(cls, key: Mapping[str, Any], cells: pd.DataFrame, grid: Grid) -> PanelCells:
         """Place cells on a map's axes."""
-        return cls(key, cells, _points_of(cells, grid), grid.shape[0] * grid.shape[1])
+        return cls(key, cells, grid.index_of(cells), grid.size)
 
     @property
     def points(self) -> int:
@@ -385,8 +426,8 @@ def _most_common(points: PanelCells, value: CategoryValue) -> dict[str, np.ndarr
 
 def _rows(grid: Grid, key: Mapping[str, Any], name: str, panel: Mapping[str, np.ndarray]) -> pd.DataFrame:
     """Return a panel's rows, point by point along x, then along y."""
-    rows, columns = grid.shape
-    places = {grid.x.field: np.tile(grid.x.values, rows), grid.y.field: np.repeat(grid.y.values, columns)}
+    rows, columns = grid.places
+    places = {grid.x.field: grid.x.values[columns], grid.y.field: grid.y.values[rows]}
     numbers = {column: panel.get(column, empty) for column, empty in _COLUMNS.items()}
     return pd.DataFrame({**places, **key, "score": name, **numbers})
 

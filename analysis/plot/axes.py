@@ -1,22 +1,31 @@
-"""The values along a map's axes: their spacing, and the borders between their areas."""
+"""The values along a map's axes: their spacing, and the borders between their areas.
+
+An axis is *sampled* if its values were drawn at random, see `analysis.data.sampled_fields`. A map with such an axis is
+*scattered*: only the combinations of values that occur are points of it.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
+from matplotlib.ticker import MaxNLocator
 
-from analysis.data import format_value, is_category, levels
+from analysis.data import MAX_UNEVENNESS, format_value, is_category, levels, step_deviation
 from lop_sweep.config import FIELDS
 
 MIN_ROUND_TICKS, MAX_ROUND_TICKS = 3, 6
 
 _MAX_TO_SCALE = 1e100
-_MAX_UNEVENNESS = 0.75
-"""An axis is to scale if the standard deviation of its steps is at most this share of their mean."""
+_MIN_LOG_RATIO = 5.0
+"""Sampled axes are linear if the largest value is at most this many times the smallest."""
+
+_SAMPLED_MARGIN = 0.03
+"""Between the outermost values of a sampled axis and its ends, as a share of the axis."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +36,9 @@ class Axis:
         values: (n,) the values, in order.
         scale: "linear", "log", "index" (numbers side by side, not to scale) or "category" (names side by side).
         positions: (n,) each value's tick: the value itself, or its index for "index" and "category".
-        edges: (n + 1,) borders of the values' areas, increasing.
+        edges: (n + 1,) borders of the values' areas, increasing; the two ends of a sampled axis.
         field: the configuration field; empty if it does not matter.
+        sampled: whether the values were drawn at random. Ticks are then at round numbers.
     """
 
     values: np.ndarray
@@ -36,30 +46,44 @@ class Axis:
     positions: np.ndarray
     edges: np.ndarray
     field: str = ""
+    sampled: bool = False
 
     @property
     def label(self) -> str:
         """The field's label with its unit."""
         return FIELDS[self.field].axis_label + (", not to scale" if self.scale == "index" else "")
 
-    @property
-    def tick_labels(self) -> list[str]:
-        """The values as text, names as they are."""
-        if self.scale == "category":
-            return [format_value(value) for value in self.values]
-        return tick_labels(self.values)
+    @cached_property
+    def ticks(self) -> np.ndarray:
+        """Where ticks are: at the values, or at round numbers within a sampled axis."""
+        if not self.sampled:
+            return self.positions
+        low, high = self.edges
+        if self.scale == "log":
+            return round_ticks(low, high)
+        ticks = MaxNLocator(MAX_ROUND_TICKS, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
+        return ticks[(ticks >= low) & (ticks <= high)]
 
     @property
-    def shares(self) -> np.ndarray:
-        """The share of the drawn axis that each value's area takes, (n,)."""
+    def tick_labels(self) -> list[str]:
+        """The ticks as text, names as they are."""
+        if self.scale == "category":
+            return [format_value(value) for value in self.values]
+        return tick_labels(self.ticks if self.sampled else self.values)
+
+    @property
+    def room(self) -> float:
+        """The share of the drawn axis that a tick's label has: the smallest area; between ticks of a sampled axis."""
+        if self.sampled:
+            return float(np.diff(self.places).min(initial=1.0))
         borders = np.log(self.edges) if self.scale == "log" else self.edges
         sizes = np.diff(borders / np.abs(borders).max())  # scaled so as not to overflow
-        return sizes / sizes.sum()
+        return float(sizes.min() / sizes.sum())
 
     @property
     def places(self) -> np.ndarray:
-        """Where each value's tick is, as a share of the drawn axis, (n,)."""
-        borders, ticks = (np.log(one) if self.scale == "log" else one for one in (self.edges, self.positions))
+        """Where each tick is, as a share of the drawn axis."""
+        borders, ticks = (np.log(one) if self.scale == "log" else one for one in (self.edges, self.ticks))
         size = np.abs(borders).max()  # scaled so as not to overflow
         return (ticks / size - borders[0] / size) / (borders[-1] / size - borders[0] / size)
 
@@ -71,15 +95,60 @@ class Axis:
 
 @dataclass(frozen=True)
 class Grid:
-    """The two axes of a map. A point is its row and column: its indices along y and x."""
+    """The two axes of a map. A point is its row and column: its indices along y and x.
+
+    Attributes:
+        x: the horizontal axis.
+        y: the vertical axis.
+        occurring: (n,) for a scattered map the points that occur, as row times number of columns plus column,
+            increasing; None if all do.
+    """
 
     x: Axis
     y: Axis
+    occurring: np.ndarray | None = None
 
     @property
-    def shape(self) -> tuple[int, int]:
-        """Number of rows and columns."""
+    def scattered(self) -> bool:
+        """Whether the points are scattered, and not those of a grid."""
+        return self.occurring is not None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of an array with an entry per point: rows and columns, or the number of scattered points."""
+        if self.occurring is not None:
+            return self.occurring.shape
         return len(self.y.values), len(self.x.values)
+
+    @property
+    def size(self) -> int:
+        """Number of points."""
+        return int(np.prod(self.shape))
+
+    @property
+    def places(self) -> tuple[np.ndarray, np.ndarray]:
+        """The row and the column of every point, each of shape (size,)."""
+        points = np.arange(self.size) if self.occurring is None else self.occurring
+        rows, columns = np.divmod(points, len(self.x.values))
+        return rows, columns
+
+    def index_of(self, frame: pd.DataFrame) -> np.ndarray:
+        """Return the index of each row's point among all points."""
+        points = _combined(frame, self.x, self.y)
+        return points if self.occurring is None else np.searchsorted(self.occurring, points)
+
+
+def grid_of(frame: pd.DataFrame, x: str, y: str, sampled: Collection[str] = ()) -> Grid:
+    """Lay out the two axes of a map of some cells, scattered if any of them is sampled."""
+    along, up = (axis_of(frame[name], sampled=name in sampled) for name in (x, y))
+    occurring = np.unique(_combined(frame, along, up)) if along.sampled or up.sampled else None
+    return Grid(along, up, occurring)
+
+
+def _combined(frame: pd.DataFrame, x: Axis, y: Axis) -> np.ndarray:
+    """Return the row of each cell times the number of columns plus its column."""
+    row, column = (pd.Index(axis.values).get_indexer(pd.Index(frame[axis.field].to_numpy())) for axis in (y, x))
+    return row * len(x.values) + column
 
 
 def lay_out(values: np.ndarray) -> Axis:
@@ -94,19 +163,31 @@ def lay_out(values: np.ndarray) -> Axis:
     if len(values) < 3 and to_scale:
         return linearly
     logs = np.log(values) if values[0] > 0 else None
-    linear = _unevenness(values) if to_scale else np.inf
-    log = _unevenness(logs) if logs is not None and len(values) > 2 else np.inf
-    if min(linear, log) > _MAX_UNEVENNESS:
+    linear = step_deviation(values) if to_scale else np.inf
+    log = step_deviation(logs) if logs is not None and len(values) > 2 else np.inf
+    if min(linear, log) > MAX_UNEVENNESS:
         return _side_by_side(values, "index")
     if logs is not None and log < linear:
         return Axis(values, "log", values, np.exp(edges(logs)))
     return linearly
 
 
-def axis_of(column: pd.Series) -> Axis:
+def lay_out_sampled(values: np.ndarray) -> Axis:
+    """Choose the scale to which sorted values that were drawn at random are spread more evenly."""
+    low, high = values[[0, -1]]
+    log = low > 0 and high > _MIN_LOG_RATIO * low and step_deviation(np.log(values)) < step_deviation(values)
+    ends = np.log([low, high]) if log else np.array([low, high])
+    ends += _SAMPLED_MARGIN * (ends[1] - ends[0]) * np.array([-1, 1])
+    return Axis(values, "log" if log else "linear", values, np.exp(ends) if log else ends, sampled=True)
+
+
+def axis_of(column: pd.Series, *, sampled: bool = False) -> Axis:
     """Lay out the distinct values of a configuration field; categories side by side, in the order of `levels`."""
     values = levels(column)
-    axis = _side_by_side(values, "category") if is_category(column) else lay_out(values.astype(float))
+    if is_category(column):
+        axis = _side_by_side(values, "category")
+    else:
+        axis = (lay_out_sampled if sampled else lay_out)(values.astype(float))
     return replace(axis, values=values, field=str(column.name))  # integers stay exact
 
 
@@ -163,9 +244,3 @@ def edges(values: np.ndarray) -> np.ndarray:
 def _side_by_side(values: np.ndarray, scale: str) -> Axis:
     numbers = np.arange(len(values), dtype=float)
     return Axis(values, scale, numbers, edges(numbers))
-
-
-def _unevenness(values: np.ndarray) -> float:
-    """Return the steps' standard deviation over their mean, 0 for even spacing; scaled so as not to overflow."""
-    steps = np.diff(values / np.abs(values).max())
-    return float(steps.std() / steps.mean())

@@ -16,6 +16,7 @@ from matplotlib.lines import Line2D
 from analysis.data import by_configuration, describe_shared, format_fields, in_words_of, seed_count, shared_fields
 from analysis.plot.axes import tick_labels
 from analysis.plot.failures import Failures, failure_curve, window_tasks
+from analysis.plot.save import NotebookFigure
 from analysis.plot.text.typography import SMALL, text_inches, type_for, type_points, unbroken, wrapped
 from analysis.plot.variables import metric_label
 from analysis.scoring import LossCriterion, criterion_of, with_fresh_pool
@@ -166,7 +167,7 @@ def _canvas(metrics: Sequence[str], failures: bool, width: float | None) -> _Can
     columns = max(1, min(_PANELS_PER_ROW, int(across / _MIN_PANEL_INCHES)))
     rows = -(-len(metrics) // columns) + failures
     height = max(_MIN_PANEL_HEIGHT_INCHES, 0.54 * across / columns)
-    figure = Figure(figsize=(across, rows * height + 0.6), layout="constrained")
+    figure = NotebookFigure(figsize=(across, rows * height + 0.6), layout="constrained")
     grid = figure.add_gridspec(rows, columns)
     top = figure.add_subplot(grid[0, :]) if failures else None
     panels: dict[str, Axes] = {}

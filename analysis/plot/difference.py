@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from analysis.data import format_value
 from analysis.plot.aggregate import OTHERS, map_table
 from analysis.plot.facets import Caption, Column, Sheet
-from analysis.plot.maps import cells_line, columns_of
+from analysis.plot.maps import cells_line, columns_of, other_fields_line
 from analysis.plot.variables import MapValue, map_value
 from analysis.scoring import Estimate, criterion_of, difference_interval
 from lop_sweep.config import FIELDS
@@ -62,9 +62,10 @@ def plot_difference(
     minus = f"{names[1]} minus {names[0]}"
     differ = f"they differ in {comma_list(differing)}" if differing else ""
     seeds = [f"{name}: {cells_line(one)}" for name, one in zip(names, (before, after), strict=True)]
+    others = other_fields_line(table)
     caption = Caption(
-        short=[minus, differ, *seeds],
-        full=["; ".join(filter(None, (minus, differ))), *seeds, str(criterion)],
+        short=[minus, others, differ, *seeds],
+        full=["; ".join(filter(None, (minus, others, differ))), *seeds, str(criterion)],
     )
     grid, (column,) = columns_of(table)
     heading = title or f"{names[1]} - {names[0]}: {value} over {x} and {y}"

@@ -39,6 +39,9 @@ _PER_STEP = 6
 _MAX_FINE = 120
 """Values per step of an axis, and along the whole axis, at which the surface is evaluated."""
 
+_SAMPLED_FINE = 48
+"""The same along an axis that was drawn at random."""
+
 
 @dataclass(frozen=True)
 class Edge:
@@ -113,8 +116,7 @@ def fit_panel(
         grid: the map's axes.
     """
     counted = ~np.isnan(successes)
-    size = grid.shape[0] * grid.shape[1]
-    known = np.bincount(index[counted], minlength=size) > 0
+    known = np.bincount(index[counted], minlength=grid.size) > 0
     parts = []
     for part in _parts(grid):
         inside = counted & part.contains[index]
@@ -193,11 +195,17 @@ class _Part:
         """Return a boundary as lines of the map."""
         if len(self.axes) == 2:
             lines = [_on_map(line, self.axes) for line in found.lines]
-            return Edge(lines, found.interpolated, _outlines(found.band, self.axes))
+            return Edge(lines, self._in_gaps(found), _outlines(found.band, self.axes))
         (fine,) = self.fine
         ends = {float(end) for interval in found.intervals for end in interval} - {float(fine[0]), float(fine[-1])}
         lines = [self._line(line) for line in found.lines]
-        return Edge(lines, found.interpolated, [self._line(np.array([end])) for end in sorted(ends)])
+        return Edge(lines, self._in_gaps(found), [self._line(np.array([end])) for end in sorted(ends)])
+
+    def _in_gaps(self, found: Boundary) -> list[np.ndarray]:
+        """Return which segments cross a gap between values; the values of a sampled axis have no even steps."""
+        if any(axis.sampled for axis in self.axes):
+            return [np.zeros_like(segments) for segments in found.interpolated]
+        return found.interpolated
 
     def _line(self, value: np.ndarray) -> np.ndarray:
         """Return a line across the part at a value of its only axis."""
@@ -209,7 +217,7 @@ class _Part:
 
 def _parts(grid: Grid) -> Iterator[_Part]:
     axes = (grid.x, grid.y)
-    rows, columns = np.indices(grid.shape).reshape(2, -1)
+    rows, columns = grid.places
     places = (columns, rows)
     varying = [i for i, axis in enumerate(axes) if axis.scale != "category" and len(axis.values) > 1]
     if not varying:
@@ -233,6 +241,9 @@ def _is_log(axis: Axis) -> bool:
 def _fine(axis: Axis) -> np.ndarray:
     """Return the values along an axis at which its surface is evaluated: nothing is claimed beyond those of cells."""
     values = axis.values.astype(float)
+    if axis.sampled:
+        low, high = float(values[0]), float(values[-1])
+        return np.geomspace(low, high, _SAMPLED_FINE) if _is_log(axis) else np.linspace(low, high, _SAMPLED_FINE)
     steps = len(values) - 1
     index = np.linspace(0, steps, steps * max(1, min(_PER_STEP, _MAX_FINE // steps)) + 1)
     if _is_log(axis):

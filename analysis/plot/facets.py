@@ -15,12 +15,15 @@ from matplotlib.colorbar import Colorbar
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.text import Text
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+from matplotlib.ticker import FixedLocator, Formatter, FuncFormatter, MaxNLocator, NullLocator
 
 from analysis.plot.aggregate import Panel
 from analysis.plot.axes import MIN_ROUND_TICKS, Axis, Grid, round_ticks, tick_labels
 from analysis.plot.heatmap import Heatmap, legend_entries
+from analysis.plot.save import NotebookFigure
+from analysis.plot.scatter import Scatter, scatter_entries
 from analysis.plot.text.annotations import kinds_in, notes_on, writing_on
+from analysis.plot.text.numbers import decimal, power_of, short_number, unit_of
 from analysis.plot.text.typography import (
     PRINT_POINTS,
     SMALL,
@@ -33,6 +36,7 @@ from analysis.plot.text.typography import (
 )
 from analysis.plot.variables import CategoryValue, MapValue
 from analysis.scoring import LossCriterion
+from lop_sweep.config import with_unit
 
 _PANEL_INCHES, _MIN_PANEL_INCHES = 3.4, 1.4
 _COLUMN_INCHES, _MAX_COLUMNS = 3.0, 3
@@ -41,6 +45,9 @@ _POINT_INCHES, _MIN_POINT_INCHES, _MAX_WIDTH_INCHES = 0.6, 0.38, 6.0
 """The width of a point on a screen; the smaller one where a panel would be wider than the last."""
 _CAPTION_MARGIN_INCHES, _CAPTION_INCHES = 0.06, 6.85
 """Each part of a caption is one line on a page of 7 inches."""
+
+TIP_SHARE = 0.06
+"""How far from the end of a colour bar the text at its tip is, as a share of the bar; the tip itself takes 0.05."""
 
 
 @dataclass(frozen=True)
@@ -170,14 +177,14 @@ class Sheet:
         bars = 0.2 if self._side_by_side else 1.0
         room = None if self.width is None else self.width - 0.6 - bars
         rows, columns = self._bands(room) if self._side_by_side else self._shape(room)
-        points = self.grid.shape
+        ticks_x, ticks_y = len(self.grid.x.ticks), len(self.grid.y.ticks)
         width = self.width
         if width is None:
-            needed = max(min(_POINT_INCHES * points[1], _MAX_WIDTH_INCHES), _MIN_POINT_INCHES * points[1])
+            needed = max(min(_POINT_INCHES * ticks_x, _MAX_WIDTH_INCHES), _MIN_POINT_INCHES * ticks_x)
             wide = _COLUMN_INCHES if self._side_by_side else max(_PANEL_INCHES, needed)
             width = columns * wide + 0.8 + bars
         panel = max(0.6, (width - 0.6 - bars) / columns)
-        height = max(0.85 * min(panel, _PANEL_INCHES), 0.16 * points[0])
+        height = max(0.85 * min(panel, _PANEL_INCHES), 0.16 * ticks_y)
         return _Layout(rows, columns, width, (panel, height))
 
     def _bands(self, room: float | None) -> tuple[int, int]:
@@ -208,7 +215,8 @@ class Sheet:
         return -(-len(panels) // columns), columns
 
     def _legend(self) -> list[Artist]:
-        entries = [entry for column in self.columns for entry in legend_entries(column.panels, column.value, self.grid)]
+        entries_of = scatter_entries if self.grid.scattered else legend_entries
+        entries = [entry for column in self.columns for entry in entries_of(column.panels, column.value, self.grid)]
         return list({entry.get_label(): entry for entry in entries}.values())
 
     def _canvas(self, caption: str) -> tuple[Figure, np.ndarray, Text]:
@@ -223,7 +231,7 @@ class Sheet:
         bars = (0.8 if self._side_by_side else 0.0) * layout.rows / len(self._panels)
         total = layout.rows * (layout.panel[1] + 0.3) + names + 0.7 + bars + below
 
-        figure = Figure(figsize=(layout.width, total))
+        figure = NotebookFigure(figsize=(layout.width, total))
         figure.set_layout_engine("constrained", rect=(0, below / total, 1, 1 - below / total))
         left = _CAPTION_MARGIN_INCHES / layout.width
         if entries:
@@ -247,7 +255,7 @@ class Sheet:
         for axes, panel in zip(places, column.panels, strict=True):
             axes.set_xscale("log" if self.grid.x.scale == "log" else "linear")
             axes.set_yscale("log" if self.grid.y.scale == "log" else "linear")
-            heatmap = Heatmap(axes, panel, self.grid)
+            heatmap = (Scatter if self.grid.scattered else Heatmap)(axes, panel, self.grid)
             if isinstance(value, MapValue):
                 heatmap.draw_scores(value, norm)
             else:
@@ -267,22 +275,39 @@ class Sheet:
         values = np.concatenate([panel.values.ravel() for panel in column.panels])
         length = self._layout.panel[0] if self._side_by_side else self._layout.rows * self._layout.panel[1]
         figure: Any = places[0].figure
+        known, power = values[~np.isnan(values)], power_of(norm)
         bar = figure.colorbar(
-            ScalarMappable(norm, value.colour_map()), ax=places, extend=_extend(values[~np.isnan(values)], norm),
+            ScalarMappable(norm, value.colour_map()), ax=places, extend=_extend(known, norm),
             location="bottom" if self._side_by_side else "right", aspect=20 if self._side_by_side else 30,
         )  # fmt: skip
-        bar.set_label(self._wrapped(value.axis_label, length), fontsize="small")
+        label = with_unit(value.label, unit_of(value.unit, power))
+        bar.set_label(self._wrapped(label, length), fontsize="small")
         bar.ax.tick_params(labelsize="small")
-        if isinstance(norm, LogNorm):
-            _label_decades(bar, norm)
+        _set_bar_ticks(bar, value, known, norm)
+        self._label_tips(bar, value, known, norm)
+
+    def _label_tips(self, bar: Colorbar, value: MapValue, known: np.ndarray, norm: Normalize) -> None:
+        """Write the most extreme values beside the tips of a colour bar, where they are beyond its colours."""
+        tips = {"min": known.min(initial=np.inf), "max": known.max(initial=-np.inf)}
+        for side, extreme in tips.items():
+            if bar.extend not in (side, "both"):
+                continue
+            above = side == "max"
+            place = 1 + TIP_SHARE if above else -TIP_SHARE
+            if self._side_by_side:
+                look: dict[str, Any] = {"x": place, "y": 0.5, "ha": "left" if above else "right", "va": "center"}
+            else:
+                look = {"x": 0.5, "y": place, "ha": "center", "va": "bottom" if above else "top"}
+            text = short_number(extreme / 10.0 ** power_of(norm)).replace("∞", value.infinite)
+            bar.ax.text(s=text, transform=bar.ax.transAxes, fontsize=self._points * X_SMALL, **look)
 
     def _set_ticks(self, axes: Axes) -> None:
         """Put ticks at the values; those too close to the last label have none."""
         x, y = self.grid.x, self.grid.y
         width, height = self._layout.panel
         size, slanted = self._points * SMALL / 72, self._slanted
-        axes.set_xticks(x.positions, _thinned(x, size * (1.9 if slanted else 1.2) / width), fontsize="small")
-        axes.set_yticks(y.positions, _thinned(y, size * 1.2 / height), fontsize="small")
+        axes.set_xticks(x.ticks, _thinned(x, size * (1.9 if slanted else 1.2) / width), fontsize="small")
+        axes.set_yticks(y.ticks, _thinned(y, size * 1.2 / height), fontsize="small")
         if slanted:
             for label in axes.get_xticklabels():
                 label.set(rotation=45, ha="right", rotation_mode="anchor")
@@ -292,13 +317,16 @@ class Sheet:
     @property
     def _slanted(self) -> bool:
         """Whether the labels along x need more room than they have side by side."""
-        narrowest = self._layout.panel[0] * self.grid.x.shares.min()
+        narrowest = self._layout.panel[0] * self.grid.x.room
         return self._longest_tick + 0.5 * self._points / 72 > narrowest
 
     @property
     def _longest_tick(self) -> float:
         """Inches of the longest label along x."""
         return max(text_inches(label, self._points * SMALL) for label in self.grid.x.tick_labels)
+
+    def _label(self, axis: Axis, inches: float) -> str:
+        return "\n".join(wrapped(axis.label, inches, self._points))
 
     def _wrapped(self, text: str, inches: float) -> str:
         return "\n".join(wrapped(text, inches, self._points * SMALL))
@@ -312,8 +340,8 @@ class Sheet:
                 step, column = (1, number % columns) if self._side_by_side else (columns, index % columns)
                 lowest, left = index + step >= len(places), column == 0
                 panel.tick_params(labelbottom=lowest, labelleft=left)
-                panel.set_xlabel(self.grid.x.label if lowest else "")
-                panel.set_ylabel(self.grid.y.label if left else "")
+                panel.set_xlabel(self._label(self.grid.x, self._layout.panel[0]) if lowest else "")
+                panel.set_ylabel(self._label(self.grid.y, self._layout.panel[1]) if left else "")
 
 
 def _thinned(axis: Axis, apart: float) -> list[str]:
@@ -324,6 +352,34 @@ def _thinned(axis: Axis, apart: float) -> list[str]:
         labels.append(name if keep else "")
         shown = place if keep else shown
     return labels
+
+
+def _set_bar_ticks(bar: Colorbar, value: MapValue, known: np.ndarray, norm: Normalize) -> None:
+    """Put ticks at round numbers. A single value gets one tick, and a panel without finite values gets none."""
+    shown = np.unique(known[np.isfinite(known)])
+    if value.scale in ("linear", "log") and len(shown) < 2:
+        bar.set_ticks(shown.tolist(), labels=[short_number(one / 10.0 ** power_of(norm)) for one in shown])
+        bar.minorticks_off()
+    elif isinstance(norm, LogNorm):
+        _label_decades(bar, norm)
+    else:
+        bar.locator = MaxNLocator("auto", steps=[1, 2, 2.5, 5, 10], integer=value.is_whole)
+        bar.formatter = _Plain(power_of(norm))
+
+
+class _Plain(Formatter):
+    """Ticks as decimal numbers, divided by a power of ten, all with as many digits as their steps need."""
+
+    def __init__(self, power: int) -> None:
+        self._power = power
+
+    def __call__(self, value: float, position: int | None = None) -> str:
+        return short_number(value / 10.0**self._power)
+
+    def format_ticks(self, values: Sequence[float]) -> list[str]:
+        scaled = np.asarray(values, float) / 10.0**self._power
+        digits = next((n for n in range(9) if np.abs(np.round(scaled, n) - scaled).max() < 10.0 ** -(n + 3)), 9)
+        return [decimal(one, digits) for one in scaled]
 
 
 def _label_decades(bar: Colorbar, norm: LogNorm) -> None:
@@ -337,5 +393,6 @@ def _label_decades(bar: Colorbar, norm: LogNorm) -> None:
 def _extend(values: np.ndarray, norm: Normalize) -> str:
     if norm.vmin is None or norm.vmax is None or not values.size:
         return "neither"
-    below, above = bool(values.min() < norm.vmin), bool(values.max() > norm.vmax)
+    rounding = 1e-9 * (norm.vmax - norm.vmin)
+    below, above = bool(values.min() < norm.vmin - rounding), bool(values.max() > norm.vmax + rounding)
     return {(True, True): "both", (True, False): "min", (False, True): "max"}.get((below, above), "neither")

@@ -37,7 +37,7 @@ UNDEFINED = Patch(
 FEW_SEEDS = Line2D(
     [], [], ls="", marker="v", ms=4, mfc="white", mec="black", mew=0.6, label=f"fewer than {MIN_SEEDS} seeds"
 )
-DIFFERS = Line2D([], [], ls="", marker="o", ms=3, color="black", label="95% interval excludes 0")
+DIFFERS = Line2D([], [], ls="", marker="o", ms=4, mfc="black", mec="white", mew=0.5, label="95% interval excludes 0")
 EDGE = Line2D([], [], color="black", lw=1.4, label=edge_label("line"))
 EDGE_INTERVAL = Line2D([], [], color="black", lw=0.9, ls=(0, (3, 2)), label="its 95% interval (Wilson)")
 BAND = Line2D([], [], color="black", lw=0.9, ls=(0, (3, 2)), label=edge_label("band"))
@@ -212,16 +212,7 @@ def _text_points() -> float:
 
 def legend_entries(panels: Sequence[Panel], value: MapValue | CategoryValue, grid: Grid) -> list[Artist]:
     """Return the legend's entries: categories, the boundary, marks, and the kinds of points without a value."""
-    entries: list[Artist] = []
-    if isinstance(value, CategoryValue):
-        present = {name for panel in panels for name in panel.names.ravel()}
-        entries += [
-            Patch(facecolor=colour, edgecolor="white", hatch=value.hatches.get(name), label=name)
-            for name, colour in value.colours.items()
-            if name in present
-        ]
-    drawn = {look for panel in panels for look, lines in _looks(panel, grid).items() if lines}
-    entries += [look for look in (EDGE, GAP, EDGE_INTERVAL, BAND) if look in drawn]
+    entries = category_entries(panels, value) + boundary_entries(panels, grid)
     valued = [panel.names != "" if isinstance(value, CategoryValue) else ~np.isnan(panel.values) for panel in panels]
     kinds: Mapping[Artist, bool] = {
         DIFFERS: any(panel.differs.any() for panel in panels),
@@ -232,8 +223,28 @@ def legend_entries(panels: Sequence[Panel], value: MapValue | CategoryValue, gri
     return entries + [entry for entry, occurs in kinds.items() if occurs]
 
 
+def category_entries(panels: Sequence[Panel], value: MapValue | CategoryValue) -> list[Artist]:
+    """Return the legend's entries for the names that occur."""
+    if isinstance(value, MapValue):
+        return []
+    present = {name for panel in panels for name in panel.names.ravel()}
+    return [
+        Patch(facecolor=colour, edgecolor="white", hatch=value.hatches.get(name), label=name)
+        for name, colour in value.colours.items()
+        if name in present
+    ]
+
+
+def boundary_entries(panels: Sequence[Panel], grid: Grid) -> list[Artist]:
+    """Return the legend's entries for the lines of the boundary that are drawn."""
+    drawn = {look for panel in panels for look, lines in _looks(panel, grid).items() if lines}
+    return [look for look in (EDGE, GAP, EDGE_INTERVAL, BAND) if look in drawn]
+
+
 def _looks(panel: Panel, grid: Grid) -> dict[Line2D, list[np.ndarray]]:
-    """Return the lines of the boundary by their look: of the fitted surface, or where shares pass 1/2."""
+    """Return the lines of the boundary by their look: of the fitted surface, or where shares on a grid pass 1/2."""
+    if panel.edge is None and grid.scattered:
+        return {}
     if panel.edge is None:
         counted: dict[Line2D, list[np.ndarray]] = {}
         for share, look in _shares(panel):

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from analysis.data import Block, by_configuration, describe_shared, format_value, seed_count, shared_fields
 from analysis.plot.curves import NOT_MEASURED
+from analysis.plot.save import NotebookFigure
 from analysis.plot.text.typography import SMALL, type_for, type_points, unbroken, wrapped
 from analysis.plot.variables import SEQUENTIAL
 from lop_sweep.config import CellConfig
@@ -45,7 +46,7 @@ def plot_layers(blocks: Iterable[Block], title: str = "", *, width: float | None
     inches = max(_MIN_INCHES, _COLUMN_INCHES * len(groups) + 1) if width is None else width
     with type_for(width):
         height = _ROW_INCHES if width is None else min(_ROW_INCHES, 0.4 * inches)
-        figure = Figure(figsize=(inches, height * len(names) + 0.6), layout="constrained")
+        figure = NotebookFigure(figsize=(inches, height * len(names) + 0.6), layout="constrained")
         grid: Any = figure.subplots(len(names), len(groups), squeeze=False, sharex="col", sharey="row")
         for row, name in zip(grid, names, strict=True):
             means = [_mean(kept, set(group["cell"]), name) for _, group in groups]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.data import describe_shared, in_words_of, seed_count
+from analysis.data import describe_shared, format_value, in_words_of, seed_count
 from analysis.plot.aggregate import OTHERS, map_table, panels_of
-from analysis.plot.axes import Grid, axis_of
+from analysis.plot.axes import Grid, grid_of, tick_labels
 from analysis.plot.edge import edge_label
 from analysis.plot.facets import Caption, Column, Sheet
 from analysis.plot.text.typography import unbroken
@@ -38,6 +39,9 @@ def plot_map(
     crossed. Points with fewer than `MIN_SEEDS` seeds have a mark. Lines are the boundary P(lost) = 1/2 and its band;
     there are none between categories.
 
+    If an axis was drawn at random, points are dots in the same colours, without text. Fields that were drawn at random
+    too are mixed, and the caption names them.
+
     The caption is short. The figure's label has all of it, with the criterion that the scores carry, and `save_figure`
     writes it to the metadata. Colours are centred where the criterion lets "lost" begin.
 
@@ -61,9 +65,10 @@ def plot_map(
     x, y = about["x"], about["y"]
     grid, columns = columns_of(table)
     shared = describe_shared(about["shared"], without=(x, y))
+    others = other_fields_line(table)
     caption = Caption(
-        short=[cells_line(table), _without_boundary(table), *map(unbroken, shared.split(", "))],
-        full=[shared, cells_line(table), *_rules(table, columns)],
+        short=[others, cells_line(table), _without_boundary(table), *map(unbroken, shared.split(", "))],
+        full=[shared, *filter(None, [others]), cells_line(table), *_rules(table, columns)],
     )
     names = table["score"].unique()
     heading = title or f"{', '.join(names)} over {x} and {y}"
@@ -72,7 +77,8 @@ def plot_map(
 
 def columns_of(table: pd.DataFrame) -> tuple[Grid, list[Column]]:
     """Return the axes of a map and its values with their panels, in the order of the table."""
-    grid = Grid(axis_of(table[table.attrs["map"]["x"]]), axis_of(table[table.attrs["map"]["y"]]))
+    about = table.attrs["map"]
+    grid = grid_of(table, about["x"], about["y"], about["sampled"])
     columns = [
         Column(map_value(name).in_words_of(_streams(table)), panels_of(table[table["score"] == name], grid))
         for name in table["score"].unique()
@@ -94,6 +100,21 @@ def cells_line(table: pd.DataFrame) -> str:
     seeds, cells = "s" if computed.max() > 1 else "", "s" if computed.sum() > 1 else ""
     verdicts = comma_list(f"{counts[verdict]:,} {verdict}" for verdict in VERDICTS if counts[verdict])
     return f"{seed_count(computed)} seed{seeds} per point; {computed.sum():,} cell{cells}: {verdicts}"
+
+
+def other_fields_line(table: pd.DataFrame) -> str:
+    """Return which fields vary within a map without being axes or panels, for a caption; empty if there are none."""
+    about = table.attrs["map"]
+    mixed = [f"{field} ({_range(values)})" for field, values in about["mixed"].items()]
+    following = [f"{field} follows {axis}" for field, axis in about["following"].items()]
+    return "; ".join([*([f"mixed: {comma_list(mixed)}"] if mixed else []), *following])
+
+
+def _range(values: Sequence[Any]) -> str:
+    """Return the range of numbers, or all names, as text."""
+    if isinstance(values[0], str):
+        return comma_list(map(format_value, values))
+    return " to ".join(tick_labels([values[0], values[-1]]))
 
 
 def _table(

@@ -1,4 +1,4 @@
-"""Saving figures for screen and print, with fonts embedded, and with their provenance in the metadata."""
+"""Figures in notebooks; saving them for screen and print, with fonts embedded and their provenance in the metadata."""
 
 from __future__ import annotations
 
@@ -26,6 +26,15 @@ _PAD_INCHES = 0.05
 
 _EMBEDDED: dict[Any, Any] = {"pdf.fonttype": 42, "svg.fonttype": "path", "svg.hashsalt": "lop-sweep"}
 """TrueType fonts within a PDF, outlines within an SVG. The salt makes the SVG of a figure reproducible."""
+
+
+class NotebookFigure(Figure):
+    """A figure that a notebook shows, also without `%matplotlib inline`."""
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        self.savefig(buffer, format="png", bbox_inches="tight")
+        return buffer.getvalue()
 
 
 def provenance(cells: pd.DataFrame) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from analysis.data import format_fields, format_value
 from analysis.plot.axes import round_ticks, tick_labels
+from analysis.plot.save import NotebookFigure
 from analysis.plot.text.typography import SMALL, text_inches, type_for, type_points, wrapped
 from lop_sweep.errors import AnalysisError, comma_list
 
@@ -53,7 +54,7 @@ def plot_survival(curves: pd.DataFrame, title: str = "", *, width: float | None 
     row = 2.2 * points / 100
     with type_for(width):
         height = max(1.8, 0.42 * inches)
-        figure = Figure(figsize=(inches, height + 0.9 + 2 * row * len(groups)), layout="constrained")
+        figure = NotebookFigure(figsize=(inches, height + 0.9 + 2 * row * len(groups)), layout="constrained")
         parts: Any = figure.subplots(2, 1, sharex=True, height_ratios=[height, 0.1 + row * len(groups)])
         upper, lower = parts
         marks = _round_tasks(int(curves["task"].max()))
@@ -126,7 +127,7 @@ def plot_specification(table: pd.DataFrame, title: str = "", *, width: float | N
     row = 2 * points / 100
     with type_for(width):
         plots = max(2.4, 0.4 * inches)
-        figure = Figure(figsize=(inches, plots + 1 + row * len(rows)), layout="constrained")
+        figure = NotebookFigure(figsize=(inches, plots + 1 + row * len(rows)), layout="constrained")
         heights = [0.57 * plots, 0.43 * plots, 0.1 + row * len(rows)]
         parts: Any = figure.subplots(3, 1, sharex=True, height_ratios=heights)
         edges, shares, dots = parts

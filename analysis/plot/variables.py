@@ -43,6 +43,7 @@ class MapValue:
         statistic: over seeds, "mean" or "median".
         note: an explanation of the colours, for the metadata and the report.
         short_note: the same in a few words, for the caption.
+        infinite: what the colour bar calls infinite values.
         needs: the optional metric without which there is no such score; empty if there is none, or the column names it.
     """
 
@@ -55,12 +56,18 @@ class MapValue:
     statistic: str = "mean"
     note: str = ""
     short_note: str = ""
+    infinite: str = "∞"
     needs: str = ""
 
     @property
     def axis_label(self) -> str:
         """The label with the unit."""
         return with_unit(self.label, self.unit)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether values are numbers of tasks, so that ticks are at whole numbers."""
+        return self.unit == "task"
 
     def norm(self, values: np.ndarray, criterion: LossCriterion) -> Normalize:
         """Return the colour scale for these finite values, of all panels of a map."""
@@ -136,13 +143,15 @@ class CategoryValue:
 
 def _linear(values: np.ndarray, criterion: LossCriterion) -> Normalize:
     low, high = (values.min(), values.max()) if values.size else (0.0, 1.0)
-    return Normalize(low, high if high > low else low + 1)
+    around = 0.0 if high > low else max(0.5, abs(low) / 10)  # a single value is in the middle
+    return Normalize(low - around, high + around)
 
 
 def _log(values: np.ndarray, criterion: LossCriterion) -> Normalize:
     positive = values[values > 0]
     low, high = (positive.min(), positive.max()) if positive.size else (0.1, 1.0)
-    return LogNorm(low, high if high > low else low * 10)
+    around = 1.0 if high > low else np.sqrt(10)
+    return LogNorm(low / around, high * around)
 
 
 def _around_zero(values: np.ndarray, criterion: LossCriterion) -> Normalize:
@@ -197,7 +206,7 @@ _SCORES: dict[str, MapValue] = {
     "onset": MapValue(
         "onset", "onset of the loss, median over seeds", "task", "linear", "viridis_r", decidable_only=True,
         statistic="median", note="seeds that do not lose plasticity within their tasks count as later than all others",
-        short_note="without an onset: latest",
+        short_note="without an onset: latest", infinite="no onset",
     ),
     "slope": MapValue("slope", "Theil-Sen slope of the CE", "nats per task", "around zero", DIVERGING),
     "area_excess": MapValue(

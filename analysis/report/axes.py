@@ -10,12 +10,23 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.data import format_value, is_category, levels, plain, varying_fields
-from analysis.plot import MAX_VALUES, edges, lay_out
+from analysis.data import (
+    MAX_VALUES,
+    follows,
+    format_value,
+    identifying_fields,
+    is_category,
+    levels,
+    plain,
+    sampled_fields,
+    varying_fields,
+)
+from analysis.plot import edges, lay_out
 from lop_sweep.config import FIELDS
 
-BINS = 20
-"""Number of bins of a numeric field with more than `MAX_VALUES` values, for example one that was drawn at random."""
+BINS, _VALUES_PER_BIN = 20, 3
+"""Bins of a numeric field that was drawn at random or has more than `MAX_VALUES` values: fewer if there are few values.
+"""
 
 _MAIN = ("lr", "depth", "delta", "sigma")
 """Fields that become axes if fewer than two fields vary."""
@@ -41,6 +52,8 @@ class MapField:
         positions: (k,) where each value's tick is, in the coordinates that are drawn (log10 of the value for "log").
         edges: (k + 1,) borders of the values' areas in these coordinates, increasing.
         binned: whether the values are the middles of bins.
+        identifying: whether nearly every configuration has a value of its own.
+        follows: the other fields that it follows, see `analysis.data.follows`.
     """
 
     name: str
@@ -52,15 +65,17 @@ class MapField:
     positions: list[float]
     edges: list[float]
     binned: bool
+    identifying: bool = False
+    follows: Sequence[str] = ()
 
     @classmethod
-    def of(cls, column: pd.Series) -> MapField:
-        """Lay out the values of a column, which is named after its field."""
+    def of(cls, column: pd.Series, *, sampled: bool = False) -> MapField:
+        """Lay out the values of a column, which is named after its field; in bins if they were drawn at random."""
         name, values = str(column.name), levels(column)
         if is_category(column):
             return cls._make(name, values, "category", np.arange(len(values), dtype=float))
         values = values.astype(float)
-        if len(values) > MAX_VALUES:
+        if sampled or len(values) > MAX_VALUES:
             return cls._bins(name, values)
         axis = lay_out(values)
         scale, positions = axis.scale, np.log10(values) if axis.scale == "log" else axis.positions
@@ -72,7 +87,7 @@ class MapField:
     def _bins(cls, name: str, values: np.ndarray) -> MapField:
         log = values[0] > 0 and values[-1] / values[0] > _MAX_LINEAR_RATIO
         drawn = np.log10(values) if log else values
-        borders = np.linspace(drawn[0], drawn[-1], BINS + 1)
+        borders = np.linspace(drawn[0], drawn[-1], min(BINS, len(values) // _VALUES_PER_BIN) + 1)
         middles = (borders[:-1] + borders[1:]) / 2
         short = np.array(_round((10**middles if log else middles).tolist()))
         field = cls._make(name, short, "log" if log else "linear", middles)
@@ -110,8 +125,22 @@ def map_fields(cells: pd.DataFrame) -> list[MapField]:
         cells: all cells of the report, finished or not, with the configuration fields.
     """
     names = varying_fields(cells)
+    sampled, identifying = sampled_fields(cells), identifying_fields(cells, names)
+    varying = list(names)
     names += [name for name in _MAIN if name not in names][: max(0, 2 - len(names))]
-    return [MapField.of(cells[name]) for name in names]
+    fields = [MapField.of(cells[name], sampled=name in sampled) for name in names]
+    return [
+        replace(
+            field,
+            identifying=field.name in identifying,
+            follows=[
+                axis
+                for axis in varying
+                if axis != field.name and field.name in varying and follows(cells, field.name, axis, identifying)
+            ],
+        )
+        for field in fields
+    ]
 
 
 def fixed_fields(cells: pd.DataFrame) -> dict[str, Any]:

@@ -170,6 +170,7 @@ def _score(name: str) -> dict[str, Any]:
         "label": value.axis_label,
         "short": f"late {_short(value.label)}" if is_late else _short(value.label),
         "unit": value.unit if value.unit == "nats" else "",
+        "whole": value.is_whole,
         "metric": metric if is_late else None,
         "is_fact": is_late or name == "fresh_ce",
         "decidable_only": value.decidable_only,

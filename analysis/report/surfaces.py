@@ -21,9 +21,9 @@ from analysis.plot import (
     Edge,
     Grid,
     PanelCells,
-    fields_of_panels,
     fit_panel,
     level_name,
+    other_fields,
     panel_cells,
     placed_cells,
 )
@@ -38,6 +38,9 @@ MAX_PANELS, MAX_POINTS, MAX_CELLS = 12, MAX_FITTED_POINTS, 10_000
 
 RATES = ("lost", "failures")
 """What is fitted."""
+
+POOLED = -1
+"""The index that stands for all values of a field on the page."""
 
 
 def opening_axes(fields: Sequence[MapField]) -> tuple[str, str]:
@@ -73,22 +76,28 @@ class Fits:
         )
         return panel.can_be_fitted and (within or not self.fits)
 
-    def add(self, panel: PanelCells, grid: Grid, fields: dict[str, MapField]) -> None:
-        """Fit a panel."""
+    def add(self, panel: PanelCells, grid: Grid, fields: dict[str, MapField], mixed: Sequence[str]) -> None:
+        """Fit a panel; fields that are `mixed` are pooled on the page."""
         cells, index = panel.cells, panel.index
         lost = cells["lost"].to_numpy(float)
         failures = np.where(np.isnan(lost), np.nan, cells["late_failures"].to_numpy(float))
         surface = fit_panel(cells, lost, np.ones(len(cells)), index, grid)
-        rates = surface, fit_panel(cells, failures, cells["late_tasks"].to_numpy(float), index, grid)
-        start = sum(one.size for one in self.rates[RATES[0]])
-        for name, fit in zip(RATES, rates, strict=True):
-            self.rates[name].append(fit.rates().ravel())
         axes = fields[grid.x.field], fields[grid.y.field]
+        start = sum(one.size for one in self.rates[RATES[0]])
+        if grid.scattered:
+            unknown = np.full(3 * len(axes[0].values) * len(axes[1].values), np.nan)
+            rates = [unknown] * len(RATES)
+        else:
+            late_tasks = cells["late_tasks"].to_numpy(float)
+            rates = [fit.rates().ravel() for fit in (surface, fit_panel(cells, failures, late_tasks, index, grid))]
+        for name, values in zip(RATES, rates, strict=True):
+            self.rates[name].append(values)
         self.fits.append(
             {
                 "x": grid.x.field,
                 "y": grid.y.field,
-                "at": {name: int(fields[name].indices_of(cells)[0]) for name in panel.key},
+                "at": {name: int(fields[name].indices_of(cells)[0]) for name in panel.key}
+                | dict.fromkeys(mixed, POOLED),
                 "start": start,
                 "boundaries": [self._place(edge, axes) for edge in surface.edges(LEVELS)],
             }
@@ -123,7 +132,8 @@ def fitted_surfaces(
 ) -> tuple[dict[str, Any], dict[str, Column]]:
     """Fit the panels of the map that the page opens with, then those over other axes, up to the limits.
 
-    Of one pair of axes, the panels with most cells come first. Fields in bins are not fitted.
+    Of one pair of axes, the panels with most cells come first. Where an axis was drawn at random, the page has the
+    boundary, and no rates at its points, which are bins. Other fields in bins are not fitted.
 
     Args:
         scores: one row per finished cell, with the configuration fields, `lost`, `late_failures` and `late_tasks`.
@@ -135,13 +145,14 @@ def fitted_surfaces(
     """
     cells, by_name, found = placed_cells(scores, missing), {one.name: one for one in fields}, Fits()
     for x, y in _pairs(fields):
-        others = fields_of_panels(cells, x, y)
-        if any(by_name[name].binned for name in (x, y, *others)):
+        others = other_fields(cells, x, y)
+        in_bins = {name for name in (x, y, *others.panels) if by_name[name].binned}
+        if in_bins - set(others.sampled_axes):
             continue
         grid, panels = panel_cells(cells, x, y, others)
         for panel in sorted(panels, key=_importance, reverse=True):
             if found.has_room(panel):
-                found.add(panel, grid, by_name)
+                found.add(panel, grid, by_name, others.mixed)
     about = {
         "fits": found.fits,
         "levels": [{"value": level, "name": level_name(level)} for level in LEVELS],

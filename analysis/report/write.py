@@ -23,7 +23,7 @@ from lop_sweep.version import __version__
 
 SCRIPTS: tuple[str, ...] = (
     "words.js", "data.js", "scores.js", "points.js", "fits.js", "colours.js", "state.js",
-    "command.js", "controls.js", "map.js", "hover.js", "curves.js", "details.js", "main.js",
+    "command.js", "controls.js", "texts.js", "map.js", "hover.js", "curves.js", "details.js", "main.js",
 )  # fmt: skip
 """The page's scripts, in the order in which they run."""
 

@@ -22,11 +22,13 @@ import numpy as np
 import pandas as pd
 from formatting import interval, p_value, percent, points, table
 from mitigation_sweeps import CANDIDATES, MAPPED, TRIED, Change, best, cells
-from scipy.stats import t
+from statsmodels.stats.multitest import multipletests
 
 import analysis
 from analysis import statistics
 from analysis.scoring import wilson
+from analysis.statistics.frames import t_interval
+from lop_sweep.config import FIELDS
 
 HERE = Path(__file__).parent
 JUDGED = ("lost", "plastic", "undecided")
@@ -152,10 +154,10 @@ def publish_mitigations(strengths: str, chosen: str) -> None:
     pd.DataFrame(rows).to_csv(HERE / "strengths.csv", index=False)
     scored = analysis.score(chosen)
     names = {cell.id: name for name, change in winners.items() for cell in cells([change], MAPPED)}
-    plain = scored.assign(mitigation=scored["cell"].map(names), norm="none", weight_decay=0.0)
+    used = {name for change in winners.values() for name in change}
+    plain = scored.assign(**{name: FIELDS[name].default for name in used})
+    plain["mitigation"] = scored["cell"].map(names)  # so that norm and weight decay are rows among the mitigations
     plain.attrs = scored.attrs
-    used = [name for name in plain if name in {key for change in winners.values() for key in change} - {"mitigation"}]
-    plain = plain.drop(columns=[name for name in used if name not in ("norm", "weight_decay")])
     for value in ("lost", "failure_rate"):
         save(analysis.plot_map(plain, x="lr", y="mitigation", value=value), f"mitigations_{value}")
     published = scores_of(chosen, []).assign(change=scored["cell"].map(names).to_numpy())
@@ -191,11 +193,13 @@ def mitigations() -> Facts:
     for index in order:
         name, group, found = compared[index]
         rate, edge = found.loc["failure rate"], found.loc["edge in lr"]
+        widest = none["lr"].max() / none["lr"].min()
+        beyond = edge["estimate"] > widest
         shift = interval(*(f"{edge[side]:.2g}" for side in ("estimate", "low", "high")))
         rows.append([
             name, lost_text(group), percent(group["late_failure_rate"].mean(), 1),
             interval(*(points(rate[side]) for side in ("estimate", "low", "high"))), p_value(holm[index]),
-            edge["reason"] if np.isnan(edge["estimate"]) else shift,
+            edge["reason"] if np.isnan(edge["estimate"]) else f"more than {widest:g}" if beyond else shift,
             f"{group['late_end_ce'].median():.2g}", f"{group['fresh_median_ce'].median():.2g}",
         ])  # fmt: skip
     depths = sorted(scores["depth"].unique())
@@ -212,16 +216,15 @@ def mitigations() -> Facts:
         "compared": table(
             ["change", "lost (95%)", "late failures", "difference to none, in points (95%)", "p",
              "edge in lr, factor (95%)", "median CE, late", "fresh"], rows),
+        "unfit": str(int((~scores[scores["mitigation"] == "parseval"]["verdict"].isin(JUDGED)).sum())),
+        "each": str(len(none)),
         "by_depth": table(["change", *(f"{depth} layers" for depth in depths)], by_depth),
     }  # fmt: skip
 
 
 def holm_adjusted(p: np.ndarray) -> np.ndarray:
     """Return p values adjusted by Holm's method."""
-    order = np.argsort(p)
-    stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
-    adjusted = np.empty(len(p))
-    adjusted[order] = np.minimum(stepped, 1)
+    adjusted: np.ndarray = multipletests(p, method="holm")[1]
     return adjusted
 
 
@@ -278,7 +281,7 @@ def regression() -> Facts:
     """Return the numbers of the page on slowly changing regression."""
     runs = read("regression")
     rows, away = [], []
-    for (activation, lr), group in runs[runs["replacement_rate"] == 0].groupby(["activation", "lr"], sort=False):
+    for (activation, lr), group in runs[runs["replacement_rate"] == 0].groupby(["activation", "lr"]):
         mean, error = binned(group)
         first, lowest, last = PUBLISHED.get((activation, lr), (None, None, None))
         low = int(mean.argmin())
@@ -331,8 +334,7 @@ def _replaced(runs: pd.DataFrame, key: tuple[str, float], group: pd.DataFrame) -
 
 def mean_interval(values: np.ndarray) -> tuple[float, float, float]:
     """Return a mean with the 95% interval of Student's t."""
-    half = t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
-    return values.mean(), values.mean() - half, values.mean() + half
+    return values.mean(), *t_interval(values.mean(), values.std(ddof=1) / np.sqrt(len(values)), len(values) - 1)
 
 
 # Random labels
@@ -349,6 +351,7 @@ def publish_random_labels(directory: str) -> None:
         (line,) = axis.plot(wide.index, wide.mean(axis=1), label=label_of(mitigation))
         axis.fill_between(wide.index, wide.min(axis=1), wide.max(axis=1), color=line.get_color(), alpha=0.25, lw=0)
     axis.set(xlabel="task", ylabel="online accuracy")
+    axis.xaxis.get_major_locator().set_params(integer=True)
     axis.legend(frameon=False)
     save(figure, "random_labels")
 

@@ -2,19 +2,13 @@
 
 from ray import tune
 
+from search_spaces import slowly_changing_regression
+
 param_space = {
-    "stream": "slowly_changing_regression",
-    "samples": 10_000,
-    "steps": 10_000,
-    "batch_size": 1,
-    "tasks": 100,
-    "width": 5,
-    "depth": 1,
-    "init": "kaiming_uniform",
+    **slowly_changing_regression.param_space,
     "activation": tune.grid_search(["relu", "tanh"]),
     "lr": 0.01,
     "mitigation": "continual_backprop_adaptable",
     "replacement_rate": tune.grid_search([1e-4, 1e-3, 1e-2]),
-    "fresh_baseline": 0,
     "seed": tune.grid_search(list(range(30))),
 }

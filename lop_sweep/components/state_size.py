@@ -11,12 +11,15 @@ from lop_sweep.components.choice import Components, layer_sizes
 from lop_sweep.components.optimizers import role_of
 from lop_sweep.config import CellConfig
 
+_LARGE_BYTES = 2**30
+
 
 def component_bytes(config: CellConfig, dtype: str) -> int:
     """Return the bytes of the arrays that a cell's components keep from one task to the next.
 
     The components themselves make their states, so that those of a user's own count too. Parameters are stand-ins that
-    take no memory. What a task stream remembers of earlier tasks is left out: with `drift` or `cycle` some numbers per
+    take no memory. Of networks of more than a gibibyte, whose states may be too large to make, parameters alone count.
+    What a task stream remembers of earlier tasks is left out: with `drift` or `cycle` some numbers per
     task that recurs.
 
     Args:
@@ -28,6 +31,9 @@ def component_bytes(config: CellConfig, dtype: str) -> int:
     """
     chosen, pairs = Components.of(config), layer_sizes(config).pairs()
     zero = np.zeros((), dtype)
+    parameters = sum((fan_in + 1) * fan_out for fan_in, fan_out in pairs) * zero.itemsize
+    if parameters > _LARGE_BYTES:
+        return parameters
     weights = [np.broadcast_to(zero, (1, *pair)) for pair in pairs]
     biases = [np.broadcast_to(zero, (1, 1, fan_out)) for _, fan_out in pairs]
     total = _bytes([weights, biases])

@@ -1,11 +1,13 @@
 """What has to be computed, decided without running anything. Imports neither Ray nor PyTorch."""
 
 from lop_sweep.planning.packing import Sizing
-from lop_sweep.planning.plan import Plan, WorkItem, make_plan
+from lop_sweep.planning.plan import Plan, WorkItem, make_plan, preview
+from lop_sweep.planning.plan_text import plan_lines
 from lop_sweep.planning.shards import Shard, divide
-from lop_sweep.planning.space import SearchSpace, load_space
+from lop_sweep.planning.space import SearchSpace
+from lop_sweep.planning.space_file import load_space, to_space
 from lop_sweep.planning.status import Status, count_states, sweep_status
-from lop_sweep.planning.status_text import sizes_line, status_json, status_lines
+from lop_sweep.planning.status_text import status_json, status_lines
 
 __all__ = [
     "Plan",
@@ -18,8 +20,10 @@ __all__ = [
     "divide",
     "load_space",
     "make_plan",
-    "sizes_line",
+    "plan_lines",
+    "preview",
     "status_json",
     "status_lines",
     "sweep_status",
+    "to_space",
 ]

@@ -5,11 +5,14 @@ Deciding is here, executing is in `lop_sweep.tune`. Nothing here imports Ray.
 
 from __future__ import annotations
 
+import heapq
 import json
+import tempfile
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from lop_sweep.config import PACKABLE, CellConfig
@@ -17,6 +20,7 @@ from lop_sweep.pack import Pack, make_packs
 from lop_sweep.planning.packing import Sizing
 from lop_sweep.planning.space import SearchSpace
 from lop_sweep.storage import StartPoint, Store
+from lop_sweep.storage.maintenance import check_checkpoints, finished_cells
 
 
 @dataclass(frozen=True)
@@ -27,12 +31,14 @@ class WorkItem:
         pack: the pack.
         resume_from: for each cell, the path within the sweep directory of a saved state to resume from, and the cell's
             index in it; empty to start from the beginning, or from the pack's own checkpoint.
+        starts: for each cell, the number of tasks that saved states have behind them.
         seconds: time that remains on one CPU core, by the cost model.
         tasks_per_report: tasks between two reports to the driver.
     """
 
     pack: Pack
     resume_from: tuple[tuple[str, int], ...] = ()
+    starts: tuple[int, ...] = ()
     seconds: float = 0.0
     tasks_per_report: int = 1
 
@@ -78,6 +84,19 @@ class Plan:
     def seconds(self) -> float:
         """Time that remains on one CPU core, by the cost model."""
         return sum(item.seconds for item in self.items)
+
+    @property
+    def wall_seconds(self) -> float:
+        """Time that the packs take on CPUs, each on the first slot that is free, by the cost model."""
+        busy = [0.0] * self.sizing.slots
+        for item in self.items:
+            heapq.heapreplace(busy, busy[0] + item.seconds)
+        return max(busy)
+
+    @property
+    def starts(self) -> Counter[int]:
+        """For each number of tasks that saved states have behind them, the number of cells to compute from there."""
+        return Counter(start for item in self.items for start in item.starts)
 
     @property
     def description(self) -> dict[str, Any]:
@@ -158,6 +177,28 @@ def make_plan(
     return replace(plan, items=_work_items([*held, *packs], best, store, sizing))
 
 
+def preview(space: SearchSpace, out: str | Path | None, sizing: Sizing) -> Plan:
+    """Return what a sweep would compute now, without changing anything.
+
+    Args:
+        space: the request.
+        out: its sweep directory, which need not exist; None for an empty one.
+        sizing: what the sizes of packs would be chosen by.
+
+    Raises:
+        SweepError: `out` holds a sweep of another dtype.
+        SchemaVersionError: another version of lop-sweep wrote `out`, or a file in it.
+        StoreError: `out` cannot be read.
+    """
+    with tempfile.TemporaryDirectory() as empty:
+        store = Store(empty if out is None else out)
+        store.check_schema()
+        store.segments()
+        done = finished_cells(store, sizing.dtype)[0]
+        check_checkpoints(store, sizing.dtype)
+        return make_plan(space, done, store, sizing)
+
+
 def _held_packs(missing: Iterable[CellConfig], store: Store) -> list[Pack]:
     """Return the packs, with only missing cells, that a worker may still hold.
 
@@ -190,7 +231,8 @@ def _work_items(
         # The fields in which cells of a pack differ do not change their cost.
         cells = len(pack.cells)
         seconds = sum(count * sizing.seconds_left(pack.cells[0], *done, cells) for done, count in progress.items())
-        items.append(WorkItem(pack, resume_from, seconds, sizing.report_tasks(pack)))
+        starts = tuple(_progress(point)[0] for point in points)
+        items.append(WorkItem(pack, resume_from, starts, seconds, sizing.report_tasks(pack)))
     return tuple(sorted(items, key=lambda item: -item.seconds))
 
 

@@ -1,31 +1,20 @@
-"""Search spaces: expand a Ray Tune parameter space, or load a search-space file, into cells.
-
-A search-space file is Python code and is executed when it is loaded: run only files that you trust. It defines
-`param_space`, a Tune parameter space over the fields of `CellConfig`. It may also define `pack`, `num_samples` and
-`sampling_seed`, with the meaning they have in `SearchSpace`.
-"""
+"""Search spaces: expand a Ray Tune parameter space into cells."""
 
 from __future__ import annotations
 
-import contextlib
 import math
-import random
-import runpy
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lop_sweep.cell_table import check_size, grid_cells
+from lop_sweep.cell_table import MAX_CELLS, check_size, grid_cells
 from lop_sweep.components.choice import fit
 from lop_sweep.config import FIELDS, CellConfig, check_keys
-from lop_sweep.errors import ConfigError, SpaceError, comma_list, safe_repr, single_line
+from lop_sweep.errors import SpaceError, comma_list, safe_repr, suggestion
 from lop_sweep.pack import check_pack_axes
-from lop_sweep.ray_environment import prepare_environment
-from lop_sweep.storage import is_text
+from lop_sweep.planning.variants import SAMPLERS, variants
 
 AUTO = "auto"
 """The value of `fresh_baseline` in a parameter space that `POOLED_BASELINE` resolves."""
@@ -61,6 +50,8 @@ class SearchSpace:
         name: str = "space",
         num_samples: int = 1,
         sampling_seed: int = 0,
+        sampler: str = "random",
+        seeds: int | Sequence[int] | None = None,
         pack: Iterable[str] | None = None,
     ) -> None:
         """Expand a parameter space, or take cells as they are.
@@ -70,8 +61,12 @@ class SearchSpace:
                 `fresh_baseline` of "auto" stands for 160 networks, shared among the seeds of each configuration.
             cells: the cells, in place of `param_space`.
             name: what status, titles and `sweep.json` call the search space.
-            num_samples: how many times to go through the grid, with new samples each time.
-            sampling_seed: seed of Tune's sampling primitives; the same seed gives the same cells.
+            num_samples: how many times to go through the grid, with new samples each time; with "sobol", number of
+                points at each point of the grid.
+            sampling_seed: seed of what is sampled; the same seed gives the same cells.
+            sampler: how Tune's sampling primitives are drawn: "random", independently, or "sobol", as the points of a
+                scrambled Sobol' sequence, which fill the space evenly.
+            seeds: the seeds at which every point is repeated: a list, or n for 0 to n - 1; None: as `param_space` says.
             pack: fields of `PACKABLE` whose values one trial runs together; None: packs are sized by cost.
 
         Raises:
@@ -83,7 +78,14 @@ class SearchSpace:
         if not isinstance(name, str):
             raise SpaceError(f"name = {safe_repr(name)}: must be a string")
         object.__setattr__(self, "name", name)
-        expanded = expand_space(param_space, num_samples, sampling_seed) if cells is None else _distinct(cells)
+        if cells is None:
+            expanded = expand_space(param_space, num_samples, sampling_seed, sampler, seeds)
+        elif seeds is not None or (num_samples, sampling_seed, sampler) != (1, 0, "random"):
+            raise SpaceError(
+                "num_samples, sampling_seed, sampler and seeds are for a param_space; cells are as they are"
+            )
+        else:
+            expanded = _distinct(cells)
         check_size(len(expanded))
         object.__setattr__(self, "cells", fit(expanded))
         object.__setattr__(self, "pack", None if pack is None else check_pack_axes(pack))
@@ -105,58 +107,62 @@ def axes_of(cells: Iterable[CellConfig]) -> dict[str, list[Any]]:
     return {field: distinct for field, distinct in values.items() if len(distinct) > 1}
 
 
-def shipped_spaces() -> dict[str, Path]:
-    """Return the paths of the search spaces that come with lop-sweep, by name."""
-    folder = Path(str(resources.files("search_spaces")))
-    return {path.stem: path for path in sorted(folder.glob("*.py")) if not path.stem.startswith("_")}
-
-
-def load_space(source: str | Path) -> SearchSpace:
-    """Load a search space by its file's path or by the name of a shipped one.
-
-    Raises:
-        SpaceError: there is no such file, it fails when executed, or it does not define a search space.
-    """
-    path = _find(source)
-    prepare_environment()  # most search spaces import Ray
-    try:
-        content = runpy.run_path(str(path))
-    except SyntaxError as error:
-        what = " ".join(str(error.msg).split())
-        raise SpaceError(
-            f"{path}, line {error.lineno}: syntax error: {what}; a search space is a Python file"
-        ) from None
-    except (Exception, SystemExit) as error:
-        raise SpaceError(f"{path}: executing it failed with {type(error).__name__}: {single_line(error)}") from error
-    if "param_space" not in content:
-        raise SpaceError(f"{path}: defines no param_space; write param_space = {{'lr': tune.grid_search([...]), ...}}")
-    try:
-        return SearchSpace(
-            _checked_mapping(content["param_space"]),
-            name=path.stem,
-            num_samples=content.get("num_samples", 1),
-            sampling_seed=content.get("sampling_seed", 0),
-            pack=content.get("pack"),
-        )
-    except (ConfigError, SpaceError) as error:
-        raise SpaceError(f"{path}: {error}") from error
-
-
-def expand_space(param_space: Any, num_samples: int = 1, sampling_seed: int = 0) -> tuple[CellConfig, ...]:
+def expand_space(
+    param_space: Any,
+    num_samples: int = 1,
+    sampling_seed: int = 0,
+    sampler: str = "random",
+    seeds: int | Sequence[int] | None = None,
+) -> tuple[CellConfig, ...]:
     """Return the distinct cells of a Tune parameter space, in Tune's order; arguments and errors as `SearchSpace`."""
-    check_keys(_checked_mapping(param_space))
+    check_keys(checked_mapping(param_space))
     for name, value, least in (("num_samples", num_samples, 1), ("sampling_seed", sampling_seed, 0)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        if not _is_integer(value, least):
             raise SpaceError(f"{name} = {safe_repr(value)}: must be an integer of at least {least}")
-    grid = _as_grid(param_space)
+    if not isinstance(sampler, str) or sampler not in SAMPLERS:
+        near = suggestion(sampler, SAMPLERS)
+        raise SpaceError(f"sampler = {safe_repr(sampler)}{near}: must be one of {comma_list(SAMPLERS)}")
+    repeated = None if seeds is None else _checked_seeds(seeds, param_space)
+    of_seed = {} if repeated is None else {"seed": {"grid_search": repeated}}
+    grid = _as_grid({**param_space, **of_seed}) if sampler == "random" else None
     if grid is not None:
         return grid_cells(*grid)
-    with _global_generators(sampling_seed):
-        variants = _with_baseline(list(_variants(param_space, num_samples, sampling_seed)))
-        cells = dict.fromkeys(CellConfig(**fields) for fields in variants)
+    if num_samples > MAX_CELLS:
+        raise SpaceError(f"num_samples = {safe_repr(num_samples)}: must be at most {MAX_CELLS:,}")
+    points = list(variants(param_space, int(num_samples), int(sampling_seed), sampler))
+    if repeated is not None:
+        check_size(max(len(points), 1) * len(repeated))
+        points = [{**fields, "seed": seed} for fields in points for seed in repeated]
+    cells = dict.fromkeys(CellConfig(**fields) for fields in _with_baseline(points))
     if not cells:
         raise SpaceError("the search space is empty: a grid_search in param_space has no values")
     return tuple(cells)
+
+
+def _checked_seeds(seeds: Any, param_space: Mapping[str, Any]) -> Sequence[int]:
+    """Return the seeds at which every point of a parameter space is repeated.
+
+    Raises:
+        SpaceError: they are not seeds, or the parameter space has seeds of its own.
+    """
+    if _is_integer(seeds, 1) and seeds <= MAX_CELLS:
+        seeds = range(seeds)
+    if not _is_list(seeds) or not 1 <= len(seeds) <= MAX_CELLS:
+        raise SpaceError(
+            f"seeds = {safe_repr(seeds)[:80]}: must be a number of seeds, for example 8, or a list of them, "
+            f"at most {MAX_CELLS:,}"
+        )
+    if wrong := [seed for seed in seeds if not _is_integer(seed, 0)]:
+        raise SpaceError(f"seeds holds {safe_repr(wrong[0])}: must be integers of at least 0")
+    if "seed" in param_space:
+        raise SpaceError(
+            "seeds repeats every point, and param_space has seeds of its own ('seed'); leave one of them out"
+        )
+    return seeds
+
+
+def _is_integer(value: object, least: int) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and bool(value >= least)
 
 
 def _as_grid(param_space: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Sequence[Any]]] | None:
@@ -196,7 +202,12 @@ def _is_names(value: object) -> bool:
     return isinstance(value, (list, tuple)) and all(isinstance(name, str) for name in value)
 
 
-def _checked_mapping(param_space: Any) -> Mapping[str, Any]:
+def checked_mapping(param_space: Any) -> Mapping[str, Any]:
+    """Return a parameter space.
+
+    Raises:
+        SpaceError: it is not a dictionary.
+    """
     if not isinstance(param_space, Mapping):
         raise SpaceError(f"param_space must be a dictionary of configuration fields, not {type(param_space).__name__}")
     return param_space
@@ -212,35 +223,6 @@ def _distinct(cells: Iterable[CellConfig]) -> tuple[CellConfig, ...]:
     if not cells:
         raise SpaceError("the search space is empty: cells holds no cell")
     return tuple(dict.fromkeys(cells))
-
-
-@contextlib.contextmanager
-def _global_generators(seed: int) -> Iterator[None]:
-    """Seed the global generators that functions in `tune.sample_from` use, and restore them afterwards."""
-    python, numpy = random.getstate(), np.random.get_state()
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
-    try:
-        yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)
-
-
-def _variants(param_space: Mapping[str, Any], num_samples: int, sampling_seed: int) -> Iterator[dict[str, Any]]:
-    from ray.tune.search.variant_generator import generate_variants
-
-    rng = np.random.default_rng(sampling_seed)
-    for _ in range(num_samples):
-        variants = generate_variants({"config": dict(param_space)}, random_state=rng)
-        while True:
-            try:
-                _, resolved = next(variants)
-            except StopIteration:
-                break
-            except (Exception, SystemExit) as error:  # whatever Tune, or a sample_from function of the file, raises
-                raise SpaceError(f"Ray Tune cannot expand param_space: {single_line(error)}") from error
-            yield resolved["config"]
 
 
 def _with_baseline(variants: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -265,22 +247,3 @@ def _with_baseline(variants: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def _baseline(seeds: int) -> int:
     """Return each seed's share of `POOLED_BASELINE`, at least `MIN_BASELINE`."""
     return max(math.ceil(POOLED_BASELINE / seeds), MIN_BASELINE)
-
-
-def _find(source: str | Path) -> Path:
-    path = Path(source)
-    if not is_text(path):
-        raise SpaceError(f"search space {safe_repr(str(source))} is not valid UTF-8, which Ray needs; rename the file")
-    try:
-        if path.is_file():
-            return path
-        is_directory = path.is_dir()
-    except OSError as error:
-        raise SpaceError(f"search space {str(source)!r} cannot be read: {single_line(error)}") from error
-    shipped = shipped_spaces()
-    if str(source) in shipped:
-        return shipped[str(source)]
-    what = "is a directory" if is_directory else "is not a file"
-    raise SpaceError(
-        f"search space {str(source)!r} {what}; give a Python file or the name of a shipped space: {comma_list(shipped)}"
-    )

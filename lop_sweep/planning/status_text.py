@@ -1,9 +1,9 @@
-"""Format a sweep's status, and how its work was divided, for people and as JSON."""
+"""Format a sweep's status for people and as JSON."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -32,27 +32,13 @@ def status_lines(status: Status) -> Iterator[str]:
     for shard in status.shards:
         yield from _driver_lines(shard, status.complete)
     if status.kept_states:
-        size = _bytes(status.kept_bytes)
+        size = bytes_text(status.kept_bytes)
         yield f"the last states of {status.kept_states:,} packs are kept for more tasks: {size} in states/"
     yield from _axis_lines(status)
     if status.failures:
         yield f"failed: {len(status.failures):,} packs (tracebacks in failed/; --retry-failed runs just these); newest:"
         for failure in status.failures[:_MAX_FAILURES]:
             yield f"  pack {failure.pack}, {len(failure.cells)} cells, tried {failure.attempts} times: {failure.reason}"
-
-
-def sizes_line(sizes: Mapping[str, Any], device: str) -> str:
-    """Format how a sweep's work was divided, from `Plan.description`, in one line."""
-    slots = f"{sizes['slots']} {'GPU' if device == 'cuda' else 'CPU'}{'s' * (sizes['slots'] > 1)}"
-    return (
-        f"on {slots}: packs of {_range(sizes['cells_a_pack'])} cells (by {sizes['packs_by']}), "
-        f"a report every {_range(sizes['tasks_per_report'])} tasks (by {sizes['reports_by']})"
-    )
-
-
-def _range(bounds: Sequence[int]) -> str:
-    low, high = bounds
-    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
 def status_json(status: Status) -> dict[str, Any]:
@@ -119,7 +105,8 @@ def value_text(value: object) -> str:
     return text if len(text) <= _MAX_WIDTH else f"{text[: _MAX_WIDTH - 3]}..."
 
 
-def _bytes(count: int) -> str:
+def bytes_text(count: int) -> str:
+    """Format a size for people: "96 bytes", "1.2 MB"."""
     size, unit = float(count), "bytes"
     for bigger in ("kB", "MB", "GB"):
         if size >= 1000:

@@ -21,7 +21,7 @@ from lop_sweep.storage.filesystem import (
 from lop_sweep.storage.lock import Lock, hold_lock
 from lop_sweep.storage.lock_file import REQUEST, LockState, is_held, read_lock, stop_file
 from lop_sweep.storage.manifest import describe_space, requested_cells
-from lop_sweep.storage.pack_state import PackState, StartPoint, merge_numerics, state_bytes
+from lop_sweep.storage.pack_state import PackState, StartPoint, merge_numerics, sizes_of_states, state_bytes
 from lop_sweep.storage.process import host_name
 from lop_sweep.storage.reader import iter_tasks
 from lop_sweep.storage.schema import (
@@ -67,6 +67,7 @@ __all__ = [
     "quarantine",
     "read_lock",
     "requested_cells",
+    "sizes_of_states",
     "state_bytes",
     "stop_file",
     "sweep_path",

@@ -7,15 +7,16 @@ kept after a pack's last task, from which longer sequences resume. `docs/resumin
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lop_sweep.components import component_bytes
-from lop_sweep.config import CellConfig
+from lop_sweep.config import FIELDS, PACKABLE, CellConfig
 from lop_sweep.errors import SchemaVersionError, StateError, single_line
 from lop_sweep.metrics import METRICS, measured, undefined_metrics
 from lop_sweep.pack import Pack, expand
@@ -276,6 +277,16 @@ def merge_numerics(earlier: Mapping[str, str], now: Mapping[str, str]) -> dict[s
         before = earlier.get(name, value)
         merged[name] = before if value in before.split(" + ") else f"{before} + {value}"
     return merged
+
+
+def sizes_of_states(cells: Iterable[CellConfig], dtype: str) -> Iterator[int]:
+    """Yield `state_bytes` of each cell, computed once for all cells that could be in one pack."""
+    shape = attrgetter(*(field for field in FIELDS if field not in PACKABLE))
+    known: dict[Any, int] = {}
+    for cell in cells:
+        if (key := shape(cell)) not in known:
+            known[key] = state_bytes(cell, dtype)
+        yield known[key]
 
 
 def state_bytes(config: CellConfig, dtype: str) -> int:

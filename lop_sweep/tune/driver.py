@@ -12,9 +12,10 @@ import contextlib
 import datetime
 import importlib.metadata
 import logging
+import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,9 @@ from lop_sweep import runtime
 from lop_sweep.config import digest
 from lop_sweep.console.options import accepts_options, options_from_keywords
 from lop_sweep.console.signals import is_abandoned_sweep_running
-from lop_sweep.errors import InaccessibleFileError, SchemaVersionError, SpaceError, StoreError, SweepError, safe_repr
+from lop_sweep.errors import InaccessibleFileError, SchemaVersionError, StoreError, SweepError, safe_repr
 from lop_sweep.experiment import make_device
-from lop_sweep.planning import Plan, SearchSpace, Sizing, count_states, divide, make_plan, sizes_line
+from lop_sweep.planning import Plan, SearchSpace, Sizing, count_states, divide, make_plan, plan_lines, to_space
 from lop_sweep.storage import REQUEST, Lock, Store, describe_space, hold_sweep, quarantine
 from lop_sweep.storage.maintenance import check_checkpoints, clean, finished_cells
 from lop_sweep.tune.options import Outcome, SweepOptions
@@ -47,7 +48,11 @@ RELEASE_SECONDS = 10.0
 
 @accepts_options(SweepOptions)
 def run_sweep(
-    space: SearchSpace, out: str | Path, *, on_pack: Callable[[str], None] | None = None, **options: Any
+    space: SearchSpace | Mapping[str, Any] | str | Path,
+    out: str | Path,
+    *,
+    on_pack: Callable[[str], None] | None = None,
+    **options: Any,
 ) -> Outcome:
     """Compute the cells of `space` that `out` does not hold yet.
 
@@ -56,7 +61,8 @@ def run_sweep(
     SIGINT and SIGTERM stop the sweep gracefully. After a signal, or if Ray is lost, the `Outcome` says so.
 
     Args:
-        space: the search space.
+        space: the search space, its parameter space (a dictionary), its file, or the name of a shipped one. A file is
+            executed.
         out: the sweep directory, which is created if it does not exist and which all nodes of a cluster must see under
             this path; or a bucket and a prefix, such as "s3://bucket/sweep".
         on_pack: called with the id of each pack once its results are in `out`. It is called in a thread of the sweep,
@@ -67,16 +73,19 @@ def run_sweep(
         The state of the sweep, or of the part that `shard` names, afterwards, and what this call did.
 
     Raises:
-        ConfigError: the `device` does not exist.
+        ConfigError: the `device` does not exist, or a value in the parameter space is not valid.
         SpaceError: `space` is not a search space.
-        SweepError: an option is unknown or has a wrong value; `out` holds a sweep of another dtype, or another process
-            runs it; or the Ray cluster cannot be reached, or not all its nodes see `out`.
+        SweepError: an argument is unknown or has a wrong type or value; `out` holds a sweep of another dtype, or
+            another process runs it; or the Ray cluster cannot be reached, or not all its nodes see `out`.
         SchemaVersionError: another version of lop-sweep wrote `out`, or a file in it.
         StoreError: `out` cannot be read or written.
     """
-    if not isinstance(space, SearchSpace):
-        raise SpaceError(f"space = {safe_repr(space)[:80]}: must be a SearchSpace; write SearchSpace(param_space)")
-    driver = _Driver(space, Store(out), options_from_keywords(SweepOptions, options, SweepError), on_pack)
+    chosen = options_from_keywords(SweepOptions, options, SweepError)
+    if not isinstance(out, (str, os.PathLike)):
+        raise SweepError(f"out = {safe_repr(out)[:80]}: must be a path, or the URI of a bucket and a prefix")
+    if on_pack is not None and not callable(on_pack):
+        raise SweepError(f"on_pack = {safe_repr(on_pack)[:80]}: must be a function that takes a pack's id")
+    driver = _Driver(to_space(space), Store(out), chosen, on_pack)
     return driver.run()
 
 
@@ -248,12 +257,8 @@ class _Driver:
         self._store.write_sweep(
             {**_provenance(created, self._options), "sizes": sizes, **describe_space(self._request)}
         )
-        _log.info(
-            "%s: %d cells, %d of them finished already; %d to compute in %d packs",
-            space.name, len(space.cells), plan.finished, len(plan.cells), len(plan.items),
-        )  # fmt: skip
-        if plan.items:
-            _log.info("%s", sizes_line(plan.description, self._options.device))
+        for line in plan_lines(plan, self._options.keeps_states(self._request.cells)):
+            _log.info("%s", line)
 
     def _compute(self, lock: Lock) -> None:
         """Compute the plan's packs; a sweep directory that cannot be written is left as an error in `self._stop`."""

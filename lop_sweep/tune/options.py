@@ -5,15 +5,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
-from operator import attrgetter
-from typing import Any
 
-from lop_sweep.config import FIELDS, PACKABLE, CellConfig
+from lop_sweep.config import CellConfig
 from lop_sweep.console.options import check_options, document_options, option
 from lop_sweep.errors import SweepError, comma_list
 from lop_sweep.planning import Shard, Status
 from lop_sweep.runtime import DEVICES, DTYPES
-from lop_sweep.storage import state_bytes
+from lop_sweep.storage import sizes_of_states
 
 MAX_DEFAULT_STATE_BYTES = 2**30
 """By default, states after the last task are kept if those of all cells take at most this."""
@@ -81,15 +79,7 @@ class SweepOptions:
         """Return whether the states of these cells are kept."""
         if self.keep_state is not None:
             return self.keep_state
-        shape = attrgetter(*(field for field in FIELDS if field not in PACKABLE))
-        known: dict[Any, int] = {}
-
-        def size(cell: CellConfig) -> int:
-            if (key := shape(cell)) not in known:
-                known[key] = state_bytes(cell, self.dtype)
-            return known[key]
-
-        totals = itertools.accumulate(map(size, cells))
+        totals = itertools.accumulate(sizes_of_states(cells, self.dtype))
         return all(total <= MAX_DEFAULT_STATE_BYTES for total in totals)
 
 

@@ -156,6 +156,13 @@ def slots(device: str, cpus_expected: int | None = None) -> int:
     return min(processors, gpus)
 
 
+def local_cpus() -> int:
+    """Return how many CPUs a local Ray takes by default, without starting one: a container's, or the machine's."""
+    from ray._private.utils import get_num_cpus
+
+    return int(get_num_cpus(override_docker_cpu_warning=True))
+
+
 def ray_probe() -> Callable[[], bool]:
     """Return a function that says, from any thread, whether this process's Ray still answers."""
     import ray

@@ -21,7 +21,7 @@ from lop_sweep.config import CellConfig
 from lop_sweep.console.terminal import PrintableFormatter
 from lop_sweep.errors import CommandError, LopSweepError, SpaceError, StoreError, printable, safe_repr, single_line
 from lop_sweep.pack import Pack
-from lop_sweep.planning.space import load_space
+from lop_sweep.planning.space_file import load_space
 from lop_sweep.storage.filesystem import local_path
 from lop_sweep.storage.lock import hold_lock
 from lop_sweep.storage.records import read_json, write_json

@@ -18,7 +18,7 @@ STABLE = ["stable_a", "stable_b", "stable_c", "held_a", "held_b", "held_c", "hel
 @pytest.fixture(autouse=True)
 def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave the six plots of each run out: they take half of its time, and `test_cli` checks them."""
-    monkeypatch.setattr("lop_sweep.script.plots.save_script_plots", lambda results, folder: [])
+    monkeypatch.setattr("lop_sweep.script.plots.save_script_plots", lambda *arguments: [])
 
 
 def run(out: Path, engine: str, **flags: object) -> tuple[pd.DataFrame, dict[str, float]]:

@@ -134,6 +134,51 @@ pack = ["seed"]
 """
 
 
+NEIGHBOURED = """
+from ray import tune
+import helper
+from helper import RATES
+
+param_space = {
+    "activation": "neighbour_relu", "lr": tune.grid_search(helper.RATES), "width": 6, "depth": 2, "samples": 12,
+    "steps": 5, "tasks": 3, "fresh_baseline": 2,
+}
+pack = ["seed"]
+"""
+
+NEIGHBOUR = """
+from lop_sweep import register
+from lop_sweep.components import BaseActivation
+from lop_sweep.array_api import array_namespace
+from deeper.still import SLOPE
+
+RATES = [0.1, 0.2]
+
+
+def leaky(z):
+    return array_namespace(z).where(z > 0, z, SLOPE * z)
+
+
+@register("activation", "neighbour_relu", version="1")
+class Leaky(BaseActivation):
+    def value(self, z):
+        return leaky(z)
+
+    def backward(self, error, z, a):
+        return array_namespace(z).where(z > 0, error, SLOPE * error)
+"""
+
+
+def space_with_neighbours(folder: Path, slope: float) -> Path:
+    """Write a search space of 2 cells whose activation is in a module beside it, with its slope in a package there."""
+    (folder / "deeper").mkdir(parents=True)
+    (folder / "deeper" / "__init__.py").touch()
+    (folder / "deeper" / "still.py").write_text(f"SLOPE = {slope}\n")
+    (folder / "helper.py").write_text(NEIGHBOUR)
+    (folder / "space.py").write_text(NEIGHBOURED)
+    return folder / "space.py"
+
+
 def own_space(path: Path, version: str = "1", steps: int = 5, tasks: int = 8) -> Path:
     """Write a search space of 8 cells in 4 packs, with components of its own."""
     text = COMPONENTS.replace("VERSION", version) + SPACE.replace("STEPS", str(steps)).replace("TASKS", str(tasks))

@@ -14,7 +14,8 @@ from ray import tune
 from lop_sweep.config import FIELDS, CellConfig
 from lop_sweep.errors import ConfigError, SpaceError
 from lop_sweep.pack import Pack, expand, make_packs
-from lop_sweep.planning.space import SearchSpace, expand_space, load_space, shipped_spaces
+from lop_sweep.planning.space import SearchSpace, expand_space
+from lop_sweep.planning.space_file import load_space, shipped_spaces
 
 HEAD = "from ray import tune\n"
 
@@ -94,7 +95,7 @@ def test_grids_have_the_cells_that_tune_generates_in_its_order(
 
 
 def test_plain_grids_do_not_need_tunes_generator(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lop_sweep.planning.space._variants", None)
+    monkeypatch.setattr("lop_sweep.planning.space.variants", None)
     assert [len(expand_space(space)) for space in GRIDS[:3]] == [18, 9, 4]
     with pytest.raises(TypeError):
         expand_space(GRIDS[3])

@@ -17,7 +17,7 @@ from analysis import load_cells, load_tasks
 from lop_sweep.config import CellConfig
 from lop_sweep.errors import StoreError, SweepError
 from lop_sweep.pack import Pack
-from lop_sweep.planning.space import load_space
+from lop_sweep.planning.space_file import load_space
 from lop_sweep.storage import store as store_module
 from lop_sweep.storage.filesystem import names_in
 from lop_sweep.storage.lock import hold_lock

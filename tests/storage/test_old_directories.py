@@ -34,7 +34,7 @@ def extended(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     shutil.copytree(OLD, folder / "extended")
     result = sweep(folder / "space.py", folder / "extended", "--no-progress")
     assert result.returncode == 0, result.stderr
-    assert "4 of them finished already; 8 to compute" in result.stderr
+    assert "space: 12 cells: 4 finished, 4 continue from task 4, 4 new\n" in result.stderr
     return folder / "extended", compute_here(load_space(folder / "space.py").cells, folder / "scratch").root
 
 

@@ -17,7 +17,7 @@ from lop_sweep.cli import main
 from lop_sweep.config import FIELDS, CellConfig
 from lop_sweep.metrics import LAYERED, measured_with
 from lop_sweep.pack import Pack
-from lop_sweep.planning.space import load_space
+from lop_sweep.planning.space_file import load_space
 from lop_sweep.storage.pack_state import PackState
 from lop_sweep.storage.store import Store
 
@@ -55,7 +55,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     )  # fmt: skip
     result = sweep(space, folder / "out")
     assert result.returncode == 0, result.stderr
-    assert "12 cells, 0 of them finished already; 12 to compute in 2 packs" in result.stderr
+    assert "space: 12 cells: 0 finished, 12 new\n12 to compute in 2 packs: " in result.stderr
     assert "packs of 6 cells (by the search space), a report every 4 tasks (by cost)" in result.stderr
     assert "12.0/12 cells" in result.stderr
     assert result.stdout.count("\n") == 1
@@ -144,13 +144,13 @@ def test_extending_a_sweep_computes_only_the_difference(
     again = sweep(space, out)
     assert again.returncode == 0
     assert "8 of 12 cells finished, 4 diverged, 0 missing; 0 computed now" in again.stdout
-    assert "0 to compute in 0 packs" in again.stderr
+    assert "0 to compute\n" in again.stderr
 
     wider = tmp_path / "wider.py"
     wider.write_text(space.read_text().replace("[1, 5]", "[1, 2, 5]").replace(", 1.7e308", ""))
     result = sweep(wider, out)
     assert result.returncode == 0, result.stderr
-    assert "12 cells, 8 of them finished already; 4 to compute in 2 packs" in result.stderr
+    assert "wider: 12 cells: 8 finished, 4 new\n4 to compute in 2 packs: " in result.stderr
     assert {path: path.stat().st_mtime_ns for path in files} == files
     assert len(rows_of(out)) == 16 * 4
     after = status(out, capsys)
@@ -167,7 +167,7 @@ def test_a_sweep_with_more_tasks_equals_one_longer_sweep(swept: tuple[Path, Path
     longer.write_text(space.read_text().replace("'tasks': 4", "'tasks': 9"))
     result = sweep(longer, tmp_path / "out")
     assert result.returncode == 0, result.stderr
-    assert "12 cells, 0 of them finished already; 12 to compute in 2 packs" in result.stderr
+    assert "longer: 12 cells: 0 finished, 12 continue from task 4, 0 new\n12 to compute in 2 packs: " in result.stderr
     store = Store(tmp_path / "out")
     ids = {cell.id for cell in load_space(longer).cells}
     rows = rows_of(store.root)
@@ -241,7 +241,7 @@ def test_failing_packs_are_recorded_and_retried_on_request(tmp_path: Path, capsy
         store.file(folder, packs[9]).unlink()
     again = sweep_here(space, store.root, "--no-progress", "--max-failures", "0", "--retry-failed")
     assert again.returncode == 1
-    assert "2 to compute in 2 packs" in again.stderr
+    assert "3 cells: 0 finished, 2 new, 1 left out\n2 to compute in 2 packs: " in again.stderr
     after = status(store.root, capsys)
     assert (after["finished"], after["failed"], after["missing"]) == (1, 1, 1)
     assert [failure.pack for failure in store.failures.read()] == [packs[impossible]]

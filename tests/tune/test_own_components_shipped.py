@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from disturbing import disturb_and_finish, lose_a_node
-from own_space import own_space
+from own_space import own_space, space_with_neighbours
 from ray.cluster_utils import Cluster
 from sweeping import compute_here, sweep
 
@@ -102,6 +102,16 @@ def test_components_reach_the_nodes_of_a_cluster(
     assert result.returncode == 0, result.stderr
     assert list((tmp_path / "tickets").iterdir()) == []
     assert "retrying from its checkpoint" in result.stderr
+    assert_same_bits(tmp_path / "out", computed_here(space, tmp_path / "expected"))
+
+
+def test_components_of_a_neighbouring_module_reach_the_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers cannot import the module: they get what the class uses of it by value."""
+    space = space_with_neighbours(tmp_path / "spaces", 0.25)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    result = sweep(space, tmp_path / "out", "--no-progress", "--max-failures", "0", "--cpus", "1")
+    assert result.returncode == 0, result.stderr
     assert_same_bits(tmp_path / "out", computed_here(space, tmp_path / "expected"))
 
 

@@ -21,9 +21,9 @@ from lop_sweep.config import CellConfig
 from lop_sweep.console import signals
 from lop_sweep.errors import StoreError, SweepError
 from lop_sweep.pack import Pack, expand
+from lop_sweep.planning import SearchSpace, load_space
 from lop_sweep.planning.packing import Sizing
 from lop_sweep.planning.plan import make_plan
-from lop_sweep.planning.space import SearchSpace, load_space
 from lop_sweep.planning.status import sweep_status
 from lop_sweep.storage.lock import hold_lock
 from lop_sweep.storage.maintenance.audit import audit

@@ -132,7 +132,7 @@ def test_a_foreign_checkpoint_is_refused(pack: Pack, tmp_path: Path) -> None:
 
 
 def test_population_based_training_cannot_change_a_sequence(small: CellConfig, tmp_path: Path) -> None:
-    """It gives a trial another one's checkpoint and a configuration of its own; a longer sequence is no change."""
+    """PBT gives a trial another one's checkpoint and a new configuration. Only a longer sequence is allowed."""
     fields = small.model_dump()
     donor = LopTrainable(fields)
     expected = [donor.train() for _ in range(2)]

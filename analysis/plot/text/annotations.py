@@ -6,9 +6,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from matplotlib.colors import Normalize
+from matplotlib.colors import LogNorm, Normalize
 
 from analysis.plot.aggregate import Panel
+from analysis.plot.text.numbers import interval_text
 from analysis.plot.variables import CategoryValue, MapValue
 
 MIN_VISIBLE_SHARE = 0.05
@@ -17,10 +18,10 @@ MIN_VISIBLE_SHARE = 0.05
 MAX_ANNOTATED_POINTS = 150
 """Panels with more points have no text."""
 
-_EN_DASH, _MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
+_MINUS = "\N{MINUS SIGN}"
 
 _SIGNED = ("excess", "log_ratio", "around zero")
-"""Scales of scores that can be negative. Their intervals have "to", because a dash beside a minus sign is misread."""
+"""Scales of scores that can be negative."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,17 @@ class Note:
     full: str
 
 
+_COUNTED: Mapping[str, Note] = {
+    "lost": Note("k of n seeds lost plasticity", "k of n seeds lost plasticity"),
+    "verdict": Note("k of n seeds have this verdict", "k of n seeds have this verdict"),
+    "first_symptom": Note(
+        "it comes first in k of the n seeds that lost plasticity",
+        "the first symptom of k of the n seeds that lost plasticity",
+    ),
+}
+"""What k/n is for each kind of line that has it."""
+
 NOTES: Mapping[str, Note] = {
-    "lost": Note("k/n: k of n seeds lost plasticity", "k/n: k of n seeds lost plasticity"),
     "known": Note(
         "k of n: seeds with a value", "k of n: computed from k of n seeds; the others diverged or are untrainable"
     ),
@@ -41,19 +51,14 @@ NOTES: Mapping[str, Note] = {
         "last line: 95% interval over seeds (Wilson for a share, else bootstrap), "
         f"where it is wider than {MIN_VISIBLE_SHARE:.0%} of the colour scale",
     ),
-    "verdict": Note("k/n: k of n seeds have this verdict", "k/n: k of n seeds have this verdict"),
-    "first_symptom": Note(
-        "k/n: it comes first in k of the n seeds that lost plasticity",
-        "k/n: the first symptom of k of the n seeds that lost plasticity",
-    ),
     "lead": Note("+t: t tasks before the loss (median)", "+t: the symptom came t tasks before the loss (median)"),
 }
-"""The caption's explanation of each kind of line."""
+"""The caption's explanation of each other kind of line."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """A line on a point: its kind, a key of `NOTES`, and its text."""
+    """A line on a point: its kind, a key of `_COUNTED` or `NOTES`, and its text."""
 
     kind: str
     text: str
@@ -64,8 +69,11 @@ Writing = Mapping[tuple[int, ...], Sequence[Line]]
 
 
 def writing_on(panel: Panel, value: MapValue | CategoryValue, norm: Normalize) -> Writing:
-    """Return the lines for all points of a panel, whether or not there is room: counts of seeds, and the interval."""
-    if panel.cells.size > MAX_ANNOTATED_POINTS:
+    """Return the lines for all points of a panel, whether or not there is room: counts of seeds, and the interval.
+
+    There are none on scattered points.
+    """
+    if panel.cells.size > MAX_ANNOTATED_POINTS or panel.cells.ndim < 2:
         return {}
     return {point: list(_lines(panel, point, value, norm)) for point in np.ndindex(panel.cells.shape)}
 
@@ -76,8 +84,11 @@ def kinds_in(writings: Sequence[Writing]) -> set[str]:
 
 
 def notes_on(kinds: Collection[str]) -> list[Note]:
-    """Return the explanations of kinds of lines, in the order of the lines on a point."""
-    return [note for kind, note in NOTES.items() if kind in kinds]
+    """Return the explanations of kinds of lines, in the order of the lines on a point; one for all that are k/n."""
+    counted = [note for kind, note in _COUNTED.items() if kind in kinds]
+    short, full = (", or ".join(getattr(note, part) for note in counted) for part in ("short", "full"))
+    others = [note for kind, note in NOTES.items() if kind in kinds]
+    return [Note(f"k/n: {short}", f"k/n: {full}"), *others] if counted else others
 
 
 def _lines(panel: Panel, point: tuple[int, ...], value: MapValue | CategoryValue, norm: Normalize) -> Iterator[Line]:
@@ -111,14 +122,17 @@ def _interval(panel: Panel, point: tuple[int, ...], value: MapValue, norm: Norma
     low, high = panel.low[point], panel.high[point]
     if not (np.isfinite(low) and np.isfinite(high)):
         return ""
-    if np.ptp(norm(np.clip([low, high], norm.vmin, norm.vmax))) < MIN_VISIBLE_SHARE:
+    if _share_of_scale(low, high, norm) < MIN_VISIBLE_SHARE:
         return ""
-    # A wide interval needs fewer decimals.
-    digits = 2 if value.column == "lost" else int(np.clip(1 - np.floor(np.log10(max(high - low, 1e-9))), 0, 2))
-    between = " to " if value.scale in _SIGNED else _EN_DASH
-    return f"{_number(low, digits)}{between}{_number(high, digits)}"
+    return interval_text(
+        low, high, norm, signed=value.scale in _SIGNED, digits=2 if value.column == "lost" else None
+    )  # fmt: skip
 
 
-def _number(value: float, digits: int) -> str:
-    """Return a number with this many decimals, with a minus sign and without a negative zero."""
-    return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", _MINUS)
+def _share_of_scale(low: float, high: float, norm: Normalize) -> float:
+    """Return how much of the colour scale an interval spans, also where it is beyond its ends; at most 1."""
+    if isinstance(norm, LogNorm):
+        low, high = np.clip([low, high], norm.vmin, None)
+    else:
+        norm = Normalize(norm.vmin, norm.vmax)
+    return float(min(np.ptp(norm([low, high])), 1.0))

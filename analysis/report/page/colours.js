@@ -7,10 +7,28 @@
   /** The stops of a colour scale with evenly spaced colours. */
   const even = (colours) => colours.map((colour, index) => [index / (colours.length - 1), colour]);
 
-  function spread(values) {
+  /** The ends of the colours: those of the values; a single value is in the middle, `around(value)` from them. */
+  function spread(values, around) {
     if (values.length === 0) return [0, 1];
     const [low, high] = lop.extent(values);
-    return [low, high > low ? high : low + 1];
+    return high > low ? [low, high] : [low - around(low), low + around(low)];
+  }
+
+  /** The ticks of a scale whose ends are those of the values: none without a value, and one at a single value. */
+  function fewTicks(values, draw) {
+    const [low, high] = values.length ? lop.extent(values) : [NaN, NaN];
+    if (low < high) return null;
+    return values.length ? { tickvals: [draw(low)], ticktext: [lop.number(low, 3)] } : { tickvals: [], ticktext: [] };
+  }
+
+  /** Ticks at whole numbers, at most eight steps apart. */
+  function wholeTicks(low, high) {
+    const rough = Math.max(1, (high - low) / 8);
+    const power = 10 ** Math.floor(Math.log10(rough));
+    const step = [1, 2, 5, 10].map((factor) => factor * power).find((one) => one >= rough && Number.isInteger(one));
+    const first = Math.ceil(low / step);
+    const ticks = Array.from({ length: Math.floor(high / step) - first + 1 }, (_, index) => (first + index) * step);
+    return { tickvals: ticks, ticktext: ticks.map((tick) => lop.number(tick, 6)) };
   }
 
   /**
@@ -31,12 +49,17 @@
         return around(0, (sizes.length && (lop.quantile(sizes, about.symmetric_quantile) || Math.max(...sizes))) || 1);
       }
       case 'log': {
-        const [low, high] = spread(values.filter((v) => v > 0).map(Math.log10));
+        const positive = values.filter((v) => v > 0);
+        const [low, high] = positive.length ? spread(positive.map(Math.log10), () => 0.5) : [-1.5, 0.5];
         const ticks = logTicks(low, high, 9);
-        const marks = { tickvals: ticks.map(Math.log10), ticktext: ticks.map((tick) => lop.number(tick, 2)) };
+        const several = { tickvals: ticks.map(Math.log10), ticktext: ticks.map((tick) => lop.number(tick, 2)) };
+        const marks = fewTicks(positive, Math.log10) ?? several;
         return { ...plain([low, high]), draw: (v) => (v > 0 ? Math.log10(v) : -Infinity), ...marks };
       }
-      case 'linear': return plain(spread(values));
+      case 'linear': {
+        const ends = spread(values, (value) => Math.max(0.5, Math.abs(value) / 10));
+        return { ...plain(ends), ...(fewTicks(values, (v) => v) ?? (score.whole ? wholeTicks(...ends) : {})) };
+      }
       default: throw new Error(`unknown scale ${score.scale}`);
     }
   }

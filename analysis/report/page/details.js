@@ -78,7 +78,8 @@
       .join('');
   }
 
-  function curveNote(sweep, cells, chosen) {
+  /** What the lines of the curves are, only those that are drawn. */
+  function curveNote({ sweep, scores }, cells, chosen) {
     const { about } = sweep;
     const steps = (metric) => Math.max(...cells.map((cell) => lop.sequence(sweep, metric, cell).step));
     const [loss, others] = [steps(lop.MAIN), steps(about.metrics.find(({ name }) => name !== lop.MAIN).name)];
@@ -90,7 +91,10 @@
       lop.hasSeedLines(sweep, cells)
         ? 'One line per seed.'
         : `Median and ${lop.bandName(sweep, alike)} over ${those}${gaps}. Thin line: the chosen seed.`,
-      `Dashed: mean of the fresh networks, with a band from their ${about.percentiles.label}. Triangles: onsets.`,
+      cells.some((cell) => Number.isFinite(sweep.arrays.fresh_mean_ce[cell]))
+        ? `Dashed: mean of the fresh networks, with a band from their ${about.percentiles.label}.`
+        : '',
+      cells.some((one) => scores.onset[one] > 0) ? 'Triangles: onsets.' : '',
       `Logarithmic axes end at ${lop.number(about.min_log_value, 1)}.`,
       others > 1 ? `Curves are means over ${others} tasks${loss > 1 ? '' : ', except the CE after the task'}.` : '',
     ].filter(Boolean).join(' ');
@@ -161,7 +165,7 @@
     if (cells.length === 0) return;
     const cell = chosenCell(sweep, cells, state.cell);
     seedOptions(sweep, cells, cell);
-    $('curve-note').textContent = curveNote(sweep, cells, cell);
+    $('curve-note').textContent = curveNote(view, cells, cell);
     $('symptom-note').textContent = lop.fillTemplate(sweep.about, 'symptoms', state.criterion);
     $('layer-note').textContent = layerNote(sweep, cell);
     $('command').innerHTML = lop.command(sweep, cell).map((part) => `<span>${lop.escape(part)}</span>`).join(' ');

@@ -19,9 +19,10 @@
     const variable = lop.variables(sweep).find((one) => one.name === state.score);
     const fit = lop.fitOf(sweep, state, layout);
     const points = lop.summarise(sweep, layout, scores, variable, fit);
-    const scale = variable.colours ? lop.stepsOf(variable) : lop.scaleOf(sweep, state.criterion, variable, points);
+    const dots = lop.dotsOf(sweep, layout, scores, variable);
+    const scale = variable.colours ? lop.stepsOf(variable) : lop.scaleOf(sweep, state.criterion, variable, dots ?? points);
     page.layout = layout;
-    page.view = { ...state, sweep, scores, variable, fit, points, scale };
+    page.view = { ...state, sweep, scores, variable, fit, points, dots, scale };
   }
 
   function draw() {
@@ -60,7 +61,8 @@
 
   /** The marks that occur on the map, as `[class, text]`. */
   function legend() {
-    const { sweep: { about }, view: { points, variable } } = page;
+    const { sweep: { about }, view: { points, variable, dots } } = page;
+    const counted = page.state.numbers && !dots;
     const entries = [];
     if (points.some((point) => point.cells > 0 && point.defined === 0)) entries.push(['crossed', undefinedText()]);
     if (points.some((point) => point.cells === 0 && point.missing > 0)) entries.push(['hatched', 'not computed yet']);
@@ -69,8 +71,10 @@
       entries.push(['none', `all points have fewer than ${about.min_seeds} seeds and are not reliable`]);
     }
     entries.push(...boundaryLegend());
-    if (page.state.numbers && variable.decidable_only) entries.push(['none', 'k/n: k of n networks lost plasticity']);
-    if (page.state.numbers && variable.colours) {
+    entries.push(...beyondLegend());
+    if (dots) entries.push(['none', 'dots: configurations at their own values; faint areas: bins, whose numbers a point shows']);
+    if (counted && variable.decidable_only) entries.push(['none', 'k/n: k of n networks lost plasticity']);
+    if (counted && variable.colours) {
       const ofLost = 'k/n: k of the n networks that lost plasticity';
       entries.push(['none', variable.background ? ofLost : 'k/n: k of n networks are in this verdict']);
     }
@@ -79,6 +83,21 @@
       entries.push(['none', 'rough: late values include a few tasks before the late ones']);
     }
     return entries;
+  }
+
+  /** The most extreme values, where they are beyond the colours. */
+  function beyondLegend() {
+    const { variable, scale, dots, points } = page.view;
+    const values = (dots ?? points).map(({ value }) => value).filter((value) => !Number.isNaN(value));
+    if (variable.colours || values.length === 0) return [];
+    const [low, high] = lop.extent(values);
+    const rounding = 1e-9 * (scale.high - scale.low);
+    const beyond = [
+      scale.draw(low) < scale.low - rounding ? `down to ${lop.number(low)}` : '',
+      scale.draw(high) > scale.high + rounding ? `up to ${lop.number(high)}` : '',
+    ].filter(Boolean).join(', ');
+    if (!beyond || variable.column === 'onset') return []; // its note says where seeds without an onset are
+    return [['none', `values beyond the colours: ${beyond}`]];
   }
 
   /** The parts of the boundary that are drawn, or why there is none. */

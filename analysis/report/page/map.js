@@ -7,7 +7,14 @@
   const MIN_TEXT_HEIGHT = 15;
   const MIN_TICK_HEIGHT = 15;
   const CHARACTER_WIDTH = 6.2;
-  const MARGINS = { left: 38, top: 12, bottom: 52, score: 104, category: 172 };
+
+  /** Diameters of dots in pixels, each up to a number of dots. */
+  const DOT_SIZES = [[150, 9], [600, 6], [Infinity, 4]];
+
+  /** Opacity of the areas of bins behind dots. */
+  const FAINT = 0.3;
+
+  const MARGINS = { left: 38, top: 12, bottom: 52, score: 112, category: 172 };
 
   /** How the parts of the boundary look, the topmost last, and their marks in the legend. */
   const BOUNDARY = [
@@ -89,25 +96,62 @@
       return this.view.points.flatMap((point, p) => (of(point) ? [{ x: p % columns, y: Math.floor(p / columns) }] : []));
     }
 
+    /** A value in the coordinates of the colour scale, and its ends for values beyond it. */
+    clip(value) {
+      const { scale } = this.view;
+      return Math.min(Math.max(scale.draw(value), scale.low), scale.high);
+    }
+
     heat() {
       const { variable, scale } = this.view;
       const { ink, inner } = this;
-      const clip = (value) => Math.min(Math.max(scale.draw(value), scale.low), scale.high);
-      const [width, height] = [smallestStep(this.layout.x, inner.width), smallestStep(this.layout.y, inner.height)];
-      const roomy = width >= MIN_TEXT_WIDTH && height >= MIN_TEXT_HEIGHT;
-      const text = { text: this.rows((point) => pointText(variable, point)), texttemplate: '%{text}' };
       const title = inner.height < 300 ? variable.short : variable.label;
       return {
         type: 'heatmap', x: this.layout.x.edges, y: this.layout.y.edges,
-        z: this.rows(({ value }) => (Number.isNaN(value) ? null : clip(value))),
+        z: this.rows(({ value }) => (Number.isNaN(value) ? null : this.clip(value))),
         zmin: scale.low, zmax: scale.high, colorscale: scale.colours, xgap: 1, ygap: 1, hoverinfo: 'none',
-        ...(roomy && this.view.numbers ? text : {}), textfont: { size: 10.5 },
+        opacity: this.view.dots ? FAINT : 1,
         colorbar: {
           title: { text: title, side: 'right', font: { size: 12 } },
-          thickness: 14, outlinewidth: 0, len: 1, x: 1.015, xpad: 0, ticks: 'outside', ticklen: 4, tickcolor: ink('muted'),
+          exponentformat: 'e', thickness: 14, outlinewidth: 0, len: 1, x: 1.015, xpad: 0, ticks: 'outside', ticklen: 4, tickcolor: ink('muted'),
           ...(scale.tickvals ? { tickvals: scale.tickvals, ticktext: scale.ticktext } : {}),
         },
       };
+    }
+
+    /** The counts on the points, clear of the boundary; none where points are too small, or where there are dots. */
+    texts() {
+      const { numbers, dots, variable, points, scale, boundary, fit } = this.view;
+      const { layout, inner } = this;
+      const [width, height] = [smallestStep(layout.x, inner.width), smallestStep(layout.y, inner.height)];
+      if (!numbers || dots || width < MIN_TEXT_WIDTH || height < MIN_TEXT_HEIGHT) return [];
+      const texts = this.places((point) => pointText(variable, point) !== '').map(({ x, y }) => {
+        const point = points[y * layout.columns + x];
+        const share = (this.clip(point.value) - scale.low) / (scale.high - scale.low);
+        return { x, y, text: pointText(variable, point), share };
+      });
+      const lines = boundary && fit ? BOUNDARY.map(({ part }) => fit.lines(part)) : [];
+      return [lop.textTrace(texts, layout, scale, lines, inner)];
+    }
+
+    /** A dot per configuration at its own values, where the map's areas are bins. */
+    dots() {
+      const { dots, scale } = this.view;
+      if (!dots) return [];
+      const base = { type: 'scatter', mode: 'markers', hoverinfo: 'skip', showlegend: false, cliponaxis: false };
+      const places = (some) => ({ x: some.map(({ x }) => x), y: some.map(({ y }) => y) });
+      const [known, unknown] = [dots.filter(({ value }) => !Number.isNaN(value)), dots.filter(({ value }) => Number.isNaN(value))];
+      const [, size] = DOT_SIZES.find(([most]) => dots.length <= most);
+      return [
+        {
+          ...base, ...places(known), name: 'dots',
+          marker: {
+            size, color: known.map(({ value }) => this.clip(value)), cmin: scale.low, cmax: scale.high, colorscale: scale.colours,
+            showscale: false, line: { width: 1, color: this.ink('text') },
+          },
+        },
+        { ...base, ...places(unknown), marker: { size: size - 1, symbol: 'x-thin', line: { width: 1.2, color: this.ink('muted') } } },
+      ];
     }
 
     /** Hatched areas over the points for which `of` is true. */
@@ -131,7 +175,7 @@
     rings() {
       const minSeeds = this.view.sweep.about.min_seeds;
       const at = (edges, index, share) => edges[index] + share * (edges[index + 1] - edges[index]);
-      const places = isMixed(this.view.points, minSeeds) ? this.places((point) => isFew(point, minSeeds)) : [];
+      const places = isMixed(this.view.points, minSeeds) && !this.view.dots ? this.places((point) => isFew(point, minSeeds)) : [];
       return {
         type: 'scatter', mode: 'markers', hoverinfo: 'skip', showlegend: false,
         x: places.map(({ x }) => at(this.layout.x.edges, x, 0.86)), y: places.map(({ y }) => at(this.layout.y.edges, y, 0.84)),
@@ -152,8 +196,14 @@
     }
 
     axis(field, pixels, minPixels) {
-      const every = Math.max(1, Math.ceil((field.values.length * minPixels) / Math.max(pixels, 1)));
-      const ticks = field.values.map((_, index) => index).filter((index) => index % every === 0);
+      const [low, high] = ends(field.edges);
+      let last = -Infinity;
+      const ticks = field.values.map((_, index) => index).filter((index) => {
+        const place = ((field.positions[index] - low) / (high - low)) * pixels;
+        if (place - last < minPixels) return false;
+        last = place;
+        return true;
+      });
       return {
         title: { text: lop.escape(field.label), standoff: 8 },
         tickvals: ticks.map((index) => field.positions[index]), ticktext: ticks.map((index) => lop.escape(field.ticks[index])),
@@ -172,6 +222,7 @@
         this.rings(),
       ];
       if (view.boundary && view.fit) traces.push(...this.boundary());
+      traces.push(...this.dots(), ...this.texts());
       const figure = {
         width: this.width, height: this.height, margin: this.margin, barmode: 'overlay', showlegend: false,
         paper_bgcolor: ink('paper'), plot_bgcolor: ink('ground'),

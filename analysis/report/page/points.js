@@ -7,26 +7,15 @@
   /** The index that stands for all values of a field, pooled. */
   const ALL = -1;
 
-  /** Whether a field has one value per value of an axis. */
-  function follows(sweep, name, axis) {
-    const seen = new Map();
-    for (const cells of sweep.about.missing > 0 ? ['field', 'missing'] : ['field']) {
-      const of = sweep.arrays[`${cells}.${name}`];
-      const along = sweep.arrays[`${cells}.${axis}`];
-      for (let cell = 0; cell < of.length; cell += 1) {
-        if ((seen.get(along[cell]) ?? of[cell]) !== of[cell]) return false;
-        seen.set(along[cell], of[cell]);
-      }
-    }
-    return true;
-  }
+  /** Dots that a browser draws without delay. */
+  const MAX_DOTS = 3000;
 
   /** The fields in which a map over x and y is a slice: those that vary, and do not just follow an axis. */
   function sliceFields(sweep, x, y) {
+    const isAxis = (name) => name === x || name === y;
     return sweep.about.fields
-      .map((field) => field.name)
-      .filter((name) => name !== x && name !== y && sweep.fields.get(name).values.length > 1)
-      .filter((name) => !follows(sweep, name, x) && !follows(sweep, name, y));
+      .filter(({ name, values, follows }) => !isAxis(name) && values.length > 1 && !follows.some(isAxis))
+      .map(({ name }) => name);
   }
 
   /** The point of each of n cells, -1 outside the slice. */
@@ -158,5 +147,36 @@
     });
   }
 
-  Object.assign(lop, { ALL, sliceFields, layOut, extent, median, quantile, tally, summary, summarise });
+  /** Whether a map over two fields has dots at exact values: where one of them is in bins. */
+  const hasDots = ({ x, y }) => x.binned || y.binned;
+
+  /** Where each cell is along an axis, in the coordinates that are drawn. */
+  function placesAlong(sweep, { name, binned, scale, positions }) {
+    const index = sweep.arrays[`field.${name}`];
+    if (!binned) return (cell) => positions[index[cell]];
+    const values = sweep.arrays[`value.${name}`];
+    return (cell) => (scale === 'log' ? Math.log10(values[cell]) : values[cell]);
+  }
+
+  /**
+   * One dot per configuration of a map whose values are in bins, at its own values, summarised over seeds; null where
+   * there are none, or too many to draw.
+   */
+  function dotsOf(sweep, layout, scores, variable) {
+    if (!hasDots(layout) || variable.rate) return null;
+    const [along, up] = [placesAlong(sweep, layout.x), placesAlong(sweep, layout.y)];
+    const groups = new Map();
+    for (const cell of layout.members) {
+      const key = `${along(cell)} ${up(cell)}`;
+      if (!groups.has(key)) groups.set(key, []);
+      groups.get(key).push(cell);
+    }
+    if (groups.size > MAX_DOTS) return null;
+    return [...groups.values()].map((cells) => {
+      const of = variable.colours ? mostCommon(sweep, scores, variable, cells) : summary(scores, variable, cells);
+      return { x: along(cells[0]), y: up(cells[0]), value: of.value };
+    });
+  }
+
+  Object.assign(lop, { ALL, dotsOf, sliceFields, layOut, extent, median, quantile, tally, summary, summarise });
 })();

@@ -34,10 +34,13 @@
     return { ...state, at: bestSlice(sweep, state) };
   }
 
-  /** The slice with most cells, and of several such slices the one with most losses. */
+  /**
+   * The slice with most cells, and of several such slices the one with most losses. Fields with a value of their own for
+   * nearly every configuration are pooled.
+   */
   function bestSlice(sweep, state) {
     const names = lop.sliceFields(sweep, state.x, state.y);
-    const cut = names.filter((name) => !sweep.fields.get(name).binned);
+    const cut = names.filter((name) => !sweep.fields.get(name).binned && !sweep.fields.get(name).identifying);
     const scores = lop.score(sweep, state.criterion);
     const slices = new Map();
     for (let cell = 0; cell < sweep.n; cell += 1) {

@@ -11,7 +11,7 @@
     if (!Number.isFinite(value)) return value > 0 ? '∞' : '−∞';
     const size = Math.abs(value);
     const text = size !== 0 && (size < 1e-4 || size >= 1e6) ? value.toExponential(digits - 1) : plain(value, digits);
-    return text.replace('-', '−');
+    return text.replaceAll('-', '−');
   }
 
   function plain(value, digits) {

@@ -220,7 +220,7 @@ def test_infinite_values_are_drawn_at_the_end_of_the_scale() -> None:
 
 
 def test_too_many_values_on_an_axis_are_refused() -> None:
-    scored = scored_frame([{"lr": 0.1 + index / 1000} for index in range(61)])
+    scored = scored_frame([{"lr": 0.1 + index / 1000, "depth": depth} for index in range(61) for depth in (1, 2)])
     with pytest.raises(AnalysisError, match="lr has 61 values: a map shows at most 60 on an axis"):
         plot_map(scored, "lr", "depth")
 

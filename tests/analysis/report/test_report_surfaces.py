@@ -15,7 +15,7 @@ from report_tools import Report, change, points, set_criterion
 
 from analysis.data import load_requested
 from analysis.plot import Edge, fit_panel, map_table
-from analysis.plot.aggregate import panel_cells, placed_cells
+from analysis.plot.aggregate import other_fields, panel_cells, placed_cells
 from analysis.plot.axes import Grid, axis_of
 from analysis.plot.edge import fitted_edge
 from analysis.report import write_report
@@ -144,7 +144,7 @@ def test_every_level_has_the_boundary_of_the_surface(collected: ReportData, swee
 
 def test_failure_rate_is_fitted_to_the_failed_late_tasks(collected: ReportData, sweep: Path, scored: pd.DataFrame):
     cells = placed_cells(scored, load_requested(sweep))
-    grid, panels = panel_cells(cells, "lr", "depth", ["delta"])
+    grid, panels = panel_cells(cells, "lr", "depth", other_fields(cells, "lr", "depth"))
     for number, panel in enumerate(panels):
         own = panel.cells
         failures = own["late_failures"].where(own["lost"].notna()).to_numpy(float)
