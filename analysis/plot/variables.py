@@ -182,7 +182,8 @@ SCALES: dict[str, Callable[[np.ndarray, LossCriterion], Normalize]] = {
 _SCORES: dict[str, MapValue] = {
     "excess": MapValue(
         "excess", "excess: late CE - fresh CE", "nats", "excess", DIVERGING, decidable_only=True,
-        note="white: where 'lost' begins by the margin, 0 is light blue; the colours end ln 2 = 0.69 nats from there",
+        note="light blue: 0, as good as fresh networks; white: the margin of a loss; "
+        "darkest red and blue: ln 2 = 0.69 nats or more from white",
         short_note="white: the margin of a loss; light blue: as a fresh network",
     ),
     "excess_paired": MapValue(
@@ -191,7 +192,7 @@ _SCORES: dict[str, MapValue] = {
     ),
     "log_ratio": MapValue(
         "log_ratio", "log10 of late CE / fresh CE", "", "log_ratio", DIVERGING, decidable_only=True,
-        note="white: where 'lost' begins by the factor, 0 is light blue",
+        note="light blue: 0, as good as fresh networks; white: the factor of a loss",
         short_note="white: the factor of a loss; light blue: as a fresh network",
     ),
     "failure_rate": MapValue(

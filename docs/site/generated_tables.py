@@ -14,7 +14,7 @@ import analysis.cli
 import lop_sweep.cli
 from lop_sweep.components.listing import component_table
 from lop_sweep.config import field_table
-from lop_sweep.console.reference import command_reference
+from command_reference import command_reference
 from lop_sweep.metrics import metric_table
 
 DOCS = Path(__file__).parents[1]

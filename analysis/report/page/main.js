@@ -72,13 +72,16 @@
     }
     entries.push(...boundaryLegend());
     entries.push(...beyondLegend());
-    if (dots) entries.push(['none', 'dots: configurations at their own values; faint areas: bins, whose numbers a point shows']);
+    if (dots) {
+      entries.push(['none', 'dots: configurations at their own values']);
+      entries.push(['none', 'faint areas: bins, whose numbers a point shows']);
+    }
     if (counted && variable.decidable_only) entries.push(['none', 'k/n: k of n networks lost plasticity']);
     if (counted && variable.colours) {
       const ofLost = 'k/n: k of the n networks that lost plasticity';
       entries.push(['none', variable.background ? ofLost : 'k/n: k of n networks are in this verdict']);
     }
-    if (variable.note) entries.push(['none', variable.note]);
+    if (variable.note) entries.push(...variable.note.split('; ').map((part) => ['none', part]));
     if (variable.metric && lop.isRough(page.sweep, variable.metric, page.state.criterion)) {
       entries.push(['none', 'rough: late values include a few tasks before the late ones']);
     }
@@ -111,7 +114,7 @@
     const entries = drawn.map(({ part, mark }) => [mark, lop.edgeLabel(sweep, part, state.level)]);
     const hasLine = drawn.some(({ part }) => part !== 'band');
     if (hasLine || !points.some((point) => point.lost > 0)) return entries;
-    return [...entries, ['none', lop.edgeLabel(sweep, 'none', state.level)]];
+    return [...entries, ['none', lop.edgeLabel(sweep, drawn.length ? 'band only' : 'none', state.level)]];
   }
 
   /** The text under a map that is saved. */

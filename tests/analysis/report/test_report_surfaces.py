@@ -209,6 +209,25 @@ def test_page_draws_the_boundary_at_the_chosen_level(report: Report, file: Path,
     assert drawn_on(page) == {}
 
 
+def test_a_band_without_a_line_is_explained(report: Report, tmp_path: Path):
+    """As on a map: at the largest learning rate a little fewer than half of the seeds are lost."""
+
+    def few(config: CellConfig, rng: np.random.Generator) -> tuple[np.ndarray, float]:
+        losses = 0.05 * rng.lognormal(0, 0.1, config.tasks)
+        losses[config.tasks // 2 :] += float(config.lr > 1 and config.seed < 3)
+        return losses, 0.05
+
+    cells = [
+        CellConfig(lr=lr, depth=depth, seed=seed, tasks=40, width=8, fresh_baseline=20)
+        for lr, depth, seed in itertools.product(LRS, DEPTHS, range(8))
+    ]
+    write_report(write_store(tmp_path / "sweep", cells, few), tmp_path / "report.html")
+    page = report(tmp_path / "report.html", "#score=lost&level=0.5")
+    assert set(drawn_on(page)) == {"band"}
+    expected = "P(lost) = 1/2 may be reached between the dashed lines; no boundary is certain enough to be drawn"
+    assert page.locator("#legend li").all_inner_texts()[-2:] == [expected, "k/n: k of n networks lost plasticity"]
+
+
 def test_swapped_axes_have_the_same_boundary_and_rates(report: Report, file: Path, collected: ReportData):
     page = report(file, "#x=depth&y=lr&at.delta=1.5&score=fitted_lost")
     fit = fit_of(collected, delta=1)
