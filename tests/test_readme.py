@@ -17,6 +17,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -53,7 +54,53 @@ EXECUTED = [
     DOCS / "tuner.md",
 ]
 """The README's sweep is what the other pages work on, each in a copy of its folder."""
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(DOCS.rglob("*.md"))]
+NOT_RUN = {
+    ("clusters.md", "pip install 'lop-sweep[cloud]'"): "downloads packages, and needs a bucket and its keys",
+    ("clusters.md", "python3 -m venv venv && . venv/bin/activate"): "downloads packages",
+    ("clusters.md", "#SBATCH --job-name=lop-sweep --nodes=2 --ntasks-per-node=1 --cpus-per-task=16 --time=04:00:00"): (
+        "lines of a batch script; tests/faults/test_slurm.py submits such scripts"
+    ),
+    ("clusters.md", "sbatch sweep.sbatch"): "needs Slurm; tests/faults/test_slurm.py submits such scripts",
+    ("clusters.md", "python -m pip wheel --no-deps --wheel-dir dist ."): (
+        "needs Docker and a registry, or an account with AWS; tests/deploy/test_deploy.py checks the files"
+    ),
+    ("clusters.md", "kubectl create secret generic lop-sweep-s3 --from-env-file=credentials.env"): "needs Kubernetes",
+    ("clusters.md", "kubectl create configmap lop-sweep-space --from-file=my_space.py"): (
+        "needs Kubernetes; tests/deploy/test_deploy.py checks the manifests"
+    ),
+    ("clusters.md", "lop-sweep status s3://my-bucket/sweeps/my_space"): "the sweep before it needs Kubernetes",
+    ("clusters.md", "lop-sweep sweep my_space.py --out /shared/results --address HEAD:6379 --cpus-expected 64"): (
+        "64 CPUs; tests/faults/test_autoscaling.py runs a smaller one"
+    ),
+    ("gallery/README.md", "lop-sweep sweep depth_lr_delta --out depth_lr_delta"): "hours",
+    ("gallery/mitigations.md", "python docs/gallery/mitigation_sweeps.py strengths strengths"): "hours",
+    ("gallery/optimizers.md", "lop-sweep sweep optimizers --out optimizers --dtype float32"): "hours",
+    ("gallery/random_labels.md", "lop-sweep sweep random_labels --out random_labels --dtype float32"): "half an hour",
+    ("gallery/regression.md", "lop-sweep sweep slowly_changing_regression --out slowly_changing_regression"): "hours",
+    ("performance.md", "make bench                 # a few minutes"): (
+        "minutes to an hour; tests/test_benchmarks.py runs every benchmark on little data"
+    ),
+    ("results.md", "import duckdb"): "reads a bucket; tests/storage/test_other_readers.py does the same",
+    ("results.md", "CREATE SECRET (TYPE s3, PROVIDER credential_chain);"): (
+        "needs Amazon's S3; tests/storage/test_other_readers.py does the same with another server"
+    ),
+    ("trackers.md", "tensorboard --logdir results/tensorboard"): "serves until it is stopped",
+    ("trackers.md", "mlflow server --backend-store-uri sqlite:///runs.db --port 5000"): (
+        "serves until it is stopped; tests/analysis/trackers/test_mlflow_server.py logs to such a server"
+    ),
+    ("trackers.md", "WANDB_MODE=offline lop-sweep log results --wandb plasticity"): (
+        "needs an account; tests/analysis/trackers/test_wandb.py logs without one"
+    ),
+}
+"""The blocks that no test runs as they are, by page and first line, with the reason. Gallery pages are computed from published
+files by tests/test_gallery.py."""
+OUTPUT = {"text", "json"}
+"""Languages of blocks that are not to be run: output, layouts and files."""
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CHANGELOG.md")),
+    *sorted(path for path in DOCS.rglob("*.md") if not path.name.endswith(".template.md")),
+]
+STARTS_COMMAND = re.compile(r"^(\w+=\S+ )*(lop-sweep|lop-analysis|python3?|pip|make|ray|import|from) ", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -82,8 +129,8 @@ class Block:
 
 def blocks(page: Path) -> list[Block]:
     text = page.read_text()
-    found = re.finditer(r"^```(\w*)\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
-    return [Block(match[1], match[2], text[: match.start()]) for match in found]
+    found = re.finditer(r"^( *)```(\w*)\n(.*?)^\1```$", text, flags=re.DOTALL | re.MULTILINE)
+    return [Block(match[2], textwrap.dedent(match[3]), text[: match.start()]) for match in found]
 
 
 def commands(block: Block) -> list[str]:
@@ -173,6 +220,28 @@ def test_every_command_is_run() -> None:
     assert all(command in ci for command in others)
 
 
+def test_every_block_is_run_or_has_a_reason() -> None:
+    """`sh` and `python` are run; `bash`, `py` and `sql` are in `NOT_RUN`; output has no commands."""
+    not_run = set()
+    for page in PAGES:
+        for block in blocks(page):
+            if block.language in ("sh", "python"):
+                assert page in EXECUTED, f"{page}: no test runs {block.text}"
+            elif block.language in OUTPUT:
+                assert not STARTS_COMMAND.search(block.text) or page.name == "cli.md", f"{page}: {block.text}"
+            else:
+                not_run.add((page.relative_to(DOCS).as_posix(), block.text.splitlines()[0]))
+    assert not_run == NOT_RUN.keys()
+    for reason in NOT_RUN.values():
+        assert all((ROOT / path).exists() for path in re.findall(r"tests/[\w/]+\.py", reason)), reason
+
+
+def test_pages_run_are_those_of_the_tests() -> None:
+    source = Path(__file__).read_text()
+    for page in EXECUTED[1:]:
+        assert f'run_page(DOCS / "{page.relative_to(DOCS).as_posix()}"' in source
+
+
 def test_readme_commands_write_their_files(folder: Path) -> None:
     for name in ("report.html", "map.png"):
         assert (folder / name).stat().st_size > 500
@@ -191,10 +260,11 @@ def test_blocks_of_the_tutorial_run(place: Path, here: bool) -> None:
 
 
 def test_blocks_of_the_page_on_random_search_run(place: Path, here: bool) -> None:
-    repeated, points = run_page(DOCS / "random-search.md", place, here)
-    assert repeated == "12 cells\n"
-    assert len(points.splitlines()) == 1 + 12
-    assert pd.read_parquet(place / "repeated" / "cells").groupby("lr")["seed"].nunique().to_list() == [3] * 4
+    (means,) = run_page(DOCS / "random-search.md", place, here)
+    assert means.startswith("lr ")
+    for name, points, seeds in (("sampled", 12, 3), ("even", 16, 2)):
+        of_points = pd.read_parquet(place / name / "cells").groupby(["lr", "delta"])["seed"]
+        assert of_points.unique().map(sorted).to_list() == [list(range(seeds))] * points
     assert (place / "points.png").stat().st_size > 500
 
 
@@ -204,17 +274,16 @@ def test_blocks_of_the_page_on_extending_run(place: Path, here: bool) -> None:
     assert (place / "longer.png").stat().st_size > 500
 
 
-def test_blocks_of_the_page_on_comparing_run(place: Path, here: bool) -> None:
-    run_page(DOCS / "compare.md", place, here)
-    assert "equivalence" in (place / "compare.csv").read_text()
-    assert (place / "difference.png").stat().st_size > 500
+@pytest.mark.long  # tests/analysis/statistics and tests/analysis/plot run such commands each day
+def test_blocks_of_the_page_on_comparing_run(folder: Path) -> None:
+    run_page(DOCS / "compare.md", folder)
+    assert "equivalence" in (folder / "compare.csv").read_text()
+    assert (folder / "difference.png").stat().st_size > 500
 
 
 def test_blocks_of_sweeps_page_run(place: Path, here: bool) -> None:
     printed = run_page(DOCS / "sweeps.md", place, here)
     assert printed == ["2 cells computed; 2 of 2 finished\nTrue\n"]
-    points = pd.read_parquet(place / "random" / "cells").groupby(["lr", "depth"])["seed"]
-    assert points.unique().map(sorted).to_list() == [[0, 1]] * 6
     assert (place / "one" / "summary.json").stat().st_size > 500
 
 

@@ -20,7 +20,7 @@ def _section(parser: argparse.ArgumentParser) -> Iterator[str]:
     arguments = [action for action in parser._actions if action.help != argparse.SUPPRESS and action.dest != "help"]
     yield f"### {parser.prog}\n"
     yield " ".join((parser.description or "").split()) + "\n"
-    yield f"```\n{_usage(parser.prog, arguments)}\n```\n"
+    yield f"```text\n{_usage(parser.prog, arguments)}\n```\n"
     if arguments:
         yield "| argument | meaning |\n| --- | --- |"
         yield from (f"| {_names(action)} | {_meaning(parser, action)} |" for action in arguments)
