@@ -24,6 +24,7 @@ FRONT = {"README.md": "index.md", "CHANGELOG.md": "changelog.md", "docs/analysis
 LANGUAGES = {".py": "python", ".toml": "toml", ".md": "markdown"}
 LINK = re.compile(r"\]\(([^)\s#]+)(#[^)\s]*)?\)")
 ASSET = re.compile(r"<(?:link|script|img|iframe|source)\b[^>]*?\b(?:href|src)=[\"']?((?:https?:)?//[^\"'\s>]+)")
+IMAGE = re.compile(r'<img\b[^>]*?\bsrc="(?!data:)([^"]+)"[^>]*>')
 UNLOADED = re.compile(r"<link\b[^>]*\brel=[\"']?(?:canonical|next|prev)\b[^>]*>")
 
 
@@ -52,6 +53,11 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         return f"]({posixpath.relpath(site_uri(target), posixpath.dirname(uri) or '.')}{match[2] or ''})"
 
     return LINK.sub(replace, markdown)
+
+
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Link every picture to its file, so that a narrow screen can show it in full size."""
+    return IMAGE.sub(r'<a class="picture" href="\1">\g<0></a>', html)
 
 
 def on_post_build(config: MkDocsConfig) -> None:
@@ -124,7 +130,8 @@ def output_text(output: dict[str, Any]) -> str:
         return f'<img alt="Output of the code above" src="data:image/png;base64,{picture}">'
     if "text/html" in data:
         table = re.sub(r"<style.*?</style>", "", "".join(data["text/html"]), flags=re.DOTALL)
-        return "\n".join(filter(str.strip, table.splitlines()))  # an empty line would end the block
+        lines = filter(str.strip, table.splitlines())  # an empty line would end the block
+        return "\n".join(['<div class="wide">', *lines, "</div>"])
     return fenced("".join(data.get("text/plain", output.get("text", ""))), "text")
 
 
