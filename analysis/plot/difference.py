@@ -30,7 +30,8 @@ def plot_difference(
     """Draw a score of the second sweep minus that of the first.
 
     Fields with one value in each sweep, but not the same, are named in the caption. Points that only one sweep has, or
-    where the score is undefined in one, have diagonal hatching or crosses. Points whose 95% interval excludes 0 are marked.
+    where the score is undefined in one, have diagonal hatching or crosses. Points whose 95% interval excludes 0 are
+    marked.
 
     Args:
         first: from `score`.

@@ -35,9 +35,9 @@ def plot_map(
         plot_map(score("results"), x="lr", y="depth", value="lost").savefig("map.png")
 
     A point's colour is the mean or median over its seeds, or the most common category. Text is only where a point has
-    room for it. Points that were not computed have diagonal hatching, and points whose value is undefined for
-    all seeds have crosses. Points with fewer than `MIN_SEEDS` seeds have a mark. Lines are the boundary P(lost) = 1/2 and its band;
-    there are none between categories.
+    room for it. Points that were not computed have diagonal hatching, and points whose value is undefined for all seeds
+    have crosses. Points with fewer than `MIN_SEEDS` seeds have a mark. Lines are the boundary P(lost) = 1/2 and its
+    band; there are none between categories.
 
     If an axis was drawn at random, points are dots in the same colours, without text. Fields that were drawn at random
     too are mixed, and the caption names them.

@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from command_reference import command_reference
+
 import analysis.cli
 import lop_sweep.cli
 from lop_sweep.components.listing import component_table
 from lop_sweep.config import field_table
-from command_reference import command_reference
 from lop_sweep.metrics import metric_table
 
 DOCS = Path(__file__).parents[1]

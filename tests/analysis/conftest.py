@@ -1,17 +1,15 @@
-"""A real, small store to analyse, computed in this process, and a browser with a report in it."""
+"""A real, small store to analyse, computed in this process, and a report in a browser."""
 
 from __future__ import annotations
 
 import itertools
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from made_store import losing, write_store
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 from report_tools import Report
 from sweeping import compute_here
 
@@ -19,10 +17,6 @@ from analysis.report.write import write_report
 from lop_sweep.config import CellConfig
 from lop_sweep.planning.space import expand_space
 
-ARGUMENTS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
 AXES = ((1, 2, 3), (0.1, 0.4, 0.8, 1.6), (0.0, 1.5))
 SEEDS = (0, 1, 2, 3, 2**62 + 1)
 GO = """async fragment => {
@@ -45,16 +39,6 @@ def store_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }  # fmt: skip
     cells = expand_space(space)
     return compute_here(cells, tmp_path_factory.mktemp("store") / "sweep").root
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    found = os.environ.get("LOP_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-    assert found, "the report's tests need Chromium: install it, or name it in LOP_CHROMIUM"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=ARGUMENTS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="session")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
@@ -19,6 +20,14 @@ from lop_sweep import load_space, local_ray, runtime
 from lop_sweep.config import CellConfig
 from lop_sweep.ray_environment import prepare_environment
 from lop_sweep.storage.filesystem import sweep_path
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+CHROMIUM_ARGUMENTS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
 
 # CI runs the same examples every time, other runs new ones.
 settings.register_profile("ci", derandomize=True)
@@ -95,3 +104,16 @@ def cluster() -> Iterator[Any]:
     finally:
         ray.shutdown()
         cluster.shutdown()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Return a Chromium, for the report and the documentation site."""
+    from playwright.sync_api import sync_playwright
+
+    found = os.environ.get("LOP_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    assert found, "these tests need Chromium: install it, or name it in LOP_CHROMIUM"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=CHROMIUM_ARGUMENTS)
+        yield browser
+        browser.close()
