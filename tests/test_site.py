@@ -1,4 +1,4 @@
-"""The documentation site: its generated parts are up to date, it builds without a warning, and its pages work in a browser.
+"""The documentation site: its generated parts are up to date, it builds without a warning, and its pages work.
 
 Whether commands and Python blocks run is tested by `tests/test_readme.py`.
 """
@@ -23,6 +23,7 @@ import analysis
 import lop_sweep
 
 ROOT = DOCS.parent
+LINK = re.compile(r"""<(?:a|img|link|script)\b[^>]*?\b(?:href|src)="([^"#?:]+)["#?]""")
 LOCAL = ("file:", "data:", "blob:")
 LEFT = "net::ERR_ABORTED"
 """How a request fails whose page was left before it was answered."""
@@ -64,9 +65,7 @@ def test_every_page_is_on_the_site_and_nothing_else(site: Path) -> None:
 
 def test_links_of_built_pages_lead_to_files(site: Path) -> None:
     for page in pages_of(site):
-        for link in set(
-            re.findall(r"""<(?:a|img|link|script)\b[^>]*?\b(?:href|src)="([^"#?:]+)["#?]""", page.read_text())
-        ):
+        for link in set(LINK.findall(page.read_text())):
             target = posixpath.normpath(posixpath.join(page.parent.as_posix(), unquote(link)))
             assert Path(target).exists(), f"{page.relative_to(site)}: {link}"
 
