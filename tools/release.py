@@ -244,7 +244,9 @@ class Environment:
             return f"pip finds no PyTorch: {str(error).splitlines()[-1]}"
         names = [one["metadata"]["name"] for one in json.loads(report.read_text())["install"]]
         cuda = [name for name in names if name.startswith("nvidia-")]
-        return f"pip finds only a CUDA build of PyTorch, with {len(cuda)} NVIDIA packages (--cuda takes it)" * bool(cuda)
+        return f"pip finds only a CUDA build of PyTorch, with {len(cuda)} NVIDIA packages (--cuda takes it)" * bool(
+            cuda
+        )
 
 
 def requirements_without_torch(wheel: Path) -> list[str]:
@@ -355,7 +357,9 @@ def unfinished(heading: str) -> list[str]:
     if not re.search(r"\d{4}-\d\d-\d\d", heading):
         left.append(f"the newest section of CHANGELOG.md is '{heading}'; make it 'VERSION (YYYY-MM-DD)'")
     if "[project.urls]" not in (ROOT / "pyproject.toml").read_text():
-        left.append("pyproject.toml has no [project.urls], so the README's relative links lead nowhere on an index page")
+        left.append(
+            "pyproject.toml has no [project.urls], so the README's relative links lead nowhere on an index page"
+        )
     return left
 
 
