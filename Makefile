@@ -7,7 +7,7 @@ WORKERS ?= 2
 
 export RAY_USAGE_STATS_ENABLED ?= 0
 
-.PHONY: demo test test-long lint docs bench browser faults clean
+.PHONY: demo test test-long lint docs bench release-check browser faults clean
 
 demo: $(VENV)/.installed  ## run a real sweep and draw its map
 	$(VENV)/bin/lop-sweep sweep demo --out $(DEMO)
@@ -43,6 +43,9 @@ docs: $(VENV)/.installed  ## write the documentation site to site/; warnings are
 
 bench: $(VENV)/.installed  ## measure speed side by side, in a few minutes; BENCH=--long for everything
 	$(VENV)/bin/python benchmarks/run.py $(BENCH)
+
+release-check: $(VENV)/.installed  ## build sdist and wheel and try them in clean environments; nothing is uploaded
+	$(VENV)/bin/python tools/release.py $(RELEASE)
 
 clean:
 	rm -rf $(VENV) $(DEMO) $(SITE)
