@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from lop_sweep import runtime
+from lop_sweep.cli_refine import REFINE_HELP, add_refine, refine
 from lop_sweep.cli_trackers import LOG_HELP, TrackerOptions, log_sweep, tracked
 from lop_sweep.config import FIELDS, CellConfig, FieldInfo
 from lop_sweep.console import signals
@@ -74,6 +75,8 @@ def make_parser() -> argparse.ArgumentParser:
     add_options(sweep, SweepOptions)
     add_options(sweep, TrackerOptions)
     sweep.set_defaults(interruptible=False)  # it handles signals itself
+
+    add_refine(add_command("refine", refine, REFINE_HELP))
 
     plan = add_command("plan", _plan, "say what a sweep would compute and what it costs; start nothing")
     plan.add_argument("space", metavar="SPACE", help="as for sweep")

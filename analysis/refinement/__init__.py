@@ -11,5 +11,6 @@
 from analysis.refinement.candidates import make_candidates
 from analysis.refinement.finished import RATE, TARGETS, FinishedCells
 from analysis.refinement.level_set import Candidates, LevelSet
+from analysis.refinement.refiner import Budget, Refiner
 
-__all__ = ["RATE", "TARGETS", "Candidates", "FinishedCells", "LevelSet", "make_candidates"]
+__all__ = ["RATE", "TARGETS", "Budget", "Candidates", "FinishedCells", "LevelSet", "Refiner", "make_candidates"]
