@@ -64,20 +64,19 @@ class Beliefs:
         self._gains = np.vstack([self._gains, np.sqrt(scale) * column])
 
     def gains(self) -> np.ndarray:
-        """Return by how much an outcome at each candidate lowers the expected number of reference points on the wrong
-        side of the boundary, for each reference point, (n, q).
+        """Return by how much an outcome at each candidate lowers the expected doubt at each reference point, (n, q).
 
-        This is the look-ahead criterion "SUR" with moments matched, see `analysis.refinement`.
+        Doubt is p (1 - p), with the probability p of being above the level.
         """
         n = self._n
-        before = _wrong(self.mean[n:] - self._threshold, self.variance[n:])
+        before = _doubt(self.mean[n:] - self._threshold, self.variance[n:])
         expected = np.zeros_like(self.cross)
         for sign in (1.0, -1.0):
             root, slope, bend = _moments(sign * self.mean[:n], self.variance[:n])
             chance = ndtr(sign * self.mean[:n] / root)
             mean = self.mean[n:] - self._threshold + self.cross * (sign * slope / root)[:, None]
             variance = self.variance[n:] - self.cross**2 * (bend / root**2)[:, None]
-            expected += chance[:, None] * _wrong(mean, np.maximum(variance, 1e-9))
+            expected += chance[:, None] * _doubt(mean, np.maximum(variance, 1e-9))
         return np.asarray(before - expected)
 
     def _column(self, candidate: int) -> np.ndarray:
@@ -95,6 +94,7 @@ def _moments(mean: np.ndarray | float, variance: np.ndarray | float) -> tuple[np
     return root, r, r * (z + r)
 
 
-def _wrong(mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
-    """Return the probability that a normal variable is on the other side of 0 than its mean."""
-    return np.asarray(ndtr(-np.abs(mean) / np.sqrt(variance)))
+def _doubt(mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
+    """Return p (1 - p), where p is the probability that a normal variable is above 0."""
+    side = mean / np.sqrt(variance)
+    return np.asarray(ndtr(side) * ndtr(-side))

@@ -1,15 +1,19 @@
 """Choose the cells that tell most about where a rate passes a level: ask for cells, and tell their outcomes.
 
-After a coarse design, each cell is the one whose outcome lowers the expected number of reference points on the wrong
-side of the boundary most, per second that it takes ("SUR", stepwise uncertainty reduction, in its global form). Another
-seed at a known point is a candidate like any other, so there is no rule of when to add points and when seeds. Cells
-that are being computed count as having their most probable outcome.
+After a coarse design, each cell is the one whose outcome is expected to lower the doubt about the side of the boundary
+most, per second that it takes. Doubt is p (1 - p), summed over reference points, where p is the probability that the
+rate is above the level: stepwise uncertainty reduction (SUR). Another seed at a known point is a candidate like any
+other, so there is no rule of when to add points and when seeds. Cells that are being computed count as having their
+most probable outcome.
 
 Outcomes that are undefined, as of networks that diverge, are told as 0 trials. A second surface says how probable they
 are: where an outcome is unlikely, neither candidates nor reference points count.
 
-Source: Letham, Guan, Tymms, Bakshy and Shvartsman, "Look-ahead acquisition functions for Bernoulli level set
-estimation", AISTATS (2022), PMLR 151. `LevelSet` uses their ApproxGlobalSUR, for outcomes that share a shift per seed.
+Source: Bect, Ginsbourger, Li, Picheny and Vazquez, "Sequential design of computer experiments for the estimation of a
+probability of failure", Statistics and Computing 22 (2012), for the criterion; Letham, Guan, Tymms, Bakshy and
+Shvartsman, "Look-ahead acquisition functions for Bernoulli level set estimation", AISTATS (2022), for outcomes that
+succeed or fail. Here outcomes share a shift per seed. Their criterion min(p, 1 - p) repeats seeds where the rate is
+close to the level: `benchmarks/refinement_replay.py` needs a third more time with it for the same band.
 """
 
 from __future__ import annotations
