@@ -61,6 +61,7 @@ def crossings(chooser: LevelSet, points: np.ndarray, along: np.ndarray) -> pd.Se
 
 
 def main() -> None:
+    """Replay a refinement of a finished sweep."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("directory")
     parser.add_argument("--where", action="append", default=[])

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from lop_sweep.console.options import add_options, check_options, option, option
 from lop_sweep.console.terminal import check_output, remark, say
 from lop_sweep.errors import SweepError
 from lop_sweep.own_analysis import check_own_analysis
+from lop_sweep.planning.status_text import seconds_text
 from lop_sweep.tune import SweepOptions
 
 if TYPE_CHECKING:
@@ -52,25 +54,37 @@ class RefineOptions:
         if self.budget is None and self.until is None:
             raise SweepError("refine needs --budget or --until: how many cells, how much core-time, or which width")
 
-    @property
-    def limits(self) -> tuple[int | None, float | None]:
-        """The number of cells and the core-seconds that `budget` says; None where it does not.
 
-        Raises:
-            SweepError: it says neither.
-        """
-        if self.budget is None:
-            return None, None
-        if re.fullmatch("[0-9]+", self.budget):
-            return int(self.budget), None
-        time = re.fullmatch("([0-9.]+)(s|min|m|h|d)", self.budget)
-        try:
-            seconds = float(time[1]) * _UNITS[time[2]] if time else 0.0
-        except ValueError:
-            seconds = 0.0
-        if seconds <= 0:
-            raise SweepError(f"budget = {self.budget!r}: must be a number of cells, or core-time such as 2h or 30min")
-        return None, seconds
+def parse_budget(text: str) -> tuple[int | None, float | None]:
+    """Return the number of cells or the core-seconds that a text says; None for the other.
+
+    Raises:
+        SweepError: it says neither.
+    """
+    if re.fullmatch("[0-9]+", text) and int(text) > 0:
+        return int(text), None
+    time = re.fullmatch(r"([0-9]+(?:\.[0-9]*)?)(s|min|m|h|d)", text)
+    seconds = float(time[1]) * _UNITS[time[2]] if time else 0.0
+    if seconds <= 0:
+        raise SweepError(f"budget = {text!r}: must be a number of cells, or core-time such as 2h or 30min")
+    return None, seconds
+
+
+def budget_line(text: str, seconds: Sequence[float]) -> str:
+    """Say what a refinement would cost at most.
+
+    Args:
+        text: the budget.
+        seconds: what each cell to choose from costs; those that are chosen may cost more or less than the mean.
+    """
+    cells, limit = parse_budget(text)
+    mean, count = sum(seconds) / len(seconds), len(seconds)
+    chosen = min(count, cells if cells is not None else math.ceil((limit or 0.0) / mean))
+    cost = seconds_text(min(chosen * mean, limit or math.inf))
+    return (
+        f"refine --budget {text}: {'' if cells else 'about '}{chosen:,} of {count:,} cells, about {cost} of core-time "
+        f"if they cost as much as the mean, at most {chosen:,} packs and {2 * chosen:,} files of results"
+    )
 
 
 def add_refine(parser: argparse.ArgumentParser) -> None:
@@ -96,7 +110,7 @@ def refine(arguments: argparse.Namespace) -> int:
     check_output()
     wanted = options_from(RefineOptions, arguments)
     options = options_from(SweepOptions, arguments)
-    cells, seconds = wanted.limits
+    cells, seconds = (None, None) if wanted.budget is None else parse_budget(wanted.budget)
     budget: Budget = Budget(cells, seconds, wanted.until)
     with signals.unblocked():  # it may start programs
         space = load_space(arguments.space, lattice=wanted.resolution)

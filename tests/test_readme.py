@@ -47,6 +47,7 @@ EXECUTED = [
     DOCS / "clusters.md",
     DOCS / "trackers.md",
     DOCS / "tuner.md",
+    DOCS / "refinement.md",
 ]
 """The README's sweep is what the other pages work on, each in a copy of its folder."""
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(DOCS.rglob("*.md"))]
@@ -367,9 +368,17 @@ def documented_options(text: str) -> set[str]:
 def test_options_of_lop_sweep_are_documented() -> None:
     documented = documented_options((DOCS / "sweeps.md").read_text())
     known = options_of("lop_sweep", ["sweep", "plan", "status", "audit", "compact", "log", "components", "run"])
+    of_refinements = {"--budget", "--resolution"}  # docs/refinement.md
     for name in ("sweep", "plan", "status", "audit", "compact", "log", "components"):
-        assert known[name] <= documented
+        assert known[name] - of_refinements <= documented
     assert documented <= set().union(*known.values(), {"--where"})  # of `lop-analysis`
+
+
+def test_options_of_refinements_are_documented() -> None:
+    documented = documented_options((DOCS / "refinement.md").read_text())
+    known = options_of("lop_sweep", ["refine", "sweep", "plan"])
+    assert documented <= set().union(*known.values())
+    assert known["refine"] - known["sweep"] <= documented
 
 
 def test_options_of_lop_analysis_are_documented() -> None:

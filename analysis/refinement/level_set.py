@@ -12,8 +12,8 @@ are: where an outcome is unlikely, neither candidates nor reference points count
 Source: Bect, Ginsbourger, Li, Picheny and Vazquez, "Sequential design of computer experiments for the estimation of a
 probability of failure", Statistics and Computing 22 (2012), for the criterion; Letham, Guan, Tymms, Bakshy and
 Shvartsman, "Look-ahead acquisition functions for Bernoulli level set estimation", AISTATS (2022), for outcomes that
-succeed or fail. Here outcomes share a shift per seed. Their criterion min(p, 1 - p) repeats seeds where the rate is
-close to the level: `benchmarks/refinement_replay.py` needs a third more time with it for the same band.
+succeed or fail. Here outcomes share a shift per seed. Their doubt, min(p, 1 - p), asks for more seeds where the rate
+is close to the level, which leaves the band wider elsewhere.
 """
 
 from __future__ import annotations
