@@ -43,10 +43,12 @@ if TYPE_CHECKING:
     from lop_sweep.planning import load_space as load_space
     from lop_sweep.registry import register as register
     from lop_sweep.storage import Store as Store
+    from lop_sweep.tune import LevelSetSearcher as LevelSetSearcher
     from lop_sweep.tune import LopTrainable as LopTrainable
     from lop_sweep.tune import Outcome as Outcome
     from lop_sweep.tune import SweepOptions as SweepOptions
     from lop_sweep.tune import local_ray as local_ray
+    from lop_sweep.tune import run_refinement as run_refinement
     from lop_sweep.tune import run_sweep as run_sweep
 
 __getattr__, __dir__, __all__ = attach(
@@ -58,6 +60,14 @@ __getattr__, __dir__, __all__ = attach(
         "planning": ["SearchSpace", "Status", "load_space"],
         "registry": ["register"],
         "storage": ["Store"],
-        "tune": ["LopTrainable", "Outcome", "SweepOptions", "local_ray", "run_sweep"],
+        "tune": [
+            "LevelSetSearcher",
+            "LopTrainable",
+            "Outcome",
+            "SweepOptions",
+            "local_ray",
+            "run_refinement",
+            "run_sweep",
+        ],
     },
 )

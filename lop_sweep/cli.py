@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from lop_sweep import runtime
+from lop_sweep.cli_refine import REFINE_HELP, add_refine, budget_line, refine
 from lop_sweep.cli_trackers import LOG_HELP, TrackerOptions, log_sweep, tracked
 from lop_sweep.config import FIELDS, CellConfig, FieldInfo
 from lop_sweep.console import signals
@@ -47,6 +48,14 @@ class AuditOptions:
     repair: bool = option(False, "set broken files aside; the next sweep computes their cells again")
 
 
+@dataclass(frozen=True)
+class PlanOptions:
+    """The options of `lop-sweep plan` beside some of `SweepOptions`."""
+
+    budget: str | None = option(None, "say what lop-sweep refine would cost instead", metavar="N|TIME")
+    resolution: int = option(65, "with --budget, values along each range", at_least=2)
+
+
 _PLANNED = ("cpus", "dtype", "pack", "batch", "keep_state")
 """The options of `lop-sweep plan`, of those in `SweepOptions`."""
 
@@ -75,10 +84,13 @@ def make_parser() -> argparse.ArgumentParser:
     add_options(sweep, TrackerOptions)
     sweep.set_defaults(interruptible=False)  # it handles signals itself
 
+    add_refine(add_command("refine", refine, REFINE_HELP))
+
     plan = add_command("plan", _plan, "say what a sweep would compute and what it costs; start nothing")
     plan.add_argument("space", metavar="SPACE", help="as for sweep")
     plan.add_argument("--out", metavar="DIR", help="the sweep directory, if something may be there already")
     add_options(plan, SweepOptions, _PLANNED)
+    add_options(plan, PlanOptions)
 
     for name, command, options, text in (
         ("status", _status, StatusOptions, "show the state of a sweep"),
@@ -165,9 +177,16 @@ def _plan(arguments: argparse.Namespace) -> int:
     from lop_sweep.planning import Sizing, load_space, plan_lines, preview
     from lop_sweep.tune.session import local_cpus
 
-    options = options_from(SweepOptions, arguments)
+    options, planned = options_from(SweepOptions, arguments), options_from(PlanOptions, arguments)
     with signals.unblocked():  # it may start programs
-        space = load_space(arguments.space)
+        space = load_space(arguments.space, lattice=planned.resolution if planned.budget else None)
+    if planned.budget:
+        sizing = Sizing(dtype=options.dtype)
+        say(
+            f"{space.name}: "
+            + budget_line(planned.budget, [sizing.seconds_left(cell, 0, 0, 1) for cell in space.cells])
+        )
+        return 0
     sizing = Sizing(options.cpus or local_cpus(), options.dtype, cells=options.pack, batch=options.batch)
     for line in plan_lines(preview(space, arguments.out, sizing), options.keeps_states(space.cells)):
         say(line)

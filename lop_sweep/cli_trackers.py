@@ -1,42 +1,25 @@
 """What `lop-sweep` does with trackers: the options, `lop-sweep log`, and logging during a sweep.
 
-This is the one place of `lop_sweep` that imports `analysis`, and only when a tracker is wanted. Trackers log scores and
-verdicts, which `analysis` computes from the sweep directory. The sweep itself only says when a pack is finished.
+Like `cli_refine` it imports `analysis`, and only when a tracker is wanted. Trackers log scores and verdicts, which
+`analysis` computes from the sweep directory. The sweep itself only says when a pack is finished.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import importlib.util
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 from lop_sweep.console import signals
 from lop_sweep.console.options import check_options, option, options_from
 from lop_sweep.console.terminal import remark, say
 from lop_sweep.errors import TrackerError, single_line
+from lop_sweep.own_analysis import check_own_analysis
 
 LOG_HELP = "log the finished cells to trackers"
-
-
-def _check_own_analysis() -> None:
-    """Refuse to go on if another package named analysis hides ours, such as a folder of the user's project.
-
-    Raises:
-        TrackerError: it does.
-    """
-    found = importlib.util.find_spec("analysis")
-    ours = Path(__file__).parents[1] / "analysis"
-    places = [] if found is None else list(map(Path, found.submodule_search_locations or [found.origin or ""]))
-    if places and not any(place.resolve() == ours.resolve() for place in places):
-        raise TrackerError(
-            f"{places[0]} hides lop-sweep's package of the same name, which trackers need; "
-            "run the command elsewhere, with python -P, or rename it"
-        )
 
 
 @dataclass(frozen=True)
@@ -94,7 +77,7 @@ def tracked(arguments: argparse.Namespace) -> Iterator[Tracking]:
             f"shard = {arguments.shard!r}: parts of a sweep do not log to trackers, each would log the others' cells; "
             "run lop-sweep log, at any time"
         )
-    _check_own_analysis()
+    check_own_analysis("trackers need", TrackerError)
     from analysis.trackers import BackgroundTracking, make_trackers
 
     _silence_retries()
@@ -129,7 +112,7 @@ def log_sweep(arguments: argparse.Namespace) -> int:
     options = options_from(TrackerOptions, arguments)
     if options == TrackerOptions():
         raise TrackerError("nothing to log to: give --tensorboard, --mlflow URI or --wandb PROJECT")
-    _check_own_analysis()
+    check_own_analysis("trackers need", TrackerError)
     from analysis.trackers import Logbook, make_trackers
 
     _silence_retries()

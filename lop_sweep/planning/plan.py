@@ -9,7 +9,7 @@ import heapq
 import json
 import tempfile
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -175,6 +175,42 @@ def make_plan(
     if by_cost:
         packs = sizing.split(packs, lambda cell: sizing.seconds_left(cell, *_progress(best[cell.id])))
     return replace(plan, items=_work_items([*held, *packs], best, store, sizing))
+
+
+def begun_cells(space: SearchSpace, done: Collection[str], store: Store) -> set[str]:
+    """Return the ids of the missing cells of a space that have a checkpoint, or that a worker may still compute.
+
+    Raises:
+        StoreError: the store cannot be read.
+    """
+    packs = set(store.checkpoints.in_progress())
+    saved = {
+        point.cell
+        for points in store.checkpoints.start_points().values()
+        for point in points
+        if point.path.stem in packs
+    }
+    alive = {
+        cell for heartbeat in store.checkpoints.heartbeats() if heartbeat.may_be_alive() for cell in heartbeat.cells
+    }
+    return {cell.id for cell in space.cells} & (saved | alive) - set(done)
+
+
+def item_maker(cells: Iterable[CellConfig], store: Store, sizing: Sizing) -> Callable[[Pack], WorkItem]:
+    """Return a function that makes work items of packs of these cells, which resume where shorter sequences ended.
+
+    Saved states are looked for once, now.
+
+    Raises:
+        StoreError: the store cannot be read.
+    """
+    best = store.checkpoints.furthest(cells, sizing.dtype)
+
+    def make(pack: Pack) -> WorkItem:
+        (item,) = _work_items([pack], best, store, sizing)
+        return item
+
+    return make
 
 
 def preview(space: SearchSpace, out: str | Path | None, sizing: Sizing) -> Plan:

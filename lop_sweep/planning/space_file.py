@@ -18,6 +18,7 @@ from typing import Any
 
 from lop_sweep.config import FIELDS, CellConfig
 from lop_sweep.errors import ConfigError, SpaceError, comma_list, safe_repr, single_line
+from lop_sweep.planning.lattice import on_lattice
 from lop_sweep.planning.neighbours import neighbours
 from lop_sweep.planning.space import SearchSpace, checked_mapping
 from lop_sweep.ray_environment import prepare_environment
@@ -68,8 +69,12 @@ def shipped_spaces() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.py")) if not path.stem.startswith("_")}
 
 
-def load_space(source: str | os.PathLike[str]) -> SearchSpace:
+def load_space(source: str | os.PathLike[str], *, lattice: int | None = None) -> SearchSpace:
     """Load a search space by its file's path or by the name of a shipped one.
+
+    Args:
+        source: the path, or the name.
+        lattice: number of values along each range, for `lop-sweep refine`; None: values are drawn as the space says.
 
     Raises:
         SpaceError: the file does not exist, fails when executed, does not define a search space, or defines names that
@@ -93,6 +98,9 @@ def load_space(source: str | os.PathLike[str]) -> SearchSpace:
                 settings.pop("seeds", None)
             if "sampler" in read and not isinstance(settings.get("sampler"), str):
                 settings.pop("sampler", None)
+            if lattice is not None:
+                param_space = on_lattice(param_space, lattice)
+                settings = {name: value for name, value in settings.items() if name in ("seeds", "pack")}
             return SearchSpace(param_space, name=path.stem, **settings)
         except (ConfigError, SpaceError) as error:
             raise SpaceError(f"{path}: {error}") from error

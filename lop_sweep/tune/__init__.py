@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from lop_sweep.tune.driver import run_sweep as run_sweep
     from lop_sweep.tune.options import Outcome as Outcome
     from lop_sweep.tune.options import SweepOptions as SweepOptions
+    from lop_sweep.tune.refining import run_refinement as run_refinement
+    from lop_sweep.tune.searcher import LevelSetSearcher as LevelSetSearcher
     from lop_sweep.tune.session import local_ray as local_ray
     from lop_sweep.tune.trainable import LopTrainable as LopTrainable
 
@@ -25,6 +27,8 @@ __getattr__, __dir__, __all__ = attach(
     {
         "driver": ["run_sweep"],
         "options": ["Outcome", "SweepOptions"],
+        "refining": ["run_refinement"],
+        "searcher": ["LevelSetSearcher"],
         "session": ["local_ray"],
         "trainable": ["LopTrainable"],
     },

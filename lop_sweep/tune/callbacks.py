@@ -83,6 +83,10 @@ class TrialWatch(tune.Callback):
         self.failed: dict[str, str] = {}
         self.interrupted = ""
 
+    def expect(self, pack: Pack) -> None:
+        """Add a pack to those of the round."""
+        self._packs[pack.id] = pack
+
     def __reduce__(self) -> tuple[Any, ...]:  # Tune pickles its callbacks, but we never load that
         return (tune.Callback, ())
 

@@ -85,11 +85,11 @@ def run_sweep(
         raise SweepError(f"out = {safe_repr(out)[:80]}: must be a path, or the URI of a bucket and a prefix")
     if on_pack is not None and not callable(on_pack):
         raise SweepError(f"on_pack = {safe_repr(on_pack)[:80]}: must be a function that takes a pack's id")
-    driver = _Driver(to_space(space), Store(out), chosen, on_pack)
+    driver = Driver(to_space(space), Store(out), chosen, on_pack)
     return driver.run()
 
 
-class _Driver:
+class Driver:
     """One call of `run_sweep`.
 
     Args:
@@ -169,7 +169,7 @@ class _Driver:
                 done = self._finished()  # a worker of an earlier driver may have finished a pack meanwhile
             lock.check()
             self._make_plan(done, sizing)
-            if self._plan.items:
+            if self._has_work():
                 if options.address:
                     with ray_errors("the nodes of the cluster cannot be asked"):
                         check_shared(lock.folder, lock.token, may_be_empty=options.cpus_expected is not None)
@@ -251,14 +251,22 @@ class _Driver:
         plan = make_plan(space, done, self._store, sizing, self._cells_to_retry())
         self._plan = plan
         self._progress.expect(plan.packs)
+        self._write_sweep(plan)
+        for line in plan_lines(plan, self._options.keeps_states(self._request.cells)):
+            _log.info("%s", line)
+
+    def _has_work(self) -> bool:
+        """Return whether the plan has anything to compute."""
+        return bool(self._plan.items)
+
+    def _write_sweep(self, plan: Plan) -> None:
+        """Write `sweep.json`: the request, and how its work was divided."""
         earlier = self._earlier()
         sizes = plan.description if plan.items else earlier.get("sizes")
         created = str(earlier.get("created", _now()))
         self._store.write_sweep(
             {**_provenance(created, self._options), "sizes": sizes, **describe_space(self._request)}
         )
-        for line in plan_lines(plan, self._options.keeps_states(self._request.cells)):
-            _log.info("%s", line)
 
     def _compute(self, lock: Lock) -> None:
         """Compute the plan's packs; a sweep directory that cannot be written is left as an error in `self._stop`."""

@@ -7,24 +7,24 @@ killed a worker. The next round computes what is still missing, from the checkpo
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import tempfile
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import ray
 from ray import tune
 
 from lop_sweep.config import CellConfig
-from lop_sweep.planning import Plan, Sizing
+from lop_sweep.planning import Plan, Sizing, WorkItem
 from lop_sweep.ray_environment import tune_of_a_sweep
 from lop_sweep.storage import Lock, Store, check_writable, is_local
 from lop_sweep.storage.maintenance import finished_cells
 from lop_sweep.tune.callbacks import MAX_REASON_CHARACTERS, TrialWatch, TuneStopper
 from lop_sweep.tune.options import SweepOptions
 from lop_sweep.tune.progress import Progress
+from lop_sweep.tune.searcher import LevelSetSearcher, PackSupply, pack_of
 from lop_sweep.tune.shutdown import Stop
 from lop_sweep.tune.trainable import LopTrainable
 
@@ -113,13 +113,26 @@ class Executor:
 
     def _fit(self, configs: list[str], plan: Plan, folder: str) -> str:
         watch = TrialWatch(plan.packs, self._store, self._progress, self._stop, self._options.max_failures)
+        param_space = {"trial": tune.grid_search(configs)}
+        return self._fit_tuner(watch, folder, (cell.own_components for cell in plan.cells), param_space, {})
+
+    def _fit_tuner(
+        self,
+        watch: TrialWatch,
+        folder: str,
+        own_components: Iterable[str],
+        param_space: dict[str, Any],
+        search: dict[str, Any],
+    ) -> str:
+        """Run one Tuner; return why Tune gave up, or "" if it did not. `search` has more of `tune.TuneConfig`."""
         tuner = tune.Tuner(
-            LopTrainable.with_components(cell.own_components for cell in plan.cells),
-            param_space={"trial": tune.grid_search(configs)},
+            LopTrainable.with_components(own_components),
+            param_space=param_space,
             tune_config=tune.TuneConfig(
                 reuse_actors=True,
-                trial_name_creator=_pack_id,
-                trial_dirname_creator=_pack_id,
+                trial_name_creator=pack_of,
+                trial_dirname_creator=pack_of,
+                **search,
             ),
             run_config=tune.RunConfig(
                 name="tune",
@@ -142,6 +155,62 @@ class Executor:
         return watch.interrupted
 
 
+class RefiningExecutor(Executor):
+    """Computes packs one after the other, as they are chosen by what is known so far.
+
+    Args:
+        supply: where they come from.
+        on_pack: called with each pack that is begun.
+        store, options, lock, progress, stop: see `Executor`.
+    """
+
+    def __init__(
+        self,
+        supply: PackSupply,
+        on_item: Callable[[WorkItem], None],
+        store: Store,
+        options: SweepOptions,
+        lock: Lock,
+        progress: Progress,
+        stop: Stop,
+    ) -> None:
+        super().__init__(store, options, lock, progress, stop)
+        self._supply, self._on_item = supply, on_item
+
+    def run(self, plan: Plan, keep_state: bool) -> None:
+        """Compute packs until there are enough; arguments and errors as `Executor.run`.
+
+        Args:
+            plan: what an earlier driver has begun, and the sizing.
+            keep_state: whether to keep each cell's last state.
+        """
+        run, idle_rounds, done = self._run_config(keep_state, plan.sizing), 0, 0
+        while not self._stop:
+            with self._tune_folder() as folder, tune_of_a_sweep():
+                reason = self._refine(run, folder)
+            if not reason:
+                return
+            before, done = done, total_progress(self._store, self._supply.chooser.cells)
+            idle_rounds = 0 if done > before else idle_rounds + 1
+            if idle_rounds > self._options.max_failures:
+                self.gave_up = reason
+                return
+            _log.warning("%s; starting another round", reason)
+            self._stop.wait(PAUSE_SECONDS)
+            self._supply.again(self._store.committed())
+
+    def _refine(self, run: dict[str, Any], folder: str) -> str:
+        watch = TrialWatch((), self._store, self._progress, self._stop, self._options.max_failures)
+
+        def begin(item: WorkItem) -> None:
+            watch.expect(item.pack)
+            self._on_item(item)
+
+        searcher = LevelSetSearcher(self._supply.chooser, self._store.root, run, supply=self._supply, on_item=begin)
+        components = (cell.own_components for cell in self._supply.chooser.cells)
+        return self._fit_tuner(watch, folder, components, {}, {"search_alg": searcher, "num_samples": -1})
+
+
 def total_progress(store: Store, cells: Iterable[CellConfig]) -> int:
     """Return the tasks and fresh networks done of these cells: it grows with each finished pack and checkpoint.
 
@@ -157,7 +226,3 @@ def total_progress(store: Store, cells: Iterable[CellConfig]) -> int:
         for point in points:
             done[point.cell] = max(done.get(point.cell, 0), sum(point.progress))
     return sum(done.get(cell.id, 0) for cell in cells)
-
-
-def _pack_id(trial: Any) -> str:
-    return str(json.loads(trial.config["trial"])["run"]["pack_id"])

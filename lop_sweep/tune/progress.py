@@ -32,6 +32,14 @@ class Progress:
         self._show, self._on_pack = show, on_pack
         self._shares: dict[str, float] = {}
         self._bar: tqdm[NoReturn] | None = None
+        self._note = ""
+
+    def choose(self, expected: int, note: str) -> None:
+        """Set how many cells there will be, as far as it is known, and what the bar says of them."""
+        self.cells, self._note = expected, note
+        if self._bar is not None:
+            self._bar.total = expected
+            self._bar.set_description(note, refresh=False)
 
     def expect(self, packs: Sequence[Pack]) -> None:
         """Set the packs to compute."""
@@ -56,6 +64,7 @@ class Progress:
             return
         if self._bar is None:
             self._bar = tqdm(
+                desc=self._note or None,
                 total=self.cells,
                 unit=" cells",
                 bar_format=_FORMAT,
