@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 from lop_sweep.config import CellConfig
 from lop_sweep.console import signals
 from lop_sweep.console.options import add_options, check_options, option, options_from
+from lop_sweep.console.own_analysis import check_own_analysis
 from lop_sweep.console.terminal import check_output, remark, say
 from lop_sweep.errors import SweepError
-from lop_sweep.own_analysis import check_own_analysis
 from lop_sweep.planning.status_text import seconds_text
 from lop_sweep.tune import SweepOptions
 

@@ -15,9 +15,9 @@ from typing import Protocol
 
 from lop_sweep.console import signals
 from lop_sweep.console.options import check_options, option, options_from
+from lop_sweep.console.own_analysis import check_own_analysis
 from lop_sweep.console.terminal import remark, say
 from lop_sweep.errors import TrackerError, single_line
-from lop_sweep.own_analysis import check_own_analysis
 
 LOG_HELP = "log the finished cells to trackers"
 

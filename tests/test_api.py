@@ -40,7 +40,8 @@ def test_the_example_in_the_docstring_runs(tmp_path: Path) -> None:
 def test_dir_and_all_show_every_public_name() -> None:
     names = {
         "CellConfig", "Experiment", "LopSweepError", "LopTrainable", "Outcome", "ReferenceExperiment", "SearchSpace",
-        "Status", "Store", "SweepOptions", "load_space", "local_ray", "register", "run_sweep",
+        "LevelSetSearcher", "Status", "Store", "SweepOptions", "load_space", "local_ray", "register", "run_refinement",
+        "run_sweep",
     }  # fmt: skip
     assert set(dir(lop_sweep)) == set(lop_sweep.__all__) == names
     for name in names:

@@ -78,6 +78,12 @@ NOT_RUN = {
     ("gallery/optimizers.md", "lop-sweep sweep optimizers --out optimizers --dtype float32"): "hours",
     ("gallery/random_labels.md", "lop-sweep sweep random_labels --out random_labels --dtype float32"): "half an hour",
     ("gallery/regression.md", "lop-sweep sweep slowly_changing_regression --out slowly_changing_regression"): "hours",
+    ("install.md", "pip install -c constraints.txt ."): "downloads packages; make demo and tools/release.py install",
+    ("install.md", "pip install -c constraints.txt --index-url INDEX torch"): "INDEX is an address",
+    (
+        "install.md",
+        "pipx install --pip-args='-c constraints.txt --extra-index-url INDEX' dist/lop_sweep-0.1.0-py3-none-any.whl",
+    ): "INDEX is an address",
     ("performance.md", "make bench                 # a few minutes"): (
         "minutes to an hour; tests/test_benchmarks.py runs every benchmark on little data"
     ),

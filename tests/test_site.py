@@ -122,6 +122,7 @@ def test_every_option_is_in_the_reference_of_commands() -> None:
 def test_the_page_on_python_has_every_public_name() -> None:
     named = re.findall(r"^::: (\S+)$", (DOCS / "api.md").read_text(), flags=re.MULTILINE)
     public = [f"{package.__name__}.{name}" for package in (lop_sweep, analysis) for name in package.__all__]
+    public += [f"analysis.refinement.{name}" for name in ("Refiner", "Budget", "LevelSet", "Candidates")]
     assert sorted(named) == sorted([*public, "lop_sweep.testing.check_component"])
 
 
