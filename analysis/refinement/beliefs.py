@@ -6,6 +6,8 @@ moments, with z = y (mean_i - 0) / sqrt(1 + variance_i), y = 1 or -1 and r = phi
     mean_j     += y covariance_ij r / sqrt(1 + variance_i)
     variance_j -= covariance_ij^2 r (z + r) / (1 + variance_i)
 
+Several trials at once have no closed form; their moments are integrals over the candidate's latent.
+
 Source: Rasmussen and Williams, "Gaussian processes for machine learning", section 3.6 (2006).
 """
 
@@ -17,6 +19,9 @@ from scipy.special import log_ndtr, ndtr
 from analysis.surface import NO_SHIFT, Latent
 
 _LOG_ROOT_2PI = 0.5 * np.log(2 * np.pi)
+_REACH = 8.0
+"""Standard deviations over which the latent is integrated, beyond its mean and 0, which outcomes draw it to."""
+_NODES = 2001
 
 
 class Beliefs:
@@ -45,20 +50,24 @@ class Beliefs:
         """Return the probability that a candidate's next trial is a success."""
         return float(ndtr(self.mean[candidate] / np.sqrt(1 + self.variance[candidate])))
 
-    def observe(self, candidate: int, success: bool, weight: float = 1.0) -> None:
-        """Take in an outcome.
+    def observe(self, candidate: int, successes: float, trials: float = 1.0) -> None:
+        """Take in outcomes of a candidate.
 
         Args:
             candidate: its number.
-            success: of the trial.
-            weight: number of trials with this outcome, which need not be whole.
+            successes: of the trials.
+            trials: their number, positive. Neither need be whole.
         """
         column = self._column(candidate)
-        sign = 1.0 if success else -1.0
-        root, slope, bend = _moments(sign * self.mean[candidate], self.variance[candidate])
-        self.mean = self.mean + weight * sign * slope * column / root
-        scale = weight * bend / root**2
-        scale = min(scale, 0.999 / self.variance[candidate])  # several trials leave some variance
+        mean, variance = float(self.mean[candidate]), float(self.variance[candidate])
+        if trials == 1 and successes in (0, 1):
+            sign = 1.0 if successes else -1.0
+            root, slope, bend = _moments(sign * mean, variance)
+            move, scale = sign * slope / root, bend / root**2
+        else:
+            new_mean, new_variance = _integrated(mean, variance, successes, trials)
+            move, scale = (new_mean - mean) / variance, (variance - new_variance) / variance**2
+        self.mean = self.mean + move * column
         self.variance = np.maximum(self.variance - scale * column**2, 1e-9)
         self.cross = self.cross - scale * np.outer(column[: self._n], column[self._n :])
         self._gains = np.vstack([self._gains, np.sqrt(scale) * column])
@@ -92,6 +101,17 @@ def _moments(mean: np.ndarray | float, variance: np.ndarray | float) -> tuple[np
     z = np.asarray(mean) / root
     r = np.exp(-z * z / 2 - _LOG_ROOT_2PI - log_ndtr(z))
     return root, r, r * (z + r)
+
+
+def _integrated(mean: float, variance: float, successes: float, trials: float) -> tuple[float, float]:
+    """Return mean and variance of a normal latent after several trials, by the trapezoidal rule."""
+    reach = _REACH * np.sqrt(variance)
+    z = np.linspace(min(mean, 0.0) - reach, max(mean, 0.0) + reach, _NODES)
+    log_density = successes * log_ndtr(z) + (trials - successes) * log_ndtr(-z) - (z - mean) ** 2 / (2 * variance)
+    density = np.exp(log_density - log_density.max())
+    density /= density.sum()
+    middle = float(density @ z)
+    return middle, float(density @ (z - middle) ** 2)
 
 
 def _doubt(mean: np.ndarray, variance: np.ndarray) -> np.ndarray:

@@ -263,9 +263,7 @@ class LevelSet:
         for number, cell in zip(range(len(cells) - len(recent), len(cells)), recent, strict=True):
             k, n = self._told[cell]
             effect = 1 + max(n - 1, 0) * fit.tuned.correlation
-            for success, count in ((True, k), (False, n - k)):
-                if count:
-                    beliefs.observe(number, success, count / effect)
+            beliefs.observe(number, k / effect, n / effect)
         return beliefs
 
     def _recent(self) -> list[int]:

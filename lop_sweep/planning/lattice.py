@@ -13,7 +13,10 @@ import numpy as np
 from lop_sweep.errors import SpaceError, safe_repr
 
 DIGITS = 5
-"""Significant digits of the values, which should look as if written by hand."""
+"""Significant digits of the values between the ends, which should look as if written by hand."""
+
+_TINY = 1e-9
+"""Quotients that miss a whole number by less are whole: 0.7 / 0.1 is below 7."""
 
 
 def on_lattice(param_space: Mapping[str, Any], values: int) -> dict[str, Any]:
@@ -55,11 +58,13 @@ def _axis(field: str, domain: Any, count: int) -> list[Any]:
             f"{field} = {safe_repr(domain)}: has no ends, so it cannot be refined; use tune.uniform or tune.loguniform"
         )
     if isinstance(domain, Integer):
-        high, step = high - 1, max(step, 1.0)  # Tune leaves the upper end out
+        high, step = high - (step <= 1), max(step, 1.0)  # Tune leaves the upper end out if nothing is quantised
     spaced = np.geomspace if isinstance(sampler, LogUniform) else np.linspace
     axis = spaced(low, high, count)
     if step:
-        axis = np.clip(np.round(axis / step) * step, np.ceil(low / step) * step, np.floor(high / step) * step)
+        first, last = np.ceil(low / step - _TINY), np.floor(high / step + _TINY)
+        axis = np.clip(np.round(axis / step), first, last) * step
     if isinstance(domain, Integer):
         return sorted({int(value) for value in axis})
-    return sorted({float(f"{value:.{DIGITS}g}") for value in axis})
+    rounded = [float(f"{value:.{DIGITS}g}") for value in axis]
+    return sorted(set(rounded) if step else {float(low), *rounded[1:-1], float(high)})
