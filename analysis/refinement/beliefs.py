@@ -41,9 +41,17 @@ class Beliefs:
         self._latent, self._threshold, self._n = latent, threshold, len(at)
         self._at = np.concatenate([at, reference])
         self._clusters = np.concatenate([clusters, np.full(len(reference), NO_SHIFT)])
-        self.mean = latent.mean(self._at, self._clusters)
-        self.variance = latent.variance(self._at, self._clusters)
-        self.cross = latent.covariance(at, clusters, reference, self._clusters[self._n :])
+        self._first = (
+            latent.mean(self._at, self._clusters),
+            latent.variance(self._at, self._clusters),
+            latent.covariance(at, clusters, reference, self._clusters[self._n :]),
+        )
+        self._prior: dict[int, np.ndarray] = {}
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all outcomes since the fit."""
+        self.mean, self.variance, self.cross = self._first
         self._gains = np.empty((0, len(self._at)))
 
     def success(self, candidate: int) -> float:
@@ -90,9 +98,12 @@ class Beliefs:
 
     def _column(self, candidate: int) -> np.ndarray:
         """Return the covariances of a candidate with all items, (n + q,)."""
-        one = slice(candidate, candidate + 1)
-        prior = self._latent.covariance(self._at[one], self._clusters[one], self._at, self._clusters)[0]
-        return np.asarray(prior - self._gains.T @ self._gains[:, candidate])
+        if candidate not in self._prior:
+            one = slice(candidate, candidate + 1)
+            self._prior[candidate] = self._latent.covariance(
+                self._at[one], self._clusters[one], self._at, self._clusters
+            )[0]
+        return np.asarray(self._prior[candidate] - self._gains.T @ self._gains[:, candidate])
 
 
 def _moments(mean: np.ndarray | float, variance: np.ndarray | float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -18,8 +18,8 @@ is close to the level, which leaves the band wider elsewhere.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -86,6 +86,56 @@ class Candidates:
         return np.unique(self.coordinates, axis=0)
 
 
+@dataclass(frozen=True)
+class _Standing:
+    """Beliefs at some cells, and the outcomes that they have taken in since the fit.
+
+    Attributes:
+        fit: the surface.
+        cells: numbers of the cells, the first `candidates` of which can be chosen.
+        candidates: how many.
+        beliefs: about them.
+        taken: cell to successes and trials, of what is known and of what is assumed.
+    """
+
+    fit: Latent
+    cells: np.ndarray
+    candidates: int
+    beliefs: Beliefs
+    taken: dict[int, tuple[float, float]] = field(default_factory=dict)
+
+    @cached_property
+    def number(self) -> dict[int, int]:
+        """The place of each cell in `cells`."""
+        return {int(cell): number for number, cell in enumerate(self.cells)}
+
+    def has(self, cells: Iterable[int]) -> bool:
+        """Return whether all these cells are here."""
+        return all(cell in self.number for cell in cells)
+
+    def agrees(self, pending: Collection[int], recent: Mapping[int, tuple[float, float]]) -> bool:
+        """Return whether nothing that was assumed has turned out wrong."""
+        expected = {cell: recent.get(cell, outcome) for cell, outcome in self.taken.items()}
+        return expected == self.taken and self.taken.keys() <= {*pending, *recent}
+
+    def reset(self) -> None:
+        """Forget what was taken in."""
+        self.beliefs.reset()
+        self.taken.clear()
+
+    def observe(self, cell: int, outcome: tuple[float, float]) -> None:
+        """Take in an outcome, unless it was assumed."""
+        if cell not in self.taken:
+            self.beliefs.observe(self.number[cell], *outcome)
+            self.taken[cell] = outcome
+
+    def assume(self, number: int) -> None:
+        """Assume the most probable outcome of the cell with this number."""
+        outcome = float(self.beliefs.success(number) >= 0.5), 1.0
+        self.beliefs.observe(number, *outcome)
+        self.taken[int(self.cells[number])] = outcome
+
+
 class LevelSet:
     """Chooses cells one after the other.
 
@@ -108,6 +158,7 @@ class LevelSet:
         self._dropped: set[int] = set()
         self._fit: Latent | None = None
         self._defined: Latent | None = None
+        self._standing: _Standing | None = None
         self._fitted: set[int] = set()
         self._tuned_at = 0
         self._seeds = int(candidates.seeds.max()) + 1
@@ -216,25 +267,47 @@ class LevelSet:
         return int(there[np.argmin(turn)])
 
     def _best(self, open_cells: np.ndarray, pending: list[int], seconds: float, most: int) -> list[int]:
-        fit = self._refit()
-        cells = self._weigh(open_cells, fit)
-        beliefs = self._beliefs(np.array([*cells, *pending, *self._recent()], int), fit)
-        for number in range(len(cells), len(cells) + len(pending)):
-            beliefs.observe(number, beliefs.success(number) >= 0.5)
+        now = self._standing_for(open_cells, pending, self._refit())
+        cells, beliefs = now.cells[: now.candidates], now.beliefs
+        free = np.isin(cells, open_cells)
         worth = self._weight(self._reference)
         price = self._of.seconds[cells] / self._weight(self._of.coordinates[cells])
         chosen: list[int] = []
-        free = np.ones(len(cells), bool)
         while free.any() and len(chosen) < most:
             if chosen and self._of.seconds[cells[chosen]].sum() >= seconds:
                 break
             value = (beliefs.gains()[: len(cells)] @ worth) / price
             best = int(np.argmax(np.where(free, value, -np.inf)))
-            beliefs.observe(best, beliefs.success(best) >= 0.5)
+            now.assume(best)
             chosen.append(best)
             free &= self._of.shapes[cells] == self._of.shapes[cells[best]]
             free[best] = False
         return [int(cells[number]) for number in chosen]
+
+    def _standing_for(self, open_cells: np.ndarray, pending: list[int], fit: Latent) -> _Standing:
+        """Return what is believed now: that of the last time, if it only lacks outcomes, or made anew."""
+        recent = self._recent()
+        now = self._standing
+        if (
+            now is None
+            or now.fit is not fit
+            or not now.has([*pending, *recent])
+            or not np.isin(now.cells[: now.candidates], open_cells).any()
+        ):
+            candidates = self._weigh(open_cells, fit)
+            cells = np.array([*candidates, *pending, *recent], int)
+            beliefs = Beliefs(
+                fit, self._of.coordinates[cells], self._of.seeds[cells], self._reference, fit.threshold(self._level)
+            )
+            now = self._standing = _Standing(fit, cells, len(candidates), beliefs)
+        if not now.agrees(pending, recent):
+            now.reset()
+        for cell, outcome in recent.items():
+            now.observe(cell, outcome)
+        for cell in pending:
+            if cell not in now.taken:
+                now.assume(now.number[cell])
+        return now
 
     def _weigh(self, open_cells: np.ndarray, fit: Latent) -> np.ndarray:
         """Return the candidates that are worth a closer look: at each point the best and the least known seed."""
@@ -254,21 +327,12 @@ class LevelSet:
             chosen.append(open_cells[order[first[1][inside]]])
         return np.unique(np.concatenate(chosen))
 
-    def _beliefs(self, cells: np.ndarray, fit: Latent) -> Beliefs:
-        """Return what is believed at cells, with the outcomes since the fit; the last of `cells` are these."""
-        recent = self._recent()
-        beliefs = Beliefs(
-            fit, self._of.coordinates[cells], self._of.seeds[cells], self._reference, fit.threshold(self._level)
-        )
-        for number, cell in zip(range(len(cells) - len(recent), len(cells)), recent, strict=True):
-            k, n = self._told[cell]
-            effect = 1 + max(n - 1, 0) * fit.tuned.correlation
-            beliefs.observe(number, k / effect, n / effect)
-        return beliefs
-
-    def _recent(self) -> list[int]:
-        """Return the cells with a defined outcome since the fit."""
-        return [cell for cell, (_, n) in self._told.items() if n and cell not in self._fitted]
+    def _recent(self) -> dict[int, tuple[float, float]]:
+        """Return the defined outcomes since the fit, by cell, divided by their design effect."""
+        within = self._fit.tuned.correlation if self._fit else 0.0
+        recent = {cell: told for cell, told in self._told.items() if told[1] and cell not in self._fitted}
+        effect = {cell: 1 + max(n - 1, 0) * within for cell, (_, n) in recent.items()}
+        return {cell: (k / effect[cell], n / effect[cell]) for cell, (k, n) in recent.items()}
 
     def _refit(self) -> Latent:
         """Return the surface, fitted again if there are enough new outcomes."""

@@ -58,7 +58,7 @@ class Latent:
         cross = self._cross(at)
         own = np.append(np.diag(self.mode.curvature.P), 0.0)[clusters]
         between = np.take_along_axis(self._with_shifts(cross), clusters[:, None], axis=1)[:, 0]
-        of_f = self.kernel.variance - np.einsum("ma,mn,na->a", cross, self._inner, cross, optimize=True)
+        of_f = self.kernel.variance - ((self._inner @ cross) * cross).sum(axis=0)
         return np.asarray(np.maximum(of_f + own + 2 * between, 1e-9))
 
     def covariance(
