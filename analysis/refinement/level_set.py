@@ -350,10 +350,11 @@ class LevelSet:
             self._of.scaling, at[defined], self._of.seeds[used], outcomes[defined, 0], outcomes[defined, 1],
             self._seeds, self._fit, retune=retune,
         )  # fmt: skip
-        self._defined = None
-        if not defined.all():
-            alone = np.zeros(len(cells), int)
-            self._defined = fit_latent(self._of.scaling, at, alone, defined, np.ones(len(cells)), 1)
+        if defined.all():
+            self._defined = None
+        else:
+            alone, once = np.zeros(len(cells), int), np.ones(len(cells))
+            self._defined = fit_latent(self._of.scaling, at, alone, defined, once, 1, self._defined, retune=retune)
         self._fitted = set(self._told)
         return self._fit
 

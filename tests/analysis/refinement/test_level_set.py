@@ -1,0 +1,356 @@
+"""Choosing cells on made-up truths: boundaries are found with few of them, whatever the axes, and choices repeat."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.special import ndtr
+
+from analysis.refinement import Candidates, LevelSet
+from analysis.refinement.beliefs import Beliefs
+from analysis.surface import NO_SHIFT, fit_latent, fit_surface
+from lop_sweep.errors import AnalysisError
+
+Truth = Callable[[np.ndarray], np.ndarray]
+"""The latent at points, (N, d) to (N,), in probits."""
+
+SEEDS = 8
+SHIFT = 0.4
+"""Standard deviation of the seeds' shifts, in probits."""
+
+
+def grid(
+    *axes: Sequence[float], scales: tuple[str, ...] | None = None, seeds: int = SEEDS, shape: int | None = None
+) -> Candidates:
+    """Return the cells of a grid, seeds fastest; the values of axis `shape` are shapes of their own."""
+    points = np.repeat(np.array(list(itertools.product(*axes)), float), seeds, axis=0)
+    count = len(points)
+    shapes = np.zeros(count, int) if shape is None else np.unique(points[:, shape], return_inverse=True)[1]
+    chosen = scales or ("linear",) * len(axes)
+    return Candidates(points, chosen, np.tile(np.arange(seeds), count // seeds), np.ones(count), shapes)
+
+
+PLANE = grid(np.linspace(0, 1, 16), np.linspace(0, 1, 8))
+
+
+def smooth(points: np.ndarray) -> np.ndarray:
+    return 6 * (points[:, 0] - 0.3 - 0.4 * points[:, 1])
+
+
+def island(points: np.ndarray) -> np.ndarray:
+    return 4 - 60 * ((points[:, 0] - 0.75) ** 2 + (points[:, 1] - 0.7) ** 2)
+
+
+class World:
+    """Outcomes of all cells, drawn once; `ask` and `tell` go on with them."""
+
+    def __init__(
+        self, candidates: Candidates, truth: Truth, seed: int = 0, level: float = 0.5, trials: int = 1
+    ) -> None:
+        rng = np.random.default_rng(seed)
+        shift = rng.normal(0, SHIFT, candidates.seeds.max() + 1)
+        rate = ndtr(truth(candidates.points) + shift[candidates.seeds])
+        self.successes, self.trials = rng.binomial(trials, rate).astype(float), np.full(len(rate), float(trials))
+        self.chooser, self.level = LevelSet(candidates, level), level
+        first = np.unique(candidates.place, return_index=True)[1]
+        self.above = ndtr(truth(candidates.points[first]) / np.hypot(1, SHIFT)) > level
+        sums = [np.bincount(candidates.place, values) for values in (self.successes, self.trials)]
+        self.by_counts = float((((sums[0] / sums[1]) > level) != self.above).mean())
+        self.asked: list[int] = []
+
+    def tell(self, cell: int) -> None:
+        self.chooser.tell(cell, self.successes[cell], self.trials[cell])
+
+    def compute(self, cells: int) -> World:
+        """Ask for one cell after the other."""
+        for _ in range(cells):
+            (cell,) = self.chooser.ask()
+            self.asked.append(cell)
+            self.tell(cell)
+        return self
+
+    @property
+    def error(self) -> float:
+        """The share of points on the wrong side."""
+        return float(((self.chooser.rates() > self.level) != self.above).mean())
+
+
+@pytest.fixture(scope="module")
+def worlds() -> list[World]:
+    """Return three worlds with 60 of 1,024 cells chosen and told."""
+    return [World(PLANE, smooth, seed).compute(60) for seed in range(3)]
+
+
+def test_the_error_of_raw_counts_with_few_cells(worlds: list[World]) -> None:
+    """60 cells against all 1,024: 8 seeds at each point."""
+    assert np.mean([world.error for world in worlds]) < np.mean([world.by_counts for world in worlds])
+    assert all(world.error < 0.05 for world in worlds)
+
+
+def test_chosen_cells_are_near_the_boundary(worlds: list[World]) -> None:
+    for world in worlds:
+        chosen = np.array(world.asked[world.chooser.design :])
+        assert np.abs(smooth(PLANE.points[chosen])).mean() < 0.7 * np.abs(smooth(PLANE.points)).mean()
+        assert len(set(world.asked)) == 60
+        assert len(np.unique(PLANE.place[chosen])) < len(chosen)  # seeds and points alike
+
+
+def test_it_is_better_than_cells_drawn_at_random(worlds: list[World]) -> None:
+    drawn = []
+    for seed in range(3):
+        other = World(PLANE, smooth, seed)
+        for cell in np.random.default_rng(seed).permutation(len(PLANE.seeds))[:60]:
+            other.tell(int(cell))
+        drawn.append(other.error)
+    assert np.mean([world.error for world in worlds]) < np.mean(drawn)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_an_island_is_found(seed: int) -> None:
+    """It covers a fifth of the plane."""
+    world = World(PLANE, island, seed).compute(60)
+    found = world.chooser.rates() > 0.5
+    assert (found & world.above).sum() > 0.8 * (found | world.above).sum()
+
+
+@pytest.mark.parametrize("value", [4.0, -4.0])
+def test_a_plane_without_a_boundary_is_soon_known(value: float) -> None:
+    world = World(PLANE, lambda points: np.full(len(points), value)).compute(40)
+    assert world.error == 0
+    assert world.chooser.unsure() == 0
+
+
+def test_the_band_narrows() -> None:
+    world = World(PLANE, smooth)
+    assert world.chooser.unsure() == 1.0
+    widths = [world.compute(step).chooser.unsure() for step in (15, 25, 60)]
+    assert 0 < widths[2] < widths[1] < widths[0] <= 1
+
+
+def test_the_band_is_that_of_the_exact_posterior() -> None:
+    world = World(PLANE, smooth).compute(40)
+    cells = np.array(world.asked)
+    surface = fit_surface(PLANE.points[cells], world.successes[cells], np.ones(40), clusters=PLANE.seeds[cells])
+    places = np.unique(PLANE.points, axis=0)
+    score = surface.predict(places).score(surface.threshold(0.5))
+    assert world.chooser.unsure() == pytest.approx((np.abs(score) < 1.96).mean(), abs=1 / 128)
+
+
+@pytest.mark.parametrize("level", [0.1, 0.85])
+def test_another_level(level: float) -> None:
+    """Its boundary is found where it is, and not where that of a half is."""
+    half = World(PLANE, smooth).above
+    world = World(PLANE, smooth, 1, level=level).compute(60)
+    assert (world.above != half).mean() > 0.1
+    assert world.error < 0.09
+    assert ((world.chooser.rates() > level) != half).mean() > world.error
+
+
+def test_rates_of_several_trials() -> None:
+    """A cell tells more if it has 12 trials; their surface passes the level in the same place."""
+    single, several = (World(PLANE, smooth, 1, level=0.3, trials=trials).compute(25) for trials in (1, 12))
+    assert several.error < 0.06
+    assert several.chooser.unsure() < single.chooser.unsure()
+    truth = ndtr(smooth(np.unique(PLANE.points, axis=0)) / np.hypot(1, SHIFT))
+    assert np.abs(several.chooser.rates() - truth).mean() < np.abs(single.chooser.rates() - truth).mean()
+
+
+def test_one_axis() -> None:
+    line = grid(np.geomspace(0.01, 10, 41), scales=("log",))
+    world = World(line, lambda points: 8 * np.log10(points[:, 0])).compute(20)
+    assert world.error <= 2 / 41
+    chosen = line.points[np.array(world.asked[world.chooser.design :]), 0]
+    assert np.median(np.abs(np.log(chosen))) < 0.4 * np.median(np.abs(np.log(line.points)))
+
+
+def test_three_axes_one_of_them_with_categories() -> None:
+    cube = grid(
+        np.linspace(0, 1, 8), np.geomspace(1, 16, 5), [0, 1, 2], scales=("linear", "log", "category"), seeds=3
+    )
+    edge = np.array([0.2, 0.5, 0.9])
+    world = World(cube, lambda points: 12 * (points[:, 0] - edge[points[:, 2].astype(int)])).compute(50)
+    assert world.error < 0.08
+    assert {*cube.points[world.asked[: world.chooser.design], 2]} == {0, 1, 2}
+
+
+def test_the_design_is_spread_evenly() -> None:
+    """The first cells are at points of their own, one near each corner, and seeds take turns."""
+    world = World(PLANE, smooth)
+    world.compute(world.chooser.design)
+    at = PLANE.points[np.array(world.asked)]
+    assert len(np.unique(at, axis=0)) == len(at) == 10
+    assert all(np.abs(at - corner).max(axis=1).min() == 0 for corner in itertools.product([0, 1], repeat=2))
+    assert [*PLANE.seeds[world.asked]] == [number % SEEDS for number in range(10)]
+
+
+def test_undefined_outcomes_are_left_out() -> None:
+    """Where networks diverge no more is asked than it takes to see it, and neither rate nor band counts it."""
+    world = World(PLANE, smooth)
+    gone = PLANE.points[:, 1] > 0.6
+    world.trials[gone] = world.successes[gone] = 0
+    world.compute(70)
+    asked = gone[np.array(world.asked)]
+    assert asked[world.chooser.design :].mean() < 0.25 < gone.mean()
+    where = np.unique(PLANE.points, axis=0)
+    rates = world.chooser.rates()
+    assert np.isnan(rates)[where[:, 1] > 0.8].all()
+    assert not np.isnan(rates)[where[:, 1] < 0.5].any()
+    whole = World(PLANE, smooth).compute(70).chooser.unsure()
+    assert world.chooser.unsure() < whole + 0.1
+
+
+def test_cells_are_asked_while_nothing_is_defined() -> None:
+    few = grid(np.linspace(0, 1, 4), seeds=2)
+    chooser = LevelSet(few)
+    for told in range(8):
+        (cell,) = chooser.ask()
+        chooser.tell(cell, 0, 0)
+        assert chooser.told == told + 1
+    assert chooser.ask() == []
+    assert chooser.unsure() == 1.0
+    with pytest.raises(AnalysisError, match="no outcome is defined yet; tell more cells"):
+        chooser.rates()
+
+
+def test_pending_cells_are_not_asked_again() -> None:
+    world = World(PLANE, smooth).compute(30)
+    pending: list[int] = []
+    for _ in range(12):
+        (cell,) = world.chooser.ask(pending)
+        assert cell not in pending
+        pending.append(cell)
+    assert not {*pending} & {*world.asked}
+    assert len(np.unique(PLANE.place[pending])) >= 6  # they do not crowd in one place
+
+
+def test_cells_of_a_pack_share_a_shape() -> None:
+    world = World(replace(PLANE, shapes=np.unique(PLANE.points[:, 1], return_inverse=True)[1]), smooth).compute(30)
+    pack = world.chooser.ask(seconds=100.0, most=20)
+    assert len(pack) == len({*pack}) == 20
+    assert len({PLANE.points[cell, 1] for cell in pack}) == 1
+    assert pack[:1] == world.chooser.ask()
+
+
+@pytest.mark.parametrize(("seconds", "most", "expected"), [(0, 50, 1), (1, 50, 1), (4.5, 50, 5), (9, 3, 3), (9, 0, 0)])
+def test_a_pack_is_as_long_as_wanted(seconds: float, most: int, expected: int) -> None:
+    world = World(PLANE, smooth).compute(15)
+    assert len(world.chooser.ask(seconds=seconds, most=most)) == expected
+
+
+def test_cheap_cells_are_preferred() -> None:
+    """Two halves of a plane mirror each other; cells of one of them cost four times as much."""
+    x = np.linspace(-1, 1, 16)
+    plane = grid(x, np.linspace(0, 1, 6))
+    dear = replace(plane, seconds=np.where(plane.points[:, 0] > 0, 4.0, 1.0))
+
+    def mirrored(points: np.ndarray) -> np.ndarray:
+        return 8 * (np.abs(points[:, 0]) - 0.5)
+
+    shares = []
+    for candidates in (plane, dear):
+        world = World(candidates, mirrored).compute(60)
+        shares.append((plane.points[np.array(world.asked[world.chooser.design :]), 0] > 0).mean())
+    assert shares[1] < 0.8 * shares[0]
+    assert shares[1] > 0  # the other half is not known from this one
+
+
+def test_dropped_cells_are_never_asked() -> None:
+    world = World(PLANE, smooth)
+    for cell in np.flatnonzero(PLANE.points[:, 0] > 0.5):
+        world.chooser.drop(int(cell))
+    world.compute(40)
+    assert (PLANE.points[np.array(world.asked), 0] <= 0.5).all()
+
+
+def test_nothing_is_left_in_the_end() -> None:
+    few = grid(np.linspace(0, 1, 5), seeds=2)
+    world = World(few, lambda points: 6 * points[:, 0] - 3)
+    world.chooser.drop(3)
+    world.compute(8)
+    assert world.chooser.ask(pending=[next(iter({*range(10)} - {*world.asked, 3}))]) == []
+    world.compute(1)
+    assert world.chooser.ask() == []
+    assert sorted([*world.asked, 3]) == list(range(10))
+
+
+def test_a_changed_outcome_replaces_the_earlier_one() -> None:
+    world, other = World(PLANE, smooth).compute(40), World(PLANE, smooth)
+    for cell in world.asked:
+        other.tell(cell)
+    assert other.chooser.rates()[0] == pytest.approx(world.chooser.rates()[0], abs=0.05)
+    cell = int(np.argmax(PLANE.points.sum(axis=1) * np.isin(np.arange(len(PLANE.seeds)), world.asked)))
+    for chooser in (world.chooser, other.chooser):
+        before = chooser.rates()[PLANE.place[cell]]
+        chooser.tell(cell, 1 - world.successes[cell], 1)
+        assert chooser.told == 40
+        after = chooser.rates()[PLANE.place[cell]]
+        assert (after - before) * (1 - 2 * world.successes[cell]) > 0.005
+    np.testing.assert_allclose(world.chooser.rates(), other.chooser.rates(), atol=1e-9)
+
+
+def test_the_same_outcomes_give_the_same_choices() -> None:
+    first, second = (World(PLANE, smooth).compute(35) for _ in range(2))
+    assert first.asked == second.asked
+    assert first.chooser.ask([5, 9], seconds=5, most=5) == second.chooser.ask([5, 9], seconds=5, most=5)
+    fresh = World(PLANE, smooth)  # as after a kill: all at once
+    for cell in first.asked:
+        fresh.tell(cell)
+    np.testing.assert_allclose(fresh.chooser.rates(), first.chooser.rates(), atol=0.05)
+
+
+@pytest.mark.parametrize("trials", [1, 10])
+def test_outcomes_one_by_one_are_nearly_a_new_fit(trials: int) -> None:
+    """Four outcomes after a fit to 16, against a fit to all 20 with the same hyperparameters."""
+    world = World(PLANE, smooth, 3, trials=trials)
+    cells = np.random.default_rng(0).permutation(len(PLANE.seeds))[:20]
+    k, n, at, seeds = world.successes[cells], world.trials[cells], PLANE.coordinates[cells], PLANE.seeds[cells]
+    first = fit_latent(PLANE.scaling, at[:16], seeds[:16], k[:16], n[:16], SEEDS)
+    whole = fit_latent(PLANE.scaling, at, seeds, k, n, SEEDS, first, retune=False)
+    beliefs = Beliefs(first, at[16:], seeds[16:], PLANE.places, 0.0)
+    effect = 1 + (trials - 1) * first.tuned.correlation
+    for number in range(4):
+        beliefs.observe(number, k[16 + number] / effect, n[16 + number] / effect)
+    without = np.full(len(PLANE.places), NO_SHIFT)
+
+    def probability(mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
+        return np.asarray(ndtr(mean / np.sqrt(variance)))
+
+    refitted = probability(whole.mean(PLANE.places, without), whole.variance(PLANE.places, without))
+    before = probability(first.mean(PLANE.places, without), first.variance(PLANE.places, without))
+    one_by_one = probability(beliefs.mean[4:], beliefs.variance[4:])
+    assert np.abs(one_by_one - refitted).max() < 0.05
+    assert np.abs(one_by_one - refitted).mean() < 0.6 * np.abs(before - refitted).mean()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (lambda: LevelSet(PLANE, 0.0), "level = 0.0: must be between 0 and 1"),
+        (lambda: LevelSet(PLANE, 1.5), "level = 1.5: must be between 0 and 1"),
+        (lambda: LevelSet(PLANE).tell(7, 2, 1), "cell 7: 2 successes of 1 trials; they cannot be more"),
+        (lambda: LevelSet(PLANE).tell(7, -1, 1), "cell 7: -1 successes of 1 trials"),
+        (lambda: LevelSet(PLANE).rates(), "no outcome is defined yet"),
+        (lambda: grid([1.0, np.nan]), "must be finite"),
+        (lambda: grid([0.0, 1.0], scales=("log",)), "must be positive on a logarithmic axis"),
+        (lambda: grid([0.0, 1.0], scales=("cubic",)), "must name one scale per axis"),
+        (lambda: grid(*[[0.0, 1.0]] * 5), "with N > 0 and d from 1 to 4"),
+        (lambda: replace(PLANE, points=np.empty((0, 2))), "with N > 0"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(wrong: Callable[[], object], message: str) -> None:
+    with pytest.raises(AnalysisError, match=message) as caught:
+        wrong()
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("truth", [smooth, island, lambda points: 25 * (points[:, 0] - 0.3 - 0.4 * points[:, 1] ** 2)])
+def test_the_error_over_many_repeats(truth: Truth) -> None:
+    """120 of 1,024 cells, 12 repeats: the mean error is that of raw counts, or one point of the plane more."""
+    worlds = [World(PLANE, truth, seed).compute(120) for seed in range(12)]
+    counts = np.mean([world.by_counts for world in worlds])
+    assert np.mean([world.error for world in worlds]) < counts + 1 / len(PLANE.places)
