@@ -47,7 +47,7 @@ has the criterion, the directory and the conditions that it was made with.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -241,37 +241,20 @@ def score_block(block: Block, criterion: LossCriterion, slopes: bool = True) -> 
     late, early = criterion.window(tasks), min(criterion.early, tasks)
 
     columns: dict[str, Any] = {"late_tasks": late, "loss": np.where(measured, "end_ce", "final_ce")}
-    columns |= _failures(block.cells, loss[:, -late:], criterion)
+    controls = np.where(diverged[:, None], np.nan, control_loss(block))
+    slope = scores.theil_sen(loss) if slopes or criterion.definition == "trend" else None
+    judged = judge(block.cells, loss, controls, criterion, slope)
+    columns |= judged.failures
     columns |= {f"late_{name}": _late(name)(row, late) for name, row in metrics.items()}
     columns |= {f"early_{name}": scores.early_mean(metrics[name], early) for name in METRIC_OF.values()}
-    columns |= _losses(block.cells, loss, late)
-    controls = np.where(diverged[:, None], np.nan, control_loss(block))[:, -late:]
-    pairs = _pairs(loss[:, -late:], controls, criterion)
-    columns |= pairs if "control_end_ce" in block.metrics else {}
-    slope = low = high = np.full(len(block.cells), np.nan)
-    if slopes or criterion.definition == "trend":
-        slope, low, high = scores.theil_sen(loss)
-    columns |= {"slope": slope, "slope_low": low, "slope_high": high} if slopes else {}
+    columns |= judged.losses
+    columns |= judged.pairs if "control_end_ce" in block.metrics else {}
+    if slopes and slope is not None:
+        columns |= dict(zip(("slope", "slope_low", "slope_high"), slope, strict=True))
 
-    bad = failed(loss, columns["fresh_pooled_ce"], criterion.margin, criterion.factor)
+    bad, verdict = judged.failed, judged.verdict
     onset = scores.onset(bad, criterion.hold)
     recovery = scores.recovery(bad, onset, criterion.recover)
-    number, baseline = block.cells["fresh_baseline"].to_numpy(), columns["fresh_pooled_ce"]
-    if criterion.definition == "paired":
-        found = _by_pairs(pairs, criterion)
-        number, baseline = pairs["paired_tasks"], scores.median_of_known(controls)
-    elif criterion.definition == "rate":
-        found = _by_rates(columns, criterion)
-    elif criterion.definition == "mean":
-        lost = failed(columns["late_ce"][:, None], columns["fresh_mean_ce"], criterion.margin, criterion.factor)[:, 0]
-        found = Findings(lost, ~lost, np.ones_like(lost))
-    elif criterion.definition == "onset":
-        lost = scores.lost_state(bad, criterion.hold, criterion.recover)[:, -1]
-        found = Findings(lost, ~lost, np.full_like(lost, tasks >= criterion.hold))
-    else:
-        lost = (low > 0) & (slope * (tasks - 1) > criterion.margin)
-        found = Findings(lost, ~lost, ~np.isnan(low))
-    verdict = verdicts(block.cells, number, baseline, found, criterion)
     decidable = np.isin(verdict, DECIDABLE)
     compared = decidable & np.isfinite(columns["fresh_pooled_ce"])  # onsets are against fresh networks
     onset, recovery = np.where(compared, onset, np.nan), np.where(compared, recovery, np.nan)
@@ -293,6 +276,64 @@ def score_block(block: Block, criterion: LossCriterion, slopes: bool = True) -> 
     columns |= {"verdict": verdict, "lost": np.where(decidable, verdict == "lost", np.nan)}
     configuration = block.cells[["cell", *FIELDS, "status"]].reset_index(drop=True)
     return pd.concat([configuration, pd.DataFrame(columns, index=configuration.index)], axis=1)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What a criterion finds of n cells with T tasks.
+
+    Attributes:
+        verdict: (n,) names in `VERDICTS`.
+        failed: (n, T) booleans, the tasks that failed.
+        failures, losses, pairs: columns of scores.
+    """
+
+    verdict: np.ndarray
+    failed: np.ndarray
+    failures: dict[str, np.ndarray]
+    losses: dict[str, Any]
+    pairs: dict[str, np.ndarray]
+
+
+def judge(
+    cells: pd.DataFrame,
+    loss: np.ndarray,
+    controls: np.ndarray,
+    criterion: LossCriterion,
+    slope: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None,
+) -> Judged:
+    """Return the verdicts of cells, from their losses alone.
+
+    Args:
+        cells: n rows from `with_fresh_pool`.
+        loss: (n, T) the loss by which tasks are judged, nats; NaN where a cell has diverged.
+        controls: (n, T) that of the controls, nats; NaN where there is none.
+        criterion: when plasticity counts as lost.
+        slope: the Theil-Sen slope of each cell's losses with its interval, where the caller has it.
+    """
+    tasks = loss.shape[1]
+    late = criterion.window(tasks)
+    failures, losses = _failures(cells, loss[:, -late:], criterion), _losses(cells, loss, late)
+    controls = controls[:, -late:]
+    pairs = _pairs(loss[:, -late:], controls, criterion)
+    bad = failed(loss, failures["fresh_pooled_ce"], criterion.margin, criterion.factor)
+    number, baseline = cells["fresh_baseline"].to_numpy(), failures["fresh_pooled_ce"]
+    if criterion.definition == "paired":
+        found = _by_pairs(pairs, criterion)
+        number, baseline = pairs["paired_tasks"], scores.median_of_known(controls)
+    elif criterion.definition == "rate":
+        found = _by_rates(failures, late, criterion)
+    elif criterion.definition == "mean":
+        lost = failed(losses["late_ce"][:, None], losses["fresh_mean_ce"], criterion.margin, criterion.factor)[:, 0]
+        found = Findings(lost, ~lost, np.ones_like(lost))
+    elif criterion.definition == "onset":
+        lost = scores.lost_state(bad, criterion.hold, criterion.recover)[:, -1]
+        found = Findings(lost, ~lost, np.full_like(lost, tasks >= criterion.hold))
+    else:
+        middle, low, _ = scores.theil_sen(loss) if slope is None else slope
+        lost = (low > 0) & (middle * (tasks - 1) > criterion.margin)
+        found = Findings(lost, ~lost, ~np.isnan(low))
+    return Judged(verdicts(cells, number, baseline, found, criterion), bad, failures, losses, pairs)
 
 
 def _failures(cells: pd.DataFrame, late: np.ndarray, criterion: LossCriterion) -> dict[str, np.ndarray]:
@@ -317,9 +358,9 @@ def _failures(cells: pd.DataFrame, late: np.ndarray, criterion: LossCriterion) -
     }
 
 
-def _by_rates(columns: Mapping[str, np.ndarray], criterion: LossCriterion) -> Findings:
-    """Return what the definition "rate" finds."""
-    gap = rate_gap(*(columns[name] for name in ("late_failures", "late_tasks", "fresh_failures", "fresh_networks")))
+def _by_rates(columns: Mapping[str, np.ndarray], late: int, criterion: LossCriterion) -> Findings:
+    """Return what the definition "rate" finds, with `late` late tasks."""
+    gap = rate_gap(columns["late_failures"], late, columns["fresh_failures"], columns["fresh_networks"])
     lost = (columns["failure_p"] < criterion.alpha) & (gap >= criterion.difference)
     return Findings(lost, ~lost & (columns["failure_high"] < criterion.difference), np.ones_like(lost))
 

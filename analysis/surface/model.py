@@ -19,17 +19,13 @@ import numpy.typing as npt
 from scipy.linalg import cholesky, solve_triangular
 from scipy.special import ndtr, ndtri
 
-from analysis.surface.hyperparameters import Problem, maximise
+from analysis.surface.hyperparameters import Problem
 from analysis.surface.kernel import Kernel
-from analysis.surface.laplace import Counts
 from analysis.surface.outcomes import Outcomes, gather
-from analysis.surface.overdispersion import ROUNDS, correlation, divide
 from analysis.surface.sampling import DEFAULT, LARGE, MANY_CELLS, sample
 from analysis.surface.scaling import Scaling, scaling_of
+from analysis.surface.tuning import tune
 from lop_sweep.errors import AnalysisError
-
-MAX_POINTS_TUNING = 200
-"""Amplitude, lengths and spread are chosen from a random subset of the points if there are more."""
 
 _JITTER = 1e-6
 _MAX_SCORE = 8.0
@@ -174,35 +170,13 @@ def fit_surface(
     outcomes = gather(points, successes, trials, clusters)
     x = scaling.coordinates(outcomes.points)
     squares = scaling.squares(x, x)
-    weighted, within = outcomes.counts, 0.0
-    several = outcomes.clustered and bool((outcomes.counts.trials > 1).any())
-    few = _subset(len(x), generator)
-    for _ in range(ROUNDS if several else 1):
-        parameters = maximise(_part(squares, weighted, few, outcomes.clustered))
-        if several:
-            sub = _part(squares, weighted, few, outcomes.clustered)
-            within = correlation(_rows(outcomes.counts, few), sub.mode(parameters), sub.counts)
-            weighted = divide(outcomes.counts, within)
-    problem = Problem(squares, weighted, outcomes.clustered)
+    tuned = tune(squares, outcomes.counts, outcomes.clustered, generator)
+    problem, parameters = Problem(squares, tuned.weighted, outcomes.clustered), tuned.parameters
     mode = problem.mode(parameters)
     K = mode.curvature.K
     root = cholesky(K + _JITTER * K[0, 0] * np.eye(len(K)), lower=True, check_finite=False)
     large = (outcomes.counts.trials > 0).sum() > MANY_CELLS
-    f, u = sample(mode, weighted, root, generator, LARGE if large else DEFAULT)
+    f, u = sample(mode, tuned.weighted, root, generator, LARGE if large else DEFAULT)
     whitened = solve_triangular(root, f.T, lower=True, check_finite=False)
-    return Surface(outcomes, scaling, problem.kernel(parameters), problem.spread(parameters), within, u, root, whitened)
-
-
-def _subset(count: int, rng: np.random.Generator) -> np.ndarray:
-    """Return the rows of the points that the parameters are chosen from."""
-    if count <= MAX_POINTS_TUNING:
-        return np.arange(count)
-    return np.sort(rng.choice(count, MAX_POINTS_TUNING, replace=False))
-
-
-def _rows(counts: Counts, rows: np.ndarray) -> Counts:
-    return Counts(counts.successes[rows], counts.trials[rows])
-
-
-def _part(squares: np.ndarray, counts: Counts, rows: np.ndarray, clustered: bool) -> Problem:
-    return Problem(squares[:, rows[:, None], rows], _rows(counts, rows), clustered)
+    kernel, spread = problem.kernel(parameters), problem.spread(parameters)
+    return Surface(outcomes, scaling, kernel, spread, tuned.correlation, u, root, whitened)

@@ -41,7 +41,15 @@ from lop_sweep.storage.filesystem import (
     writing,
 )
 from lop_sweep.storage.manifest import SweepFile
-from lop_sweep.storage.parquet import file_info, packs_of, read_tables, refuse_other_versions, with_origin, write_table
+from lop_sweep.storage.parquet import (
+    file_info,
+    packs_of,
+    read_table,
+    read_tables,
+    refuse_other_versions,
+    with_origin,
+    write_table,
+)
 from lop_sweep.storage.retry import read_consistently
 from lop_sweep.storage.schema import CELLS, PackResult, cells_table, tasks_schema, tasks_table
 
@@ -241,6 +249,16 @@ class Store:
             StoreError: a file is damaged or was written by another version of the schema.
         """
         return read_consistently(lambda: read_tables(self._paths("cells"), CELLS, columns))
+
+    def read_pack(self, pack: str, columns: Sequence[str]) -> tuple[pa.Table, pa.Table]:
+        """Read the cells of a finished pack, in the schema `CELLS`, and these columns of its rows of tasks.
+
+        Raises:
+            MissingFileError: the pack is not finished, or its files have been merged.
+            StoreError: a file is damaged or was written by another version of the schema.
+        """
+        cells = read_table(self.file("cells", pack), CELLS)
+        return cells, read_table(self.file("tasks", pack), tasks_schema(), columns)
 
     def read_tasks(self, columns: Sequence[str] | None = None) -> pa.Table:
         """Read the rows of all finished packs, in the schema `tasks_schema()`.

@@ -149,7 +149,8 @@ def proxy(upstream: str, **shares: float) -> Iterator[Proxy]:
             if not sent_length:
                 self.send_header("Content-Length", str(len(content)))
             self.end_headers()
-            self.wfile.write(content)
+            if self.command != "HEAD":  # a body would be taken for the start of the next answer
+                self.wfile.write(content)
 
         do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = handle_any  # noqa: N815
 

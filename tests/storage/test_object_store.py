@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from four_cells import BASE, GRID
-from object_server import SECRET, Proxy, environment, proxy, request
+from object_server import FAULTS, SECRET, Proxy, environment, proxy, request
 from sweeping import compute_here, run_cli
 
 from analysis import load_tasks
@@ -69,6 +69,8 @@ def test_requests_are_repeated_until_they_succeed(bucket: Path, server: Proxy, f
     trouble()
     assert files.read(bucket / "b") == b"content"
     trouble()
+    assert files.exists(bucket / "b")
+    trouble()
     assert sorted(files.list_names(bucket)) == ["a", "b"]
     trouble()
     files.move(bucket / "b", bucket / "c")
@@ -76,7 +78,7 @@ def test_requests_are_repeated_until_they_succeed(bucket: Path, server: Proxy, f
     files.delete(bucket / "c")
     assert files.list_names(bucket) == ["a"]
     assert files.read(bucket / "a") == b"mine"
-    assert server.faults[fault] >= 7 * (1 if fault == "slow" else times)
+    assert server.faults[fault] >= 8 * (1 if fault == "slow" else times)
 
 
 def test_requests_are_repeated_for_as_long_as_it_says(
@@ -94,6 +96,19 @@ def test_requests_are_repeated_for_as_long_as_it_says(
     files.write(bucket / "a", b"content")
     server.shares = Once("busy", 60)
     assert files.read(bucket / "a") == b"content"
+
+
+def test_connections_are_used_again_after_a_refused_request(
+    bucket: Path, server: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also those of HEAD requests, whose answers have no body."""
+    monkeypatch.setattr(object_store, "MAX_BACKOFF_SECONDS", 0.001)
+    files = filesystem_of(bucket)
+    files.write(bucket / "a", b"content")
+    for fault in FAULTS[1:]:
+        server.shares = {fault: 0.3}
+        assert all(files.exists(bucket / "a") for _ in range(100))
+        assert server.faults[fault] > 10
 
 
 def test_missing_credentials_are_called_so(bucket: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,300 @@
+"""Choose the cells that tell most about where a rate passes a level: ask for cells, and tell their outcomes.
+
+After a coarse design, each cell is the one whose outcome lowers the expected number of reference points on the wrong
+side of the boundary most, per second that it takes ("SUR", stepwise uncertainty reduction, in its global form). Another
+seed at a known point is a candidate like any other, so there is no rule of when to add points and when seeds. Cells
+that are being computed count as having their most probable outcome.
+
+Outcomes that are undefined, as of networks that diverge, are told as 0 trials. A second surface says how probable they
+are: where an outcome is unlikely, neither candidates nor reference points count.
+
+Source: Letham, Guan, Tymms, Bakshy and Shvartsman, "Look-ahead acquisition functions for Bernoulli level set
+estimation", AISTATS (2022), PMLR 151. `LevelSet` uses their ApproxGlobalSUR, for outcomes that share a shift per seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy.special import ndtr, ndtri
+
+from analysis.refinement.beliefs import Beliefs
+from analysis.surface import NO_SHIFT, Latent, Scaling, fit_latent, fit_surface, scaling_of
+from lop_sweep.errors import AnalysisError
+
+MAX_REFERENCE = 400
+"""Points that the boundary is sought among, a random subset if there are more."""
+MAX_CANDIDATES = 400
+"""Points whose outcomes are weighed for the next cell: those nearest to the boundary, and as many others."""
+REFIT_SHARE = 0.02
+"""Share of new outcomes after which the surface is fitted again; in between they are taken in one by one."""
+RETUNE_SHARE = 0.15
+"""The same after which its hyperparameters are chosen again."""
+DOUBT = 0.025
+"""Probability of being on the wrong side from which a point counts as unsure: its own 95% interval has the level."""
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The cells to choose from, N of them.
+
+    Attributes:
+        points: (N, d) values of the axes, d from 1 to 4.
+        scales: "linear", "log" or "category" for each axis.
+        seeds: (N,) number of each cell's seed, from 0.
+        seconds: (N,) what each costs.
+        shapes: (N,) number of each cell's shape; cells of one shape can be computed together.
+
+    Raises:
+        AnalysisError: there is none, or an axis cannot be used.
+    """
+
+    points: np.ndarray
+    scales: tuple[str, ...]
+    seeds: np.ndarray
+    seconds: np.ndarray
+    shapes: np.ndarray
+
+    def __post_init__(self) -> None:
+        scaling_of(self.points, self.scales)
+
+    @cached_property
+    def scaling(self) -> Scaling:
+        """The map to the unit cube."""
+        return scaling_of(self.points, self.scales)
+
+    @cached_property
+    def coordinates(self) -> np.ndarray:
+        """(N, d) in the unit cube."""
+        return self.scaling.coordinates(self.points)
+
+    @cached_property
+    def place(self) -> np.ndarray:
+        """(N,) number of each cell's distinct point."""
+        return np.unique(self.coordinates, axis=0, return_inverse=True)[1].ravel()
+
+    @cached_property
+    def places(self) -> np.ndarray:
+        """(K, d) coordinates of the distinct points."""
+        return np.unique(self.coordinates, axis=0)
+
+
+class LevelSet:
+    """Chooses cells one after the other.
+
+    Its choice depends on the outcomes, on their order where there are many, and on what is being computed; nothing is
+    random.
+
+    Args:
+        candidates: the cells to choose from.
+        level: of the rate, between 0 and 1.
+
+    Raises:
+        AnalysisError: the level is not between 0 and 1.
+    """
+
+    def __init__(self, candidates: Candidates, level: float = 0.5) -> None:
+        if not 0 < level < 1:
+            raise AnalysisError(f"level = {level}: must be between 0 and 1")
+        self._of, self._level = candidates, level
+        self._told: dict[int, tuple[float, float]] = {}
+        self._dropped: set[int] = set()
+        self._fit: Latent | None = None
+        self._defined: Latent | None = None
+        self._fitted: set[int] = set()
+        self._tuned_at = 0
+        self._seeds = int(candidates.seeds.max()) + 1
+        rng, places = np.random.default_rng(0), len(candidates.places)
+        chosen = np.sort(rng.permutation(places)[:MAX_REFERENCE]) if places > MAX_REFERENCE else np.arange(places)
+        self._reference = candidates.places[chosen]
+        self._first_cells = np.unique(candidates.place, return_index=True)[1][chosen]
+
+    @property
+    def told(self) -> int:
+        """Number of cells whose outcome is known."""
+        return len(self._told)
+
+    @property
+    def design(self) -> int:
+        """Number of cells that are spread evenly before any is chosen by the outcomes."""
+        return min(4 * self._of.points.shape[1] + 2, len(self._of.places))
+
+    def tell(self, cell: int, successes: float, trials: float) -> None:
+        """Take in the outcome of a cell; one that is told again replaces the earlier one.
+
+        Args:
+            cell: its number among the candidates.
+            successes: such as 1 for a lost cell, or its failed tasks.
+            trials: 1 for a verdict, or its late tasks; 0 if the outcome is undefined.
+
+        Raises:
+            AnalysisError: more successes than trials.
+        """
+        if not 0 <= successes <= trials:
+            raise AnalysisError(f"cell {cell}: {successes:g} successes of {trials:g} trials; they cannot be more")
+        if self._told.get(cell) != (successes, trials):
+            self._fitted.discard(cell)
+            if cell in self._told:  # seen by the fit with another outcome
+                self._fit = None
+        self._told[cell] = (successes, trials)
+
+    def drop(self, cell: int) -> None:
+        """Never ask for a cell (again): it cannot be computed."""
+        self._dropped.add(cell)
+
+    def ask(self, pending: Collection[int] = (), *, seconds: float = 0.0, most: int = 1) -> list[int]:
+        """Return the cells to compute next, of one shape; none if all are told, pending or dropped.
+
+        Args:
+            pending: cells that are being computed.
+            seconds: what the cells together should take at least, if there are enough of one shape.
+            most: maximum number of cells.
+        """
+        open_cells = np.setdiff1d(np.arange(len(self._of.seeds)), [*self._told, *pending, *self._dropped])
+        if not len(open_cells):
+            return []
+        asked = [*self._told, *pending]
+        if len(asked) < self.design or not any(trials for _, trials in self._told.values()):
+            return [self._farthest(open_cells, asked)]
+        return self._best(open_cells, list(pending), seconds, most)
+
+    def unsure(self) -> float:
+        """Return the share of the points whose side of the boundary is not known with 95%: the width of the band.
+
+        It is that of the exact posterior, `analysis.surface.fit_surface`, and each point's own. Points at which
+        outcomes are not defined do not count. It is 1 before two points have a defined outcome.
+        """
+        cells = np.array([cell for cell, (_, trials) in self._told.items() if trials], int)
+        if len(np.unique(self._of.place[cells])) < 2:
+            return 1.0
+        counts = np.array([self._told[cell] for cell in cells])
+        surface = fit_surface(
+            self._of.points[cells], counts[:, 0], counts[:, 1],
+            clusters=self._of.seeds[cells] if self._seeds > 1 else None, scales=self._of.scales,
+        )  # fmt: skip
+        self._refit()
+        inside = self._weight(self._reference) > 0.5
+        points = self._of.points[self._first_cells][inside]
+        score = surface.predict(points).score(surface.threshold(self._level))
+        return float((np.abs(score) < ndtri(1 - DOUBT)).mean()) if inside.any() else 0.0
+
+    def rates(self) -> np.ndarray:
+        """Return the median rate at each distinct point, (K,), NaN where outcomes are not defined.
+
+        The order is that of `Candidates.places`.
+
+        Raises:
+            AnalysisError: no outcome is defined yet.
+        """
+        if not any(trials for _, trials in self._told.values()):
+            raise AnalysisError("no outcome is defined yet; tell more cells")
+        fit, places = self._refit(), self._of.places
+        mean = fit.mean(places, np.full(len(places), NO_SHIFT))
+        return np.where(self._weight(places) > 0.5, ndtr(mean / np.hypot(1, fit.spread)), np.nan)
+
+    def _farthest(self, open_cells: np.ndarray, asked: Sequence[int]) -> int:
+        """Return a cell at the point that is farthest from all others: at first that in the middle.
+
+        Seeds take turns, so that one seed's shift does not pass for the surface.
+        """
+        at = self._of.coordinates
+        numeric = np.array([scale != "category" for scale in self._of.scales])
+        centre = np.where(numeric, 0.5, at[open_cells[0]])
+        others = at[list(asked)] if asked else centre[None]
+        distance = np.sqrt(self._of.scaling.squares(at[open_cells], others).sum(axis=0)).min(axis=1)
+        wanted = distance.min() if not asked else distance.max()
+        place = self._of.place[open_cells[np.argmin(np.abs(distance - wanted))]]
+        there = open_cells[self._of.place[open_cells] == place]
+        turn = (self._of.seeds[there] - len(asked)) % self._seeds
+        return int(there[np.argmin(turn)])
+
+    def _best(self, open_cells: np.ndarray, pending: list[int], seconds: float, most: int) -> list[int]:
+        fit = self._refit()
+        cells = self._weigh(open_cells, fit)
+        beliefs = self._beliefs(np.array([*cells, *pending, *self._recent()], int), fit)
+        for number in range(len(cells), len(cells) + len(pending)):
+            beliefs.observe(number, beliefs.success(number) >= 0.5)
+        worth = self._weight(self._reference)
+        price = self._of.seconds[cells] / self._weight(self._of.coordinates[cells])
+        chosen: list[int] = []
+        free = np.ones(len(cells), bool)
+        while free.any() and len(chosen) < most:
+            if chosen and self._of.seconds[cells[chosen]].sum() >= seconds:
+                break
+            value = (beliefs.gains()[: len(cells)] @ worth) / price
+            best = int(np.argmax(np.where(free, value, -np.inf)))
+            beliefs.observe(best, beliefs.success(best) >= 0.5)
+            chosen.append(best)
+            free &= self._of.shapes[cells] == self._of.shapes[cells[best]]
+            free[best] = False
+        return [int(cells[number]) for number in chosen]
+
+    def _weigh(self, open_cells: np.ndarray, fit: Latent) -> np.ndarray:
+        """Return the candidates that are worth a closer look: at each point the best and the least known seed."""
+        place = self._of.place[open_cells]
+        places = np.unique(place)
+        at, without = self._of.places[places], np.full(len(places), NO_SHIFT)
+        if len(places) > MAX_CANDIDATES:
+            side = (fit.mean(at, without) - fit.threshold(self._level)) / np.sqrt(fit.variance(at, without))
+            near = np.argsort(np.abs(side), kind="stable")
+            rest = np.random.default_rng(len(self._told)).permutation(near[MAX_CANDIDATES // 2 :])
+            places = places[np.sort(np.concatenate([near[: MAX_CANDIDATES // 2], rest[: MAX_CANDIDATES // 2]]))]
+        known = np.diag(fit.mode.curvature.P)[self._of.seeds[open_cells]]
+        chosen = []
+        for order in (np.lexsort((open_cells, known, place)), np.lexsort((open_cells, -known, place))):
+            first = np.unique(place[order], return_index=True)
+            inside = np.isin(first[0], places)
+            chosen.append(open_cells[order[first[1][inside]]])
+        return np.unique(np.concatenate(chosen))
+
+    def _beliefs(self, cells: np.ndarray, fit: Latent) -> Beliefs:
+        """Return what is believed at cells, with the outcomes since the fit; the last of `cells` are these."""
+        recent = self._recent()
+        beliefs = Beliefs(
+            fit, self._of.coordinates[cells], self._of.seeds[cells], self._reference, fit.threshold(self._level)
+        )
+        for number, cell in zip(range(len(cells) - len(recent), len(cells)), recent, strict=True):
+            k, n = self._told[cell]
+            effect = 1 + max(n - 1, 0) * fit.tuned.correlation
+            for success, count in ((True, k), (False, n - k)):
+                if count:
+                    beliefs.observe(number, success, count / effect)
+        return beliefs
+
+    def _recent(self) -> list[int]:
+        """Return the cells with a defined outcome since the fit."""
+        return [cell for cell, (_, n) in self._told.items() if n and cell not in self._fitted]
+
+    def _refit(self) -> Latent:
+        """Return the surface, fitted again if there are enough new outcomes."""
+        new = len(self._told.keys() - self._fitted)
+        if self._fit is not None and new <= REFIT_SHARE * len(self._told):
+            return self._fit
+        retune = self._fit is None or len(self._told) >= (1 + RETUNE_SHARE) * self._tuned_at
+        if retune:
+            self._tuned_at = len(self._told)
+        cells = np.array(sorted(self._told), int)
+        outcomes = np.array([self._told[cell] for cell in cells])
+        at, defined = self._of.coordinates[cells], outcomes[:, 1] > 0
+        used = cells[defined]
+        self._fit = fit_latent(
+            self._of.scaling, at[defined], self._of.seeds[used], outcomes[defined, 0], outcomes[defined, 1],
+            self._seeds, self._fit, retune=retune,
+        )  # fmt: skip
+        self._defined = None
+        if not defined.all():
+            alone = np.zeros(len(cells), int)
+            self._defined = fit_latent(self._of.scaling, at, alone, defined, np.ones(len(cells)), 1)
+        self._fitted = set(self._told)
+        return self._fit
+
+    def _weight(self, at: np.ndarray) -> np.ndarray:
+        """Return the probability that outcomes at coordinates are defined."""
+        if self._defined is None:
+            return np.ones(len(at))
+        without = np.full(len(at), NO_SHIFT)
+        mean, variance = self._defined.mean(at, without), self._defined.variance(at, without)
+        return np.asarray(ndtr(mean / np.sqrt(1 + variance)))
