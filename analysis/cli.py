@@ -26,6 +26,7 @@ from analysis.plot import (
     CATEGORIES,
     EFFECTS,
     ENDINGS,
+    LEVEL,
     MAX_COLUMNS,
     MAX_CURVES,
     SURFACES,
@@ -33,6 +34,7 @@ from analysis.plot import (
     check_axes,
     check_difference,
     check_ending,
+    check_level,
     check_width,
     map_value,
     plot_curves,
@@ -84,7 +86,11 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     command.add_argument(
         "--surface", choices=SURFACES, default="gp",
-        help="how the boundary P(lost) = 1/2 is found: by a fitted surface or the counts at each point (default gp)",
+        help="how the boundary of P(lost) is found: by a fitted surface or the counts at each point (default gp)",
+    )  # fmt: skip
+    command.add_argument(
+        "--level", type=float, default=LEVEL, metavar="P",
+        help=f"P(lost) at which the boundary is, above 0 and below 1 (default {LEVEL:g})",
     )  # fmt: skip
     _add_out(command, _FIGURE, "map.png")
     command = add(_difference, "what changes between two sweeps", where, criterion, axes, print_width)
@@ -155,6 +161,7 @@ def _map(options: argparse.Namespace) -> int:
     """Draw scores over two axes: seeds are summarised, other axes become panels."""
     _check_out(options.out, ENDINGS)
     check_axes(options.x, options.y)
+    check_level(options.level)
     open_store(options.dir)  # it may declare metrics
     values = list(EFFECTS) if options.value == "causes" else list(dict.fromkeys(options.value.split(",")))
     for value in values:
@@ -164,7 +171,7 @@ def _map(options: argparse.Namespace) -> int:
     requested = select(load_requested(options.dir), where, required=False)
     figure = plot_map(
         scored, options.x, options.y, values,
-        requested=requested, surface=options.surface, title=_title(options.dir), width=width,
+        requested=requested, surface=options.surface, level=options.level, title=_title(options.dir), width=width,
     )  # fmt: skip
     save_figure(figure, options.out, provenance(scored))
     return _written(options.out)

@@ -22,6 +22,7 @@ def test_maps_and_curves_are_written(store_dir: Path, tmp_path: Path, ending: st
     for arguments in (
         ["map", str(store_dir), "--x", "lr", "--y", "depth", "--where", "lr=0.05,0.2", "--value", "lost"],
         ["map", str(store_dir), "--x", "lr", "--y", "depth", "--value", "verdict", "--width", "3.4"],
+        ["map", str(store_dir), "--x", "lr", "--y", "depth", "--value", "failure_rate", "--level", "0.25"],
         ["curves", str(store_dir), "--where", "depth=2", "--where", "delta=0"],
         ["curves", str(store_dir), "--where", "depth=2", "--where", "delta=0", "--raw", "--width", "3.4"],
         ["layers", str(store_dir), "--where", "depth=2", "--where", "delta=0"],
@@ -93,6 +94,8 @@ def test_thresholds_are_options(store_dir: Path, tmp_path: Path) -> None:
             "definition = 'best': must be one of rate, mean, onset, trend",
         ),
         ("map {store} --x lr --y depth --hold 0", "hold = 0: must be an integer of at least 1"),
+        ("map {store} --x lr --y depth --level 1.5", "level = 1.5: must be above 0 and below 1"),
+        ("map {store} --x lr --y depth --level nan", "level = nan: must be above 0 and below 1"),
         ("map {store} --x lr --y depth --width 1", "--width must be from 2 to 60 inches, got 1"),
         ("map {store} --x lr --y depth --width nan", "--width must be from 2 to 60 inches, got nan"),
         ("map {store} --x lr --y depth --value excess,loss", "unknown value 'loss'"),
