@@ -239,7 +239,7 @@ def category_entries(panels: Sequence[Panel], value: MapValue | CategoryValue) -
 def boundary_entries(panels: Sequence[Panel], grid: Grid) -> list[Artist]:
     """Return the legend's entries for the lines of the boundary that are drawn."""
     drawn = {look for panel in panels for look, lines in _looks(panel, grid).items() if lines}
-    entries = []
+    entries: list[Artist] = []
     for look, part in ((EDGE, "line"), (GAP, "gap"), (EDGE_INTERVAL, ""), (BAND, "band")):
         if look in drawn:
             entry = copy(look)
