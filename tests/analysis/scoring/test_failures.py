@@ -8,7 +8,8 @@ import pytest
 from scipy.stats import binom, fisher_exact
 
 from analysis.scoring import LossCriterion
-from analysis.scoring.failures import FreshPool, excess_bound, failed, fisher, lost_from, plastic_to
+from analysis.scoring.exact import fisher
+from analysis.scoring.failures import FreshPool, excess_bound, failed, lost_from, plastic_to
 from lop_sweep.config import CellConfig
 
 NAN, INF = float("nan"), float("inf")
