@@ -254,8 +254,16 @@ def _check_out(out: str, endings: tuple[str, ...]) -> None:
 
 
 def _scored(options: argparse.Namespace, directory: str, *, slopes: bool = True) -> pd.DataFrame:
+    """Score a directory, and say so if cells are judged by the loss before the last update, as in old directories."""
     criterion = options_from(LossCriterion, options)
-    return score(directory, where=parse_where(options.where), slopes=slopes, criterion=criterion)
+    scored = score(directory, where=parse_where(options.where), slopes=slopes, criterion=criterion)
+    before = int((scored["loss"] == "final_ce").sum())
+    if before:
+        remark(
+            f"{directory}: {before:,} of {len(scored):,} cells are judged by final_ce, the loss before the last "
+            "update, because end_ce was not measured in all of their tasks"
+        )
+    return scored
 
 
 def _width(options: argparse.Namespace) -> float | None:

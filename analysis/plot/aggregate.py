@@ -29,7 +29,7 @@ from analysis.plot.axes import Grid, grid_of
 from analysis.plot.edge import FITTED, LEVEL, MAX_FITTED_POINTS, SURFACES, Edge, check_level
 from analysis.plot.variables import CategoryValue, MapValue, map_value
 from analysis.scoring import VERDICTS, bootstrap, criterion_of, wilson
-from lop_sweep.config import FIELDS
+from lop_sweep.config import FIELDS, FIRST_RELEASE
 from lop_sweep.errors import AnalysisError, comma_list
 from lop_sweep.prefetch import prefetch
 
@@ -287,9 +287,13 @@ def check_axes(x: str, y: str) -> None:
 def placed_cells(scores: pd.DataFrame, requested: pd.DataFrame | None) -> pd.DataFrame:
     """Return the scored cells, `computed` 1, and the requested ones that are not among them, `computed` 0.
 
+    Fields that are newer than the first release, and that `scores` lacks because it was written earlier, have their
+    defaults.
+
     Raises:
         AnalysisError: there are no scored cells, or `scores` lacks a column.
     """
+    scores = _with_newer_fields(scores)
     missing = [name for name in ("cell", *FIELDS, "verdict", "lost") if name not in scores]
     if missing:
         raise AnalysisError(f"`scores` must come from analysis.score; it lacks the columns {comma_list(missing)}")
@@ -300,6 +304,24 @@ def placed_cells(scores: pd.DataFrame, requested: pd.DataFrame | None) -> pd.Dat
         return cells
     unfinished = requested[~requested["cell"].isin(scores["cell"])]
     return cells if unfinished.empty else pd.concat([cells, unfinished.assign(computed=0)])
+
+
+def _with_newer_fields(scores: pd.DataFrame) -> pd.DataFrame:
+    """Return scores with the defaults of the newer fields that they lack."""
+    lacking = [name for name, field in FIELDS.items() if name not in scores and field.since != FIRST_RELEASE]
+    present = [name for name in FIELDS if name in scores]
+    if not lacking or "cell" not in scores or len(present) + len(lacking) < len(FIELDS):
+        return scores
+    twice = scores.duplicated(present)
+    if twice.any():
+        raise AnalysisError(
+            f"`scores` has cell {scores['cell'][twice].iloc[0]} and another one with the same configuration: it lacks "
+            f"a field in which they differ, one of {comma_list(lacking)}"
+        )
+    defaults = pd.DataFrame({name: FIELDS[name].default for name in lacking}, index=scores.index)
+    filled = pd.concat([scores, defaults], axis=1)
+    filled.attrs = scores.attrs
+    return filled
 
 
 def _check_counts(cells: pd.DataFrame, columns: Collection[str]) -> None:

@@ -175,7 +175,7 @@ class PanelFit:
         """Return the boundary at each level, left out where points at which no cell counts are nearest."""
         edges = [Edge([], [], []) for _ in levels]
         for part, surface, unknown in self.parts:
-            found = boundary_bands(surface, part.fine, levels, excluded=part.points[unknown])
+            found = boundary_bands(surface, part.fine, levels, excluded=part.points[unknown], pointwise=False)
             for edge, boundary in zip(edges, found, strict=True):
                 own = part.edge_of(boundary)
                 edge.lines.extend(own.lines)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from golden_sets import GOLDEN
 from sweeping import compute_here
 
 from analysis.cli import main
@@ -57,6 +58,17 @@ def test_symptoms_are_written(store_dir: Path, tmp_path: Path) -> None:
     decidable = scored[scored["lost"].notna()]
     assert table[table["symptom"] == "rank"]["cells"].sum() == len(decidable)
     assert set(table["depth"]) == {1, 2}
+
+
+@pytest.mark.parametrize("command", [["scores"], ["map", "--x", "lr", "--y", "seed"]])
+def test_old_directories_say_by_which_loss_they_are_judged(
+    command: list[str], store_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Once for a directory without `end_ce`, and not for others."""
+    out = str(tmp_path / ("scores.csv" if command == ["scores"] else "map.svg"))
+    for directory, said in ((GOLDEN / "sweep_directory", 1), (store_dir, 0)):
+        assert main([command[0], str(directory), *command[1:], "--out", out]) == 0
+        assert capsys.readouterr().err.count("cells are judged by final_ce, the loss before the last update") == said
 
 
 def test_causes_stand_side_by_side(store_dir: Path, tmp_path: Path) -> None:
