@@ -3,16 +3,16 @@
     python benchmarks/boundary_coverage.py [--repeats 100] [--seeds 8 16] [--truths step bent] [--level 0.25]
                                            [--tasks 25 --correlation 0.2] [--axes 1]
 
-Cells are simulated on 11 learning rates and 5 depths, with `--axes 1` at one depth. Every seed has its own edge, shifted
-against that of the others at all points. The true boundary is where half of all seeds (or another share, the level)
-lose plasticity. It lies anywhere between the points.
+Cells are simulated on 11 learning rates and 5 depths, with `--axes 1` at one depth. Every seed has its own edge,
+shifted against that of the others at all points. The true boundary is where half of all seeds (or another share, the
+level) lose plasticity. It lies anywhere between the points.
 
 With `--tasks 25` a cell has 25 late tasks, and the rate is that of tasks that fail, over all seeds. `--correlation` is
 that between the tasks of a cell, beyond its point and seed: their failures are beta-binomial.
 
     surface   `analysis.surface`: the 95% band, and the line where the posterior median passes the level
-    Wilson    `analysis.plot.boundary`: the region between the contours of the pointwise 95% intervals, and all contours.
-              Tasks count as independent
+    Wilson    `analysis.plot.boundary`: the region between the contours of pointwise 95% intervals, and all contours;
+              tasks count as independent
 """
 
 from __future__ import annotations
