@@ -26,6 +26,7 @@ from analysis.plot import (
     CATEGORIES,
     EFFECTS,
     ENDINGS,
+    LEVEL,
     MAX_COLUMNS,
     MAX_CURVES,
     SURFACES,
@@ -33,6 +34,7 @@ from analysis.plot import (
     check_axes,
     check_difference,
     check_ending,
+    check_level,
     check_width,
     map_value,
     plot_curves,
@@ -85,7 +87,11 @@ def make_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     command.add_argument(
         "--surface", choices=SURFACES, default="gp",
-        help="how the boundary P(lost) = 1/2 is found: by a fitted surface or the counts at each point (default gp)",
+        help="how the boundary of P(lost) is found: by a fitted surface or the counts at each point (default gp)",
+    )  # fmt: skip
+    command.add_argument(
+        "--level", type=float, default=LEVEL, metavar="P",
+        help=f"P(lost) at which the boundary is, above 0 and below 1 (default {LEVEL:g})",
     )  # fmt: skip
     _add_out(command, _FIGURE, "map.png")
     command = add(_difference, "what changes between two sweeps", where, criterion, axes, print_width)
@@ -156,6 +162,7 @@ def _map(options: argparse.Namespace) -> int:
     """Draw scores over two axes: seeds are summarised, other axes become panels."""
     _check_out(options.out, ENDINGS)
     check_axes(options.x, options.y)
+    check_level(options.level)
     open_store(options.dir)  # it may declare metrics
     values = list(EFFECTS) if options.value == "causes" else list(dict.fromkeys(options.value.split(",")))
     for value in values:
@@ -165,7 +172,7 @@ def _map(options: argparse.Namespace) -> int:
     requested = select(load_requested(options.dir), where, required=False)
     figure = plot_map(
         scored, options.x, options.y, values,
-        requested=requested, surface=options.surface, title=_title(options.dir), width=width,
+        requested=requested, surface=options.surface, level=options.level, title=_title(options.dir), width=width,
     )  # fmt: skip
     save_figure(figure, options.out, provenance(scored))
     return _written(options.out)
@@ -248,8 +255,16 @@ def _check_out(out: str, endings: tuple[str, ...]) -> None:
 
 
 def _scored(options: argparse.Namespace, directory: str, *, slopes: bool = True) -> pd.DataFrame:
+    """Score a directory, and say so if cells are judged by the loss before the last update, as in old directories."""
     criterion = options_from(LossCriterion, options)
-    return score(directory, where=parse_where(options.where), slopes=slopes, criterion=criterion)
+    scored = score(directory, where=parse_where(options.where), slopes=slopes, criterion=criterion)
+    before = int((scored["loss"] == "final_ce").sum())
+    if before:
+        remark(
+            f"{directory}: {before:,} of {len(scored):,} cells are judged by final_ce, the loss before the last "
+            "update, because end_ce was not measured in all of their tasks"
+        )
+    return scored
 
 
 def _width(options: argparse.Namespace) -> float | None:

@@ -89,6 +89,32 @@ def _column(field: str, values: Sequence[Any], distinct: Mapping[Any, int]) -> C
     return Column(field, list(distinct), index=list(map(distinct.__getitem__, values)))
 
 
+def from_rows(
+    common: Mapping[str, Any], fields: Sequence[str], rows: Sequence[Sequence[Any]]
+) -> tuple[CellConfig, ...]:
+    """Return the cells of a table with one row per cell.
+
+    Args:
+        common: the fields in which all cells agree.
+        fields: the other fields, one per entry of a row.
+        rows: JSON values, without None.
+
+    Raises:
+        ConfigError: a field is unknown or a value is not valid.
+        SpaceError: there is no row, or more than `MAX_CELLS`.
+        ValueError: a row does not have one entry per field.
+    """
+    columns = []
+    if any(len(row) != len(fields) for row in rows):
+        raise ValueError(f"a row does not have {len(fields)} entries")
+    for field, values in zip(fields, zip(*rows, strict=True), strict=bool(rows)):
+        names = list(map(repr, values))  # 1, 1.0 and True are different
+        distinct = dict(zip(names, values, strict=True))
+        places = {name: place for place, name in enumerate(distinct)}
+        columns.append(Column(field, list(distinct.values()), index=list(map(places.__getitem__, names))))
+    return from_columns(common, columns, len(rows))
+
+
 def from_columns(common: Mapping[str, Any], columns: Sequence[Column], cells: int) -> tuple[CellConfig, ...]:
     """Return the cells of a table: the inverse of `to_columns`.
 

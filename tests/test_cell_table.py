@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lop_sweep.cell_table import MAX_CELLS, Column, from_columns, grid_cells, to_columns
+from lop_sweep.cell_table import MAX_CELLS, Column, from_columns, from_rows, grid_cells, to_columns
 from lop_sweep.config import CellConfig
 from lop_sweep.errors import ConfigError, SpaceError
 
@@ -58,6 +58,21 @@ def test_columns_describe_any_cells(axes: dict[str, Any], random: Any) -> None:
     common, columns = to_columns(cells)
     read = [Column.from_json(json.loads(json.dumps(column.to_json())), len(cells)) for column in columns]
     assert from_columns(common, read, len(cells)) == tuple(cells)
+    fields = [column.field for column in columns]
+    rows = [[getattr(cell, field) for field in fields] for cell in cells]
+    assert from_rows(common, fields, json.loads(json.dumps(rows))) == tuple(cells)
+
+
+def test_rows_are_checked_value_by_value() -> None:
+    """Numbers of different types are different, so that each is validated as it was written."""
+    with pytest.raises(ConfigError, match="depth = True: must be a number"):
+        from_rows({}, ["depth"], [[1], [True]])
+    with pytest.raises(ConfigError, match=r"depth = \[1\]: must be a number"):
+        from_rows({}, ["depth"], [[1], [[1]]])
+    with pytest.raises(ValueError, match="a row does not have 2 entries"):
+        from_rows({}, ["depth", "lr"], [[1, 0.1], [2]])
+    with pytest.raises(SpaceError, match="0 cells: must be 1 to"):
+        from_rows({}, ["depth"], [])
 
 
 def test_a_grid_is_described_by_strides_alone() -> None:

@@ -12,6 +12,8 @@ import pandas as pd
 import pytest
 from scipy.stats import fisher_exact
 
+import analysis
+from lop_sweep.errors import AnalysisError
 from lop_sweep.planning import load_space
 
 FOLDER = Path(__file__).parents[1] / "docs" / "gallery"
@@ -31,6 +33,29 @@ def test_the_readme_has_the_gallerys_numbers() -> None:
     text = " ".join((FOLDER.parents[1] / "README.md").read_text().split())
     assert f"{facts['same_lost']} of {facts['same']} networks with 1 to 3 layers lost plasticity" in text
     assert f"{facts['deep_lost']} of {facts['deep']} with 8" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "axes", "value"),
+    [
+        ("depth_lr_delta", ("lr", "depth"), "failure_rate"), ("delta_sigma", ("delta", "sigma"), "lost"),
+        ("float32", ("lr", "tasks"), "lost"), ("optimizers", ("lr", "optimizer"), "failure_rate"),
+        ("mitigations", ("lr", "depth"), "lost"),
+    ],
+)  # fmt: skip
+def test_published_scores_can_be_drawn(name: str, axes: tuple[str, str], value: str) -> None:
+    """Fields that are newer than the files have their defaults."""
+    scores = pd.read_parquet(FOLDER / f"{name}.parquet")
+    if name == "mitigations":
+        scores = scores[scores["change"] == "redo"]
+    figure = analysis.plot_map(scores, *axes, value, surface="counts")
+    assert f"{len(scores):,} cells" in figure.get_label()
+
+
+def test_scores_without_a_field_in_which_cells_differ_are_refused() -> None:
+    scores = pd.read_parquet(FOLDER / "optimizers.parquet")
+    with pytest.raises(AnalysisError, match=r"another one with the same configuration: it lacks a field .* optimizer"):
+        analysis.plot_map(scores.drop(columns="optimizer"), "lr", "depth")
 
 
 @pytest.mark.parametrize("name", ["depth_lr_delta", "delta_sigma"])

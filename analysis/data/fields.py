@@ -203,6 +203,16 @@ def seed_count(seeds: Collection[int]) -> str:
     return " to ".join(str(count) for count in dict.fromkeys([min(seeds), max(seeds)]))
 
 
+def combinations(cells: pd.DataFrame, fields: Sequence[str]) -> tuple[np.ndarray, list[dict[str, Any]]]:
+    """Return the number of each row's combination of values, (n,), and the combinations in the order of the rows.
+
+    For a few hundred rows and dozens of fields this takes a tenth of the time of a grouping by pandas.
+    """
+    rows = list(zip(*(cells[name].tolist() for name in fields), strict=True))
+    numbers = {row: number for number, row in enumerate(dict.fromkeys(rows))}
+    return np.array([numbers[row] for row in rows], int), [dict(zip(fields, row, strict=True)) for row in numbers]
+
+
 def plain(value: Any) -> Any:
     """Return a NumPy scalar as the Python value, and anything else as it is."""
     return value.item() if isinstance(value, np.generic) else value

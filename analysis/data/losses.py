@@ -5,13 +5,13 @@ Texts are written for cross-entropy in nats, which most streams have. The column
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from analysis.data.fields import plain
+from analysis.data.fields import combinations
 from lop_sweep.components import Loss, in_units, layer_sizes
 from lop_sweep.config import FIELDS, CellConfig
 from lop_sweep.registry import component, components
@@ -34,15 +34,14 @@ def chance_levels(cells: pd.DataFrame) -> np.ndarray:
     Args:
         cells: with the configuration fields.
     """
-    group = cells.groupby(_SHAPES, sort=False, dropna=False).ngroup().to_numpy()
-    levels = [_chance(fields) for fields in cells[_SHAPES].drop_duplicates().to_dict("records")]
-    return np.array(levels, float)[group]
+    group, found = combinations(cells, _SHAPES)
+    return np.array([_chance(fields) for fields in found], float)[group]
 
 
-def _chance(fields: Mapping[Hashable, Any]) -> float:
+def _chance(fields: Mapping[str, Any]) -> float:
     if fields["stream"] not in components("stream"):
         return np.inf
-    config = CellConfig(**{str(name): plain(value) for name, value in fields.items()})
+    config = CellConfig(**fields)
     return _loss(config.stream).chance(layer_sizes(config).outputs)
 
 

@@ -12,7 +12,17 @@ from analysis.plot.aggregate import (
 from analysis.plot.axes import Grid, edges, lay_out
 from analysis.plot.curves import MAX_CURVES, MIN_LOG_VALUE, PERCENTILES_FROM, plot_curves
 from analysis.plot.difference import check_difference, plot_difference
-from analysis.plot.edge import EDGE_LABELS, LEVEL, MAX_FITTED_POINTS, SURFACES, Edge, fit_panel, level_name
+from analysis.plot.edge import (
+    EDGE_LABELS,
+    LEVEL,
+    MAX_FITTED_POINTS,
+    SURFACES,
+    Edge,
+    check_level,
+    fit_failures,
+    fit_lost,
+    level_name,
+)
 from analysis.plot.layers import MAX_COLUMNS, plot_layers
 from analysis.plot.maps import plot_map
 from analysis.plot.save import ENDINGS, check_ending, check_width, provenance, save_figure
@@ -52,9 +62,11 @@ __all__ = [
     "check_axes",
     "check_difference",
     "check_ending",
+    "check_level",
     "check_width",
     "edges",
-    "fit_panel",
+    "fit_failures",
+    "fit_lost",
     "lay_out",
     "level_name",
     "map_table",

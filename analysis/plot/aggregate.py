@@ -6,7 +6,7 @@ conditions of the scores, and under `map` the axes and the fields that all cells
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,10 +26,10 @@ from analysis.data import (
     varying_fields,
 )
 from analysis.plot.axes import Grid, grid_of
-from analysis.plot.edge import MAX_FITTED_POINTS, SURFACES, Edge, fitted_edge
+from analysis.plot.edge import FITTED, LEVEL, MAX_FITTED_POINTS, SURFACES, Edge, check_level
 from analysis.plot.variables import CategoryValue, MapValue, map_value
 from analysis.scoring import VERDICTS, bootstrap, criterion_of, wilson
-from lop_sweep.config import FIELDS
+from lop_sweep.config import FIELDS, FIRST_RELEASE
 from lop_sweep.errors import AnalysisError, comma_list
 from lop_sweep.prefetch import prefetch
 
@@ -46,13 +46,14 @@ _COLUMNS: Mapping[str, Any] = {
 """The columns of a table besides the fields and `score`, and what they hold where there is nothing."""
 
 _FITS = 2
-"""Panels that are fitted at once."""
+"""Surfaces that are fitted at once."""
 
-_FITTED = ("fitted", "fitted_low", "fitted_high")
+_FITTED_COLUMNS = ("fitted", "fitted_low", "fitted_high")
 
 _ARRAYS: Mapping[str, str] = {
     "cells": "cells", "decidable": "n", "lost": "lost", "values": "value", "defined": "defined", "low": "low",
     "high": "high", "names": "category", "matching": "matching", "lead": "lead", "differs": "differs",
+    "fitted_low": "fitted_low", "fitted_high": "fitted_high",
 }  # fmt: skip
 """The arrays of a panel, and the columns of a table that they come from."""
 
@@ -74,6 +75,8 @@ class Panel:
         matching: number of cells with this name, of `defined`, which leaves out those in the background.
         lead: median lead of the cells with this name, in tasks; NaN where there is none.
         differs: points whose interval excludes 0, of a difference.
+        fitted_low, fitted_high: pointwise 95% interval of the fitted rate; NaN where there is none.
+        level: of P(lost), at which the boundary is.
         edge: the fitted boundary; None where the surface is not fitted.
     """
 
@@ -90,6 +93,9 @@ class Panel:
     matching: np.ndarray
     lead: np.ndarray
     differs: np.ndarray
+    fitted_low: np.ndarray
+    fitted_high: np.ndarray
+    level: float = LEVEL
     edge: Edge | None = None
 
     @property
@@ -111,6 +117,7 @@ def map_table(
     *,
     requested: pd.DataFrame | None = None,
     surface: str = "gp",
+    level: float = LEVEL,
     rng: np.random.Generator | None = None,
 ) -> pd.DataFrame:
     """Return the numbers behind a map as a tidy frame; `plot_map` draws it.
@@ -126,6 +133,7 @@ def map_table(
         requested: from `load_requested`; its points are part of the map whether they are computed or not.
         surface: "gp" to fit P(lost) of each panel by a Gaussian process (`analysis.surface`), with a boundary and its
             simultaneous band; "counts" for shares of cells only, as in panels with more than `MAX_FITTED_POINTS`.
+        level: of P(lost), at which the boundary is, between 0 and 1.
         rng: draws the bootstrap's resamples; None for a generator seeded with 0 per value.
 
     Returns:
@@ -143,18 +151,22 @@ def map_table(
             defined           number of cells that `value` or `category` is taken over
             category          the most common name of a category ("" for a score)
             matching, lead    number of cells with that name; their median lead in tasks
-            fitted, fitted_low, fitted_high   P(lost) of the fitted surface with its pointwise 95% interval
+            fitted, fitted_low, fitted_high   the rate of the fitted surface with its pointwise 95% interval: the
+                              share of late tasks that fail for "failure_rate", P(lost) for all other values
 
     Raises:
         AnalysisError: a name is unknown, there are no cells, `scores` does not carry its criterion, or there would be
-            too many panels or values on an axis.
+            too many panels or values on an axis, or the level is not between 0 and 1.
     """
     names = [value] if isinstance(value, str) else list(value)
     shown = {name: map_value(name) for name in names}
     check_axes(x, y)
     check_surface(surface)
+    check_level(level)
     criterion_of(scores)
     cells = placed_cells(scores, requested)
+    columns_of = {name: one.column if one.column in FITTED else "lost" for name, one in shown.items()}
+    _check_counts(cells, columns_of.values())
     others = other_fields(cells, x, y)
     fields = list(others.panels)
     for axis in (x, y):
@@ -163,33 +175,60 @@ def map_table(
     _check_panels(cells, x, y, fields)
     grid, panels = panel_cells(cells, x, y, others)
     parts = []
-    fitted = [number for number, panel in enumerate(panels) if surface == "gp" and panel.can_be_fitted]
-    edges_of = prefetch(lambda number: fitted_edge(panels[number].cells, panels[number].index, grid), fitted, _FITS)
-    fits = dict(zip(fitted, edges_of, strict=True))
+    rates, edges = _fits(panels if surface == "gp" else [], grid, {"lost", *columns_of.values()}, level)
     for name, one in shown.items():
         generator = rng or np.random.default_rng(0)
         for number, panel in enumerate(panels):
             columns = _summarise(panel, one, generator)
-            if number in fits:
-                columns |= dict(zip(_FITTED, fits[number][1], strict=True))
+            if (number, columns_of[name]) in rates:
+                columns |= dict(zip(_FITTED_COLUMNS, rates[number, columns_of[name]], strict=True))
             rows = _rows(grid, panel.key, name, columns)
             parts.append(rows.iloc[np.unique(panel.index)] if grid.scattered else rows)
     table = pd.concat(parts, ignore_index=True).astype({field: cells[field].dtype for field in (x, y, *fields)})
-    edges = [
-        {"key": {field: plain(one) for field, one in panels[number].key.items()}, **edge.to_plain()}
-        for number, (edge, _) in fits.items()
-    ]
     about = {
         "x": x,
         "y": y,
         "sampled": list(others.sampled_axes),
         "following": dict(others.following),
         "mixed": {field: [plain(one) for one in levels(cells[field])] for field in others.mixed},
-        "edges": edges,
+        "level": level,
+        "edges": [
+            {"key": {field: plain(one) for field, one in panels[number].key.items()}, **edge.to_plain()}
+            for number, edge in edges.items()
+        ],
         "shared": {field: plain(one) for field, one in shared_fields(cells).items()},
     }
     table.attrs = {**scores.attrs, "map": about}
     return table
+
+
+def _fits(
+    panels: Sequence[PanelCells], grid: Grid, columns: Collection[str], level: float
+) -> tuple[dict[tuple[int, str], np.ndarray], dict[int, Edge]]:
+    """Fit surfaces to the panels that are small enough.
+
+    Args:
+        panels: of a map.
+        grid: the map's axes.
+        columns: the scores to fit, keys of `FITTED`.
+        level: of P(lost).
+
+    Returns:
+        By the panel's number and the score, the fitted rate with the ends of its interval, (3, points); and by the
+        panel's number the boundary of P(lost).
+    """
+    wanted = [
+        (number, column) for number, panel in enumerate(panels) if panel.can_be_fitted for column in sorted(columns)
+    ]
+
+    def fit(key: tuple[int, str]) -> tuple[np.ndarray, list[Edge]]:
+        number, column = key
+        found = FITTED[column](panels[number].cells, panels[number].index, grid)
+        return found.rates(), found.edges([level]) if column == "lost" else []
+
+    found = dict(zip(wanted, prefetch(fit, wanted, _FITS), strict=True))
+    edges = {number: edge for (number, _), (_, own) in found.items() for edge in own}
+    return {key: rates for key, (rates, _) in found.items()}, edges
 
 
 def panels_of(table: pd.DataFrame, grid: Grid) -> list[Panel]:
@@ -213,7 +252,8 @@ def panels_of(table: pd.DataFrame, grid: Grid) -> list[Panel]:
                 arrays[name].ravel()[point] = group[column].to_numpy()
         names = dict(zip(fields, map(plain, key), strict=True))
         edge = next((one for one in table.attrs["map"]["edges"] if one["key"] == names), None)
-        panels.append(Panel(names, **arrays, edge=edge and Edge.from_plain(edge)))
+        level = table.attrs["map"].get("level", LEVEL)  # tables of earlier builds have none
+        panels.append(Panel(names, **arrays, level=level, edge=edge and Edge.from_plain(edge)))
     return panels
 
 
@@ -247,9 +287,13 @@ def check_axes(x: str, y: str) -> None:
 def placed_cells(scores: pd.DataFrame, requested: pd.DataFrame | None) -> pd.DataFrame:
     """Return the scored cells, `computed` 1, and the requested ones that are not among them, `computed` 0.
 
+    Fields that are newer than the first release, and that `scores` lacks because it was written earlier, have their
+    defaults.
+
     Raises:
         AnalysisError: there are no scored cells, or `scores` lacks a column.
     """
+    scores = _with_newer_fields(scores)
     missing = [name for name in ("cell", *FIELDS, "verdict", "lost") if name not in scores]
     if missing:
         raise AnalysisError(f"`scores` must come from analysis.score; it lacks the columns {comma_list(missing)}")
@@ -260,6 +304,30 @@ def placed_cells(scores: pd.DataFrame, requested: pd.DataFrame | None) -> pd.Dat
         return cells
     unfinished = requested[~requested["cell"].isin(scores["cell"])]
     return cells if unfinished.empty else pd.concat([cells, unfinished.assign(computed=0)])
+
+
+def _with_newer_fields(scores: pd.DataFrame) -> pd.DataFrame:
+    """Return scores with the defaults of the newer fields that they lack."""
+    lacking = [name for name, field in FIELDS.items() if name not in scores and field.since != FIRST_RELEASE]
+    present = [name for name in FIELDS if name in scores]
+    if not lacking or "cell" not in scores or len(present) + len(lacking) < len(FIELDS):
+        return scores
+    twice = scores.duplicated(present)
+    if twice.any():
+        raise AnalysisError(
+            f"`scores` has cell {scores['cell'][twice].iloc[0]} and another one with the same configuration: it lacks "
+            f"a field in which they differ, one of {comma_list(lacking)}"
+        )
+    defaults = pd.DataFrame({name: FIELDS[name].default for name in lacking}, index=scores.index)
+    filled = pd.concat([scores, defaults], axis=1)
+    filled.attrs = scores.attrs
+    return filled
+
+
+def _check_counts(cells: pd.DataFrame, columns: Collection[str]) -> None:
+    missing = [name for name in ("late_failures", "late_tasks") if name not in cells]
+    if "late_failure_rate" in columns and missing:
+        raise AnalysisError(f"`scores` lacks {comma_list(missing)}, to which the failure rate is fitted; score again")
 
 
 def _check_length(axis: str, values: np.ndarray) -> None:

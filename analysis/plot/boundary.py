@@ -1,4 +1,4 @@
-"""The boundary of the region where plasticity is lost: the contour P(lost) = 1/2 between the points of a map."""
+"""The boundary of the region where plasticity is lost: a contour of P(lost) between the points of a map."""
 
 from __future__ import annotations
 

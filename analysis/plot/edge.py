@@ -1,4 +1,4 @@
-"""The fitted boundary of a map's panel: where P(lost) passes 1/2, with the band that contains all of it.
+"""The fitted rates of a map's panel, and where P(lost) passes a level, with the band that contains all of it.
 
 A Gaussian process is fitted to the cells of the panel, with seeds as clusters (`analysis.surface`). There is nothing
 between categories: each has a fit and a boundary of its own, across its area.
@@ -6,7 +6,7 @@ between categories: each has a fit and a boundary of its own, across its area.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,12 +16,13 @@ from contourpy import contour_generator
 
 from analysis.plot.axes import Axis, Grid
 from analysis.surface import Boundary, Surface, boundary_bands, fit_surface
+from lop_sweep.errors import AnalysisError
 
 SURFACES = ("gp", "counts")
 """How the boundary of a map is found: by a fitted surface, or by the share of lost cells at each point."""
 
 LEVEL = 0.5
-"""Of P(lost), at which the boundary is drawn."""
+"""Of P(lost), at which the boundary is drawn unless a caller chooses another one."""
 
 MAX_FITTED_POINTS = 1500
 """Panels with more points have no fit, which would take more than a few seconds."""
@@ -87,20 +88,38 @@ def level_name(level: float) -> str:
     return "1/2" if level == LEVEL else f"{level:g}"
 
 
-def fitted_edge(cells: pd.DataFrame, index: np.ndarray, grid: Grid) -> tuple[Edge, np.ndarray]:
-    """Fit P(lost) to the cells of a panel, and find its boundary at `LEVEL`.
+def check_level(level: float) -> None:
+    """Refuse what is not a level of P(lost).
+
+    Raises:
+        AnalysisError: it is not between 0 and 1.
+    """
+    if not 0 < level < 1:
+        raise AnalysisError(f"level = {level:g}: must be above 0 and below 1")
+
+
+def fit_lost(cells: pd.DataFrame, index: np.ndarray, grid: Grid) -> PanelFit:
+    """Fit P(lost) to the cells of a panel; arguments as for `fit_failures`."""
+    return fit_panel(cells, cells["lost"].to_numpy(float), np.ones(len(cells)), index, grid)
+
+
+def fit_failures(cells: pd.DataFrame, index: np.ndarray, grid: Grid) -> PanelFit:
+    """Fit the share of late tasks that fail to the cells of a panel that can have lost plasticity.
 
     Args:
-        cells: with `seed` and `lost`: 1, 0, or NaN for cells that can be neither.
+        cells: with `seed`, `late_failures`, `late_tasks` and `lost`: 1, 0, or NaN for cells that can be neither.
         index: the flat index of each cell's point.
         grid: the map's axes.
-
-    Returns:
-        The boundary; and P(lost) at every point, as `PanelFit.rates`.
     """
-    fit = fit_panel(cells, cells["lost"].to_numpy(float), np.ones(len(cells)), index, grid)
-    (edge,) = fit.edges([LEVEL])
-    return edge, fit.rates()
+    failures, tasks = (cells[name].to_numpy(float) for name in ("late_failures", "late_tasks"))
+    return fit_panel(cells, np.where(cells["lost"].isna(), np.nan, failures), tasks, index, grid)
+
+
+FITTED: Mapping[str, Callable[[pd.DataFrame, np.ndarray, Grid], PanelFit]] = {
+    "lost": fit_lost,
+    "late_failure_rate": fit_failures,
+}
+"""The scores with a fitted surface of their own, by their column. Maps of other scores have that of P(lost)."""
 
 
 def fit_panel(
@@ -156,7 +175,7 @@ class PanelFit:
         """Return the boundary at each level, left out where points at which no cell counts are nearest."""
         edges = [Edge([], [], []) for _ in levels]
         for part, surface, unknown in self.parts:
-            found = boundary_bands(surface, part.fine, levels, excluded=part.points[unknown])
+            found = boundary_bands(surface, part.fine, levels, excluded=part.points[unknown], pointwise=False)
             for edge, boundary in zip(edges, found, strict=True):
                 own = part.edge_of(boundary)
                 edge.lines.extend(own.lines)

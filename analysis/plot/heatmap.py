@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,10 +39,10 @@ FEW_SEEDS = Line2D(
     [], [], ls="", marker="v", ms=4, mfc="white", mec="black", mew=0.6, label=f"fewer than {MIN_SEEDS} seeds"
 )
 DIFFERS = Line2D([], [], ls="", marker="o", ms=4, mfc="black", mec="white", mew=0.5, label="95% interval excludes 0")
-EDGE = Line2D([], [], color="black", lw=1.4, label=edge_label("line"))
+EDGE = Line2D([], [], color="black", lw=1.4)
 EDGE_INTERVAL = Line2D([], [], color="black", lw=0.9, ls=(0, (3, 2)), label="its 95% interval (Wilson)")
-BAND = Line2D([], [], color="black", lw=0.9, ls=(0, (3, 2)), label=edge_label("band"))
-GAP = Line2D([], [], color="black", lw=1.4, ls=":", label=edge_label("gap"))
+BAND = Line2D([], [], color="black", lw=0.9, ls=(0, (3, 2)))
+GAP = Line2D([], [], color="black", lw=1.4, ls=":")
 
 _UNSCALED: dict[str, Any] = {"scalex": False, "scaley": False}
 """Lines must not change the limits of the axes."""
@@ -238,26 +239,33 @@ def category_entries(panels: Sequence[Panel], value: MapValue | CategoryValue) -
 def boundary_entries(panels: Sequence[Panel], grid: Grid) -> list[Artist]:
     """Return the legend's entries for the lines of the boundary that are drawn."""
     drawn = {look for panel in panels for look, lines in _looks(panel, grid).items() if lines}
-    return [look for look in (EDGE, GAP, EDGE_INTERVAL, BAND) if look in drawn]
+    entries: list[Artist] = []
+    for look, part in ((EDGE, "line"), (GAP, "gap"), (EDGE_INTERVAL, ""), (BAND, "band")):
+        if look in drawn:
+            entry = copy(look)
+            if part:
+                entry.set_label(edge_label(part, panels[0].level))
+            entries.append(entry)
+    return entries
 
 
 def _looks(panel: Panel, grid: Grid) -> dict[Line2D, list[np.ndarray]]:
-    """Return the lines of the boundary by their look: of the fitted surface, or where shares on a grid pass 1/2."""
+    """Return the boundary's lines by their look: of the fitted surface, or where shares on a grid pass the level."""
     if panel.edge is None and grid.scattered:
         return {}
     if panel.edge is None:
         counted: dict[Line2D, list[np.ndarray]] = {}
         for share, look in _shares(panel):
-            counted.setdefault(look, []).extend(boundary(share, grid))
+            counted.setdefault(look, []).extend(boundary(share, grid, panel.level))
         return counted
     pieces = panel.edge.pieces()
     return {EDGE: pieces["line"], GAP: pieces["gap"], BAND: pieces["band"]}
 
 
 def _shares(panel: Panel) -> list[tuple[np.ndarray, Line2D]]:
-    """Return the shares whose contours at 1/2 are drawn: P(lost), and the ends of Wilson's interval.
+    """Return the shares whose contours at the level are drawn: P(lost), and the ends of Wilson's interval.
 
-    Points with few seeds have no interval here, because it always contains 1/2.
+    Points with few seeds have no interval here, because it contains most levels.
     """
     few = panel.decidable < MIN_SEEDS_CONTOUR
     low, high = (np.where(few, np.nan, end) for end in wilson(panel.lost, panel.decidable))

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from analysis.data import describe_shared, format_value, in_words_of, seed_count
 from analysis.plot.aggregate import OTHERS, map_table, panels_of
 from analysis.plot.axes import Grid, grid_of, tick_labels
-from analysis.plot.edge import edge_label
+from analysis.plot.edge import LEVEL, edge_label, level_name
 from analysis.plot.facets import Caption, Column, Sheet
 from analysis.plot.text.typography import unbroken
 from analysis.plot.variables import CategoryValue, MapValue, map_value
@@ -27,6 +27,7 @@ def plot_map(
     *,
     requested: pd.DataFrame | None = None,
     surface: str = "gp",
+    level: float | None = None,
     title: str = "",
     width: float | None = None,
 ) -> Figure:
@@ -36,8 +37,9 @@ def plot_map(
 
     A point's colour is the mean or median over its seeds, or the most common category. Text is only where a point has
     room for it. Points that were not computed have diagonal hatching, and points whose value is undefined for all seeds
-    have crosses. Points with fewer than `MIN_SEEDS` seeds have a mark. Lines are the boundary P(lost) = 1/2 and its
-    band; there are none between categories.
+    have crosses. Points with fewer than `MIN_SEEDS` seeds have a mark. Lines are the boundary P(lost) = `level` and its
+    band; there are none between categories. Intervals on points are over seeds, of "failure_rate" those of the fitted
+    rate.
 
     If an axis was drawn at random, points are dots in the same colours, without text. Fields that were drawn at random
     too are mixed, and the caption names them.
@@ -53,6 +55,7 @@ def plot_map(
             for "excess" of scores.
         requested: from `load_requested`; points that no finished cell reaches are shown as not computed.
         surface: how the boundary is found, as for `map_table`; a table has it already.
+        level: of P(lost), at which the boundary is; None for that of the table, and for 1/2 of scores.
         title: over the figure; by default the values and axes.
         width: of the figure in inches, in type for print; None for as much as it needs, in type for a screen.
 
@@ -60,7 +63,7 @@ def plot_map(
         AnalysisError: a name is unknown or not part of the table, there are no cells, `scores` does not carry its
             criterion, or there would be too many panels.
     """
-    table = _table(scores, (x, y), value, requested, surface)
+    table = _table(scores, (x, y), value, requested, surface, level)
     about = table.attrs["map"]
     x, y = about["x"], about["y"]
     grid, columns = columns_of(table)
@@ -123,6 +126,7 @@ def _table(
     value: str | Sequence[str] | None,
     requested: pd.DataFrame | None,
     surface: str,
+    level: float | None,
 ) -> pd.DataFrame:
     """Return the table of a map: made from scores, or given and narrowed down to some values."""
     x, y = axes
@@ -132,9 +136,13 @@ def _table(
             raise AnalysisError(
                 "`x` and `y` must be configuration fields, got None; only a table from map_table has axes"
             )
-        return map_table(scores, x, y, value or "excess", requested=requested, surface=surface)
+        chosen = LEVEL if level is None else level
+        return map_table(scores, x, y, value or "excess", requested=requested, surface=surface, level=chosen)
     if x not in (None, about["x"]) or y not in (None, about["y"]):
         raise AnalysisError(f"this table is over {about['x']} and {about['y']}, not {x} and {y}; call map_table again")
+    if level not in (None, about.get("level", LEVEL)):
+        found = level_name(about.get("level", LEVEL))
+        raise AnalysisError(f"this table has the boundary P(lost) = {found}, not {level:g}; call map_table again")
     if requested is not None:
         raise AnalysisError("`requested` must be passed to map_table, which places its points")
     if scores.empty:
@@ -176,4 +184,5 @@ def _without_boundary(table: pd.DataFrame) -> str:
     edges = table.attrs["map"]["edges"]
     if not edges or not table["lost"].any() or any(edge["lines"] for edge in edges):
         return ""
-    return edge_label("band only" if any(edge["band"] for edge in edges) else "none")
+    level = table.attrs["map"].get("level", LEVEL)
+    return edge_label("band only" if any(edge["band"] for edge in edges) else "none", level)

@@ -1,7 +1,6 @@
 """The fitted surfaces of a report: P(lost) and the failure rate at the points of a map, and the boundaries of P(lost).
 
-P(lost) and its boundary are those of `map_table`. The failure rate is fitted in the same way, to the failed late tasks
-of the cells that can have lost plasticity. A panel of a map is what the page shows as a slice.
+All of them are those of `map_table`. A panel of a map is what the page shows as a slice.
 """
 
 from __future__ import annotations
@@ -21,7 +20,8 @@ from analysis.plot import (
     Edge,
     Grid,
     PanelCells,
-    fit_panel,
+    fit_failures,
+    fit_lost,
     level_name,
     other_fields,
     panel_cells,
@@ -79,17 +79,14 @@ class Fits:
     def add(self, panel: PanelCells, grid: Grid, fields: dict[str, MapField], mixed: Sequence[str]) -> None:
         """Fit a panel; fields that are `mixed` are pooled on the page."""
         cells, index = panel.cells, panel.index
-        lost = cells["lost"].to_numpy(float)
-        failures = np.where(np.isnan(lost), np.nan, cells["late_failures"].to_numpy(float))
-        surface = fit_panel(cells, lost, np.ones(len(cells)), index, grid)
+        surface = fit_lost(cells, index, grid)
         axes = fields[grid.x.field], fields[grid.y.field]
         start = sum(one.size for one in self.rates[RATES[0]])
         if grid.scattered:
             unknown = np.full(3 * len(axes[0].values) * len(axes[1].values), np.nan)
             rates = [unknown] * len(RATES)
         else:
-            late_tasks = cells["late_tasks"].to_numpy(float)
-            rates = [fit.rates().ravel() for fit in (surface, fit_panel(cells, failures, late_tasks, index, grid))]
+            rates = [fit.rates().ravel() for fit in (surface, fit_failures(cells, index, grid))]
         for name, values in zip(RATES, rates, strict=True):
             self.rates[name].append(values)
         self.fits.append(

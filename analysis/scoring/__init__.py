@@ -14,12 +14,12 @@ from analysis.scoring.criterion import (
     make_criterion,
     with_criterion,
 )
+from analysis.scoring.exact import fisher
 from analysis.scoring.failures import (
     CONFIDENCE,
     FreshPool,
     excess_bound,
     failed,
-    fisher,
     lost_from,
     plastic_to,
     rate_gap,

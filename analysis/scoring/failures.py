@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from analysis.scoring.exact import fisher
 from analysis.scoring.intervals import difference_interval, wilson
 from lop_sweep.config import FIELDS
 from lop_sweep.failures import exceeds
@@ -89,25 +90,6 @@ def _medians(losses: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     return medians
 
 
-def fisher(k: npt.ArrayLike, m: npt.ArrayLike, fresh_k: npt.ArrayLike, fresh_n: npt.ArrayLike) -> np.ndarray:
-    """Return the one-sided p value of Fisher's exact test: that late tasks fail as rarely as fresh networks.
-
-    Args:
-        k: failed late tasks, any shape.
-        m: late tasks, a shape that broadcasts with it, as do the others.
-        fresh_k: fresh networks that failed.
-        fresh_n: fresh networks.
-
-    Returns:
-        Probability of at least k failures among the late tasks, given the total; the same as
-        `scipy.stats.fisher_exact(..., "greater")`.
-    """
-    from scipy.stats import hypergeom
-
-    k, m, fresh_k, fresh_n = np.broadcast_arrays(k, m, fresh_k, fresh_n)
-    return np.asarray(hypergeom.sf(k - 1, m + fresh_n, k + fresh_k, m), float)
-
-
 def excess_bound(
     k: npt.ArrayLike, m: npt.ArrayLike, fresh_k: npt.ArrayLike, fresh_n: npt.ArrayLike, confidence: float = CONFIDENCE
 ) -> np.ndarray:
@@ -152,8 +134,9 @@ def lost_from(m: int, fresh_n: int, alpha: float, difference: float) -> np.ndarr
     low, high = np.zeros_like(fresh_k), np.full_like(fresh_k, m + 1)
     while (low < high).any():  # more failures show it the more
         k = (low + high) // 2
-        shown = (fisher(k, m, fresh_k, fresh_n) < alpha) & (rate_gap(k, m, fresh_k, fresh_n) >= difference)
-        high, low = np.where(shown, k, high), np.where(shown | (low >= high), low, k + 1)
+        some = np.minimum(k, m)
+        shown = (fisher(some, m, fresh_k, fresh_n) < alpha) & (rate_gap(some, m, fresh_k, fresh_n) >= difference)
+        high, low = np.where(shown & (low < high), k, high), np.where(shown | (low >= high), low, k + 1)
     return high
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import betainc
 
 from analysis.scoring.failures import CONFIDENCE
 from analysis.scoring.intervals import wilson
@@ -44,10 +45,8 @@ def mean_difference(losses: np.ndarray, controls: np.ndarray) -> np.ndarray:
 
 def sign_test(worse: npt.ArrayLike, better: npt.ArrayLike) -> np.ndarray:
     """Return the one-sided p value of the sign test: the probability of at least b of b + c for a fair coin."""
-    from scipy.stats import binom
-
-    worse, better = np.broadcast_arrays(worse, better)
-    return np.asarray(binom.sf(worse - 1, worse + better, 0.5), float)
+    b, c = np.broadcast_arrays(np.asarray(worse, float), np.asarray(better, float))
+    return np.where(b > 0, betainc(np.maximum(b, 1), c + 1, 0.5), 1.0)
 
 
 def gap_bound(pairs: npt.ArrayLike, worse: npt.ArrayLike, better: npt.ArrayLike) -> np.ndarray:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from analysis.data import check_fields
+from analysis.data import check_fields, combinations
 from analysis.scoring import scores
 from analysis.scoring.criterion import SYMPTOMS, LossCriterion
 from analysis.scoring.intervals import wilson
@@ -77,9 +76,8 @@ def at_risk(thresholds: Mapping[str, np.ndarray], cells: pd.DataFrame) -> dict[s
         Name in `SYMPTOMS` to (n,) booleans, False where a threshold is NaN.
     """
     able = {}
-    shape = cells.groupby(_SHAPES, sort=False).ngroup().to_numpy()
-    rows: Any = cells[_SHAPES].drop_duplicates().to_dict("records")
-    configs = [CellConfig(**row) for row in rows]
+    shape, found = combinations(cells, _SHAPES)
+    configs = [CellConfig(**fields) for fields in found]
     for name, symptom in SYMPTOMS.items():
         bounds = np.array([METRICS[symptom.metric].bounds(config) for config in configs]).reshape(-1, 2)
         lowest, highest = bounds[shape].T

@@ -58,7 +58,8 @@ import pyarrow as pa
 from analysis.data import Block, Where, blocks_of, load_cells, select, split
 from analysis.scoring import scores
 from analysis.scoring.criterion import DECIDABLE, Findings, LossCriterion, make_criterion, verdicts
-from analysis.scoring.failures import FreshPool, excess_bound, failed, fisher, rate_gap
+from analysis.scoring.exact import fisher
+from analysis.scoring.failures import FreshPool, excess_bound, failed, rate_gap
 from analysis.scoring.pairs import compare_pairs, excludes_loss, gap_bound, mean_difference, shows_loss, sign_test
 from analysis.scoring.symptoms import (
     METRIC_OF,
@@ -241,14 +242,14 @@ def score_block(block: Block, criterion: LossCriterion, slopes: bool = True) -> 
     late, early = criterion.window(tasks), min(criterion.early, tasks)
 
     columns: dict[str, Any] = {"late_tasks": late, "loss": np.where(measured, "end_ce", "final_ce")}
-    controls = np.where(diverged[:, None], np.nan, control_loss(block))
+    controls = np.where(diverged[:, None], np.nan, control_loss(block)) if "control_end_ce" in block.metrics else None
     slope = scores.theil_sen(loss) if slopes or criterion.definition == "trend" else None
     judged = judge(block.cells, loss, controls, criterion, slope)
     columns |= judged.failures
     columns |= {f"late_{name}": _late(name)(row, late) for name, row in metrics.items()}
     columns |= {f"early_{name}": scores.early_mean(metrics[name], early) for name in METRIC_OF.values()}
     columns |= judged.losses
-    columns |= judged.pairs if "control_end_ce" in block.metrics else {}
+    columns |= judged.pairs if controls is not None else {}
     if slopes and slope is not None:
         columns |= dict(zip(("slope", "slope_low", "slope_high"), slope, strict=True))
 
@@ -298,7 +299,7 @@ class Judged:
 def judge(
     cells: pd.DataFrame,
     loss: np.ndarray,
-    controls: np.ndarray,
+    controls: np.ndarray | None,
     criterion: LossCriterion,
     slope: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None,
 ) -> Judged:
@@ -307,20 +308,22 @@ def judge(
     Args:
         cells: n rows from `with_fresh_pool`.
         loss: (n, T) the loss by which tasks are judged, nats; NaN where a cell has diverged.
-        controls: (n, T) that of the controls, nats; NaN where there is none.
+        controls: (n, T) that of the controls, nats; NaN where there is none. None where no cell has one.
         criterion: when plasticity counts as lost.
         slope: the Theil-Sen slope of each cell's losses with its interval, where the caller has it.
     """
     tasks = loss.shape[1]
     late = criterion.window(tasks)
     failures, losses = _failures(cells, loss[:, -late:], criterion), _losses(cells, loss, late)
-    controls = controls[:, -late:]
-    pairs = _pairs(loss[:, -late:], controls, criterion)
+    pairs = {}
+    if controls is not None or criterion.definition == "paired":
+        controls = (np.full_like(loss, np.nan) if controls is None else controls)[:, -late:]
+        pairs = _pairs(loss[:, -late:], controls, criterion)
     bad = failed(loss, failures["fresh_pooled_ce"], criterion.margin, criterion.factor)
     number, baseline = cells["fresh_baseline"].to_numpy(), failures["fresh_pooled_ce"]
     if criterion.definition == "paired":
         found = _by_pairs(pairs, criterion)
-        number, baseline = pairs["paired_tasks"], scores.median_of_known(controls)
+        number, baseline = pairs["paired_tasks"], scores.median_of_known(controls)  # type: ignore[arg-type]
     elif criterion.definition == "rate":
         found = _by_rates(failures, late, criterion)
     elif criterion.definition == "mean":

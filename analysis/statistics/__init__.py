@@ -29,7 +29,6 @@ from analysis.statistics.frames import RESPONSES, clustered_mean
 from analysis.statistics.power import (
     ALTERNATIVES,
     RateTest,
-    fisher_p,
     needed_fresh,
     needed_pairs,
     needed_seeds,
@@ -55,7 +54,6 @@ __all__ = [
     "conditions",
     "edge",
     "equivalence",
-    "fisher_p",
     "hazard",
     "kaplan_meier",
     "logrank",

@@ -16,7 +16,7 @@ from statistics import NormalDist
 import numpy as np
 import pandas as pd
 
-from analysis.scoring import LossCriterion, rate_gap
+from analysis.scoring import LossCriterion, fisher, rate_gap
 from analysis.statistics.frames import check_share, require
 from lop_sweep.errors import AnalysisError, comma_list
 
@@ -24,7 +24,6 @@ ALTERNATIVES: tuple[str, ...] = ("greater", "two-sided")
 MAX_SIZE = 1000
 """The largest number of tasks or networks that is searched."""
 
-_SLACK = 1 + 1e-7
 _LONGEST_RUN = 3
 
 
@@ -55,7 +54,7 @@ class RateTest:
     def rejects(self, m: int, N: int) -> np.ndarray:
         """Return for which counts the test calls a cell lost, (m + 1, N + 1) booleans, rows k and columns K."""
         k, K = np.arange(m + 1)[:, None], np.arange(N + 1)[None, :]
-        return (fisher_p(m, N, self.alternative) < self.alpha) & (rate_gap(k, m, K, N) >= self.min_difference)
+        return (fisher(k, m, K, N, self.alternative) < self.alpha) & (rate_gap(k, m, K, N) >= self.min_difference)
 
     def power(self, p: float, q: float, m: int, N: int, rho: float = 0.0) -> float:
         """Return the probability that a cell is called lost. Where p equals q it is the rate of false positives.
@@ -72,43 +71,6 @@ class RateTest:
         """
         check_sizes(m, N)
         return float(_counts_of(p, m, rho) @ self.rejects(m, N) @ _counts_of(q, N, 0.0))
-
-
-def fisher_p(m: int, N: int, alternative: str = "greater") -> np.ndarray:
-    """Return the p values of Fisher's exact test for all counts at once.
-
-    Args:
-        m: trials of the first sample.
-        N: trials of the second sample.
-        alternative: one of `ALTERNATIVES`; "greater" means that the first sample's rate is larger.
-
-    Returns:
-        (m + 1, N + 1), rows k and columns K.
-
-    Source: Fisher, "Statistical Methods for Research Workers", section 21.02 (1934). "two-sided" sums the probabilities
-    of the tables that are not more likely than the observed one.
-    """
-    from scipy.special import gammaln
-
-    def log_choose(n: int, r: np.ndarray) -> np.ndarray:
-        return gammaln(n + 1) - gammaln(r + 1) - gammaln(n - r + 1)
-
-    k, total = np.arange(m + 1)[:, None], np.arange(m + N + 1)[None, :]
-    K = total - k
-    valid = (K >= 0) & (K <= N)
-    logs = log_choose(m, k) + log_choose(N, np.clip(K, 0, N)) - log_choose(m + N, total)
-    table = np.where(valid, np.exp(logs), 0.0)  # (m + 1, m + N + 1): P(k | total)
-    if alternative == "greater":
-        p = np.cumsum(table[::-1], axis=0)[::-1]
-    else:
-        order = np.argsort(table, axis=0)
-        ranked = np.take_along_axis(table, order, axis=0)
-        sums = np.cumsum(ranked, axis=0)
-        p = np.empty_like(table)
-        for column in range(m + N + 1):
-            last = np.searchsorted(ranked[:, column], table[:, column] * _SLACK, side="right") - 1
-            p[:, column] = sums[last, column]
-    return np.minimum(p[k, k + np.arange(N + 1)[None, :]], 1.0)
 
 
 def power_table(
@@ -202,7 +164,8 @@ def needed_seeds(
     check_share("alpha", alpha)
 
     def reached(n: int) -> float:
-        rejected = fisher_p(n, n, "two-sided") < alpha
+        counts = np.arange(n + 1)
+        rejected = fisher(counts[:, None], n, counts, n, "two-sided") < alpha
         return float(_counts_of(first, n, 0.0) @ rejected @ _counts_of(second, n, 0.0))
 
     return _smallest(reached, power, most)

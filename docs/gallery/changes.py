@@ -59,13 +59,15 @@ def save(figure: plt.Figure, name: str) -> None:
     plt.close(figure)
 
 
-def scores_of(directory: str, columns: list[str]) -> pd.DataFrame:
-    """Return the scores of a sweep that the pages need, with the seconds of each cell."""
+def scores_of(directory: str) -> pd.DataFrame:
+    """Return the configurations of a sweep, the scores that the pages need, and the seconds of each cell."""
     scored = analysis.score(directory)
     seconds = analysis.load_cells(directory).set_index("cell")["seconds"]
-    kept = ["cell", "seed", "depth", "lr", *columns, "tasks", "late_tasks", "late_failures", "late_failure_rate"]
+    kept = ["cell", *FIELDS, "late_tasks", "late_failures", "late_failure_rate"]
     kept += ["fresh_failure_rate", "late_ce", "fresh_median_ce", "late_end_ce", "verdict", "lost"]
-    return scored[kept].assign(seconds=seconds.reindex(scored["cell"]).to_numpy())
+    published = scored[kept].assign(seconds=seconds.reindex(scored["cell"]).to_numpy())
+    published.attrs["directory"] = Path(directory).name
+    return published
 
 
 def share_lost(group: pd.DataFrame) -> tuple[int, int, float, float]:
@@ -88,7 +90,7 @@ def lost_text(group: pd.DataFrame) -> str:
 def publish_optimizers(directory: str) -> None:
     """Write the scores over learning rate and optimizer, and two maps."""
     scored = analysis.score(directory)
-    scores_of(directory, ["optimizer"]).to_parquet(HERE / "optimizers.parquet", index=False)
+    scores_of(directory).to_parquet(HERE / "optimizers.parquet", index=False)
     for value in ("lost", "failure_rate"):
         save(analysis.plot_map(scored, x="lr", y="optimizer", value=value), f"optimizers_{value}")
 
@@ -160,7 +162,7 @@ def publish_mitigations(strengths: str, chosen: str) -> None:
     plain.attrs = scored.attrs
     for value in ("lost", "failure_rate"):
         save(analysis.plot_map(plain, x="lr", y="mitigation", value=value), f"mitigations_{value}")
-    published = scores_of(chosen, []).assign(change=scored["cell"].map(names).to_numpy())
+    published = scores_of(chosen).assign(change=scored["cell"].map(names).to_numpy())
     published.to_parquet(HERE / "mitigations.parquet", index=False)
 
 

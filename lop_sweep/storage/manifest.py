@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from lop_sweep.cell_table import Column, from_columns, to_columns
+from lop_sweep.cell_table import Column, from_columns, from_rows, to_columns
 from lop_sweep.components.recorded import declare, describe
 from lop_sweep.config import CellConfig, check_keys
 from lop_sweep.errors import (
@@ -27,7 +27,6 @@ from lop_sweep.errors import (
     comma_list,
     single_line,
 )
-from lop_sweep.pack import expand
 from lop_sweep.storage.filesystem import writing
 from lop_sweep.storage.records import checked_json, create_json, load_json, write_json
 from lop_sweep.storage.schema import SCHEMA_VERSION, refuse_newer
@@ -237,8 +236,8 @@ def requested_cells(description: dict[str, Any]) -> tuple[CellConfig, ...]:
         if "columns" in description:
             return _from_columns(description)
         refuse_newer("sweep.json", [*description["common"], *description["fields"]], description.get(_WRITER))
-        rows = [dict(zip(description["fields"], row, strict=True)) for row in description["rows"]]
-        return expand({**description["common"], "cells": rows})
+        check_keys([*description["common"], *description["fields"]])
+        return from_rows(description["common"], description["fields"], description["rows"])
     except (KeyError, TypeError, ValueError, OverflowError, ConfigError, SpaceError) as error:
         raise StoreError(
             f"sweep.json is damaged: {single_line(error)}; run the sweep again, which writes it anew and loses nothing"

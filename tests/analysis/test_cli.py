@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from golden_sets import GOLDEN
 from sweeping import compute_here
 
 from analysis.cli import main
@@ -22,6 +23,7 @@ def test_maps_and_curves_are_written(store_dir: Path, tmp_path: Path, ending: st
     for arguments in (
         ["map", str(store_dir), "--x", "lr", "--y", "depth", "--where", "lr=0.05,0.2", "--value", "lost"],
         ["map", str(store_dir), "--x", "lr", "--y", "depth", "--value", "verdict", "--width", "3.4"],
+        ["map", str(store_dir), "--x", "lr", "--y", "depth", "--value", "failure_rate", "--level", "0.25"],
         ["curves", str(store_dir), "--where", "depth=2", "--where", "delta=0"],
         ["curves", str(store_dir), "--where", "depth=2", "--where", "delta=0", "--raw", "--width", "3.4"],
         ["layers", str(store_dir), "--where", "depth=2", "--where", "delta=0"],
@@ -56,6 +58,17 @@ def test_symptoms_are_written(store_dir: Path, tmp_path: Path) -> None:
     decidable = scored[scored["lost"].notna()]
     assert table[table["symptom"] == "rank"]["cells"].sum() == len(decidable)
     assert set(table["depth"]) == {1, 2}
+
+
+@pytest.mark.parametrize("command", [["scores"], ["map", "--x", "lr", "--y", "seed"]])
+def test_old_directories_say_by_which_loss_they_are_judged(
+    command: list[str], store_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Once for a directory without `end_ce`, and not for others."""
+    out = str(tmp_path / ("scores.csv" if command == ["scores"] else "map.svg"))
+    for directory, said in ((GOLDEN / "sweep_directory", 1), (store_dir, 0)):
+        assert main([command[0], str(directory), *command[1:], "--out", out]) == 0
+        assert capsys.readouterr().err.count("cells are judged by final_ce, the loss before the last update") == said
 
 
 def test_causes_stand_side_by_side(store_dir: Path, tmp_path: Path) -> None:
@@ -93,6 +106,8 @@ def test_thresholds_are_options(store_dir: Path, tmp_path: Path) -> None:
             "definition = 'best': must be one of rate, mean, onset, trend",
         ),
         ("map {store} --x lr --y depth --hold 0", "hold = 0: must be an integer of at least 1"),
+        ("map {store} --x lr --y depth --level 1.5", "level = 1.5: must be above 0 and below 1"),
+        ("map {store} --x lr --y depth --level nan", "level = nan: must be above 0 and below 1"),
         ("map {store} --x lr --y depth --width 1", "--width must be from 2 to 60 inches, got 1"),
         ("map {store} --x lr --y depth --width nan", "--width must be from 2 to 60 inches, got nan"),
         ("map {store} --x lr --y depth --value excess,loss", "unknown value 'loss'"),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pydoc
+import subprocess
+import sys
 import textwrap
 from pathlib import Path
 
@@ -20,6 +22,17 @@ def test_dir_and_help_show_every_name() -> None:
         assert getattr(analysis, name).__doc__, name
         assert name in listed, name
         assert f"{name}(" in text or f"class {name}" in text, name
+
+
+def test_a_map_needs_no_scipy_stats(store_dir: Path, tmp_path: Path) -> None:
+    """It takes longer to import than a map needs for its tests and intervals."""
+    arguments = ["map", str(store_dir), "--x", "lr", "--y", "depth", "--out", str(tmp_path / "map.svg")]
+    program = (
+        f"import sys; from analysis.cli import main; status = main({arguments!r}); "
+        "print(status, 'scipy.stats' in sys.modules)"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert run.stdout == "0 False\n"
 
 
 def test_the_example_runs(store_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

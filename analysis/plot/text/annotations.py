@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.colors import LogNorm, Normalize
 
 from analysis.plot.aggregate import Panel
+from analysis.plot.edge import FITTED
 from analysis.plot.text.numbers import interval_text
 from analysis.plot.variables import CategoryValue, MapValue
 
@@ -49,6 +50,11 @@ NOTES: Mapping[str, Note] = {
     "interval": Note(
         "last line: 95% interval",
         "last line: 95% interval over seeds (Wilson for a share, else bootstrap), "
+        f"where it is wider than {MIN_VISIBLE_SHARE:.0%} of the colour scale",
+    ),
+    "fitted": Note(
+        "last line: 95% interval of the fitted rate",
+        "last line: pointwise 95% interval of the rate, by a surface fitted to the failed late tasks of the panel, "
         f"where it is wider than {MIN_VISIBLE_SHARE:.0%} of the colour scale",
     ),
     "lead": Note("+t: t tasks before the loss (median)", "+t: the symptom came t tasks before the loss (median)"),
@@ -104,8 +110,10 @@ def _of_score(panel: Panel, point: tuple[int, ...], value: MapValue, norm: Norma
         yield Line("lost", f"{panel.lost[point]}/{panel.decidable[point]}")
     if panel.defined[point] < panel.cells[point] and value.column != "lost":
         yield Line("known", f"{panel.defined[point]} of {panel.cells[point]}")
-    if interval := _interval(panel, point, value, norm):
-        yield Line("interval", interval)
+    fitted = panel.fitted_low[point], panel.fitted_high[point]
+    is_fitted = value.column == "late_failure_rate" and bool(np.isfinite(fitted).all())
+    if interval := _interval(fitted if is_fitted else (panel.low[point], panel.high[point]), value, norm):
+        yield Line("fitted" if is_fitted else "interval", interval)
 
 
 def _of_category(panel: Panel, point: tuple[int, ...], value: CategoryValue) -> Iterator[Line]:
@@ -117,15 +125,15 @@ def _of_category(panel: Panel, point: tuple[int, ...], value: CategoryValue) -> 
         yield Line("lead", f"{panel.lead[point]:+.0f}".replace("-", _MINUS))
 
 
-def _interval(panel: Panel, point: tuple[int, ...], value: MapValue, norm: Normalize) -> str:
-    """Return the interval as text, empty if colours would not show it."""
-    low, high = panel.low[point], panel.high[point]
+def _interval(ends: tuple[float, float], value: MapValue, norm: Normalize) -> str:
+    """Return an interval as text, empty if colours would not show it."""
+    low, high = ends
     if not (np.isfinite(low) and np.isfinite(high)):
         return ""
     if _share_of_scale(low, high, norm) < MIN_VISIBLE_SHARE:
         return ""
     return interval_text(
-        low, high, norm, signed=value.scale in _SIGNED, digits=2 if value.column == "lost" else None
+        low, high, norm, signed=value.scale in _SIGNED, digits=2 if value.column in FITTED else None
     )  # fmt: skip
 
 

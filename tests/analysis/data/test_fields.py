@@ -11,6 +11,7 @@ import pytest
 from analysis.data.configurations import by_configuration
 from analysis.data.fields import (
     check_fields,
+    combinations,
     describe_shared,
     format_fields,
     format_value,
@@ -109,3 +110,17 @@ def test_varying_fields_leave_out_the_seed(store_dir: object) -> None:
 def test_seed_counts() -> None:
     assert seed_count([3, 3]) == "3"
     assert seed_count([2, 5, 3]) == "2 to 5"
+
+
+def test_combinations_are_those_of_pandas() -> None:
+    rng = np.random.default_rng(0)
+    cells = pd.DataFrame(
+        {"depth": rng.integers(1, 4, 50), "stream": rng.choice(["a", "b"], 50), "seed": np.arange(50), "lr": 0.1}
+    )
+    fields = ["depth", "stream", "lr"]
+    numbers, found = combinations(cells, fields)
+    np.testing.assert_array_equal(numbers, cells.groupby(fields, sort=False).ngroup())
+    assert found == cells[fields].drop_duplicates().to_dict("records")
+    assert type(found[0]["depth"]) is int
+    numbers, found = combinations(cells.iloc[:0], fields)
+    assert (numbers.shape, numbers.dtype.kind, found) == ((0,), "i", [])

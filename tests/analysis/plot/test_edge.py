@@ -9,9 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from made_up import scored_frame
+from matplotlib.colors import Normalize
 
-from analysis.plot import map_table, plot_map
+from analysis.plot import VALUES, map_table, plot_map
 from analysis.plot.edge import Edge, edge_label
+from analysis.plot.maps import columns_of
+from analysis.plot.text.annotations import writing_on
+from analysis.surface import fit_surface
 from lop_sweep.errors import AnalysisError
 
 LRS = [0.1, 0.2, 0.4, 0.8, 1.6, 3.2]
@@ -139,3 +143,77 @@ def test_a_table_keeps_its_boundary_in_a_file(tmp_path: Path) -> None:
     (before,), (after,) = edges_of(table), edges_of(again)
     np.testing.assert_array_equal(before.lines[0], after.lines[0])
     assert edge_label("band") in legend(plot_map(again))
+
+
+def failing(rng: np.random.Generator) -> pd.DataFrame:
+    """Return scores of 8 seeds with 25 late tasks each, which fail at a rate that rises from 0 with lr."""
+    scores = grid_of(lambda x, y, seed: np.nan if y == 3 and x > 1 else float(x > 1))
+    rate = np.clip(np.log2(scores["lr"] / 0.4) / 4, 0, 1)
+    failures = rng.binomial(25, rate).astype(float)
+    return scores.assign(late_tasks=25, late_failures=failures, late_failure_rate=failures / 25)
+
+
+def test_the_fitted_failure_rate_is_that_of_the_surface_of_failures() -> None:
+    scores = failing(np.random.default_rng(0))
+    table = map_table(scores, "lr", "depth", ["failure_rate", "lost"])
+    rates = table[table["score"] == "failure_rate"].set_index(["lr", "depth"])
+    judged = scores[scores["lost"].notna()]
+    surface = fit_surface(
+        judged[["lr", "depth"]], judged["late_failures"], judged["late_tasks"],
+        clusters=judged["seed"], scales=("log", "linear"),
+    )  # fmt: skip
+    shown = rates[rates["n"] > 0]
+    expected = np.column_stack(surface.rate(np.array(shown.index.to_list())))
+    np.testing.assert_allclose(shown[["fitted", "fitted_low", "fitted_high"]], expected)
+    assert rates.loc[rates["n"] == 0, "fitted"].isna().all()
+    lost = map_table(scores, "lr", "depth", "lost")
+    pd.testing.assert_frame_equal(table[table["score"] == "lost"].reset_index(drop=True), lost)
+
+
+def test_points_without_a_failure_show_the_fitted_interval() -> None:
+    """The bootstrap of 8 zeros is the interval from 0 to 0; that of the surface has a width."""
+    scores = failing(np.random.default_rng(0))
+    table = map_table(scores, "lr", "depth", "failure_rate").set_index(["lr", "depth"])
+    assert table.loc[(0.2, 2), ["value", "low", "high"]].tolist() == [0, 0, 0]
+    assert table.loc[(0.2, 2), "fitted_high"] > 0
+    (norm, value) = Normalize(0, 1), VALUES["failure_rate"]
+    grid, (column,) = columns_of(map_table(scores, "lr", "depth", "failure_rate"))
+    texts = {line.kind: line.text for lines in writing_on(column.panels[0], value, norm).values() for line in lines}
+    assert "fitted" in texts
+    assert "interval" not in texts
+    point = list(grid.y.values).index(2), list(grid.x.values).index(1.6)
+    low, high = table.loc[(1.6, 2), ["fitted_low", "fitted_high"]]
+    (written,) = (line.text for line in writing_on(column.panels[0], value, norm)[point] if line.kind == "fitted")
+    assert written == f"{low:.2f}\N{EN DASH}{high:.2f}"
+    figure = plot_map(scores, "lr", "depth", "failure_rate", width=12)
+    assert "last line: pointwise 95% interval of the rate, by a surface fitted to the failed" in figure.get_label()
+    counted = plot_map(scores, "lr", "depth", "failure_rate", surface="counts", width=12)
+    assert "95% interval over seeds" in counted.get_label()
+    with pytest.raises(AnalysisError, match="`scores` lacks late_failures, to which the failure rate is fitted"):
+        map_table(scores.drop(columns="late_failures"), "lr", "depth", "failure_rate")
+
+
+@pytest.mark.parametrize("surface", ["gp", "counts"])
+def test_the_boundary_is_at_the_chosen_level(surface: str) -> None:
+    """Three of eight seeds are lost from 0.4 on, all from 1.6 on."""
+    scores = grid_of(lambda x, y, seed: float(x > 1 or (x > 0.3 and seed < 3)))
+    lines = {}
+    for level in (0.2, 0.8):
+        figure = plot_map(scores, "lr", "depth", "lost", surface=surface, level=level)
+        assert legend(figure)[0] == f"P(lost) = {level:g}"
+        solid = [line.get_xdata() for line in figure.axes[0].get_lines() if line.get_linestyle() == "-"]
+        lines[level] = np.median(np.concatenate(solid))
+    assert lines[0.2] < 0.4 < 0.8 < lines[0.8] < 1.6
+
+
+def test_a_level_is_kept_in_the_table_and_checked() -> None:
+    scores = grid_of(lambda x, y, seed: float(x > 0.5))
+    table = map_table(scores, "lr", "depth", level=0.25)
+    assert "95% band of P(lost) = 0.25, simultaneous along it" in legend(plot_map(table))
+    with pytest.raises(AnalysisError, match=r"this table has the boundary P\(lost\) = 0.25, not 0.5; call map_table"):
+        plot_map(table, level=0.5)
+    for level in (0.0, 1.0, -1.0, float("nan")):
+        with pytest.raises(AnalysisError, match=f"level = {level:g}: must be above 0 and below 1"):
+            map_table(scores, "lr", "depth", level=level)
+    never = grid_of(lambda x, y, seed: float((x, y, seed) == (0.8, 2, 0)))
+    assert "no boundary P(lost) = 0.9 is certain" in plot_map(never, "lr", "depth", level=0.9).get_label()

@@ -14,10 +14,10 @@ from playwright.sync_api import Page
 from report_tools import Report, change, points, set_criterion
 
 from analysis.data import load_requested
-from analysis.plot import Edge, fit_panel, map_table
+from analysis.plot import Edge, map_table
 from analysis.plot.aggregate import other_fields, panel_cells, placed_cells
 from analysis.plot.axes import Grid, axis_of
-from analysis.plot.edge import fitted_edge
+from analysis.plot.edge import fit_lost, fit_panel
 from analysis.report import write_report
 from analysis.report.data import ReportData, collect
 from analysis.report.lookup import MAX_TABULATED, interval_arrays
@@ -138,19 +138,22 @@ def test_every_level_has_the_boundary_of_the_surface(collected: ReportData, swee
         levels[level] = np.nanmean(drawn[:, 0]) if len(drawn) else np.nan
     assert levels[0.25] < levels[0.5] < levels[0.75]
     index = np.searchsorted(LRS, cells["lr"]) + 6 * np.searchsorted(DEPTHS, cells["depth"])
-    _, rates = fitted_edge(cells, index, grid)
+    rates = fit_lost(cells, index, grid).rates()
     np.testing.assert_allclose(rates_of(collected, fit, "lost"), rates, rtol=1e-6)
 
 
 def test_failure_rate_is_fitted_to_the_failed_late_tasks(collected: ReportData, sweep: Path, scored: pd.DataFrame):
     cells = placed_cells(scored, load_requested(sweep))
     grid, panels = panel_cells(cells, "lr", "depth", other_fields(cells, "lr", "depth"))
+    on_map = map_table(scored, "lr", "depth", "failure_rate", requested=load_requested(sweep))
     for number, panel in enumerate(panels):
         own = panel.cells
         failures = own["late_failures"].where(own["lost"].notna()).to_numpy(float)
         rates = fit_panel(own, failures, own["late_tasks"].to_numpy(float), panel.index, grid).rates()
         shown = rates_of(collected, fit_of(collected, delta=number), "failures")
         np.testing.assert_allclose(shown, rates, rtol=1e-6)
+        rows = on_map[on_map["delta"] == DELTAS[number]]
+        np.testing.assert_allclose(shown, rows[["fitted", "fitted_low", "fitted_high"]].to_numpy().T, rtol=1e-6)
         mean = own[own["lost"].notna()].groupby(["depth", "lr"])["late_failure_rate"].mean()
         assert np.abs(shown[0][~np.isnan(shown[0])] - mean).max() < 0.15
     assert np.isnan(shown).sum() == 3  # the point that is not computed

@@ -8,7 +8,8 @@ import pytest
 from scipy.stats import binom, fisher_exact
 
 from analysis.scoring import LossCriterion
-from analysis.scoring.failures import FreshPool, excess_bound, failed, fisher, lost_from, plastic_to
+from analysis.scoring.exact import fisher
+from analysis.scoring.failures import FreshPool, excess_bound, failed, lost_from, plastic_to
 from lop_sweep.config import CellConfig
 
 NAN, INF = float("nan"), float("inf")
@@ -43,6 +44,20 @@ def test_the_p_value_is_scipys() -> None:
         k, fresh = rng.integers(0, m + 1), rng.integers(0, n + 1)
         expected = fisher_exact([[k, m - k], [fresh, n - fresh]], "greater").pvalue
         assert fisher(k, m, fresh, n) == pytest.approx(expected, rel=1e-9)
+
+
+def test_p_values_of_many_designs_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In any shape, also with more probabilities than are kept in memory at a time."""
+    monkeypatch.setattr("analysis.scoring.exact._MAX_TABLE", 60)
+    rng = np.random.default_rng(0)
+    m, n = rng.choice([0, 1, 25], (20, 15)), rng.choice([0, 8, 160], (20, 15))
+    k, fresh = rng.binomial(m, 0.3), rng.binomial(n, 0.3)
+    for alternative in ("greater", "two-sided"):
+        ours = fisher(k, m, fresh, n, alternative)
+        for at in np.ndindex(m.shape):
+            tables = [[k[at], m[at] - k[at]], [fresh[at], n[at] - fresh[at]]]
+            assert ours[at] == pytest.approx(fisher_exact(tables, alternative).pvalue, rel=1e-9)
+    assert fisher([], 25, [], 160).shape == (0,)
 
 
 def test_the_bound_is_newcombes() -> None:

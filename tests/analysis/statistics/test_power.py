@@ -9,9 +9,9 @@ import pytest
 from made_scores import scores_of
 from scipy.stats import binom, fisher_exact
 
+from analysis.scoring import fisher
 from analysis.statistics import (
     RateTest,
-    fisher_p,
     needed_fresh,
     needed_pairs,
     needed_seeds,
@@ -25,7 +25,7 @@ from lop_sweep.errors import AnalysisError
 @pytest.mark.parametrize("alternative", ["greater", "two-sided"])
 def test_p_values_equal_scipys(alternative: Any) -> None:
     m, N = 7, 12
-    ours = fisher_p(m, N, alternative)
+    ours = fisher(np.arange(m + 1)[:, None], m, np.arange(N + 1), N, alternative)
     for k in range(m + 1):
         for K in range(N + 1):
             theirs = fisher_exact([[k, m - k], [K, N - K]], alternative=alternative).pvalue

@@ -207,3 +207,12 @@ def test_band_covers_the_boundary_in_many_maps() -> None:
     found = [boundary_band(map_of(edge, seed=100 + number), grid) for number, edge in enumerate(edges)]
     assert sum(map(covers, found, edges)) >= 134
     assert sum(len(one.lines) != 1 for one in found) <= 8
+
+
+def test_a_boundary_without_pointwise_rates_is_the_same() -> None:
+    surface = map_of()
+    (with_rates,) = boundary_bands(surface, [FINE, FINE], [0.5])
+    (without,) = boundary_bands(surface, [FINE, FINE], [0.5], pointwise=False)
+    np.testing.assert_array_equal(with_rates.band, without.band)
+    np.testing.assert_array_equal(np.concatenate(with_rates.lines), np.concatenate(without.lines))
+    assert np.isnan(without.rate).all()
