@@ -19,7 +19,7 @@ def check_own_analysis(what: str, error: type[LopSweepError]) -> None:
         LopSweepError: of the class `error`, if it does.
     """
     found = importlib.util.find_spec("analysis")
-    ours = Path(__file__).parents[1] / "analysis"
+    ours = Path(__file__).parents[2] / "analysis"
     places = [] if found is None else list(map(Path, found.submodule_search_locations or [found.origin or ""]))
     if places and not any(place.resolve() == ours.resolve() for place in places):
         raise error(
