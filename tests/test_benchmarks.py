@@ -118,6 +118,10 @@ def test_bootstrapped_intervals_are_as_wide_as_scipys() -> None:
 def test_bands_of_fitted_surfaces_are_measured() -> None:
     rows = table(run(BENCHMARKS / "boundary_coverage.py", "--repeats", 2, "--seeds", 8, "--truths", "gradual"))
     assert [row[:3] for row in rows] == [["gradual", "8", "surface"], ["gradual", "8", "Wilson"]]
+    line = ["--repeats", 2, "--seeds", 8, "--truths", "island", "--axes", 1, "--tasks", 25, "--correlation", 0.2]
+    surface, wilson = table(run(BENCHMARKS / "boundary_coverage.py", *line))
+    assert (surface[2], surface[4], surface[6]) == ("surface", "0.0%", "0.0%")  # both edges, and no other
+    assert float(wilson[7].removesuffix("%")) < float(surface[7].removesuffix("%"))
     (row,) = table(run(BENCHMARKS / "surface_speed.py", "--rounds", 1, "--points", 50, "--seeds", 4))
     assert row[:2] == ["200", "50"]
     assert float(row[6]) < 0.1

@@ -174,7 +174,9 @@ def strength_text(change: Change) -> str:
 def mitigations() -> Facts:
     """Return the numbers of the page on mitigations."""
     strengths = pd.read_csv(HERE / "strengths.csv", keep_default_na=False)
-    scores = read("mitigations").rename(columns={"change": "mitigation"})
+    scores = read("mitigations")
+    others = [name for name in FIELDS if name not in ("seed", "depth", "lr", "tasks")]
+    scores = scores.drop(columns=others).rename(columns={"change": "mitigation"})  # layer norm is one of them
     none = scores[scores["mitigation"] == "none"]
     tried = [
         [row["change"], row["strength"], percent(float(row["failures"]), 1), percent(float(row["fresh_failures"]), 1),
