@@ -1,4 +1,4 @@
-"""Beliefs about a boundary: outcomes against integrals, and the look-ahead against the bivariate normal distribution."""
+"""Beliefs about a boundary: outcomes against integrals, the look-ahead against the bivariate normal distribution."""
 
 from __future__ import annotations
 

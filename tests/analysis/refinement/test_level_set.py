@@ -168,9 +168,7 @@ def test_one_axis() -> None:
 
 
 def test_three_axes_one_of_them_with_categories() -> None:
-    cube = grid(
-        np.linspace(0, 1, 8), np.geomspace(1, 16, 5), [0, 1, 2], scales=("linear", "log", "category"), seeds=3
-    )
+    cube = grid(np.linspace(0, 1, 8), np.geomspace(1, 16, 5), [0, 1, 2], scales=("linear", "log", "category"), seeds=3)
     edge = np.array([0.2, 0.5, 0.9])
     world = World(cube, lambda points: 12 * (points[:, 0] - edge[points[:, 2].astype(int)])).compute(50)
     assert world.error < 0.08

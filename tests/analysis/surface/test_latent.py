@@ -53,7 +53,11 @@ def everything(latent: Latent, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         for cluster in range(CLUSTERS):
             rows[point * CLUSTERS + cluster, [point, m + g + cluster]] = 1
     known = W.ravel() > 0
-    rows, noise, seen = rows[known], 1 / W.ravel()[known], (z.ravel() + gradient.ravel() / W.ravel().clip(1e-300))[known]
+    rows, noise, seen = (
+        rows[known],
+        1 / W.ravel()[known],
+        (z.ravel() + gradient.ravel() / W.ravel().clip(1e-300))[known],
+    )
     gain = prior @ rows.T @ np.linalg.inv(rows @ prior @ rows.T + np.diag(noise))
     return gain @ seen, prior - gain @ rows @ prior
 
