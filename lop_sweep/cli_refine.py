@@ -20,6 +20,7 @@ from lop_sweep.console.own_analysis import check_own_analysis
 from lop_sweep.console.terminal import check_output, remark, say
 from lop_sweep.errors import SweepError
 from lop_sweep.planning.status_text import seconds_text
+from lop_sweep.storage import Store
 from lop_sweep.tune import SweepOptions
 
 if TYPE_CHECKING:
@@ -121,6 +122,9 @@ def refine(arguments: argparse.Namespace) -> int:
         made.append(found)
         return found
 
+    store = Store(arguments.out)
+    if store.read_sweep() is None:  # what cannot be refined leaves no new directory behind
+        make_chooser(space.cells, [1.0] * len(space.cells), store.root)
     outcome = run_refinement(space, arguments.out, make_chooser, **vars(options))
     status, chooser = outcome.status, made[-1]
     failed = f", {status.failed} failed" if status.failed else ""

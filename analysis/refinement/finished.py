@@ -101,9 +101,10 @@ class FinishedCells:
         return loss, controls
 
     def _judge(self, configurations: Iterable[tuple[Any, ...]]) -> dict[str, Outcome]:
+        every = [row for configuration in configurations for row in self._groups[configuration].values()]
         found: dict[str, Outcome] = {}
-        for configuration in configurations:
-            rows = list(self._groups[configuration].values())
+        for tasks in dict.fromkeys(len(row.loss) for row in every):
+            rows = [row for row in every if len(row.loss) == tasks]
             cells = with_fresh_pool(pd.DataFrame([row.cell for row in rows]), self._criterion)
             losses, controls = (np.stack([getattr(row, name) for row in rows]) for name in ("loss", "controls"))
             found |= self._outcomes(cells, losses, controls)

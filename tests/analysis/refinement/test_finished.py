@@ -33,7 +33,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
         for depth, lr, every in [(1, 0.1, 0), (2, 0.8, 0), (3, 0.8, 1), (2, 1.6, 2)]
         for delta, fresh in [(0.0, 4), (1.5, 4), (1.0, 0)]
-        for seed in range(3)
+        for seed in range(2)
     ]
     root = tmp_path_factory.mktemp("finished") / "sweep"
     write_store(root, cells[::2], losing)  # packs have some seeds of a configuration, and others the rest
@@ -57,7 +57,7 @@ CRITERIA = [LossCriterion(), LossCriterion("paired", last=8), LossCriterion("tre
 @pytest.mark.parametrize("criterion", CRITERIA, ids=lambda criterion: criterion.definition)
 def test_outcomes_are_those_of_score(directory: Path, criterion: LossCriterion) -> None:
     scored = score(directory, criterion=criterion, slopes=False)
-    for target in TARGETS if criterion.definition == "rate" else ("lost",):
+    for target in ("lost", "undecided", "untrainable", "diverged", RATE) if criterion == CRITERIA[0] else ("lost",):
         assert FinishedCells(directory, target, criterion).load() == expected(scored, target)
 
 
@@ -69,13 +69,12 @@ def test_the_made_cells_have_all_kinds_of_outcomes(directory: Path) -> None:
     assert len(rates) > 4
 
 
-@pytest.mark.parametrize("seed", range(2))
-@pytest.mark.parametrize("criterion", CRITERIA[:2], ids=lambda criterion: criterion.definition)
+@pytest.mark.parametrize(("criterion", "seed"), [(CRITERIA[0], 0), (CRITERIA[1], 1)], ids=["rate", "paired"])
 def test_pack_by_pack_in_any_order(directory: Path, criterion: LossCriterion, seed: int) -> None:
     """The last outcome of each cell counts: fresh networks of later seeds change those of earlier ones."""
     packs = sorted(Store(directory).committed())
     scored = score(directory, criterion=criterion, slopes=False)
-    assert len(packs) > 10
+    assert len(packs) >= 8
     for target in ("lost", RATE):
         reader, found = FinishedCells(directory, target, criterion), {}
         for pack in np.random.default_rng(seed).permutation(packs):
@@ -142,8 +141,3 @@ def test_what_cannot_be_read_is_said_in_one_line(tmp_path: Path, make: Any, erro
     with pytest.raises(error, match=message) as caught:
         make(tmp_path)
     assert "\n" not in str(caught.value)
-
-
-def test_frames_have_each_cell_once(directory: Path) -> None:
-    cells = pd.read_parquet(directory / "cells")
-    assert set(FinishedCells(directory).load()) == set(cells["cell"])
