@@ -33,7 +33,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
         for depth, lr, every in [(1, 0.1, 0), (2, 0.8, 0), (3, 0.8, 1), (2, 1.6, 2)]
         for delta, fresh in [(0.0, 4), (1.5, 4), (1.0, 0)]
-        for seed in range(2)
+        for seed in range(3)
     ]
     root = tmp_path_factory.mktemp("finished") / "sweep"
     write_store(root, cells[::2], losing)  # packs have some seeds of a configuration, and others the rest
