@@ -6,7 +6,7 @@ Maps are simulated on a grid of points with 8 seeds, each a cell of one outcome.
 others by N(0, 0.3) probits at all points. The error is the share of points on the wrong side of P(lost) = 1/2, where P
 is the mean rate over all seeds that could be. The boundary lies anywhere between the points, by repeat.
 
-    counts    the dense grid, all points with 8 seeds: lost where more than half of the seeds are (half a point for ties)
+    counts    the dense grid, all points with 8 seeds: lost where more than half of the seeds are; ties count as half
     surface   the same cells, by the surface that `LevelSet.rates` fits
     refined   cells chosen by `analysis.refinement.LevelSet` one after the other, by the same surface
     Sobol     cells of a scrambled Sobol sequence over the axes and the seed, by the same surface
@@ -56,32 +56,32 @@ class Truth:
 
 
 def sharp(x: np.ndarray, offset: float) -> np.ndarray:
-    """An inclined line; rates pass from 2% to 98% within two points."""
+    """Return probits that rise along an inclined line; rates pass from 2% to 98% within two points."""
     return (x[:, 0] + 0.35 * x[:, 1] - 0.7 - offset) / 0.02
 
 
 def gradual(x: np.ndarray, offset: float) -> np.ndarray:
-    """An inclined line; rates pass from 2% to 98% within half of the first axis."""
+    """Return the same as `sharp`, with rates that pass from 2% to 98% within half of the first axis."""
     return (x[:, 0] + 0.4 * x[:, 1] - 0.75 - offset) / 0.15
 
 
 def bent(x: np.ndarray, offset: float) -> np.ndarray:
-    """A line with a kink."""
+    """Return probits that rise across a line with a kink."""
     return (x[:, 0] - 0.3 - offset - 0.45 * np.maximum(0, x[:, 1] - 0.4)) / 0.06
 
 
 def island(x: np.ndarray, offset: float) -> np.ndarray:
-    """An ellipse, away from the middle, that has a ninth of the points."""
+    """Return probits that are positive in an ellipse, away from the middle, that has a tenth of the points."""
     return (0.15 - np.hypot(x[:, 0] - 0.68 - offset, 0.6 * (x[:, 1] - 0.35))) / 0.04
 
 
 def solid(x: np.ndarray, offset: float) -> np.ndarray:
-    """A surface with a kink along the second axis and a slope along the third."""
+    """Return probits that rise across a surface with a kink along the second axis and a slope along the third."""
     return (x[:, 0] - 0.25 - offset - 0.5 * np.maximum(0, x[:, 1] - 0.3) - 0.2 * x[:, 2]) / 0.1
 
 
 def hypersolid(x: np.ndarray, offset: float) -> np.ndarray:
-    """The same, with a slope along the fourth axis."""
+    """Return the same as `solid`, with a slope along the fourth axis."""
     return solid(x, offset) + 1.5 * (x[:, 3] - 0.5)
 
 
