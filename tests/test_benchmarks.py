@@ -127,6 +127,18 @@ def test_bands_of_fitted_surfaces_are_measured() -> None:
     assert float(row[6]) < 0.1
 
 
+@pytest.mark.long
+def test_refined_cells_are_counted_against_dense_ones(tmp_path: Path) -> None:
+    command = BENCHMARKS / "refinement.py", "--repeats", 1, "--truths", "gradual", "--out", tmp_path / "errors.jsonl"
+    printed = run(*command)
+    means, _, _, medians = table(printed)
+    assert means[:3] == ["gradual", "1", "1,920"]
+    assert medians[0] == "gradual"
+    assert medians[1] == means[4]  # of one repeat
+    assert int(means[4]) <= 50  # of 1,920
+    assert run(*command) == printed  # from the file
+
+
 def test_planning_is_measured_and_reads_back_what_it_wrote() -> None:
     (row,) = table(run(BENCHMARKS / "planning_scale.py", "--cells", 20_000))
     assert row[0] == "20,000"
