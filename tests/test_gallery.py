@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import changes
+import edge
 import gallery
 import mitigation_sweeps
 import numpy as np
@@ -26,6 +27,19 @@ def test_every_number_of_the_page_is_computed() -> None:
 @pytest.mark.parametrize("name", changes.PAGES)
 def test_every_number_of_the_other_pages_is_computed(name: str) -> None:
     assert (FOLDER / f"{name}.md").read_text() == changes.page(name)
+
+
+def test_every_number_of_the_page_on_three_axes_is_computed() -> None:
+    assert (FOLDER / "refinement.md").read_text() == edge.page()
+
+
+def test_the_cells_of_the_page_on_three_axes_are_of_its_space() -> None:
+    cells = edge.read()
+    space = {
+        (cell.depth, cell.lr, cell.delta, cell.seed) for cell in load_space(FOLDER / "fine_edge.py", lattice=65).cells
+    }
+    assert set(cells[["depth", "lr", "delta", "seed"]].itertuples(index=False, name=None)) <= space
+    assert len(cells) == 240
 
 
 def test_the_readme_has_the_gallerys_numbers() -> None:

@@ -77,6 +77,10 @@ NOT_RUN = {
     ("gallery/mitigations.md", "python docs/gallery/mitigation_sweeps.py strengths strengths"): "hours",
     ("gallery/optimizers.md", "lop-sweep sweep optimizers --out optimizers --dtype float32"): "hours",
     ("gallery/random_labels.md", "lop-sweep sweep random_labels --out random_labels --dtype float32"): "half an hour",
+    (
+        "gallery/refinement.md",
+        "lop-sweep refine docs/gallery/fine_edge.py --out fine_edge --budget 240 --dtype float32",
+    ): ("half an hour"),
     ("gallery/regression.md", "lop-sweep sweep slowly_changing_regression --out slowly_changing_regression"): "hours",
     ("install.md", "pip install -c constraints.txt ."): "downloads packages; make demo and tools/release.py install",
     ("install.md", "pip install -c constraints.txt --index-url INDEX torch"): "INDEX is an address",

@@ -16,6 +16,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from formatting import percent, table
+from matplotlib.ticker import NullFormatter
 
 import analysis
 from analysis.surface import Boundary, Surface, boundary_band, fit_surface
@@ -69,14 +70,14 @@ def slice_at(surface: Surface, cells: pd.DataFrame, delta: float) -> tuple[np.nd
 
 
 def first_rate(surface: Surface, cells: pd.DataFrame, depth: float, delta: float) -> str:
-    """Return the lowest learning rate at which P(lost) passes 1/2 at a depth, with its band along this line."""
+    """Return the lowest learning rate at which the most probable P(lost) is 1/2 at a depth, with the band around it."""
     rates = np.geomspace(cells["lr"].min(), cells["lr"].max(), 193)
     found = boundary_band(surface, [[depth], rates, [delta]])
-    if not found.lines:
-        return "not reached" if not len(found.intervals) else "not certain"
-    at = min(float(line[0, 0]) for line in found.lines)
-    inside = [(low, high) for low, high in found.intervals if low <= at * 1.02 and high >= at / 1.02]
-    low, high = inside[0] if inside else (at, at)
+    above = np.flatnonzero(found.rate >= 0.5)
+    if not len(above):
+        return f"possible from {found.intervals[0][0]:.2g}" if len(found.intervals) else "not reached"
+    at = rates[above[0]]
+    low, high = next((one for one in found.intervals if one[0] <= at <= one[1]), (at, at))
     return f"{at:.2g} ({low:.2g} to {high:.2g})"
 
 
@@ -88,8 +89,7 @@ def figure(cells: pd.DataFrame) -> plt.Figure:
     for panel, delta in zip(axes.flat, deltas, strict=True):
         depths, rates, found = slice_at(surface, cells, delta)
         panel.contourf(rates, depths, found.band.astype(float), levels=[0.5, 1.5], colors=["#dddddd"])
-        for line in found.lines:
-            panel.plot(line[:, 1], line[:, 0], color="black", lw=1.5)
+        panel.contour(rates, depths, found.rate, levels=[0.5], colors="black", linewidths=1.2)
         for verdict, colour in COLOURS.items():
             some = cells[(cells["delta"] == delta) & (cells["verdict"] == verdict)]
             shifted = some["depth"] + 0.06 * (some["seed"] - 3.5)
@@ -99,6 +99,8 @@ def figure(cells: pd.DataFrame) -> plt.Figure:
             others["lr"], others["depth"], s=14, marker="x", color="black", lw=0.8, label="untrainable", zorder=3
         )
         panel.set_xscale("log")
+        panel.set_xticks([0.1, 0.3, 1, 3], labels=["0.1", "0.3", "1", "3"])
+        panel.xaxis.set_minor_formatter(NullFormatter())
         panel.set_title(f"delta = {delta:g}", fontsize=10)
     for panel in axes[:, 0]:
         panel.set_ylabel("depth (hidden layers)")
