@@ -38,7 +38,7 @@ def test_the_cells_of_the_page_on_three_axes_are_of_its_space() -> None:
     space = {
         (cell.depth, cell.lr, cell.delta, cell.seed) for cell in load_space(FOLDER / "fine_edge.py", lattice=65).cells
     }
-    assert set(cells[["depth", "lr", "delta", "seed"]].itertuples(index=False, name=None)) <= space
+    assert set(cells[["depth", "lr", "delta", "seed"]].itertuples(index=False, name=None)) <= known
     assert len(cells) == 240
 
 
