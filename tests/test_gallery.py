@@ -35,9 +35,8 @@ def test_every_number_of_the_page_on_three_axes_is_computed() -> None:
 
 def test_the_cells_of_the_page_on_three_axes_are_of_its_space() -> None:
     cells = edge.read()
-    space = {
-        (cell.depth, cell.lr, cell.delta, cell.seed) for cell in load_space(FOLDER / "fine_edge.py", lattice=65).cells
-    }
+    space = load_space(FOLDER / "fine_edge.py", lattice=edge.RESOLUTION)
+    known = {(cell.depth, cell.lr, cell.delta, cell.seed) for cell in space.cells}
     assert set(cells[["depth", "lr", "delta", "seed"]].itertuples(index=False, name=None)) <= known
     assert len(cells) == 240
 
