@@ -14,9 +14,9 @@ from lop_sweep.cli_trackers import LOG_HELP, TrackerOptions, log_sweep, tracked
 from lop_sweep.config import FIELDS, CellConfig, FieldInfo
 from lop_sweep.console import signals
 from lop_sweep.console.arguments import OneLineParser, run_command
-from lop_sweep.console.options import add_options, option, options_from
+from lop_sweep.console.options import add_options, check_options, option, options_from
 from lop_sweep.console.terminal import check_output, log_to_stderr, remark, say, write_output
-from lop_sweep.errors import ConfigError, single_line
+from lop_sweep.errors import ConfigError, SweepError, single_line
 from lop_sweep.script import results_frame, summarise
 from lop_sweep.script.engines import ENGINES, make_experiment
 from lop_sweep.tune import Outcome, SweepOptions
@@ -54,6 +54,9 @@ class PlanOptions:
 
     budget: str | None = option(None, "say what lop-sweep refine would cost instead", metavar="N|TIME")
     resolution: int = option(65, "with --budget, values along each range", at_least=2)
+
+    def __post_init__(self) -> None:
+        check_options(self, SweepError)
 
 
 _PLANNED = ("cpus", "dtype", "pack", "batch", "keep_state")
@@ -182,10 +185,8 @@ def _plan(arguments: argparse.Namespace) -> int:
         space = load_space(arguments.space, lattice=planned.resolution if planned.budget else None)
     if planned.budget:
         sizing = Sizing(dtype=options.dtype)
-        say(
-            f"{space.name}: "
-            + budget_line(planned.budget, [sizing.seconds_left(cell, 0, 0, 1) for cell in space.cells])
-        )
+        costs = [sizing.seconds_left(cell, 0, 0, 1) for cell in space.cells]
+        say(f"{space.name}: {budget_line(planned.budget, space.cells, costs)}")
         return 0
     sizing = Sizing(options.cpus or local_cpus(), options.dtype, cells=options.pack, batch=options.batch)
     for line in plan_lines(preview(space, arguments.out, sizing), options.keeps_states(space.cells)):

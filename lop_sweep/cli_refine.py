@@ -44,7 +44,7 @@ class RefineOptions:
         None, "number of cells, or core-time by the cost model such as 2h or 30min, with what DIR has", metavar="N|TIME"
     )
     until: float | None = option(
-        None, "stop when the side is unknown at less than this share of the points", metavar="WIDTH"
+        None, "stop when the side is unknown at no more than this share of the points", metavar="WIDTH"
     )
     target: str = option("lost", "verdict whose share of seeds has the boundary, or late_failure_rate")
     level: float = option(0.5, "of the share or rate")
@@ -62,22 +62,33 @@ def parse_budget(text: str) -> tuple[int | None, float | None]:
     Raises:
         SweepError: it says neither.
     """
-    if re.fullmatch("[0-9]+", text) and int(text) > 0:
+    if re.fullmatch("0*[1-9][0-9]{0,8}", text):
         return int(text), None
     time = re.fullmatch(r"([0-9]+(?:\.[0-9]*)?)(s|min|m|h|d)", text)
     seconds = float(time[1]) * _UNITS[time[2]] if time else 0.0
     if seconds <= 0:
-        raise SweepError(f"budget = {text!r}: must be a number of cells, or core-time such as 2h or 30min")
+        raise SweepError(
+            f"budget = {text[:40]!r}: must be a number of cells of at least 1, or core-time such as 2h or 30min"
+        )
     return None, seconds
 
 
-def budget_line(text: str, seconds: Sequence[float]) -> str:
+def budget_line(text: str, space: Sequence[CellConfig], seconds: Sequence[float]) -> str:
     """Say what a refinement would cost at most.
 
     Args:
         text: the budget.
-        seconds: what each cell to choose from costs; those that are chosen may cost more or less than the mean.
+        space: the cells to choose from.
+        seconds: what each of them costs; those that are chosen may cost more or less than the mean.
+
+    Raises:
+        SweepError: the text is no budget.
+        AnalysisError: the cells cannot be refined.
     """
+    check_own_analysis("refine needs", SweepError)
+    from analysis.refinement import make_candidates
+
+    make_candidates(space, seconds)
     cells, limit = parse_budget(text)
     mean, count = sum(seconds) / len(seconds), len(seconds)
     chosen = min(count, cells if cells is not None else math.ceil((limit or 0.0) / mean))

@@ -602,8 +602,19 @@ def _table_row(info: FieldInfo) -> tuple[str, ...]:
     return f"`{info.name}`", info.type.__name__, default, valid, "yes" if info.packable else "", description
 
 
+_ELSEWHERE = {
+    **dict.fromkeys(("learning_rate", "eta", "step_size"), "lr"),
+    **dict.fromkeys(("hidden", "hidden_size", "hidden_dim", "n_hidden", "units"), "width"),
+    **dict.fromkeys(("layers", "num_layers", "n_layers", "hidden_layers"), "depth"),
+    **dict.fromkeys(("num_tasks", "n_tasks"), "tasks"),
+    **dict.fromkeys(("batch", "minibatch_size"), "batch_size"),
+}
+"""What other libraries call our fields."""
+
+
 def _unknown(key: object) -> str:
-    return f"unknown key {safe_repr(key)}{suggestion(key, FIELDS)}"
+    ours = _ELSEWHERE.get(key) if isinstance(key, str) else None
+    return f"unknown key {safe_repr(key)}{f' (did you mean {ours!r}?)' if ours else suggestion(key, FIELDS)}"
 
 
 def _explain(detail: Any) -> str:

@@ -92,6 +92,15 @@ def test_bad_values_are_refused_by_name_and_value(field: str, value: object) -> 
     assert isinstance(caught.value, LopSweepError)
 
 
+@pytest.mark.parametrize(
+    ("foreign", "ours"),
+    [("learning_rate", "lr"), ("hidden_size", "width"), ("num_layers", "depth"), ("n_tasks", "tasks")],
+)
+def test_what_others_call_a_field_is_understood(foreign: str, ours: str) -> None:
+    with pytest.raises(ConfigError, match=rf"unknown key '{foreign}' \(did you mean '{ours}'\?\)"):
+        CellConfig(**{foreign: 1})
+
+
 def test_unknown_keys_are_refused_with_the_valid_ones() -> None:
     with pytest.raises(ConfigError, match=r"unknown key 'learning_rate'.*valid keys: seed, .*, test_samples"):
         CellConfig(learning_rate=0.1)

@@ -40,12 +40,12 @@ class Budget:
     def __post_init__(self) -> None:
         if self.cells is None and self.seconds is None and self.width is None:
             raise AnalysisError("a refinement needs a limit: a number of cells, core-time, or a width of the band")
-        if self.cells is not None and self.cells < 1:
-            raise AnalysisError(f"cells = {self.cells}: must be at least 1")
-        if self.seconds is not None and not self.seconds > 0:
-            raise AnalysisError(f"seconds = {self.seconds}: must be positive")
-        if self.width is not None and not 0 < self.width < 1:
-            raise AnalysisError(f"width = {self.width}: must be between 0 and 1, a share of the points")
+        if self.cells is not None and (not isinstance(self.cells, int) or self.cells < 1):
+            raise AnalysisError(f"cells = {self.cells!r}: must be an integer of at least 1")
+        if self.seconds is not None and not (isinstance(self.seconds, (int, float)) and self.seconds > 0):
+            raise AnalysisError(f"seconds = {self.seconds!r}: must be a positive number")
+        if self.width is not None and not (isinstance(self.width, (int, float)) and 0 < self.width < 1):
+            raise AnalysisError(f"width = {self.width!r}: must be between 0 and 1, a share of the points")
 
 
 class Refiner:
@@ -80,6 +80,11 @@ class Refiner:
     ) -> None:
         self.cells = tuple(cells)
         self.seconds = [1.0] * len(self.cells) if seconds is None else list(seconds)
+        needs_fresh = target != "diverged" and (criterion or LossCriterion()).definition != "paired"
+        if needs_fresh and not any(cell.fresh_baseline for cell in self.cells):
+            raise AnalysisError(
+                "fresh_baseline = 0: without fresh networks there is nothing to compare with; set it to 20 or more"
+            )
         self.axes, candidates = make_candidates(self.cells, self.seconds)
         self._choice = LevelSet(candidates, level)
         self._number = {cell.id: number for number, cell in enumerate(self.cells)}

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from lop_sweep.errors import SpaceError, safe_repr
+from lop_sweep.errors import SpaceError
 
 DIGITS = 5
 """Significant digits of the values between the ends, which should look as if written by hand."""
@@ -55,7 +55,8 @@ def _axis(field: str, domain: Any, count: int) -> list[Any]:
     low, high = getattr(domain, "lower", -np.inf), getattr(domain, "upper", np.inf)
     if not isinstance(domain, (Float, Integer)) or not np.isfinite([low, high]).all():
         raise SpaceError(
-            f"{field} = {safe_repr(domain)}: has no ends, so it cannot be refined; use tune.uniform or tune.loguniform"
+            f"{field}: its distribution ({type(sampler).__name__}) has no ends, so it cannot be refined; "
+            "use tune.uniform or tune.loguniform"
         )
     if isinstance(domain, Integer):
         high, step = high - (step <= 1), max(step, 1.0)  # Tune leaves the upper end out if nothing is quantised

@@ -17,7 +17,8 @@ def plan_lines(plan: Plan, keeps_states: bool) -> Iterator[str]:
         plan: what is to be computed.
         keeps_states: whether each pack's last state is kept.
     """
-    yield f"{plan.space.name}: {len(plan.space.cells):,} cells: {_cells_text(plan)}"
+    count = len(plan.space.cells)
+    yield f"{plan.space.name}: {count:,} cell{'s' * (count != 1)}: {_cells_text(plan)}"
     if not plan.items:
         yield "0 to compute"
         return

@@ -155,9 +155,9 @@ def test_too_few_or_too_many_axes_are_refused(tmp_path: Path, cells: list[CellCo
     ("limits", "message"),
     [
         ({}, "a refinement needs a limit: a number of cells, core-time, or a width of the band"),
-        ({"cells": 0}, "cells = 0: must be at least 1"),
-        ({"seconds": 0.0}, "seconds = 0.0: must be positive"),
-        ({"seconds": float("nan")}, "seconds = nan: must be positive"),
+        ({"cells": 0}, "cells = 0: must be an integer of at least 1"),
+        ({"seconds": 0.0}, "seconds = 0.0: must be a positive number"),
+        ({"seconds": float("nan")}, "seconds = nan: must be a positive number"),
         ({"width": 1.0}, "width = 1.0: must be between 0 and 1, a share of the points"),
         ({"cells": 5, "width": -0.1}, "width = -0.1: must be between 0 and 1"),
     ],
