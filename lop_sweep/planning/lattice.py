@@ -55,7 +55,7 @@ def _axis(field: str, domain: Any, count: int) -> list[Any]:
     low, high = getattr(domain, "lower", -np.inf), getattr(domain, "upper", np.inf)
     if not isinstance(domain, (Float, Integer)) or not np.isfinite([low, high]).all():
         raise SpaceError(
-            f"{field}: its distribution ({type(sampler).__name__}) has no ends, so it cannot be refined; "
+            f"{field}: its distribution ({type(sampler).__name__.strip("_")}) has no ends, so it cannot be refined; "
             "use tune.uniform or tune.loguniform"
         )
     if isinstance(domain, Integer):

@@ -233,6 +233,8 @@ def requested_cells(description: dict[str, Any]) -> tuple[CellConfig, ...]:
         StoreError: the description is damaged.
     """
     try:
+        if not isinstance(description["common"], Mapping):
+            raise TypeError(f"common is no object but {type(description['common']).__name__}")
         if "columns" in description:
             return _from_columns(description)
         refuse_newer("sweep.json", [*description["common"], *description["fields"]], description.get(_WRITER))

@@ -20,8 +20,9 @@ def scores_of(rows: Sequence[dict[str, Any]], **thresholds: Any) -> pd.DataFrame
     for name in SYMPTOMS:
         symptoms |= {f"{name}_at": np.nan, f"{name}_at_risk": True}
     base = {
-        **CellConfig().model_dump(), "late_tasks": LATE, "late_failures": 0.0, "fresh_networks": FRESH,
-        "fresh_failures": 0.0, "fresh_failure_rate": 0.0, "lost": 0.0, "onset": np.nan, "recovery": np.nan, **symptoms,
+        **CellConfig().model_dump(), "loss": "end_ce", "late_tasks": LATE, "late_failures": 0.0,
+        "fresh_networks": FRESH, "fresh_failures": 0.0, "fresh_failure_rate": 0.0, "lost": 0.0, "onset": np.nan,
+        "recovery": np.nan, **symptoms,
         "first_symptom": "no loss", "lead": np.nan,
     }  # fmt: skip
     frame = pd.DataFrame([{**base, "cell": f"{i:016x}", **row} for i, row in enumerate(rows)])

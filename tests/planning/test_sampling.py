@@ -174,7 +174,7 @@ def test_more_random_samples_begin_with_the_same_points() -> None:
 @pytest.mark.parametrize("sampler", ["random", "sobol"])
 def test_the_documented_conditional_space_has_conditional_values(tmp_path: Path, sampler: str) -> None:
     """Each optimizer has its own range of rates, and momentum varies only where the optimizer has it."""
-    page = (DOCS / "sweeps.md").read_text().partition("### Conditional values")[2]
+    page = (DOCS / "random-search.md").read_text().partition("## Conditional values")[2]
     (tmp_path / "conditional.py").write_text(
         re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)[0] + f"sampler = {sampler!r}\n"
     )
