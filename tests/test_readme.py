@@ -271,6 +271,7 @@ def test_blocks_of_the_tutorial_run(place: Path, here: bool) -> None:
         assert (place / name).stat().st_size > 500
 
 
+@pytest.mark.long  # tests/planning expands such spaces every day
 def test_blocks_of_the_page_on_random_search_run(place: Path, here: bool) -> None:
     (means,) = run_page(DOCS / "random-search.md", place, here)
     assert means.startswith("lr ")
@@ -280,6 +281,7 @@ def test_blocks_of_the_page_on_random_search_run(place: Path, here: bool) -> Non
     assert (place / "points.png").stat().st_size > 500
 
 
+@pytest.mark.long  # tests/storage/test_old_directories.py extends a sweep every day
 def test_blocks_of_the_page_on_extending_run(place: Path, here: bool) -> None:
     (printed,) = run_page(DOCS / "extend.md", place, here)
     assert re.search(r"20 +48\n24 +27\n", printed)

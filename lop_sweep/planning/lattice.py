@@ -54,8 +54,9 @@ def _axis(field: str, domain: Any, count: int) -> list[Any]:
         sampler, step = sampler.get_sampler(), float(sampler.q)
     low, high = getattr(domain, "lower", -np.inf), getattr(domain, "upper", np.inf)
     if not isinstance(domain, (Float, Integer)) or not np.isfinite([low, high]).all():
+        name = type(sampler).__name__.strip("_")
         raise SpaceError(
-            f"{field}: its distribution ({type(sampler).__name__.strip("_")}) has no ends, so it cannot be refined; "
+            f"{field}: its distribution ({name}) has no ends, so it cannot be refined; "
             "use tune.uniform or tune.loguniform"
         )
     if isinstance(domain, Integer):
