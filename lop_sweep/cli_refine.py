@@ -82,7 +82,7 @@ def budget_line(text: str, space: Sequence[CellConfig], seconds: Sequence[float]
         seconds: what each of them costs; those that are chosen may cost more or less than the mean.
 
     Raises:
-        SweepError: the text is no budget.
+        SweepError: the text is not a budget.
         AnalysisError: the cells cannot be refined.
     """
     check_own_analysis("refine needs", SweepError)

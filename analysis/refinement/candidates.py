@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from analysis.data import step_deviation
 from analysis.refinement.level_set import Candidates
 from analysis.surface import MAX_AXES
 from lop_sweep.config import FIELDS, PACKABLE, CellConfig
@@ -51,11 +52,6 @@ def _coded(values: np.ndarray) -> tuple[np.ndarray, str]:
     distinct, codes = np.unique(values, return_inverse=True)
     if values.dtype.kind in "bUO":
         return codes, "category"
-    if len(distinct) > 2 and distinct[0] > 0 and _unevenness(np.log(distinct)) < _unevenness(distinct):
+    if len(distinct) > 2 and distinct[0] > 0 and step_deviation(np.log(distinct)) < step_deviation(distinct):
         return values, "log"
     return values, "linear"
-
-
-def _unevenness(values: np.ndarray) -> float:
-    steps = np.diff(values)
-    return float(steps.std() / steps.mean())

@@ -45,7 +45,7 @@ class FinishedCells:
         criterion: when plasticity counts as lost.
 
     Raises:
-        AnalysisError: there is no such target.
+        AnalysisError: the target is unknown.
     """
 
     def __init__(self, directory: str | Path, target: str = "lost", criterion: LossCriterion | None = None) -> None:

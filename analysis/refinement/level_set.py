@@ -78,12 +78,17 @@ class Candidates:
     @cached_property
     def place(self) -> np.ndarray:
         """(N,) number of each cell's distinct point."""
-        return np.unique(self.coordinates, axis=0, return_inverse=True)[1].ravel()
+        return self._distinct[1].ravel()
 
     @cached_property
     def places(self) -> np.ndarray:
         """(K, d) coordinates of the distinct points."""
-        return np.unique(self.coordinates, axis=0)
+        return self._distinct[0]
+
+    @cached_property
+    def _distinct(self) -> tuple[np.ndarray, np.ndarray]:
+        places, place = np.unique(self.coordinates, axis=0, return_inverse=True)
+        return places, place
 
 
 @dataclass(frozen=True)

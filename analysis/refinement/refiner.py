@@ -30,7 +30,7 @@ class Budget:
         width: share of the points whose side of the boundary is not known with 95%.
 
     Raises:
-        AnalysisError: there is no limit, or one is out of range.
+        AnalysisError: no limit is given, or one is out of range.
     """
 
     cells: int | None = None

@@ -234,7 +234,7 @@ def requested_cells(description: dict[str, Any]) -> tuple[CellConfig, ...]:
     """
     try:
         if not isinstance(description["common"], Mapping):
-            raise TypeError(f"common is no object but {type(description['common']).__name__}")
+            raise TypeError(f"common must be an object, not {type(description['common']).__name__}")
         if "columns" in description:
             return _from_columns(description)
         refuse_newer("sweep.json", [*description["common"], *description["fields"]], description.get(_WRITER))

@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lop_sweep import runtime
 from lop_sweep.config import digest
@@ -39,6 +39,9 @@ from lop_sweep.tune.shutdown import (
     StoppedError,
     attended,
 )
+
+if TYPE_CHECKING:
+    from lop_sweep.tune.executor import Executor
 
 _log = logging.getLogger(__name__)
 
@@ -252,7 +255,7 @@ class Driver:
         self._plan = plan
         self._progress.expect(plan.packs)
         self._write_sweep(plan)
-        for line in plan_lines(plan, self._options.keeps_states(self._request.cells)):
+        for line in plan_lines(plan, self._keeps_states()):
             _log.info("%s", line)
 
     def _has_work(self) -> bool:
@@ -270,17 +273,24 @@ class Driver:
 
     def _compute(self, lock: Lock) -> None:
         """Compute the plan's packs; a sweep directory that cannot be written is left as an error in `self._stop`."""
-        from lop_sweep.tune.executor import Executor  # imports Ray, whose environment is prepared by now
-
-        executor = Executor(self._store, self._options, lock, self._progress, self._stop)
+        executor = self._make_executor(lock)
         self._stop.trials_started = True
         try:
-            executor.run(self._plan, self._options.keeps_states(self._request.cells))
+            executor.run(self._plan, self._keeps_states())
         except StoreError as error:
             self._stop.because(error)
         finally:
             self._failed, self._gave_up = executor.failed, executor.gave_up
             self._progress.close()
+
+    def _keeps_states(self) -> bool:
+        """Return whether each cell's last state is kept."""
+        return self._options.keeps_states(self._request.cells)
+
+    def _make_executor(self, lock: Lock) -> Executor:
+        from lop_sweep.tune.executor import Executor  # imports Ray, whose environment is prepared by now
+
+        return Executor(self._store, self._options, lock, self._progress, self._stop)
 
     def _finished(self) -> set[str]:
         """Return the ids of all finished cells; errors as `finished_cells`."""

@@ -12,15 +12,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lop_sweep.config import FIELDS, PACKABLE, CellConfig
 from lop_sweep.console.options import accepts_options, options_from_keywords
-from lop_sweep.errors import StoreError, SweepError
+from lop_sweep.errors import SweepError
 from lop_sweep.planning import Chooser, SearchSpace, Sizing, WorkItem, begun_cells, item_maker, make_plan, to_space
 from lop_sweep.storage import Lock, Store
 from lop_sweep.tune.driver import Driver
 from lop_sweep.tune.options import Outcome, SweepOptions
+
+if TYPE_CHECKING:
+    from lop_sweep.tune.executor import Executor
 
 MANIFEST_SECONDS = 10.0
 """Minimum time between two updates of `sweep.json` while cells are chosen."""
@@ -77,7 +80,6 @@ class _RefiningDriver(Driver):
         super().__init__(space, store, options, on_pack)
         self._all, self._make_chooser = space, make_chooser
         self._chooser: Chooser | None = None
-        self._begun: set[str] = set()
         self._items: dict[str, WorkItem] = {}
         self._cells: dict[str, CellConfig] = {}
         self._written = float("-inf")
@@ -85,8 +87,7 @@ class _RefiningDriver(Driver):
     def _is_incomplete(self, done: set[str]) -> bool:
         """Return whether something was begun, or the chooser has not enough."""
         self._chooser = self._new_chooser(Sizing(dtype=self._options.dtype))
-        self._begun = begun_cells(self._all, done, self._store)
-        return bool(self._begun) or bool(self._chooser.ask())
+        return bool(begun_cells(self._all, done, self._store)) or bool(self._chooser.ask())
 
     def _new_chooser(self, sizing: Sizing) -> Chooser:
         cells, costs = self._all.cells, {}
@@ -98,24 +99,34 @@ class _RefiningDriver(Driver):
     def _make_plan(self, done: set[str], sizing: Sizing) -> None:
         """Plan what was begun; the chooser has the rest."""
         self._chooser = self._new_chooser(sizing)
-        self._begun = begun_cells(self._all, done, self._store)
+        begun = begun_cells(self._all, done, self._store)
         finished = {cell.id: cell for cell in self._all.cells if cell.id in done}
-        plan = make_plan(self._all, done, self._store, sizing, self._begun)
+        plan = make_plan(self._all, done, self._store, sizing, begun)
         self._cells = finished | {cell.id: cell for cell in plan.cells}
         self._items = {item.pack.id: item for item in plan.items}
         self._plan = plan
-        expected = self._chooser.expected
-        self._progress.choose(expected, self._chooser.note)
+        self._progress.choose(self._chooser.expected, self._chooser.note)
         self._write_manifest()
         _log.info(
             "%s: %d cells to choose from, %d finished, %d begun; %s",
-            self._all.name, len(self._all.cells), len(finished), len(self._begun), self._chooser.note,
+            self._all.name, len(self._all.cells), len(finished), len(begun), self._chooser.note,
         )  # fmt: skip
 
     def _has_work(self) -> bool:
         return self._chooser is not None and (bool(self._plan.items) or bool(self._chooser.ask()))
 
     def _compute(self, lock: Lock) -> None:
+        try:
+            super()._compute(lock)
+        finally:
+            self._plan = replace(self._plan, items=tuple(self._items.values()))
+            if not self._stop.abandoned and self._stop.error is None:
+                self._write_manifest()
+
+    def _keeps_states(self) -> bool:
+        return self._options.keeps_states(self._all.cells)
+
+    def _make_executor(self, lock: Lock) -> Executor:
         from lop_sweep.tune.executor import RefiningExecutor  # imports Ray, whose environment is prepared by now
         from lop_sweep.tune.searcher import PackSupply
 
@@ -124,19 +135,7 @@ class _RefiningDriver(Driver):
         sizing = self._plan.sizing
         make_item = item_maker(self._all.cells, self._store, sizing)
         supply = PackSupply(self._chooser, sizing, self._plan.items, make_item)
-        executor = RefiningExecutor(supply, self._begin, self._store, self._options, lock, self._progress, self._stop)
-        self._stop.trials_started = True
-        try:
-            executor.run(self._plan, self._options.keeps_states(self._all.cells))
-        except StoreError as error:
-            self._stop.because(error)
-        finally:
-            self._failed, self._gave_up = executor.failed, executor.gave_up
-            self._progress.close()
-            self._items |= supply.items
-            self._plan = replace(self._plan, items=tuple(self._items.values()))
-            if not self._stop.abandoned and self._stop.error is None:
-                self._write_manifest()
+        return RefiningExecutor(supply, self._begin, self._store, self._options, lock, self._progress, self._stop)
 
     def _begin(self, item: WorkItem) -> None:
         """Note that a pack was chosen."""

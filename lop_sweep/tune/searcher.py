@@ -44,11 +44,6 @@ class PackSupply:
         self._open: dict[str, Pack] = {item.pack.id: item.pack for item in self._begun}
         self.items: dict[str, WorkItem] = {item.pack.id: item for item in self._begun}
 
-    @property
-    def open(self) -> list[Pack]:
-        """The packs that are not finished."""
-        return list(self._open.values())
-
     def take(self) -> WorkItem | None:
         """Return the next pack to compute; None if there are enough."""
         if self._begun:
@@ -90,7 +85,7 @@ class PackSupply:
 class LevelSetSearcher(Searcher):
     """Suggests packs where a boundary is least known, for `LopTrainable` in any Tuner.
 
-        refiner = analysis.Refiner(space.cells, "results", budget=Budget(cells=100))
+        refiner = Refiner(space.cells, "results", budget=Budget(cells=100))
         Tuner(LopTrainable, tune_config=TuneConfig(search_alg=LevelSetSearcher(refiner, "results"), num_samples=-1))
 
     Tune's `num_samples` must be -1: the chooser says when there are enough. Results go to the sweep directory, which
