@@ -136,19 +136,24 @@ def fit_panel(
     """
     counted = ~np.isnan(successes)
     known = np.bincount(index[counted], minlength=grid.size) > 0
+    seeds = cells["seed"].to_numpy()
     parts = []
     for part in _parts(grid):
         inside = counted & part.contains[index]
         if len(np.unique(index[inside])) < 2:
             continue
-        seeds = cells["seed"].to_numpy()[inside]
-        surface = fit_surface(
-            part.points[index[inside]], successes[inside], trials[inside],
-            clusters=seeds if len(np.unique(seeds)) > 1 else None, scales=part.scales,
-        )  # fmt: skip
-        unknown = np.setdiff1d(index[part.contains[index]], np.flatnonzero(known))
+        surface = _fit(part, index[inside], successes[inside], trials[inside], seeds[inside])
+        whole = part.contains[index]
+        missing = np.isnan(successes[whole]).astype(float)
+        unknown = _fit(part, index[whole], missing, np.ones_like(missing), seeds[whole]) if missing.any() else None
         parts.append((part, surface, unknown))
     return PanelFit(known, parts)
+
+
+def _fit(part: _Part, index: np.ndarray, successes: np.ndarray, trials: np.ndarray, seeds: np.ndarray) -> Surface:
+    """Fit a rate to cells of a part, with seeds as clusters where there are several."""
+    clusters = seeds if len(np.unique(seeds)) > 1 else None
+    return fit_surface(part.points[index], successes, trials, clusters=clusters, scales=part.scales)
 
 
 @dataclass(frozen=True)
@@ -157,11 +162,11 @@ class PanelFit:
 
     Attributes:
         known: (points,) booleans, points with a cell that counts.
-        parts: each part of the panel that has a surface, and its points at which no cell counts.
+        parts: each part of the panel that has a surface, and that of the share of cells that do not count, if any.
     """
 
     known: np.ndarray
-    parts: Sequence[tuple[_Part, Surface, np.ndarray]]
+    parts: Sequence[tuple[_Part, Surface, Surface | None]]
 
     def rates(self) -> np.ndarray:
         """Return the rate at every point with the ends of its 95% interval, (3, points); NaN where no cell counts."""
@@ -172,10 +177,10 @@ class PanelFit:
         return rates
 
     def edges(self, levels: Sequence[float]) -> list[Edge]:
-        """Return the boundary at each level, left out where points at which no cell counts are nearest."""
+        """Return the boundary at each level, left out where most cells do not count."""
         edges = [Edge([], [], []) for _ in levels]
         for part, surface, unknown in self.parts:
-            found = boundary_bands(surface, part.fine, levels, excluded=part.points[unknown], pointwise=False)
+            found = boundary_bands(surface, part.fine, levels, excluded=unknown, pointwise=False)
             for edge, boundary in zip(edges, found, strict=True):
                 own = part.edge_of(boundary)
                 edge.lines.extend(own.lines)

@@ -18,6 +18,9 @@ from scipy.special import log_ndtr, ndtr
 
 from analysis.surface import NO_SHIFT, Latent
 
+SPREAD = 0.3
+"""Weight of p (1 - p) in the doubt. An outcome lowers it even where no single outcome could change the side."""
+
 _LOG_ROOT_2PI = 0.5 * np.log(2 * np.pi)
 _REACH = 8.0
 """Standard deviations over which the latent is integrated, beyond its mean and 0, which outcomes draw it to."""
@@ -83,18 +86,20 @@ class Beliefs:
     def gains(self) -> np.ndarray:
         """Return by how much an outcome at each candidate lowers the expected doubt at each reference point, (n, q).
 
-        Doubt is p (1 - p), with the probability p of being above the level.
+        With the probability p of being above the level, doubt is min(p, 1 - p) + `SPREAD` p (1 - p). The probability
+        before is the mean of those after either outcome, which moments that are matched do not keep exactly. So no gain
+        is negative.
         """
         n = self._n
-        before = _doubt(self.mean[n:] - self._threshold, self.variance[n:])
-        expected = np.zeros_like(self.cross)
+        chances, after = [], []
         for sign in (1.0, -1.0):
             root, slope, bend = _moments(sign * self.mean[:n], self.variance[:n])
-            chance = ndtr(sign * self.mean[:n] / root)
             mean = self.mean[n:] - self._threshold + self.cross * (sign * slope / root)[:, None]
             variance = self.variance[n:] - self.cross**2 * (bend / root**2)[:, None]
-            expected += chance[:, None] * _doubt(mean, np.maximum(variance, 1e-9))
-        return np.asarray(before - expected)
+            chances.append(ndtr(sign * self.mean[:n] / root)[:, None])
+            after.append(ndtr(mean / np.sqrt(np.maximum(variance, 1e-9))))
+        before = chances[0] * after[0] + chances[1] * after[1]
+        return np.asarray(_doubt(before) - chances[0] * _doubt(after[0]) - chances[1] * _doubt(after[1]))
 
     def _column(self, candidate: int) -> np.ndarray:
         """Return the covariances of a candidate with all items, (n + q,)."""
@@ -125,7 +130,6 @@ def _integrated(mean: float, variance: float, successes: float, trials: float) -
     return middle, float(density @ (z - middle) ** 2)
 
 
-def _doubt(mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
-    """Return p (1 - p), where p is the probability that a normal variable is above 0."""
-    side = mean / np.sqrt(variance)
-    return np.asarray(ndtr(side) * ndtr(-side))
+def _doubt(p: np.ndarray) -> np.ndarray:
+    """Return how far from sure a probability is."""
+    return np.asarray(np.minimum(p, 1 - p) + SPREAD * p * (1 - p))

@@ -1,10 +1,14 @@
 """Choose the cells that tell most about where a rate passes a level: ask for cells, and tell their outcomes.
 
 After a coarse design, each cell is the one whose outcome is expected to lower the doubt about the side of the boundary
-most, per second that it takes. Doubt is p (1 - p), summed over reference points, where p is the probability that the
-rate is above the level: stepwise uncertainty reduction (SUR). Another seed at a known point is a candidate like any
-other, so there is no rule of when to add points and when seeds. Cells that are being computed count as having their
-most probable outcome.
+most, per second that it takes: stepwise uncertainty reduction (SUR). With the probability p that the rate is above the
+level, doubt is min(p, 1 - p) and a little of p (1 - p), summed over reference points. The first alone asks for seed
+after seed where the rate is close to the level, and leaves the band wide elsewhere. Another seed at a known point is a
+candidate like any other, so there is no rule of when to add points and when seeds. Cells that are being computed count
+as having their most probable outcome.
+
+What the surface is sure of it never asks about, be it wrong. So of n cells 2 sqrt(n) lie farthest from all others,
+whatever their outcomes: an island is found sooner or later.
 
 Outcomes that are undefined, as of networks that diverge, are told as 0 trials. A second surface says how probable they
 are: where an outcome is unlikely, neither candidates nor reference points count.
@@ -12,12 +16,12 @@ are: where an outcome is unlikely, neither candidates nor reference points count
 Source: Bect, Ginsbourger, Li, Picheny and Vazquez, "Sequential design of computer experiments for the estimation of a
 probability of failure", Statistics and Computing 22 (2012), for the criterion; Letham, Guan, Tymms, Bakshy and
 Shvartsman, "Look-ahead acquisition functions for Bernoulli level set estimation", AISTATS (2022), for outcomes that
-succeed or fail. Here outcomes share a shift per seed. Their doubt, min(p, 1 - p), asks for more seeds where the rate
-is close to the level, which leaves the band wider elsewhere.
+succeed or fail, with the doubt min(p, 1 - p). Here outcomes share a shift per seed.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -118,6 +122,10 @@ class _Standing:
         """Return whether all these cells are here."""
         return all(cell in self.number for cell in cells)
 
+    def can_choose(self, cell: int) -> bool:
+        """Return whether a cell is a candidate."""
+        return self.number.get(cell, self.candidates) < self.candidates
+
     def agrees(self, pending: Collection[int], recent: Mapping[int, tuple[float, float]]) -> bool:
         """Return whether nothing that was assumed has turned out wrong."""
         expected = {cell: recent.get(cell, outcome) for cell, outcome in self.taken.items()}
@@ -139,6 +147,11 @@ class _Standing:
         outcome = float(self.beliefs.success(number) >= 0.5), 1.0
         self.beliefs.observe(number, *outcome)
         self.taken[int(self.cells[number])] = outcome
+
+
+def _explores(asked: int) -> bool:
+    """Return whether the next cell is one that lies farthest from all others: 2 sqrt(n) of n cells do."""
+    return math.isqrt(4 * (asked + 1)) > math.isqrt(4 * asked)
 
 
 class LevelSet:
@@ -179,7 +192,7 @@ class LevelSet:
 
     @property
     def design(self) -> int:
-        """Number of cells that are spread evenly before any is chosen by the outcomes."""
+        """Number of cells that are spread evenly before the first is chosen by the outcomes."""
         return min(4 * self._of.points.shape[1] + 2, len(self._of.places))
 
     def tell(self, cell: int, successes: float, trials: float) -> None:
@@ -219,7 +232,8 @@ class LevelSet:
         asked = [*self._told, *pending]
         if len(asked) < self.design or not any(trials for _, trials in self._told.values()):
             return [self._farthest(open_cells, asked)]
-        return self._best(open_cells, list(pending), seconds, most)
+        explored = self._farthest(open_cells, asked) if _explores(len(asked)) else None
+        return self._best(open_cells, list(pending), explored, seconds, most)
 
     def unsure(self) -> float:
         """Return the share of the points whose side of the boundary is not known with 95%: the width of the band.
@@ -271,8 +285,11 @@ class LevelSet:
         turn = (self._of.seeds[there] - len(asked)) % self._seeds
         return int(there[np.argmin(turn)])
 
-    def _best(self, open_cells: np.ndarray, pending: list[int], seconds: float, most: int) -> list[int]:
-        now = self._standing_for(open_cells, pending, self._refit())
+    def _best(
+        self, open_cells: np.ndarray, pending: list[int], explored: int | None, seconds: float, most: int
+    ) -> list[int]:
+        """Return cells of one shape, the best first, or one that is explored and then the best of its shape."""
+        now = self._standing_for(open_cells, pending, explored, self._refit())
         cells, beliefs = now.cells[: now.candidates], now.beliefs
         free = np.isin(cells, open_cells)
         worth = self._weight(self._reference)
@@ -281,15 +298,20 @@ class LevelSet:
         while free.any() and len(chosen) < most:
             if chosen and self._of.seconds[cells[chosen]].sum() >= seconds:
                 break
-            value = (beliefs.gains()[: len(cells)] @ worth) / price
-            best = int(np.argmax(np.where(free, value, -np.inf)))
+            if explored is not None and not chosen:
+                best = now.number[explored]
+            else:
+                value = (beliefs.gains()[: len(cells)] @ worth) / price
+                best = int(np.argmax(np.where(free, value, -np.inf)))
             now.assume(best)
             chosen.append(best)
             free &= self._of.shapes[cells] == self._of.shapes[cells[best]]
             free[best] = False
         return [int(cells[number]) for number in chosen]
 
-    def _standing_for(self, open_cells: np.ndarray, pending: list[int], fit: Latent) -> _Standing:
+    def _standing_for(
+        self, open_cells: np.ndarray, pending: list[int], explored: int | None, fit: Latent
+    ) -> _Standing:
         """Return what is believed now: that of the last time, if it only lacks outcomes, or made anew."""
         recent = self._recent()
         now = self._standing
@@ -297,9 +319,10 @@ class LevelSet:
             now is None
             or now.fit is not fit
             or not now.has([*pending, *recent])
+            or not (explored is None or now.can_choose(explored))
             or not np.isin(now.cells[: now.candidates], open_cells).any()
         ):
-            candidates = self._weigh(open_cells, fit)
+            candidates = np.union1d(self._weigh(open_cells, fit), [] if explored is None else [explored]).astype(int)
             cells = np.array([*candidates, *pending, *recent], int)
             beliefs = Beliefs(
                 fit, self._of.coordinates[cells], self._of.seeds[cells], self._reference, fit.threshold(self._level)

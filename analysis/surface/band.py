@@ -37,7 +37,7 @@ class Boundary:
         n: trials at the nearest point of the data.
         band: whether the boundary may be there.
         above, below: whether the rate is above or below the level, outside the band.
-        left_out: whether the point is nearest to one that was left out; it is then in no other region.
+        left_out: whether most trials there have no outcome; the point is then in no other region.
         lines: (points, varying axes) of each line, in the axes' own units; a single point for each with one axis.
         interpolated: (points - 1,) per line, whether a segment crosses a gap in an axis; (1,) with one axis.
         intervals: (K, 2) with one varying axis, the first and last value of each part of the band; else (0, 2).
@@ -73,7 +73,7 @@ def boundary_band(
     level: float = 0.5,
     *,
     confidence: float = 0.95,
-    excluded: npt.ArrayLike | None = None,
+    excluded: Surface | None = None,
     rng: np.random.Generator | None = None,
 ) -> Boundary:
     """Return the boundary at a level on a grid, and its simultaneous band.
@@ -87,8 +87,8 @@ def boundary_band(
             values per step of the data: with one value per step, the band covers everything and no line is drawn.
         level: of the rate, between 0 and 1.
         confidence: probability that the band contains the whole boundary, and of the points' own intervals.
-        excluded: (E, d) points without an outcome, such as untrainable ones. Nothing is drawn where one of them is
-            nearer than any point of the data.
+        excluded: a surface over the same axes of the share of cells without an outcome, such as untrainable ones.
+            Nothing is drawn where this share is above 1/2.
         rng: draws boundaries; None for a generator seeded with 0.
 
     Raises:
@@ -104,7 +104,7 @@ def boundary_bands(
     levels: Sequence[float],
     *,
     confidence: float = 0.95,
-    excluded: npt.ArrayLike | None = None,
+    excluded: Surface | None = None,
     pointwise: bool = True,
     rng: np.random.Generator | None = None,
 ) -> list[Boundary]:
@@ -117,7 +117,7 @@ def boundary_bands(
         axes: increasing values along each axis.
         levels: of the rate, between 0 and 1.
         confidence: of each level's band.
-        excluded: (E, d) points without an outcome.
+        excluded: as for `boundary_band`.
         pointwise: whether to compute the rate of each point with its interval, which takes half of the time.
         rng: draws boundaries; all levels share the draws.
 
@@ -217,14 +217,13 @@ def _critical(draws: np.ndarray, size: np.ndarray, visible: np.ndarray, confiden
     return float(np.quantile(largest, confidence, method="higher"))
 
 
-def _surroundings(surface: Surface, lattice: Lattice, excluded: npt.ArrayLike | None) -> tuple[np.ndarray, np.ndarray]:
+def _surroundings(surface: Surface, lattice: Lattice, excluded: Surface | None) -> tuple[np.ndarray, np.ndarray]:
     """Return which grid points are left out, and the trials at the nearest point of the data."""
-    nearest, distance = lattice.nearest(lattice.data)
-    n = surface.outcomes.counts.trials.sum(axis=1)[nearest]
-    if excluded is None or not np.size(excluded):
+    n = surface.outcomes.counts.trials.sum(axis=1)[lattice.nearest(lattice.data)]
+    if excluded is None:
         return np.zeros(lattice.shape, bool), n
-    other = lattice.nearest(surface.scaling.coordinates(excluded))[1]
-    return other < distance, n
+    share, _, _ = excluded.rate(lattice.points)
+    return share.reshape(lattice.shape) > 0.5, n
 
 
 def _lines(lattice: Lattice, score: np.ndarray, drawn: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:

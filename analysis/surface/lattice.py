@@ -15,11 +15,12 @@ import numpy.typing as npt
 from analysis.surface.scaling import Scaling
 from lop_sweep.errors import AnalysisError
 
-RESOLUTION = 0.4
+RESOLUTION = {1: 0.6, 2: 0.4}
 """Share of the way to the neighbouring values of an axis over which a boundary could be elsewhere.
 
 The data cannot tell where between two neighbouring values a sharp boundary is, and the kernel would claim that it is in
-the middle. `benchmarks/boundary_coverage.py` measures the effect.
+the middle. Along one axis the band is to contain a single point, and nothing else makes it wide enough to contain the
+step. `benchmarks/boundary_coverage.py` measures the effect.
 """
 
 GAP = 2.0
@@ -93,17 +94,14 @@ class Lattice:
         inside = (places > known[at] + _TINY) & (places < known[at + 1] - _TINY)
         return np.asarray(inside & (steps[at] > GAP * np.median(steps)))
 
-    def nearest(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return each grid point's nearest of some points, (K, d) in the unit cube, and the distance to it.
+    def nearest(self, points: np.ndarray) -> np.ndarray:
+        """Return the number of each grid point's nearest of some points, (K, d) in the unit cube; the grid's shape.
 
-        Distances are in typical steps of the data; points of another category are farther than all
-        others. Both results have the grid's shape.
+        Distances are in typical steps of the data; points of another category are farther than all others.
         """
         typical = [self._typical(axis) for axis in range(len(self.axes))]
         squares = self.scaling.squares(self.scaling.coordinates(self.points), points)
-        distance = np.tensordot(1 / np.square(typical), squares, axes=1)
-        index = distance.argmin(axis=1)
-        return index.reshape(self.shape), np.sqrt(distance.min(axis=1)).reshape(self.shape)
+        return np.tensordot(1 / np.square(typical), squares, axes=1).argmin(axis=1).reshape(self.shape)
 
     def _typical(self, axis: int) -> float:
         """Return the median step of the data along an axis; other categories are far away."""
@@ -115,10 +113,11 @@ class Lattice:
     def _reach(self, axis: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the first and last grid index within `RESOLUTION` of the way to the data's neighbouring values."""
         values, known = self.coordinates(axis), np.unique(self.data[:, axis])
+        share = RESOLUTION[len(self.varying)]
         lower = known[np.clip(np.searchsorted(known, values, "right") - 1, 0, None)]
         upper = known[np.clip(np.searchsorted(known, values, "left"), None, len(known) - 1)]
-        first = np.searchsorted(values, values - RESOLUTION * np.maximum(values - lower, 0) - _TINY)
-        last = np.searchsorted(values, values + RESOLUTION * np.maximum(upper - values, 0) + _TINY, "right") - 1
+        first = np.searchsorted(values, values - share * np.maximum(values - lower, 0) - _TINY)
+        last = np.searchsorted(values, values + share * np.maximum(upper - values, 0) + _TINY, "right") - 1
         return first, last
 
 

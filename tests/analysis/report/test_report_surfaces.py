@@ -133,7 +133,7 @@ def test_every_level_has_the_boundary_of_the_surface(collected: ReportData, swee
     levels = {}
     for level in LEVELS:
         drawn = lines_of(collected, fit, level, "line")
-        expected = boundary_band(surface, fine, level, excluded=[[0.05, 1.0]])
+        expected = boundary_band(surface, fine, level)
         np.testing.assert_allclose(drawn, on_page(expected.lines), rtol=1e-5, atol=1e-6)
         levels[level] = np.nanmean(drawn[:, 0]) if len(drawn) else np.nan
     assert levels[0.25] < levels[0.5] < levels[0.75]

@@ -86,16 +86,44 @@ def test_higher_confidence_gives_a_wider_band() -> None:
     assert sizes[0] < sizes[1] <= sizes[2]
 
 
-def test_nothing_is_drawn_around_excluded_points() -> None:
-    surface = map_of()
-    far = boundary_band(surface, [FINE, FINE], excluded=[[x, 1.25] for x in RATES])
-    assert not far.left_out.any()
+def missing_of(share: np.ndarray, points: np.ndarray, seeds: int = 6) -> Surface:
+    """The share of cells without an outcome, by point: so many of the seeds at random."""
+    missing = np.random.default_rng(3).random((len(points), seeds)) < share[:, None]
+    clusters = np.tile(np.arange(seeds), len(points))
+    return fit_surface(np.repeat(points, seeds, axis=0), missing.ravel(), np.ones(missing.size), clusters=clusters)
+
+
+def test_nothing_is_drawn_where_most_cells_have_no_outcome() -> None:
     y = np.linspace(0, 2, 61)
-    found = boundary_band(surface, [FINE, y], excluded=[[x, 1.5] for x in RATES])
-    assert found.left_out[:, y > 1.26].all()
-    assert not found.left_out[:, y < 1.24].any()
+    points = np.stack(np.meshgrid(RATES, np.linspace(0, 2, 7), indexing="ij"), axis=-1).reshape(-1, 2)
+    surface = map_of()
+    excluded = missing_of((points[:, 1] > 1.2).astype(float), points)
+    found = boundary_band(surface, [FINE, y], excluded=excluded)
+    assert found.left_out[:, y > 1.34].all()
+    assert not found.left_out[:, y < 1.0].any()
     assert not (found.left_out & (found.band | found.above | found.below)).any()
-    assert max(line[:, 1].max() for line in found.lines) <= 1.27
+    assert max(line[:, 1].max() for line in found.lines) <= 1.34
+
+
+def test_where_outcomes_begin_to_lack_is_fitted_as_well() -> None:
+    """Some seeds have outcomes at every point; most have none where y > 0.6 by a gradual rise."""
+    points = np.stack(np.meshgrid(RATES, np.linspace(0, 1, 6), indexing="ij"), axis=-1).reshape(-1, 2)
+    y = np.linspace(0, 1, 41)
+    excluded = missing_of(ndtr((points[:, 1] - 0.6) / 0.25), points)
+    found = boundary_band(map_of(), [FINE, y], excluded=excluded)
+    assert (found.left_out == (y > 0.6)).mean() > 0.9
+
+
+def test_a_step_along_one_axis_is_covered_whole() -> None:
+    """Nothing is known between two values that all seeds and tasks agree at."""
+    points, seeds, tasks = np.linspace(0, 1, 11), 8, 25
+    failures = np.where(points > 0.45, tasks, 0).repeat(seeds)
+    surface = fit_surface(
+        points.repeat(seeds)[:, None], failures, np.full(len(failures), tasks), clusters=np.tile(np.arange(seeds), 11)
+    )
+    ((low, high),) = boundary_band(surface, [FINE]).intervals
+    assert 0.3 < low <= 0.4 + 1e-9
+    assert 0.5 - 1e-9 <= high < 0.6
 
 
 def test_segments_in_a_gap_of_an_axis_are_marked() -> None:
