@@ -3,7 +3,7 @@
     python docs/gallery/edge.py publish FINE_EDGE
     python docs/gallery/edge.py write
 
-`publish` reads the sweep directory. `write` needs the published file only, and computes every number of the page.
+`publish` reads the sweep directory. `write` needs the published file only; it computes every number of the page and draws its figure.
 """
 
 from __future__ import annotations
@@ -29,14 +29,13 @@ COLOURS = {"lost": "#8f2d0a", "plastic": "#1f5a94", "undecided": "#8aa9c4"}
 
 
 def publish(directory: str) -> None:
-    """Write one row per cell: its point, seed, verdict and seconds; and the figure."""
+    """Write one row per cell: its point, seed, verdict and seconds."""
     cells = analysis.load_cells(directory).set_index("cell")
     scored = analysis.score(directory)
     kept = scored[["cell", *AXES, "seed", "tasks", "width", "late_failures", "late_tasks", "fresh_networks", "verdict"]]
     kept = kept.assign(seconds=cells["seconds"].reindex(scored["cell"]).to_numpy())
     kept.attrs = {}
     kept.sort_values([*AXES, "seed"]).to_parquet(HERE / "fine_edge.parquet", index=False)
-    figure(read()).savefig(HERE / "fine_edge.png", dpi=110, bbox_inches="tight")
 
 
 def read() -> pd.DataFrame:
@@ -52,21 +51,28 @@ def judged(cells: pd.DataFrame) -> pd.DataFrame:
 def fit(cells: pd.DataFrame) -> Surface:
     """Fit P(lost) over all three axes."""
     known = judged(cells)
+    return share_of(known, known["verdict"] == "lost")
+
+
+def fit_untrainable(cells: pd.DataFrame) -> Surface:
+    """Fit the share of cells that cannot have lost plasticity."""
+    return share_of(cells, ~cells["verdict"].isin(COLOURS))
+
+
+def share_of(cells: pd.DataFrame, counted: pd.Series) -> Surface:
+    """Fit the share of cells that count, with seeds as clusters."""
     return fit_surface(
-        known[AXES], known["verdict"] == "lost", np.ones(len(known)),
-        clusters=known["seed"], scales=("linear", "log", "linear"),
-    )  # fmt: skip
+        cells[AXES], counted, np.ones(len(cells)), clusters=cells["seed"], scales=("linear", "log", "linear")
+    )
 
 
-def slice_at(surface: Surface, cells: pd.DataFrame, delta: float) -> tuple[np.ndarray, np.ndarray, Boundary]:
+def slice_at(
+    surface: Surface, untrainable: Surface, cells: pd.DataFrame, delta: float
+) -> tuple[np.ndarray, np.ndarray, Boundary]:
     """Return depths, learning rates and the boundary over them at a separation."""
     depths = np.linspace(cells["depth"].min(), cells["depth"].max(), 25)
     rates = np.geomspace(cells["lr"].min(), cells["lr"].max(), 97)
-    others = cells[~cells["verdict"].isin(COLOURS)]
-    points = others[AXES].drop_duplicates()
-    seen = judged(cells)[AXES].drop_duplicates()
-    excluded = points[~points.apply(tuple, axis=1).isin(set(seen.apply(tuple, axis=1)))]
-    return depths, rates, boundary_band(surface, [depths, rates, [delta]], excluded=excluded.to_numpy(float))
+    return depths, rates, boundary_band(surface, [depths, rates, [delta]], excluded=untrainable)
 
 
 def first_rate(surface: Surface, cells: pd.DataFrame, depth: float, delta: float) -> str:
@@ -83,13 +89,13 @@ def first_rate(surface: Surface, cells: pd.DataFrame, depth: float, delta: float
 
 def figure(cells: pd.DataFrame) -> plt.Figure:
     """Draw a panel per separation: the cells as dots, the boundary, and its band."""
-    surface = fit(cells)
+    surface, untrainable = fit(cells), fit_untrainable(cells)
     deltas = sorted(cells["delta"].unique())
     drawn, axes = plt.subplots(2, 3, figsize=(9, 6), sharex=True, sharey=True, layout="constrained")
     for panel, delta in zip(axes.flat, deltas, strict=True):
-        depths, rates, found = slice_at(surface, cells, delta)
+        depths, rates, found = slice_at(surface, untrainable, cells, delta)
         panel.contourf(rates, depths, found.band.astype(float), levels=[0.5, 1.5], colors=["#dddddd"])
-        panel.contour(rates, depths, found.rate, levels=[0.5], colors="black", linewidths=1.2)
+        panel.contour(rates, depths, np.where(found.left_out, np.nan, found.rate), levels=[0.5], colors="black", linewidths=1.2)
         for verdict, colour in COLOURS.items():
             some = cells[(cells["delta"] == delta) & (cells["verdict"] == verdict)]
             shifted = some["depth"] + 0.06 * (some["seed"] - 3.5)
@@ -152,6 +158,7 @@ def main() -> None:
         publish(arguments.directory)
     else:
         (HERE / "refinement.md").write_text(page())
+        figure(read()).savefig(HERE / "fine_edge.png", dpi=110, bbox_inches="tight")
 
 
 if __name__ == "__main__":
