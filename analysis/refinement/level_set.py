@@ -309,9 +309,7 @@ class LevelSet:
             free[best] = False
         return [int(cells[number]) for number in chosen]
 
-    def _standing_for(
-        self, open_cells: np.ndarray, pending: list[int], explored: int | None, fit: Latent
-    ) -> _Standing:
+    def _standing_for(self, open_cells: np.ndarray, pending: list[int], explored: int | None, fit: Latent) -> _Standing:
         """Return what is believed now: that of the last time, if it only lacks outcomes, or made anew."""
         recent = self._recent()
         now = self._standing

@@ -3,7 +3,8 @@
     python docs/gallery/edge.py publish FINE_EDGE
     python docs/gallery/edge.py write
 
-`publish` reads the sweep directory. `write` needs the published file only; it computes every number of the page and draws its figure.
+`publish` reads the sweep directory. `write` needs the published file only: it computes every number of the page and
+draws its figure.
 """
 
 from __future__ import annotations
@@ -95,7 +96,8 @@ def figure(cells: pd.DataFrame) -> plt.Figure:
     for panel, delta in zip(axes.flat, deltas, strict=True):
         depths, rates, found = slice_at(surface, untrainable, cells, delta)
         panel.contourf(rates, depths, found.band.astype(float), levels=[0.5, 1.5], colors=["#dddddd"])
-        panel.contour(rates, depths, np.where(found.left_out, np.nan, found.rate), levels=[0.5], colors="black", linewidths=1.2)
+        rate = np.where(found.left_out, np.nan, found.rate)
+        panel.contour(rates, depths, rate, levels=[0.5], colors="black", linewidths=1.2)
         for verdict, colour in COLOURS.items():
             some = cells[(cells["delta"] == delta) & (cells["verdict"] == verdict)]
             shifted = some["depth"] + 0.06 * (some["seed"] - 3.5)
