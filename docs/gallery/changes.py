@@ -6,8 +6,9 @@
     python docs/gallery/changes.py publish random_labels RANDOM_LABELS
     python docs/gallery/changes.py write
 
-`publish` reads sweep directories and writes Parquet files and figures. `write` needs the published files only: it fills
-the templates and writes the pages, every number of which is computed here. A test compares the two.
+`publish` reads sweep directories and writes Parquet files, and the figures of the last two. `write` needs the published
+files only: it draws the maps, fills the templates and writes the pages, every number of which is computed here. A test
+compares the two.
 """
 
 from __future__ import annotations
@@ -84,15 +85,18 @@ def lost_text(group: pd.DataFrame) -> str:
     return f"{lost} of {n} ({percent(low)} to {percent(high)})" if n else "none can be judged"
 
 
+def save_maps(name: str, y: str, scores: pd.DataFrame) -> None:
+    """Draw the verdicts and the failure rates over learning rate and another field."""
+    for value in ("lost", "failure_rate"):
+        save(analysis.plot_map(scores, x="lr", y=y, value=value), f"{name}_{value}")
+
+
 # Optimizers
 
 
 def publish_optimizers(directory: str) -> None:
-    """Write the scores over learning rate and optimizer, and two maps."""
-    scored = analysis.score(directory)
+    """Write the scores over learning rate and optimizer."""
     scores_of(directory).to_parquet(HERE / "optimizers.parquet", index=False)
-    for value in ("lost", "failure_rate"):
-        save(analysis.plot_map(scored, x="lr", y="optimizer", value=value), f"optimizers_{value}")
 
 
 def optimizers() -> Facts:
@@ -139,7 +143,7 @@ def optimizers() -> Facts:
 
 
 def publish_mitigations(strengths: str, chosen: str) -> None:
-    """Write the failures of each strength, the scores of the chosen ones, and two maps."""
+    """Write the failures of each strength, and the scores of the chosen ones."""
     scored = analysis.score(strengths)
     winners = best(scored)
     rows = []
@@ -156,14 +160,21 @@ def publish_mitigations(strengths: str, chosen: str) -> None:
     pd.DataFrame(rows).to_csv(HERE / "strengths.csv", index=False)
     scored = analysis.score(chosen)
     names = {cell.id: name for name, change in winners.items() for cell in cells([change], MAPPED)}
-    used = {name for change in winners.values() for name in change}
-    plain = scored.assign(**{name: FIELDS[name].default for name in used})
-    plain["mitigation"] = scored["cell"].map(names)  # so that norm and weight decay are rows among the mitigations
-    plain.attrs = scored.attrs
-    for value in ("lost", "failure_rate"):
-        save(analysis.plot_map(plain, x="lr", y="mitigation", value=value), f"mitigations_{value}")
     published = scores_of(chosen).assign(change=scored["cell"].map(names).to_numpy())
     published.to_parquet(HERE / "mitigations.parquet", index=False)
+
+
+def by_change() -> pd.DataFrame:
+    """Return the published scores with the name of each change as its mitigation, the other changed fields as in none.
+
+    So norm and weight decay are rows among the mitigations.
+    """
+    scores = read("mitigations")
+    changed = {name for changes in CANDIDATES.values() for change in changes for name in change}
+    plain = scores.assign(**{name: FIELDS[name].default for name in changed})
+    plain["mitigation"] = scores["change"]
+    plain.attrs = scores.attrs
+    return plain
 
 
 def strength_text(change: Change) -> str:
@@ -427,6 +438,8 @@ def main() -> None:
     if options.command == "publish":
         PUBLISH[options.page](*options.directories)
         return
+    save_maps("optimizers", "optimizer", read("optimizers"))
+    save_maps("mitigations", "mitigation", by_change())
     for name in PAGES:
         (HERE / f"{name}.md").write_text(page(name))
 
