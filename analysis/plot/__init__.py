@@ -11,7 +11,7 @@ from analysis.plot.aggregate import (
 )
 from analysis.plot.axes import Grid, edges, lay_out
 from analysis.plot.curves import MAX_CURVES, MIN_LOG_VALUE, PERCENTILES_FROM, plot_curves
-from analysis.plot.difference import check_difference, plot_difference
+from analysis.plot.difference import check_difference, difference_table, plot_difference
 from analysis.plot.edge import (
     EDGE_LABELS,
     LEVEL,
@@ -76,6 +76,7 @@ __all__ = [
     "panel_cells",
     "placed_cells",
     "plot_curves",
+    "difference_table",
     "plot_difference",
     "plot_layers",
     "plot_map",
