@@ -24,7 +24,8 @@ there.
     load_cells, load_tasks, load_layers, load_requested, select    tidy frames
     iter_blocks                                                    arrays, streamed from stores of any size
     score, score_cells, LossCriterion, criterion_of, with_criterion, symptom_table    scores per cell
-    map_table, plot_map, plot_difference, plot_curves, plot_layers    figures, and the numbers behind a map
+    map_table, difference_table                                    the numbers behind a map
+    plot_map, plot_difference, plot_curves, plot_layers            figures
     provenance, save_figure                                        figures for print, with how they were made
     write_report                                                   one HTML page to explore a sweep
 
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from analysis.data import load_requested as load_requested
     from analysis.data import load_tasks as load_tasks
     from analysis.data import select as select
+    from analysis.plot import difference_table as difference_table
     from analysis.plot import map_table as map_table
     from analysis.plot import plot_curves as plot_curves
     from analysis.plot import plot_difference as plot_difference
@@ -64,6 +66,7 @@ __getattr__, __dir__, __all__ = attach(
     {
         "data": ["iter_blocks", "load_cells", "load_layers", "load_requested", "load_tasks", "select"],
         "plot": [
+            "difference_table",
             "map_table",
             "plot_curves",
             "plot_difference",

@@ -8,14 +8,27 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from analysis import statistics
-from analysis.data import blocks_of, check_fields, load_cells, parse_where, select
-from analysis.plot import ENDINGS, check_ending, check_width, plot_specification, plot_survival, provenance, save_figure
+from analysis.data import blocks_of, check_fields, format_fields, load_cells, parse_where, select
+from analysis.plot import (
+    ENDINGS,
+    check_ending,
+    check_width,
+    plot_collapse,
+    plot_comparison,
+    plot_effects,
+    plot_points,
+    plot_specification,
+    plot_survival,
+    provenance,
+    save_figure,
+)
 from analysis.scoring import (
     CRITERION_FIELDS,
     LossCriterion,
@@ -83,6 +96,7 @@ class StatisticsCommands:
             choices=statistics.RESPONSES,
             help="what is explained (default: failures where they are known)",
         )
+        _add_figure(command, "odds ratios with their intervals, or what each combination explains")
         command = add(self.symptoms, "how often symptoms come with a loss", *shared)
         _add_fields(command, "--by", "divide the cells of 'counts' by these fields")
         _add_table(command, ("counts", "odds", "lead"))
@@ -101,6 +115,7 @@ class StatisticsCommands:
             "--tolerance", type=float, default=MARGIN, metavar="X",
             help=f"failures per task that count as no difference (default {MARGIN:g})",
         )  # fmt: skip
+        _add_figure(command, "the differences with their intervals, or a map of the points")
         self._add_power(add, where, criterion)
         command = add(self.specification, "how far results depend on the definition of lost", *shared)
         command.add_argument(
@@ -151,9 +166,14 @@ class StatisticsCommands:
         _check_outs(options)
         scored = self.scored(options, options.dir, slopes=False)
         if options.table == "collapse":
-            return self._show(statistics.collapse(scored, response=options.response), options.out)
-        terms = [term.strip() for term in options.terms.split(",")] if options.terms else None
-        return self._show(statistics.regression(scored, terms, response=options.response), options.out)
+            table, plot = statistics.collapse(scored, response=options.response), plot_collapse
+        else:
+            terms = [term.strip() for term in options.terms.split(",")] if options.terms else None
+            table, plot = statistics.regression(scored, terms, response=options.response), plot_effects
+        if options.figure:
+            save_figure(plot(table, width=options.width), options.figure, provenance(scored))
+            remark(f"-> {options.figure}")
+        return self._show(table, options.out)
 
     def symptoms(self, options: argparse.Namespace) -> int:
         """Show how often symptoms come with a loss: counts, odds within configurations, or prediction ahead in time."""
@@ -175,17 +195,30 @@ class StatisticsCommands:
         first = self.scored(options, options.dir, slopes=False)
         if options.second is not None:
             second = self.scored(options, options.second, slopes=False)
+            names = [Path(folder).resolve().name for folder in (options.dir, options.second)]
         else:
             ((field, values),) = parse_where([options.between]).items()
             if len(values) != 2:
                 raise AnalysisError(f"--between {options.between}: must name two values, got {len(values)}")
             first, second = statistics.conditions(first, field, values[0], values[1])
+            names = [format_fields({field: value}) for value in values]
         pairs, rng = statistics.pair(first, second), np.random.default_rng(0)
         if options.table == "points":
-            return self._show(statistics.compare_points(pairs, rng), options.out)
-        if pairs.attrs["unpaired"]:
-            remark(f"{pairs.attrs['unpaired']} cells have no partner and are left out")
-        return self._show(statistics.compare(pairs, rng, margin=options.tolerance), options.out)
+            table = statistics.compare_points(pairs, rng)
+        else:
+            if pairs.attrs["unpaired"]:
+                remark(f"{pairs.attrs['unpaired']} cells have no partner and are left out")
+            table = statistics.compare(pairs, rng, margin=options.tolerance)
+        if options.figure:
+            title = f"{names[1]} minus {names[0]}"
+            if options.table == "points":
+                figure = plot_points(table, title, width=options.width)
+            else:
+                figure = plot_comparison(table, title, margin=options.tolerance, width=options.width)
+            made = {"first": provenance(first), "second": provenance(second), "tolerance": options.tolerance}
+            save_figure(figure, options.figure, made)
+            remark(f"-> {options.figure}")
+        return self._show(table, options.out)
 
     def power(self, options: argparse.Namespace) -> int:
         """Show what the test of failure rates can detect, and what a difference needs."""

@@ -114,6 +114,15 @@ def test_bootstrapped_intervals_are_as_wide_as_scipys() -> None:
         assert float(row[6]) == pytest.approx(float(row[7]), rel=0.1)
 
 
+def test_dots_of_a_difference_are_measured() -> None:
+    rows = table(run(BENCHMARKS / "difference_errors.py", "--repeats", 3, "--seeds", 5))
+    shares = {(row[0], row[3]): [float(share.removesuffix("%")) for share in row[4:]] for row in rows}
+    assert len(rows) == 12
+    for score in ("lost", "failure_rate"):
+        assert shares[score, "dots"][2] > shares[score, "pairs"][2] == 0  # fewer than 6 pairs
+    assert shares["failure_rate", "alone"][0] > shares["failure_rate", "dots"][0]
+
+
 @pytest.mark.long
 def test_bands_of_fitted_surfaces_are_measured() -> None:
     rows = table(run(BENCHMARKS / "boundary_coverage.py", "--repeats", 2, "--seeds", 8, "--truths", "gradual"))

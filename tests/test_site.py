@@ -25,6 +25,8 @@ import lop_sweep
 ROOT = DOCS.parent
 LINK = re.compile(r"""<(?:a|img|link|script)\b[^>]*?\b(?:href|src)="([^"#?:]+)["#?]""")
 LOCAL = ("file:", "data:", "blob:")
+STATISTICS = ("survival", "effects", "collapse", "comparison", "points", "specification")
+"""The figures of statistics."""
 LEFT = "net::ERR_ABORTED"
 """How a request fails whose page was left before it was answered."""
 PHONE, DESK = {"width": 375, "height": 800}, {"width": 1280, "height": 800}
@@ -123,6 +125,7 @@ def test_the_page_on_python_has_every_public_name() -> None:
     named = re.findall(r"^::: (\S+)$", (DOCS / "api.md").read_text(), flags=re.MULTILINE)
     public = [f"{package.__name__}.{name}" for package in (lop_sweep, analysis) for name in package.__all__]
     public += [f"analysis.refinement.{name}" for name in ("Refiner", "Budget", "LevelSet", "Candidates")]
+    public += [f"analysis.plot.plot_{name}" for name in STATISTICS]
     assert sorted(named) == sorted([*public, "lop_sweep.testing.check_component"])
 
 

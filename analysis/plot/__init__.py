@@ -11,7 +11,7 @@ from analysis.plot.aggregate import (
 )
 from analysis.plot.axes import Grid, edges, lay_out
 from analysis.plot.curves import MAX_CURVES, MIN_LOG_VALUE, PERCENTILES_FROM, plot_curves
-from analysis.plot.difference import check_difference, plot_difference
+from analysis.plot.difference import check_difference, difference_table, plot_difference
 from analysis.plot.edge import (
     EDGE_LABELS,
     LEVEL,
@@ -26,7 +26,17 @@ from analysis.plot.edge import (
 from analysis.plot.layers import MAX_COLUMNS, plot_layers
 from analysis.plot.maps import plot_map
 from analysis.plot.save import ENDINGS, check_ending, check_width, provenance, save_figure
-from analysis.plot.statistics import MAX_SURVIVAL_CURVES, plot_specification, plot_survival
+from analysis.plot.statistics import (
+    MAX_POINT_COLUMNS,
+    MAX_POINT_ROWS,
+    MAX_SURVIVAL_CURVES,
+    plot_collapse,
+    plot_comparison,
+    plot_effects,
+    plot_points,
+    plot_specification,
+    plot_survival,
+)
 from analysis.plot.variables import (
     CATEGORIES,
     EFFECTS,
@@ -48,6 +58,8 @@ __all__ = [
     "MAX_COLUMNS",
     "MAX_CURVES",
     "MAX_FITTED_POINTS",
+    "MAX_POINT_COLUMNS",
+    "MAX_POINT_ROWS",
     "MAX_SURVIVAL_CURVES",
     "MIN_LOG_VALUE",
     "PERCENTILES_FROM",
@@ -64,6 +76,7 @@ __all__ = [
     "check_ending",
     "check_level",
     "check_width",
+    "difference_table",
     "edges",
     "fit_failures",
     "fit_lost",
@@ -75,10 +88,14 @@ __all__ = [
     "other_fields",
     "panel_cells",
     "placed_cells",
+    "plot_collapse",
+    "plot_comparison",
     "plot_curves",
     "plot_difference",
+    "plot_effects",
     "plot_layers",
     "plot_map",
+    "plot_points",
     "plot_specification",
     "plot_survival",
     "provenance",

@@ -74,7 +74,7 @@ class Panel:
         names: the most common name of a category; "" where no cell has been computed.
         matching: number of cells with this name, of `defined`, which leaves out those in the background.
         lead: median lead of the cells with this name, in tasks; NaN where there is none.
-        differs: points whose interval excludes 0, of a difference.
+        differs: points with a false discovery rate of at most 0.05, of a difference.
         fitted_low, fitted_high: pointwise 95% interval of the fitted rate; NaN where there is none.
         level: of P(lost), at which the boundary is.
         edge: the fitted boundary; None where the surface is not fitted.

@@ -1,4 +1,10 @@
-"""The difference of two sweeps: a map of the changes from one to the other, point by point."""
+"""The difference of two sweeps: a map of the changes from one to the other, point by point.
+
+Points that differ have a dot. The two sweeps are tested as independent samples, as their intervals are built, though
+they usually share seeds. Tests of pairs would be exact too, but with n seeds their p is at least 2 / 2^n: with 8 seeds
+no point of a map of 55 could be marked before nine of them differ in all seeds. Where seeds of both sweeps agree more
+than by chance, the tests err less often than they say. `docs/analysis.md` has measured rates.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +13,13 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.data import format_value
-from analysis.plot.aggregate import OTHERS, map_table
+from analysis.plot.aggregate import OTHERS, map_table, other_fields, panel_cells, placed_cells
 from analysis.plot.facets import Caption, Column, Sheet
 from analysis.plot.maps import cells_line, columns_of, other_fields_line
 from analysis.plot.variables import MapValue, map_value
 from analysis.scoring import Estimate, criterion_of, difference_interval
+from analysis.statistics import permutation_tests, q_values, share_test
+from analysis.statistics.compare import FALSE_DISCOVERIES
 from lop_sweep.config import FIELDS
 from lop_sweep.errors import AnalysisError, comma_list
 
@@ -30,7 +38,7 @@ def plot_difference(
     """Draw a score of the second sweep minus that of the first.
 
     Fields with one value in each sweep, but not the same, are named in the caption. Points that only one sweep has, or
-    where the score is undefined in one, have diagonal hatching or crosses. Points whose 95% interval excludes 0 are
+    where the score is undefined in one, have diagonal hatching or crosses. Points that differ (`difference_table`) are
     marked.
 
     Args:
@@ -47,32 +55,61 @@ def plot_difference(
         AnalysisError: a name is unknown, the value is "onset" or a category, the criteria differ or are missing, a
             sweep has no cells, or they have no point in common.
     """
-    check_difference(value)
-    criterion = criterion_of(first)
-    if criterion != criterion_of(second):
-        raise AnalysisError(
-            f"both sweeps must be scored with the same criterion, got '{criterion}' and '{criterion_of(second)}'"
-        )
-    rng = np.random.default_rng(0)
-    moved, differing = _aligned(first, second, (x, y))
-    before = map_table(first, x, y, value, requested=_places(moved), surface="counts", rng=rng)
-    after = map_table(moved, x, y, value, requested=_places(first), surface="counts", rng=rng)
+    before, after, differing = _both(first, second, (x, y), value)
     table = _subtract(before, after)
     if table["value"].isna().all():
         raise AnalysisError(f"{names[0]} and {names[1]} have no point in common at which {value} is defined")
+    criterion = criterion_of(first)
     minus = f"{names[1]} minus {names[0]}"
     differ = f"they differ in {comma_list(differing)}" if differing else ""
     seeds = [f"{name}: {cells_line(one)}" for name, one in zip(names, (before, after), strict=True)]
     others = other_fields_line(table)
+    none = "" if table["differs"].any() else f"no point has q ≤ {FALSE_DISCOVERIES:g}"
     caption = Caption(
-        short=[minus, others, differ, *seeds],
-        full=["; ".join(filter(None, (minus, others, differ))), *seeds, str(criterion)],
+        short=[minus, others, differ, none, *seeds],
+        full=["; ".join(filter(None, (minus, others, differ))), *seeds, str(criterion), _dots_line(table, value)],
     )
     grid, (column,) = columns_of(table)
     heading = title or f"{names[1]} - {names[0]}: {value} over {x} and {y}"
     told = column.value
     assert isinstance(told, MapValue)
     return Sheet([Column(told.as_difference(), column.panels)], grid, criterion, width).draw(heading, caption)
+
+
+def difference_table(
+    first: pd.DataFrame,
+    second: pd.DataFrame,
+    x: str,
+    y: str,
+    value: str = "excess",
+    *,
+    rng: np.random.Generator | None = None,
+) -> pd.DataFrame:
+    """Return the numbers behind a map of a difference, one row per point and panel.
+
+    Args:
+        first: from `score`.
+        second: from `score`, with the same criterion.
+        x: the field along the horizontal axis.
+        y: the field along the vertical axis.
+        value: a name in `VALUES`.
+        rng: draws the bootstrap's resamples and random arrangements of seeds; None for a generator seeded with 0.
+
+    Returns:
+        The columns of `map_table`, of which `value` is the second sweep minus the first, `low` and `high` its 95%
+        interval, `defined` the smaller number of cells, and these:
+
+            p         two-sided: of shares of lost networks mid-p (`analysis.statistics.share_test`), else over all
+                      ways to deal out the seeds to both sweeps (`permutation_tests`)
+            q         false discovery rate (Benjamini and Hochberg) over the points of all panels at which p can be
+                      0.05 or less; NaN at others
+            differs   whether q is at most 0.05
+
+    Raises:
+        AnalysisError: as `plot_difference`, but for two sweeps without a common point, whose values are NaN.
+    """
+    before, after, _ = _both(first, second, (x, y), value, rng)
+    return _subtract(before, after)
 
 
 def check_difference(value: str) -> MapValue:
@@ -105,10 +142,50 @@ def _places(scored: pd.DataFrame) -> pd.DataFrame:
     return scored[["cell", *FIELDS]].assign(cell="place " + scored["cell"])
 
 
+def _both(
+    first: pd.DataFrame, second: pd.DataFrame, axes: tuple[str, str], value: str, rng: np.random.Generator | None = None
+) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
+    """Return the tables of both maps, with the same points in the same order, and the fields that differ as a whole.
+
+    The second table has `p` and `smallest` of each point, NaN where one sweep has no value.
+    """
+    shown = check_difference(value)
+    criterion = criterion_of(first)
+    if criterion != criterion_of(second):
+        raise AnalysisError(
+            f"both sweeps must be scored with the same criterion, got '{criterion}' and '{criterion_of(second)}'"
+        )
+    rng = rng or np.random.default_rng(0)
+    moved, differing = _aligned(first, second, axes)
+    sweeps = (first, _places(moved)), (moved, _places(first))
+    before, after = (
+        map_table(one, *axes, value, requested=others, surface="counts", rng=rng) for one, others in sweeps
+    )
+    samples = [_samples(placed_cells(*sweep), axes, shown) for sweep in sweeps]
+    if shown.column == "lost":
+        shares = [share_test((int(a.sum()), int(b.sum())), (len(a), len(b))) for a, b in zip(*samples, strict=True)]
+        p, smallest = np.array(shares).T
+    else:
+        p, smallest = permutation_tests(samples[0], samples[1], rng, shown.statistic)
+    return before, after.assign(p=p, smallest=smallest), differing
+
+
+def _samples(cells: pd.DataFrame, axes: tuple[str, str], value: MapValue) -> list[np.ndarray]:
+    """Return the values of a score at each point, in the order of the rows of `map_table`."""
+    grid, panels = panel_cells(cells, *axes, other_fields(cells, *axes))
+    samples = []
+    for panel in panels:
+        scores = value.of_cells(panel.cells).to_numpy(float)
+        points = np.unique(panel.index) if grid.scattered else np.arange(panel.size)
+        samples += [scores[(panel.index == point) & ~np.isnan(scores)] for point in points]
+    return samples
+
+
 def _subtract(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
     """Return the table of the difference. Both tables have the same points in the same order."""
     low, high = difference_interval(_estimate(before), _estimate(after))
     defined = np.minimum(before["defined"], after["defined"])
+    q = q_values(after["p"].to_numpy(), after["smallest"].to_numpy())
     nothing = dict.fromkeys(("n", "lost", *OTHERS), 0)
     return before.assign(
         **nothing,
@@ -117,7 +194,19 @@ def _subtract(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
         defined=defined,
         low=low,
         high=high,
-        differs=(low > 0) | (high < 0),
+        p=after["p"],
+        q=q,
+        differs=q <= FALSE_DISCOVERIES,
+    )
+
+
+def _dots_line(table: pd.DataFrame, value: str) -> str:
+    """Return what dots mean, for the full caption."""
+    test = "mid-p of Fisher's exact test" if map_value(value).column == "lost" else "permutation of seeds"
+    tested, points = int(table["q"].notna().sum()), int(table["p"].notna().sum())
+    return (
+        f"dots: false discovery rate q at most {FALSE_DISCOVERIES:g} (Benjamini and Hochberg) over the {tested} of "
+        f"{points} points whose seeds can show a difference; p: {test}"
     )
 
 

@@ -38,7 +38,9 @@ UNDEFINED = Patch(
 FEW_SEEDS = Line2D(
     [], [], ls="", marker="v", ms=4, mfc="white", mec="black", mew=0.6, label=f"fewer than {MIN_SEEDS} seeds"
 )
-DIFFERS = Line2D([], [], ls="", marker="o", ms=4, mfc="black", mec="white", mew=0.5, label="95% interval excludes 0")
+DIFFERS = Line2D(
+    [], [], ls="", marker="o", ms=4, mfc="black", mec="white", mew=0.5, label="differs: false discovery rate q ≤ 0.05"
+)
 EDGE = Line2D([], [], color="black", lw=1.4)
 EDGE_INTERVAL = Line2D([], [], color="black", lw=0.9, ls=(0, (3, 2)), label="its 95% interval (Wilson)")
 BAND = Line2D([], [], color="black", lw=0.9, ls=(0, (3, 2)))

@@ -1,31 +1,63 @@
-"""Figures of statistics: curves of networks that keep plasticity, and what each specification says."""
+"""Figures of statistics: survival curves, forests of effects and of comparisons, and what each specification says.
+
+A forest has one row per estimate, with its interval. An interval that leaves the axis ends in an arrow, and what has no
+estimate is named with the reason.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from analysis.data import format_fields, format_value
 from analysis.plot.axes import round_ticks, tick_labels
+from analysis.plot.heatmap import MISSING
 from analysis.plot.save import NotebookFigure
 from analysis.plot.text.typography import SMALL, text_inches, type_for, type_points, wrapped
+from analysis.plot.variables import DIVERGING
+from analysis.statistics.compare import FALSE_DISCOVERIES, MARGIN
+from lop_sweep.config import FIELDS
 from lop_sweep.errors import AnalysisError, comma_list
 
 MAX_SURVIVAL_CURVES = 8
 """Colours that can be told from each other in one panel."""
 
+MAX_POINT_COLUMNS, MAX_POINT_ROWS = 40, 40
+"""Values side by side, and combinations of other fields one below the other, in a figure of compared points."""
+
+_TIMES = " \N{MULTIPLICATION SIGN} "
+
 _SCREEN_INCHES = 7.0
 _MAX_INTERVAL_FACTOR = 10.0
-"""Intervals of the edge are drawn as far as this factor beyond the smallest and the largest edge."""
+"""Intervals of edges and of ratios are drawn as far as this factor beyond the smallest and the largest estimate."""
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (2, 1.5)), (0, (6, 1.5, 1.5, 1.5)))
 
 _CURVE_COLUMNS = ("task", "at_risk", "losses", "censored", "survival", "low", "high")
 _SPECIFICATION_COLUMNS = ("lost_share", "agreement", "edge", "edge_low", "edge_high")
+_EFFECT_COLUMNS = ("term", "coefficient", "low", "high", "reason")
+_COLLAPSE_COLUMNS = ("candidate", "explained", "aic", "reason")
+_COMPARISON_COLUMNS = ("statistic", "estimate", "low", "high", "p", "pairs", "seeds", "reason")
+_POINT_COLUMNS = ("pairs", "first", "second", "difference", "p", "q", "differs")
+_RESPONSES = {
+    "failures": ("failure rate", "odds ratio of a failed task"),
+    "lost": ("share of lost networks", "odds ratio of a loss"),
+}
+"""What a figure of effects calls the response and its odds ratio; a table from a file does not say which it is."""
+_COMPARED = {
+    "failure rate": "failure rate",
+    "equivalence": "equivalence (90%)",
+    "verdicts": "share of lost networks",
+    "edge in lr": "edge in learning rate",
+}
+"""What a figure calls the statistics of `compare`."""
 _DECIDED_BY = (
     "plastic", "lost", "undecided", "untrainable", "diverged", "no baseline", "too short", "decidable", "reversed",
     "reason",
@@ -180,6 +212,323 @@ def _draw_edges(axes: Axes, ordered: pd.DataFrame, reference: int) -> bool:
     axes.set_yticks(ticks, tick_labels(ticks))
     axes.minorticks_off()
     return bool(len(above) or len(below))
+
+
+def plot_effects(table: pd.DataFrame, title: str = "", *, width: float | None = None) -> Figure:
+    """Draw the odds ratio of each coefficient of a regression with its 95% interval, on a logarithmic axis.
+
+    Ratios are per unit of a number, per factor e of a logarithm, and of a category against its first value. The
+    intercept is left out: its odds are no ratio. Coefficients without a finite estimate are named, with the reason.
+    Intervals that reach far beyond all ratios are cut off, and end in an arrow.
+
+    Args:
+        table: from `analysis.statistics.regression`.
+        title: over the figure.
+        width: of the figure in inches, in type for print; None for 7 inches, in type for a screen.
+
+    Raises:
+        AnalysisError: a column is missing, or there is no coefficient besides the intercept.
+    """
+    _require(table, _EFFECT_COLUMNS, "regression")
+    rows = table[table["term"] != "intercept"]
+    if rows.empty:
+        raise AnalysisError("there is no coefficient to draw besides the intercept")
+    with np.errstate(over="ignore"):
+        odds, low, high = np.exp(rows[["coefficient", "low", "high"]].to_numpy(float).T)
+    names = [term_label(term) for term in rows["term"]]
+    reasons = rows["reason"].fillna("")
+    forest = Forest(names, odds, low, high, reasons.to_list(), reference=1.0, log=True)
+    inches, points = width or _SCREEN_INCHES, type_points(width)
+    with type_for(width):
+        figure = NotebookFigure(figsize=(inches, 0.9 + forest.inches(inches, points)), layout="constrained")
+        axes = figure.subplots()
+        cut = forest.draw(axes, inches, points)
+        what, ratio = _RESPONSES.get(table.attrs.get("response", ""), ("failures", "odds ratio"))
+        axes.set_xlabel(ratio, fontsize="small")
+        of = [f"{table.attrs['cells']:,} cells, {table.attrs['seeds']} seeds"] if "cells" in table.attrs else []
+        doubts = dict.fromkeys(filter(None, reasons[rows["coefficient"].notna()]))
+        note = "; ".join(["bars: 95% intervals, seeds as clusters", *cut, *of, *doubts])
+        _head(figure, title or f"Which axes move the {what}", note, inches, points)
+    return figure
+
+
+def plot_collapse(table: pd.DataFrame, title: str = "", *, width: float | None = None) -> Figure:
+    """Draw the share of the null deviance that each combination of axes explains, the smallest AIC on top.
+
+    On the right is the AIC minus the smallest one. Combinations that explain every cell are hatched, and those that do
+    not vary are named.
+
+    Args:
+        table: from `analysis.statistics.collapse`.
+        title: over the figure.
+        width: of the figure in inches, in type for print; None for 7 inches, in type for a screen.
+
+    Raises:
+        AnalysisError: a column is missing, or the table is empty.
+    """
+    _require(table, _COLLAPSE_COLUMNS, "collapse")
+    if table.empty:
+        raise AnalysisError("there is no combination of axes to draw")
+    inches, points = width or _SCREEN_INCHES, type_points(width)
+    names = [str(name).replace(" x ", _TIMES) for name in table["candidate"]]
+    known, at = table["explained"].notna().to_numpy(), np.arange(len(table))
+    separated = table["reason"].fillna("").str.startswith("separated").to_numpy() & known
+    with type_for(width):
+        height = 0.9 + 2 * points / 72 * len(table)
+        figure = NotebookFigure(figsize=(inches, height), layout="constrained")
+        axes = figure.subplots()
+        bars = axes.barh(at[known], table["explained"][known], height=0.6, color="C0")
+        for bar, hatched in zip(bars, separated[known], strict=True):
+            bar.set(hatch="///" if hatched else None, edgecolor="white", linewidth=0)
+        beside = axes.get_yaxis_transform()
+        axes.text(1.02, -0.75, "ΔAIC", transform=beside, fontsize="small", color="0.3", va="center")
+        for row, aic in zip(at[known], table["aic"][known] - table["aic"].min(), strict=True):
+            axes.text(1.02, row, f"{aic:,.1f}", transform=beside, fontsize="small", va="center")
+        for row in at[~known]:
+            axes.text(0.02, row, table["reason"].iloc[row], fontsize="small", color="0.4", va="center")
+        axes.set_yticks(at, ["\n".join(wrapped(name, 0.45 * inches, points * SMALL)) for name in names])
+        axes.set(xlim=(0, 1), ylim=(len(table) - 0.4, -0.6))
+        axes.tick_params(labelsize="small")
+        axes.grid(alpha=0.3, axis="x")
+        axes.set_axisbelow(True)
+        axes.set_xlabel("explained share of the null deviance", fontsize="small")
+        note = "hatched: separated, explains every cell" if separated.any() else ""
+        _head(figure, title or "Which axes collapse the edge", note, inches, points)
+    return figure
+
+
+def plot_comparison(
+    table: pd.DataFrame, title: str = "", *, margin: float = MARGIN, width: float | None = None
+) -> Figure:
+    """Draw how two conditions differ, second minus first: rates and shares on one axis, the edge's factor on another.
+
+    The margin of equivalence is shaded. Rates are equivalent if their 90% interval lies within it. Statistics without
+    an estimate are named, with the reason.
+
+    Args:
+        table: from `analysis.statistics.compare`.
+        title: over the figure.
+        margin: with which the table was made, failures per task.
+        width: of the figure in inches, in type for print; None for 7 inches, in type for a screen.
+
+    Raises:
+        AnalysisError: a column is missing, or there is no statistic.
+    """
+    _require(table, _COMPARISON_COLUMNS, "compare")
+    if table.empty:
+        raise AnalysisError("there is no statistic to draw")
+    factor = table["statistic"] == "edge in lr"
+    forests = [_forest_of(part, margin) for part in (table[~factor], table[factor]) if len(part)]
+    inches, points = width or _SCREEN_INCHES, type_points(width)
+    with type_for(width):
+        heights = [0.35 + forest.inches(inches, points) for forest in forests]
+        figure = NotebookFigure(figsize=(inches, 0.6 + sum(heights)), layout="constrained")
+        parts: Any = figure.subplots(len(forests), 1, squeeze=False, height_ratios=heights)
+        cut = []
+        for forest, axes in zip(forests, parts[:, 0], strict=True):
+            cut += forest.draw(axes, inches, points)
+            label = "factor" if forest.log else "second minus first"
+            axes.set_xlabel(label, fontsize="small")
+        shaded = [f"shaded: differences below {margin:g}"] if not forests[0].log else []
+        doubted = table[table["estimate"].notna() & (table["reason"].fillna("") != "")]
+        doubts = [f"{row['statistic']}: {row['reason']}" for _, row in doubted.iterrows()]
+        of = [f"{table['seeds'].max()} seeds", "bars: 95% intervals unless named"]
+        note = "; ".join([*of, *shaded, *dict.fromkeys(cut), *doubts])
+        _head(figure, title or "Whether two conditions differ", note, inches, points)
+    return figure
+
+
+def plot_points(table: pd.DataFrame, title: str = "", *, width: float | None = None) -> Figure:
+    """Draw the difference at every point, second minus first, as a map with a dot where the point differs (q <= 0.05).
+
+    The field with most values is along the horizontal axis, not to scale. Each combination of the others is a row.
+
+    Args:
+        table: from `analysis.statistics.compare_points`.
+        title: over the figure.
+        width: of the figure in inches, in type for print; None for 7 inches, in type for a screen.
+
+    Raises:
+        AnalysisError: a column is missing, there is no point, or there are more than `MAX_POINT_COLUMNS` values or
+            `MAX_POINT_ROWS` combinations.
+    """
+    _require(table, _POINT_COLUMNS, "compare_points")
+    if table.empty:
+        raise AnalysisError("there is no point to draw: no configuration has two values to compare")
+    fields = [str(column) for column in table.columns if column not in _POINT_COLUMNS]
+    across = max(fields, key=lambda field: table[field].nunique(), default="")
+    down = [field for field in fields if field != across]
+    column, values = _codes(table[across]) if across else (np.zeros(len(table), int), [""])
+    row = table.groupby(down, observed=True).ngroup().to_numpy() if down else np.zeros(len(table), int)
+    rows = int(row.max()) + 1
+    if len(values) > MAX_POINT_COLUMNS or rows > MAX_POINT_ROWS:
+        raise AnalysisError(
+            f"{len(values)} values of {across} and {rows} combinations of other fields: at most {MAX_POINT_COLUMNS} "
+            f"and {MAX_POINT_ROWS} are drawn; fix more with --where"
+        )
+    names = [""] * rows
+    for one, key in zip(row, table[down].itertuples(index=False), strict=True):
+        names[one] = format_fields(dict(zip(down, key, strict=True)))
+    grid = np.full((rows, len(values)), np.nan)
+    grid[row, column] = table["difference"]
+    inches, points = width or _SCREEN_INCHES, type_points(width)
+    differs = table["differs"].to_numpy(bool)
+    with type_for(width):
+        lines = [wrapped(name, 0.35 * inches, points * SMALL) for name in names]
+        line = 1.3 * points / 72
+        height = max(0.9, sum(max(1.6, len(one)) * line for one in lines))
+        figure = NotebookFigure(figsize=(inches, height + 1.5), layout="constrained")
+        axes = figure.subplots()
+        largest = np.nanmax(np.abs(grid), initial=0.0) or 1.0
+        norm = Normalize(-largest, largest)
+        edges = np.arange(len(values) + 1) - 0.5, np.arange(rows + 1) - 0.5
+        axes.patch.set(facecolor=MISSING.get_facecolor(), edgecolor=MISSING.get_edgecolor(), hatch=MISSING.get_hatch())
+        axes.pcolormesh(*edges, grid, norm=norm, cmap=DIVERGING, edgecolor="white", lw=0.3)
+        axes.plot(column[differs], row[differs], "o", color="black", mec="white", mew=0.5, ms=4)
+        room = 0.5 * inches / len(values)
+        labels = [format_value(value) for value in values]
+        if not isinstance(values[0], str):
+            labels = tick_labels(np.array(values, float))
+        steep = max(text_inches(label, points * SMALL) for label in labels) > 0.85 * room
+        axes.set_xticks(range(len(values)), labels, rotation=90 if steep else 0)
+        axes.set_yticks(range(rows), ["\n".join(one) for one in lines])
+        axes.tick_params(labelsize="small", length=0)
+        axes.set_xlabel(f"{FIELDS[across].axis_label}, not to scale" if across else "", fontsize="small")
+        bar = figure.colorbar(ScalarMappable(norm, DIVERGING), ax=axes)
+        bar.set_label("\n".join(wrapped("difference, second minus first", height, points * SMALL)), fontsize="small")
+        bar.ax.tick_params(labelsize="small")
+        _head(figure, title or "Where two conditions differ", _points_note(table, grid), inches, points)
+    return figure
+
+
+@dataclass(frozen=True)
+class Forest:
+    """Estimates with their intervals, one row each from the top.
+
+    Attributes:
+        names: of the rows, each one or several lines.
+        estimate, low, high: (n,); NaN where there is none, and infinite ends are cut off.
+        reasons: why a row has no estimate.
+        reference: of no effect, at which there is a line.
+        log: whether estimates are factors, on a logarithmic axis. Differences of shares are within -1 and 1.
+        margin: differences that are shaded, to both sides of `reference`.
+    """
+
+    names: Sequence[str]
+    estimate: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    reasons: Sequence[str]
+    reference: float
+    log: bool
+    margin: float = 0.0
+
+    def inches(self, width: float, points: float) -> float:
+        """Return the height of the rows in a figure of this width and font size."""
+        return sum(0.18 + 1.25 * points * SMALL / 72 * len(lines) for lines in self._lines(width, points))
+
+    def draw(self, axes: Axes, width: float, points: float) -> list[str]:
+        """Draw all rows, and return the explanation of arrows if there is one."""
+        lines = self._lines(width, points)
+        bottom, top = self._range()
+        known = np.isfinite(self.estimate)
+        at = np.arange(len(lines))
+        low, high = (np.where(np.isnan(end), self.estimate, end) for end in (self.low, self.high))
+        axes.set_xscale("log" if self.log else "linear")
+        if self.margin:
+            axes.axvspan(self.reference - self.margin, self.reference + self.margin, color="0.9", lw=0, zorder=0)
+        axes.axvline(self.reference, color="0.4", lw=0.8, zorder=1)
+        axes.hlines(at[known], low[known].clip(bottom, top), high[known].clip(bottom, top), color="C0", lw=1.4)
+        axes.plot(self.estimate[known], at[known], "o", color="C0", ms=4.5)
+        beyond = {"<": known & (low < bottom), ">": known & (high > top)}
+        for marker, some in beyond.items():
+            end = bottom if marker == "<" else top
+            axes.plot(np.full(some.sum(), end), at[some], marker, color="C0", ms=5)
+        for row in at[~known]:
+            reason = wrapped(f"undefined: {self.reasons[row] or 'too large'}", 0.5 * width, points * SMALL)
+            axes.text(
+                0.5, row, "\n".join(reason), transform=axes.get_yaxis_transform(), ha="center", va="center",
+                fontsize="small", color="0.4", backgroundcolor="white",
+            )  # fmt: skip
+        room = (np.sqrt(1.3), 1.3) if self.log else (0.06 * (top - bottom),) * 2
+        ends = (bottom / room[1], top * room[1]) if self.log else (bottom - room[0], top + room[0])
+        axes.set(xlim=ends, ylim=(len(lines) - 0.5, -0.5))
+        if self.log:
+            ticks = round_ticks(*ends)
+            axes.set_xticks(ticks, tick_labels(ticks))
+            axes.minorticks_off()
+        axes.set_yticks(at, ["\n".join(one) for one in lines])
+        axes.tick_params(labelsize="small")
+        axes.tick_params(axis="y", length=0)
+        axes.grid(alpha=0.3, axis="x")
+        return ["arrow: the interval goes on"] if any(some.any() for some in beyond.values()) else []
+
+    def _lines(self, width: float, points: float) -> list[list[str]]:
+        return [wrapped(name, 0.38 * width, points * SMALL) for name in self.names]
+
+    def _range(self) -> tuple[float, float]:
+        """Return the smallest and the largest value that are drawn."""
+        known = np.isfinite(self.estimate)
+        values = [self.reference - self.margin, self.reference + self.margin, *self.estimate[known]]
+        ends = [end[~np.isnan(end)] for end in (self.low, self.high)]
+        if not self.log:
+            return max(-1.0, min([*values, *ends[0]])), min(1.0, max([*values, *ends[1]]))
+        smallest, largest = min(values), max(values)
+        bottom = max(smallest / _MAX_INTERVAL_FACTOR, min([smallest, *ends[0]]))
+        top = min(largest * _MAX_INTERVAL_FACTOR, max([largest, *ends[1]]))
+        return bottom, top
+
+
+def term_label(term: str) -> str:
+    """Return a regressor's name for people, with the change that its odds ratio is of, on a second line.
+
+    "log lr" is "learning rate", "per factor e"; "depth:log lr" has both units.
+    """
+    names, units = [], []
+    for factor in term.split(":"):
+        field, equals, value = factor.removeprefix("log ").partition(" = ")
+        parts = [FIELDS[one].label if one in FIELDS else one for one in field.split("*")]
+        names.append(" · ".join(parts) + (f" = {value}" if equals else ""))
+        units.append("factor e" if factor.startswith("log ") else "first value" if equals else "unit")
+    if units == ["first value"]:
+        return f"{names[0]}\nagainst its first value"
+    per = [unit if unit != "first value" else "category" for unit in units]
+    return _TIMES.join(names) + "\nper " + " and ".join(per)
+
+
+def _forest_of(table: pd.DataFrame, margin: float) -> Forest:
+    """Return the rows of a comparison that share an axis: differences, or the factor of the edge."""
+    log = bool((table["statistic"] == "edge in lr").all())
+    estimate, low, high = table[["estimate", "low", "high"]].to_numpy(float).T
+    names, reasons = [_compared(row) for _, row in table.iterrows()], table["reason"].fillna("").to_list()
+    return Forest(names, estimate, low, high, reasons, 1.0 if log else 0.0, log, 0.0 if log else margin)
+
+
+def _compared(row: pd.Series) -> str:
+    """Return the name of a statistic, with its p value and the number of pairs on a second line."""
+    p = f"p = {row['p']:.2g}, " if np.isfinite(row["p"]) else ""
+    return f"{_COMPARED.get(row['statistic'], row['statistic'])}\n{p}{row['pairs']:,} pairs"
+
+
+def _points_note(table: pd.DataFrame, grid: np.ndarray) -> str:
+    """Return what marks mean, and why there may be none."""
+    dots = ("dots: " if table["differs"].any() else "no point has ") + f"q ≤ {FALSE_DISCOVERIES:g}"
+    most = int(table["pairs"].max())
+    few = f"with at most {most} pairs per point none can differ alone" if 2 / 2**most > FALSE_DISCOVERIES else ""
+    return "; ".join(filter(None, [dots, few, "hatched: no pair" if np.isnan(grid).any() else ""]))
+
+
+def _codes(column: pd.Series) -> tuple[np.ndarray, list[Any]]:
+    """Return the index of each entry's value, and the values in their order."""
+    values = _values(column)
+    return pd.Index(values).get_indexer(pd.Index(column)), values
+
+
+def _head(figure: Figure, title: str, note: str, inches: float, points: float) -> None:
+    """Write a title, and a note in small type below the axes."""
+    figure.suptitle("\n".join(wrapped(title, inches - 0.2, points)), fontsize="medium")
+    if note:
+        figure.supxlabel("\n".join(wrapped(note, inches - 0.2, points * SMALL)), fontsize="small", color="0.3")
 
 
 def _round_tasks(last: int) -> np.ndarray:

@@ -6,6 +6,7 @@ Every function takes scores (`analysis.score`) and returns a tidy data frame. No
     effects         where: binomial regression with seeds as clusters, and which axes collapse the edge
     symptoms        with what: odds ratios within configurations, a placebo, prediction ahead in time
     compare         two conditions: differences, equivalence, shift of the edge, false discovery rate
+    unpaired        points of two maps: tests without pairs
     power           how much data: exact power, sample sizes
     specification   how far results depend on the definition of "lost"
 
@@ -39,6 +40,7 @@ from analysis.statistics.power import (
 from analysis.statistics.specification import edge, specification_curve, specifications
 from analysis.statistics.survival import hazard, kaplan_meier, logrank, lost_by, occupancy, onset_summary
 from analysis.statistics.symptoms import PooledOdds, mantel_haenszel, symptom_lead, symptom_odds
+from analysis.statistics.unpaired import permutation_tests, q_values, share_test
 
 __all__ = [
     "ALTERNATIVES",
@@ -67,9 +69,12 @@ __all__ = [
     "occupancy",
     "onset_summary",
     "pair",
+    "permutation_tests",
     "power_table",
+    "q_values",
     "rate_difference",
     "regression",
+    "share_test",
     "sharpness",
     "shift",
     "sign_flip",

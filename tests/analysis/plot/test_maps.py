@@ -18,7 +18,7 @@ from analysis.data.load import load_cells, load_tasks
 from analysis.plot.aggregate import MAX_PANELS
 from analysis.plot.axes import Grid, edges, lay_out
 from analysis.plot.boundary import boundary
-from analysis.plot.difference import plot_difference
+from analysis.plot.difference import difference_table, plot_difference
 from analysis.plot.maps import plot_map
 from analysis.plot.variables import EFFECTS, VALUES
 from analysis.scoring.criterion import LossCriterion, with_criterion
@@ -376,9 +376,38 @@ def test_the_difference_of_two_sweeps() -> None:
     mesh = figure.axes[0].collections[0]
     np.testing.assert_allclose(mesh.get_array().ravel(), [0, -1, 1, 0])
     assert "narrow minus wide; they differ in width (100 and 50)" in caption(figure)
-    assert "95% interval excludes 0" in legend(figure)
+    assert "differs: false discovery rate q ≤ 0.05" in legend(figure)
     (marks,) = [line for line in figure.axes[0].get_lines() if line.get_marker() == "o"]
     assert len(marks.get_xdata()) == 2
+    assert "over the 2 of 4 points whose seeds can show a difference; p: mid-p" in figure.get_label()
+    assert "no point has" not in caption(figure)
+
+
+def test_dots_are_decided_over_all_points() -> None:
+    """One loss in four is told from none nowhere; p is 1/2 of the 2 ways of 8 to be on one side."""
+    first, second = grid_of([[0, 4], [0, 0]]), grid_of([[0, 0], [1, 0]])
+    second["cell"] = "other " + second["cell"]
+    table = difference_table(first, second, "lr", "depth", "lost")
+    np.testing.assert_allclose(table["p"], [1, 1 / 70, 1 / 2, 1])
+    np.testing.assert_allclose(table["q"], [np.nan, 1 / 70, np.nan, np.nan])
+    assert table["differs"].tolist() == [False, True, False, False]
+    same = plot_difference(first, first.assign(cell="other " + first["cell"]), "lr", "depth", "lost")
+    assert not [line for line in same.axes[0].get_lines() if line.get_marker() == "o"]
+    assert "no point has q ≤ 0.05" in caption(same)
+
+
+def test_differences_of_scores_are_tested_by_permutations() -> None:
+    """Of 70 ways to deal out eight different values, two are as far apart as these."""
+    first = grid_of([[0, 0], [0, 0]]).sort_values(["depth", "lr", "seed"])
+    second = first.assign(cell="other " + first["cell"])
+    first["excess"] = np.arange(len(first)) / 100
+    second["excess"] = first["excess"] + np.where(second["depth"] == 1, 5.0, 0.005)
+    table = difference_table(first, second, "lr", "depth").sort_values(["depth", "lr"])
+    np.testing.assert_allclose(table["value"], [5, 5, 0.005, 0.005])
+    np.testing.assert_allclose(table["p"][:2], 2 / 70)
+    np.testing.assert_allclose(table["q"][:2], 2 / 70 * 4 / 2)
+    assert (table["p"][2:] > 0.5).all()
+    assert not table["differs"].any()
 
 
 def test_differences_need_common_points_and_scores() -> None:

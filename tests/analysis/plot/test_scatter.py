@@ -14,7 +14,7 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
 from analysis.data import sampled_fields
-from analysis.plot import map_table, other_fields, plot_difference, plot_map
+from analysis.plot import difference_table, map_table, other_fields, plot_difference, plot_map
 from lop_sweep.config import FIELDS
 from lop_sweep.errors import AnalysisError
 
@@ -163,12 +163,16 @@ def test_points_without_a_value_have_marks() -> None:
 
 
 def test_two_sweeps_over_the_same_points_are_compared_dot_by_dot() -> None:
-    other = SCORED.assign(cell="other " + SCORED["cell"], excess=SCORED["excess"] + 0.5, width=32)
-    other.attrs = SCORED.attrs
-    figure = plot_difference(SCORED, other, "lr", "depth")
+    scored = random_search(seeds=4)
+    other = scored.assign(cell="other " + scored["cell"], excess=scored["excess"] + 0.7, width=32)
+    other.attrs = scored.attrs
+    figure = plot_difference(scored, other, "lr", "depth")
     assert len(dots_of(figure)[0].get_offsets()) == 40
     assert "mixed: delta" in figure.texts[0].get_text()
-    assert "95% interval excludes 0" in [text.get_text() for text in figure.legends[0].get_texts()]
+    assert "differs: false discovery rate q ≤ 0.05" in [text.get_text() for text in figure.legends[0].get_texts()]
+    table = difference_table(scored, other, "lr", "depth")
+    (marks,) = [line for line in figure.axes[0].get_lines() if line.get_marker() == "o"]
+    np.testing.assert_allclose(marks.get_xdata(), table["lr"][table["differs"]])
 
 
 def test_too_many_panels_say_how_to_choose() -> None:

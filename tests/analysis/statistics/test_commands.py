@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from made_scores import sweep_of
+from matplotlib.figure import Figure
 
 import analysis.cli
+import analysis.cli_statistics
 from analysis.cli import main
 from analysis.data import load_cells, load_tasks
+from analysis.plot import save_figure
 from analysis.statistics import sweep_power
 
 LRS = (0.1, 0.2, 0.4, 0.8)
@@ -81,6 +85,52 @@ def test_effects_of_made_up_rates(rates: pd.DataFrame, tmp_path: Path, capsys: p
     assert "log lr x log depth" in capsys.readouterr().out
 
 
+@pytest.fixture
+def recorded(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The figures that commands save, with what their metadata say."""
+    saved: list[Any] = []
+
+    def save(figure: Figure, path: str, made: dict[str, Any]) -> None:
+        saved.append((figure, made))
+        save_figure(figure, path, made)
+
+    monkeypatch.setattr(analysis.cli_statistics, "save_figure", save)
+    return saved
+
+
+@pytest.mark.parametrize("table", ["regression", "collapse"])
+def test_effects_are_drawn(made: Path, tmp_path: Path, table: str, recorded: list[Any]) -> None:
+    out, picture = tmp_path / "effects.csv", tmp_path / "effects.png"
+    command = ["effects", str(made), "--terms", "log lr,depth", "--table", table, "--out", str(out)]
+    assert main([*command, "--figure", str(picture), "--width", "3.4"]) == 0
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    ((figure, metadata),) = recorded
+    written, (axes,) = read(out), figure.axes
+    if table == "regression":
+        drawn = axes.get_lines()[1].get_xdata()
+        np.testing.assert_allclose(drawn, written["odds_ratio"][1:].dropna())
+    else:
+        np.testing.assert_allclose([bar.get_width() for bar in axes.patches], written["explained"].dropna())
+    assert metadata["cells"] == len(load_cells(made))
+    assert figure.get_figwidth() == 3.4
+
+
+def test_comparisons_are_drawn(made: Path, tmp_path: Path, recorded: list[Any]) -> None:
+    out, picture = tmp_path / "compare.csv", tmp_path / "compare.svg"
+    command = ["compare", str(made), "--between", "depth=1,3", "--out", str(out), "--figure", str(picture)]
+    assert main([*command, "--tolerance", "0.1"]) == 0
+    summary, table = recorded[0][0], read(out).set_index("statistic")
+    assert summary.get_suptitle() == "depth = 3 minus depth = 1"
+    assert summary.axes[0].get_lines()[1].get_xdata()[0] == pytest.approx(table.loc["failure rate", "estimate"])
+    assert summary.axes[0].patches[0].get_width() == pytest.approx(0.2)
+    assert recorded[0][1]["second"]["where"] == {"depth": [3]}
+    assert recorded[0][1]["tolerance"] == 0.1
+    assert main([*command, "--table", "points"]) == 0
+    drawn = recorded[1][0].axes[0].collections[0].get_array().compressed()
+    np.testing.assert_allclose(sorted(drawn), sorted(read(out)["difference"].dropna()))
+    assert b"<svg" in picture.read_bytes()
+
+
 @pytest.mark.parametrize(("table", "rows"), [("counts", 9), ("odds", 6), ("lead", 3)])
 def test_symptoms_of_a_store(made: Path, tmp_path: Path, table: str, rows: int) -> None:
     out = tmp_path / "symptoms.csv"
@@ -132,6 +182,8 @@ def test_specifications_of_a_store(made: Path, tmp_path: Path, capsys: pytest.Ca
         ("survival DIR --at soon", "--at soon: must be task numbers"),
         ("survival DIR --out table.txt", "must end with .csv, .parquet"),
         ("survival DIR --figure table.csv", "must end with .png, .pdf, .svg"),
+        ("effects DIR --figure table.csv", "must end with .png, .pdf, .svg"),
+        ("compare DIR DIR --figure figure.png --width 100", "--width must be from 2 to 60 inches, got 100"),
         ("survival DIR --where lr=0.1 --where depth=1", "no cell has"),
         ("effects DIR --where lr=0.4 --where depth=2 --where delta=1.5", "no term varies"),
         ("effects DIR --terms speed", "unknown term 'speed'"),
