@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from analysis.data.load import load_layers
 from analysis.data.sequences import iter_blocks
 from analysis.plot.layers import plot_layers
@@ -25,6 +24,12 @@ def test_a_heatmap_is_the_mean_over_seeds_of_each_layer(store_dir: Path, tmp_pat
         np.testing.assert_allclose(drawn, expected)
     assert figure.axes[1].get_title() == "lr = 0.2"
     assert "mean over 2 seeds" in figure.get_suptitle()
+
+
+@pytest.mark.parametrize("inches", [3, 4, 6])
+def test_ticks_are_at_tasks(inches: float, store_dir: Path) -> None:
+    figure = plot_layers(iter_blocks(store_dir, WHERE), width=inches)
+    assert all(tick == round(tick) for axes in figure.axes[:4] for tick in axes.get_xticks())
 
 
 def test_diverged_cells_leave_a_gap(store_dir: Path, tmp_path: Path) -> None:
