@@ -303,8 +303,8 @@ CLIPPED = """() => {
     context.font = style.font;
     const texts = { SELECT: () => [...element.options].map((option) => option.textContent),
                     INPUT: () => [element.placeholder, element.value] }[element.tagName]?.() ?? [element.textContent];
-    const arrow = element.tagName === 'SELECT' ? 16 : 0;
-    const room = element.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight) - arrow;
+    const arrows = element.tagName === 'BUTTON' ? 0 : 18;
+    const room = element.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight) - arrows;
     return Math.max(...texts.map((text) => context.measureText(text).width)) > room + 1;
   };
   const fields = [...document.querySelectorAll('header select, #controls select, #controls input, #controls button')];
