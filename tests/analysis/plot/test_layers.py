@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from analysis.data.load import load_layers
 from analysis.data.sequences import iter_blocks
 from analysis.plot.layers import plot_layers
