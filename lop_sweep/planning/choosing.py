@@ -57,7 +57,9 @@ def refinement_in(description: Mapping[str, Any]) -> Refinement | None:
     content = description.get(REFINEMENT)
     if content is None:
         return None
-    found = {field.name: content.get(field.name) for field in fields(Refinement)} if isinstance(content, dict) else {}
+    found: dict[str, Any] = (
+        {field.name: content.get(field.name) for field in fields(Refinement)} if isinstance(content, dict) else {}
+    )
     numbers = [found.get("level"), found.get("choice"), *filter(None, list(found.values())[3:])]
     if not isinstance(found.get("target"), str) or not all(isinstance(number, (int, float)) for number in numbers):
         raise StoreError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -105,16 +105,19 @@ def sweep_status(store: Store) -> Status:
     store.check()
     description = store.read_sweep() or {}
     cells = requested_cells(description)
-    return replace(count_states(store, cells, axes_of(cells)), refinement=refinement_in(description))
+    return count_states(store, cells, axes_of(cells), refinement_in(description))
 
 
-def count_states(store: Store, cells: Iterable[CellConfig], axes: Iterable[str] = ()) -> Status:
+def count_states(
+    store: Store, cells: Iterable[CellConfig], axes: Iterable[str] = (), refinement: Refinement | None = None
+) -> Status:
     """Count cells by state.
 
     Args:
         store: the sweep directory.
         cells: the requested cells.
         axes: fields; cells are also counted for each of their values.
+        refinement: what the directory's refinement looks for.
 
     Raises:
         StoreError: a file is damaged.
@@ -159,6 +162,7 @@ def count_states(store: Store, cells: Iterable[CellConfig], axes: Iterable[str] 
         failures=failures,
         kept_states=len(store.checkpoints.kept()),
         kept_bytes=store.checkpoints.kept_bytes(),
+        refinement=refinement,
     )
 
 
