@@ -9,7 +9,7 @@ export RAY_USAGE_STATS_ENABLED ?= 0
 
 .PHONY: demo test test-long lint docs bench release-check browser faults clean
 
-demo: $(VENV)/.installed  ## run a real sweep and draw its map
+demo: $(VENV)/.package  ## run a real sweep and draw its map
 	$(VENV)/bin/lop-sweep sweep demo --out $(DEMO)
 	$(VENV)/bin/lop-analysis map $(DEMO) --x lr --y depth --out $(DEMO)/map.png
 	$(VENV)/bin/lop-analysis curves $(DEMO) --where depth=8 --where lr=0.1,0.8 --out $(DEMO)/curves.png
@@ -50,10 +50,15 @@ release-check: $(VENV)/.installed  ## build sdist and wheel and try them in clea
 clean:
 	rm -rf $(VENV) $(DEMO) $(SITE)
 
-# PyTorch first and pinned: where its CPU build is available, nothing larger is downloaded.
-$(VENV)/.installed: pyproject.toml constraints.txt
+# What a demo needs. PyTorch first and pinned: where its CPU build is available, nothing larger is downloaded.
+$(VENV)/.package: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed, this is " + sys.version)'
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt torch
+	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+# What development needs besides.
+$(VENV)/.installed: $(VENV)/.package
 	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,docs]'
 	touch $@

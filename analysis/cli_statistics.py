@@ -40,6 +40,7 @@ from analysis.scoring import (
 )
 from analysis.scoring.scores import lost_state
 from analysis.statistics.compare import MARGIN
+from analysis.statistics.frames import check_share
 from analysis.statistics.survival import BLOCK_TASKS
 from analysis.statistics.symptoms import HORIZON_TASKS
 from lop_sweep.console.arguments import OneLineParser
@@ -190,27 +191,38 @@ class StatisticsCommands:
     def compare(self, options: argparse.Namespace) -> int:
         """Compare two directories, or two values of a field, paired over configurations and seeds."""
         _check_outs(options)
+        check_share("--tolerance", options.tolerance)
         if (options.second is None) == (options.between is None):
-            raise AnalysisError("give a second directory, or --between FIELD=A,B for two values within one")
+            given = "got neither" if options.second is None else "got both"
+            raise AnalysisError(f"give a second directory, or --between FIELD=A,B for two values within one; {given}")
         first = self.scored(options, options.dir, slopes=False)
         if options.second is not None:
             second = self.scored(options, options.second, slopes=False)
-            names = [Path(folder).resolve().name for folder in (options.dir, options.second)]
+            names = [options.dir, options.second]
         else:
             ((field, values),) = parse_where([options.between]).items()
             if len(values) != 2:
-                raise AnalysisError(f"--between {options.between}: must name two values, got {len(values)}")
+                raise AnalysisError(
+                    f"--between {options.between}: must name two values, got {len(values)}; write {field}=A,B"
+                )
             first, second = statistics.conditions(first, field, values[0], values[1])
             names = [format_fields({field: value}) for value in values]
         pairs, rng = statistics.pair(first, second), np.random.default_rng(0)
+        differ = comma_list(pairs.attrs["compared"]) if options.second is not None else ""
+        remark(
+            f"first: {names[0]}; second: {names[1]}" + (f"; they differ in {differ}" if differ else "")
+            + f"; {len(pairs):,} pairs of networks with the same seed that agree in all else"
+        )  # fmt: skip
+        if pairs.attrs["unpaired"]:
+            remark(f"{pairs.attrs['unpaired']} networks have no partner and are left out")
+        title = " minus ".join(Path(name).resolve().name if options.second else name for name in reversed(names))
         if options.table == "points":
             table = statistics.compare_points(pairs, rng)
+            lines = statistics.explain_points(table)
         else:
-            if pairs.attrs["unpaired"]:
-                remark(f"{pairs.attrs['unpaired']} cells have no partner and are left out")
             table = statistics.compare(pairs, rng, margin=options.tolerance)
+            lines = statistics.explain(table, margin=options.tolerance)
         if options.figure:
-            title = f"{names[1]} minus {names[0]}"
             if options.table == "points":
                 figure = plot_points(table, title, width=options.width)
             else:
@@ -218,7 +230,10 @@ class StatisticsCommands:
             made = {"first": provenance(first), "second": provenance(second), "tolerance": options.tolerance}
             save_figure(figure, options.figure, made)
             remark(f"-> {options.figure}")
-        return self._show(table, options.out)
+        code = self._show(table, options.out)
+        for line in lines:
+            remark(line)
+        return code
 
     def power(self, options: argparse.Namespace) -> int:
         """Show what the test of failure rates can detect, and what a difference needs."""

@@ -334,7 +334,8 @@ class CellConfig(BaseModel):
             details = error.errors()
             if fields.get("fresh_steps") is None:  # then it repeats what is wrong with `steps`
                 details = [detail for detail in details if detail["loc"] != ("fresh_steps",)]
-            raise ConfigError("; ".join(_explain(detail) for detail in details)) from None
+            where = [_ALL_FIELDS] if any(detail["type"] == "extra_forbidden" for detail in details) else []
+            raise ConfigError("; ".join([*map(_explain, details), *where])) from None
 
     @model_validator(mode="before")
     @classmethod
@@ -572,11 +573,11 @@ def check_keys(keys: Any) -> None:
     """Refuse names that are not configuration fields.
 
     Raises:
-        ConfigError: a key is unknown. The message names it, the nearest valid one, and all valid ones.
+        ConfigError: a key is unknown. The message names it, the nearest valid ones, and where all are listed.
     """
     unknown = [key for key in keys if key not in FIELDS]
     if unknown:
-        raise ConfigError("; ".join(_unknown(key) for key in unknown) + f"; valid keys: {comma_list(FIELDS)}")
+        raise ConfigError("; ".join([*map(_unknown, unknown), _ALL_FIELDS]))
 
 
 def digest(content: Any) -> str:
@@ -612,18 +613,24 @@ _ELSEWHERE = {
 """What other libraries call our fields."""
 
 
+_ALL_FIELDS = (
+    "lop-sweep run --help and docs/configuration.md list all keys, lop-sweep components those of each component"
+)
+"""Where to look up the keys of a configuration."""
+
+
 def _unknown(key: object) -> str:
     ours = _ELSEWHERE.get(key) if isinstance(key, str) else None
-    return f"unknown key {safe_repr(key)}{f' (did you mean {ours!r}?)' if ours else suggestion(key, FIELDS)}"
+    return f"unknown key {safe_repr(key)}{f' (did you mean {ours!r}?)' if ours else suggestion(key, FIELDS, most=3)}"
 
 
 def _explain(detail: Any) -> str:
     name = str(detail["loc"][0]) if detail["loc"] else "configuration"
     if detail["type"] == "extra_forbidden":
-        return f"{_unknown(name)}; valid keys: {comma_list(FIELDS)}"
+        return _unknown(name)
     value, rule = detail["input"], str(detail["msg"]).removeprefix("Value error, ")
     rule = rule.replace("Input should be", "must be")
-    way_out = f"{name}: {FIELDS[name].description}" if name in FIELDS else f"valid keys: {comma_list(FIELDS)}"
+    way_out = f"{name}: {FIELDS[name].description}" if name in FIELDS else _ALL_FIELDS
     if isinstance(value, (list, tuple)) and name not in ("metrics", "mitigation"):
         way_out += "; for several values write tune.grid_search([...])"
     return f"{name} = {safe_repr(value)}: {rule} ({way_out})"

@@ -132,12 +132,25 @@ def another_version(
     )
 
 
-def suggestion(name: object, known: Iterable[str]) -> str:
-    """Return " (did you mean 'x'?)" with the known name that is nearest to a misspelt one; empty if none is near."""
+_NEAR = 0.75
+"""Similarity, by `difflib`, of further names that are suggested."""
+
+
+def suggestion(name: object, known: Iterable[str], most: int = 1) -> str:
+    """Return " (did you mean 'x'?)" for a misspelt name; empty if no known name is near.
+
+    Args:
+        name: the misspelt name.
+        known: the valid names.
+        most: maximum number of names to suggest, the nearest first.
+    """
     import difflib  # only errors need it, and every command imports this module first
 
-    near = difflib.get_close_matches(name, list(known), n=1) if isinstance(name, str) else []
-    return f" (did you mean {near[0]!r}?)" if near else ""
+    if not isinstance(name, str):
+        return ""
+    valid = list(known)
+    near = difflib.get_close_matches(name, valid, most, _NEAR) or difflib.get_close_matches(name, valid, 1)
+    return f" (did you mean {' or '.join(map(repr, near))}?)" if near else ""
 
 
 def comma_list(values: Iterable[object]) -> str:

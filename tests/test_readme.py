@@ -30,6 +30,7 @@ import pytest
 from object_server import request
 from sweeping import run_here
 
+from analysis import score
 from lop_sweep.config import FIELDS
 from lop_sweep.metrics import METRICS
 from lop_sweep.registry import isolated
@@ -260,6 +261,14 @@ def test_readme_commands_write_their_files(folder: Path) -> None:
     assert len(pd.read_parquet(folder / "results" / "cells")) == 27
 
 
+def test_the_first_map_shows_kept_and_lost_plasticity(folder: Path) -> None:
+    """All seeds of the deepest networks at the largest learning rate are lost; most others stay plastic."""
+    verdicts = score(folder / "results").set_index(["depth", "lr"])["verdict"]
+    assert verdicts.loc[(8, 1.6)].to_list() == ["lost"] * 3
+    assert (verdicts == "lost").sum() == 3
+    assert (verdicts == "plastic").sum() > 15
+
+
 def test_blocks_of_the_tutorial_run(place: Path, here: bool) -> None:
     """It begins with the README's sweep."""
     (readme,) = (block.text for block in blocks(ROOT / "README.md") if block.is_space)
@@ -284,7 +293,7 @@ def test_blocks_of_the_page_on_random_search_run(place: Path, here: bool) -> Non
 @pytest.mark.long  # tests/storage/test_old_directories.py extends a sweep every day
 def test_blocks_of_the_page_on_extending_run(place: Path, here: bool) -> None:
     (printed,) = run_page(DOCS / "extend.md", place, here)
-    assert re.search(r"20 +48\n24 +27\n", printed)
+    assert re.search(r"100 +48\n120 +27\n", printed)
     assert (place / "longer.png").stat().st_size > 500
 
 
@@ -340,7 +349,7 @@ def test_blocks_of_statistics_page_run(folder: Path) -> None:
 
 def test_blocks_of_results_page_run(place: Path, here: bool) -> None:
     by_pandas, by_others = run_page(DOCS / "results.md", place, here)
-    assert "0.9" in by_pandas
+    assert "1.6" in by_pandas
     assert "shape: (9, 3)" in by_others
     assert "excess" in by_others
 

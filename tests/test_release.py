@@ -118,3 +118,19 @@ def test_the_wheel_works_in_a_clean_environment(tmp_path: Path) -> None:
     assert result.stdout.startswith(f"## {release.newest_section()[0]}\n")
     assert "All checks passed. Nothing was uploaded." in result.stderr
     assert len(list((tmp_path / "dist").iterdir())) == 2
+
+
+def installed_by(target: str, folder: Path) -> set[str]:
+    """Return what a target of the Makefile has pip install in a new environment."""
+    command = ["make", "--dry-run", target, f"VENV={folder / 'venv'}"]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    return set(re.findall(r"pip install .* (\S+)$", result.stdout, flags=re.MULTILINE))
+
+
+def test_the_demo_installs_no_more_than_the_package(tmp_path: Path) -> None:
+    assert installed_by("demo", tmp_path) == {"torch", "."}
+
+
+@pytest.mark.parametrize("target", ["test", "test-long", "lint", "docs", "bench", "release-check"])
+def test_development_installs_its_tools_too(target: str, tmp_path: Path) -> None:
+    assert installed_by(target, tmp_path) == {"torch", ".", "'.[dev,docs]'"}

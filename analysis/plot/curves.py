@@ -178,8 +178,10 @@ def _canvas(metrics: Sequence[str], failures: bool, width: float | None) -> _Can
         lowest = number + columns >= len(metrics)
         axes.tick_params(labelbottom=lowest, labelsize="small")
         axes.set_xlabel("task" if lowest else "", fontsize="small")
+        axes.locator_params("x", integer=True)
     if top is not None:
         top.tick_params(labelsize="small")
+        top.locator_params("x", integer=True)
     return _Canvas(figure, panels, top, height - _LABEL_MARGIN_INCHES)
 
 

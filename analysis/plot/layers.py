@@ -59,6 +59,7 @@ def plot_layers(blocks: Iterable[Block], title: str = "", *, width: float | None
             )
         for axes in grid[-1]:
             axes.set_xlabel("task")
+            axes.locator_params("x", integer=True)
         seeds = [len(group) for _, group in groups]
         spread = f"mean over {seed_count(seeds)} seeds" if max(seeds) > 1 else "one seed"
         gaps = "; grey: a seed has diverged" if (cells["status"] == DIVERGED).any() else ""

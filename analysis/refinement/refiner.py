@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from analysis.refinement.candidates import make_candidates
 from analysis.refinement.finished import FinishedCells
@@ -89,6 +90,7 @@ class Refiner:
         self._choice = LevelSet(candidates, level)
         self._number = {cell.id: number for number, cell in enumerate(self.cells)}
         self._finished = FinishedCells(directory, target, criterion)
+        self._target, self._level = target, level
         self._budget, self._spent = budget, 0.0
         self._width, self._width_at = 1.0, 0
         if Store(directory).read_sweep() is not None:
@@ -117,6 +119,13 @@ class Refiner:
     def note(self) -> str:
         """The width of the band in words."""
         return f"side unknown at {100 * self.width:.0f}% of the points"
+
+    def describe(self) -> dict[str, Any]:
+        """Return what it looks for, when it ends and what it knows, for `sweep.json`."""
+        limit = self._budget
+        limits = {"cells": limit.cells, "seconds": limit.seconds, "until": limit.width}
+        looked_for = {"target": self._target, "level": self._level, "choice": len(self.cells)}
+        return {**looked_for, **limits, "width": round(self.width, 4)}
 
     def ask(self, pending: Collection[str] = (), *, seconds: float = 0.0, most: int = 1) -> list[CellConfig]:
         """Return cells of one shape to compute next; none if the budget is spent. Arguments as for `LevelSet.ask`."""

@@ -129,9 +129,9 @@ def _control(name: str) -> dict[str, Any]:
         "name": name,
         "label": info.label.capitalize(),
         "unit": info.unit,
-        "description": info.description,
+        "description": f"{info.description}; if empty: the {info.none}" if info.none else info.description,
         "step": info.step,
-        "empty": info.none,
+        "empty": info.none.partition(",")[0],  # there is little room in a field
         "is_count": info.type is int,
         "definitions": list(info.definitions),
         "needs_every_task": name in _NEEDS_EVERY_TASK,

@@ -24,7 +24,7 @@ DEFINITIONS: Mapping[str, str] = {
     "mean": "late tasks are worse on average",
     "onset": "failing without a recovery",
     "trend": "the loss rises over the tasks",
-    "paired": "late tasks are worse than their controls",
+    "paired": "late tasks are worse than controls",
 }
 """The definitions of "lost" by name, each in a few words. `LossCriterion` states them in full."""
 
@@ -202,7 +202,7 @@ class LossCriterion:
         "median CE in nats from which on fresh networks count as failing",
         unit="nats",
         step=0.01,
-        none="level of guessing, ln k for k classes",
+        none="guessing level, ln k for k classes",
         at_least=0,
     )
     hold: int = _declare(3, "tasks in a row that make an onset, of a loss or of a symptom", unit="tasks")

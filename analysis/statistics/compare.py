@@ -9,6 +9,7 @@ shift         the factor by which the edge, where the probability is 1/2, moves 
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,8 @@ from analysis.statistics.frames import (
     t_interval,
 )
 from analysis.statistics.logistic import TOO_SHARP, firth, is_sharp
-from lop_sweep.errors import AnalysisError
+from lop_sweep.config import FIELDS
+from lop_sweep.errors import AnalysisError, comma_list
 
 MARGIN = 0.05
 """Differences of at most this many failures per task count as none, unless a caller chooses another margin."""
@@ -51,7 +53,7 @@ def conditions(scored: pd.DataFrame, field: str, first: Any, second: Any) -> tup
         AnalysisError: the field does not exist, no cell has a value, or the values are the same.
     """
     if first == second:
-        raise AnalysisError(f"{field} = {format_value(first)}: must be two different values to compare")
+        raise AnalysisError(f"{field} = {format_value(first)} twice: must be two different values to compare")
     return select(scored, {field: [first]}), select(scored, {field: [second]})
 
 
@@ -79,17 +81,61 @@ def pair(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
     keys = [field for field in shared if field not in compared]
     for frame in (first, second):
         if frame.duplicated(keys).any():
-            raise AnalysisError("a cell has several partners, because more fields vary than are compared; use --where")
+            twice = frame[frame.duplicated(keys, keep=False)]
+            vary = comma_list(field for field in FIELDS if field in frame and twice[field].nunique() > 1)
+            what = f"differ in {vary} as well" if vary else "are there twice"
+            raise AnalysisError(
+                f"cells of one condition {what}, so a cell has several partners; choose one value with --where"
+            )
     values = [name for name in _VALUES if name in first and name in second]
     pairs = first[[*keys, *values]].merge(second[[*keys, *values]], on=keys, suffixes=("_first", "_second"))
     if pairs.empty:
-        raise AnalysisError("no cell of one condition has a partner in the other: they share no configuration and seed")
+        raise AnalysisError(
+            "no cell of the first condition has a partner in the second: partners have the same seed and agree in all "
+            f"fields but {comma_list(compared) or 'the compared one'}; choose conditions that share seeds and points"
+        )
     if "late_failures" in values:
         for side in ("first", "second"):
             pairs[f"rate_{side}"] = pairs[f"late_failures_{side}"] / pairs[f"late_tasks_{side}"]
         pairs["difference"] = pairs["rate_second"] - pairs["rate_first"]
     pairs.attrs = {"unpaired": len(first) + len(second) - 2 * len(pairs), "compared": compared}
     return pairs
+
+
+def explain(table: pd.DataFrame, *, margin: float = MARGIN) -> list[str]:
+    """Return what the rows of a comparison mean, one line each.
+
+    Args:
+        table: from `compare`.
+        margin: of the equivalence test.
+    """
+    meanings = {
+        "failure rate": "mean difference in the share of late tasks that fail, second minus first; t test over seeds",
+        "equivalence": f"the same with its 90% interval; a small p: it is less than {margin:g} either way (TOST)",
+        "verdicts": "difference in the share of lost networks, second minus first; McNemar's exact test",
+        "edge in lr": "learning rate at which half fail, second divided by first; bootstrap over seeds, no p value",
+    }
+    return [f"{name}: {meanings[name]}" for name in table["statistic"]]
+
+
+def explain_points(table: pd.DataFrame, *, rate: float = FALSE_DISCOVERIES) -> list[str]:
+    """Return what the columns of a comparison of points mean, and whether it has pairs enough, one line each.
+
+    Args:
+        table: from `compare_points`.
+        rate: the share of false discoveries that was allowed.
+    """
+    lines = [
+        "first, second, difference: means over the pairs of a point; p: sign-flip test",
+        f"q: p corrected for testing {len(table)} points (Benjamini and Hochberg); differs: q is at most {rate:g}",
+    ]
+    smallest = 2 / 2 ** int(table["pairs"].max()) if len(table) else 1.0
+    if smallest > rate:
+        lines.append(
+            f"with at most {table['pairs'].max()} pairs per point p is at least {smallest:g}, so no point can differ; "
+            f"this takes {math.ceil(math.log2(2 / rate))} seeds or more"
+        )
+    return lines
 
 
 def compare(
@@ -175,7 +221,7 @@ def equivalence(pairs: pd.DataFrame, *, margin: float = MARGIN, alpha: float = 0
     if not reason and error > 0:
         p = float(max(t.sf((mean + margin) / error, freedom), t.cdf((mean - margin) / error, freedom)))
     elif not reason:
-        low, high, reason = np.nan, np.nan, "all pairs differ equally: no error to judge by"
+        low, high, reason = np.nan, np.nan, "all pairs have the same difference: no standard error"
     return _row("equivalence", mean, low, high, p, len(values), freedom + 1, reason)
 
 
@@ -201,9 +247,9 @@ def mcnemar(pairs: pd.DataFrame) -> pd.DataFrame:
     b, c, n = int((first & ~second).sum()), int((~first & second).sum()), len(both)
     seeds = both["seed"].nunique()
     if not n:
-        return _row("verdicts", np.nan, np.nan, np.nan, np.nan, 0, 0, "no pair has two verdicts")
+        return _row("verdicts", np.nan, np.nan, np.nan, np.nan, 0, 0, "in no pair can both networks be judged")
     if not b + c:
-        return _row("verdicts", 0.0, np.nan, np.nan, 1.0, n, seeds, "no pair differs")
+        return _row("verdicts", 0.0, np.nan, np.nan, 1.0, n, seeds, "no pair has two different verdicts")
     test = binomtest(c, b + c)
     low, high = test.proportion_ci(LEVEL)
     scale = (b + c) / n
@@ -232,7 +278,7 @@ def shift(
         One row with the columns of `compare`; `estimate` is a factor, 1 for no shift, and `p` is NaN.
     """
     if "lr" not in pairs:
-        return _no_shift(len(pairs), pairs["seed"].nunique(), "lr is what is compared")
+        return _no_shift(len(pairs), pairs["seed"].nunique(), "the conditions differ in lr itself")
     failures = "difference" in pairs
     k = [pairs[f"late_failures_{side}" if failures else f"lost_{side}"].to_numpy(float) for side in ("first", "second")]
     ones = np.ones(len(pairs))
@@ -241,10 +287,11 @@ def shift(
     frame, k, m = pairs[known], [one[known] for one in k], [one[known] for one in m]
     codes, seeds = np.unique(frame["seed"], return_inverse=True)
     lrs, lr = np.unique(frame["lr"], return_inverse=True)
-    reason = "one learning rate" if len(lrs) < 2 else "one seed" if len(codes) < 2 else ""
+    reason = "only one learning rate" if len(lrs) < 2 else "only one seed: no interval" if len(codes) < 2 else ""
     total = sum(float(one.sum()) for one in k)
     if not reason and total in (0, sum(float(one.sum()) for one in m)):
-        reason = "failures only" if total else "no failures"
+        what = "task fails" if failures else "network is lost"
+        reason = f"{'every' if total else 'no'} {what}: there is no edge"
     if reason:
         return _no_shift(len(frame), len(codes), reason)
     group = strata(frame, ["seed", "lr"])
@@ -262,7 +309,7 @@ def shift(
     slopes = beta[1:, 0]
     slopes = slopes[np.isfinite(slopes)]
     if not len(slopes) or np.mean(slopes * beta[0, 0] <= 0) > _MAX_FLAT:
-        return _no_shift(len(frame), len(codes), "failures do not change with lr")
+        return _no_shift(len(frame), len(codes), "failures do not depend on lr: there is no edge")
     logs = -beta[:, 1] / beta[:, 0]
     low, high = bootstrap_interval(logs[0], logs[1:], len(codes), level)
     shares = successes.sum(axis=0)[used] / trials.sum(axis=0)[used]
@@ -361,7 +408,13 @@ def _differences(pairs: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _few(pairs: int, freedom: int) -> str:
-    return "" if freedom else "one seed: no error" if pairs else "no pair has two failure rates"
+    return (
+        ""
+        if freedom
+        else "only one seed: no standard error"
+        if pairs
+        else "in no pair do both networks have a failure rate"
+    )
 
 
 def _by_seed(seeds: np.ndarray, index: np.ndarray, values: np.ndarray, points: int) -> np.ndarray:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lop_sweep.config import CellConfig
+from lop_sweep.planning.choosing import Refinement, refinement_in
 from lop_sweep.planning.space import axes_of
 from lop_sweep.storage import DIVERGED, READERS, Failure, LockState, Store, is_held, read_lock, requested_cells
 
@@ -71,6 +72,7 @@ class Status:
         shards: the same for the parts of it that were started last, or that are at work (`lop-sweep sweep --shard`).
         failures: failures of packs, newest first.
         kept_states, kept_bytes: number of packs whose last state is kept for longer sequences, and its size on disk.
+        refinement: what the directory's refinement looks for; None if its newest request is a sweep.
     """
 
     cells: int
@@ -86,6 +88,7 @@ class Status:
     failures: tuple[Failure, ...] = ()
     kept_states: int = 0
     kept_bytes: int = 0
+    refinement: Refinement | None = None
 
     @property
     def complete(self) -> bool:
@@ -100,17 +103,21 @@ def sweep_status(store: Store) -> Status:
         StoreError: the directory is not a sweep directory, or a file in it is damaged.
     """
     store.check()
-    cells = requested_cells(store.read_sweep() or {})
-    return count_states(store, cells, axes_of(cells))
+    description = store.read_sweep() or {}
+    cells = requested_cells(description)
+    return count_states(store, cells, axes_of(cells), refinement_in(description))
 
 
-def count_states(store: Store, cells: Iterable[CellConfig], axes: Iterable[str] = ()) -> Status:
+def count_states(
+    store: Store, cells: Iterable[CellConfig], axes: Iterable[str] = (), refinement: Refinement | None = None
+) -> Status:
     """Count cells by state.
 
     Args:
         store: the sweep directory.
         cells: the requested cells.
         axes: fields; cells are also counted for each of their values.
+        refinement: what the directory's refinement looks for.
 
     Raises:
         StoreError: a file is damaged.
@@ -155,6 +162,7 @@ def count_states(store: Store, cells: Iterable[CellConfig], axes: Iterable[str] 
         failures=failures,
         kept_states=len(store.checkpoints.kept()),
         kept_bytes=store.checkpoints.kept_bytes(),
+        refinement=refinement,
     )
 
 

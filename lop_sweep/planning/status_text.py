@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
+from lop_sweep.planning.choosing import Refinement
 from lop_sweep.planning.status import STATES, Driver, Status
 
 _MAX_VALUES = 24
@@ -26,9 +27,16 @@ def status_lines(status: Status) -> Iterator[str]:
             yield f"{name:9} {count:>9,}"
     if status.others:
         yield f"and {status.others:,} finished cells that the newest request does not include"
+    complete = status.complete
+    if status.refinement is not None:
+        finished = status.finished + status.diverged
+        yield from _refinement_lines(status.refinement, finished)
+        ended = status.driver is None or status.driver.released
+        complete = complete and ended and not status.refinement.lacks_cells(finished)
     if status.driver is not None:
         at_work = any(shard.alive for shard in status.shards)
-        yield from _driver_lines(status.driver, status.complete or at_work)
+        command = "sweep" if status.refinement is None else "refine"
+        yield from _driver_lines(status.driver, complete or at_work, command)
     for shard in status.shards:
         yield from _driver_lines(shard, status.complete)
     if status.kept_states:
@@ -43,7 +51,7 @@ def status_lines(status: Status) -> Iterator[str]:
 
 def status_json(status: Status) -> dict[str, Any]:
     """Return a status as JSON values; unknown rates and times are null."""
-    apart = ("axes", "driver", "shards", "failures")
+    apart = ("axes", "driver", "shards", "failures", "refinement")
     content = {key: value for key, value in vars(status).items() if key not in apart}
     content["axes"] = {
         axis: [{"value": value, **{name: count[name] for name in STATES}} for value, count in values.items()]
@@ -51,6 +59,7 @@ def status_json(status: Status) -> dict[str, Any]:
     }
     content["driver"] = None if status.driver is None else _driver_json(status.driver)
     content["shards"] = [_driver_json(shard) for shard in status.shards]
+    content["refinement"] = None if status.refinement is None else asdict(status.refinement)
     content["failures"] = [asdict(failure) for failure in status.failures]
     return content
 
@@ -68,7 +77,26 @@ def _driver_json(driver: Driver) -> dict[str, Any]:
     return {**asdict(driver), **{key: value if math.isfinite(value) else None for key, value in numbers.items()}}
 
 
-def _driver_lines(driver: Driver, complete: bool) -> Iterator[str]:
+def _refinement_lines(refinement: Refinement, finished: int) -> Iterator[str]:
+    """Yield what a refinement looks for, when it ends, and what it knows."""
+    target = refinement.target
+    rate = target if target.endswith("_rate") else f"P({target})"
+    yield (
+        f"refinement: boundary {rate} = {refinement.level:g}; {finished:,} finished of {refinement.choice:,} cells "
+        "to choose from"
+    )
+    limits = [
+        None if refinement.cells is None else f"with {refinement.cells:,} cells",
+        None if refinement.seconds is None else f"after {seconds_text(refinement.seconds)} of core-time",
+        None
+        if refinement.until is None
+        else f"when the side is unknown at {100 * refinement.until:.3g}% of the points",
+    ]
+    known = "" if refinement.width is None else f"; side unknown at {100 * refinement.width:.0f}% of the points"
+    yield f"ends {' or '.join(filter(None, limits))}{known}"
+
+
+def _driver_lines(driver: Driver, complete: bool, command: str = "sweep") -> Iterator[str]:
     if driver.alive:
         what = f"shard {driver.shard}" if driver.shard else "driver"
         yield f"{what}: {driver.process}, running for {seconds_text(driver.seconds)}"
@@ -80,7 +108,7 @@ def _driver_lines(driver: Driver, complete: bool) -> Iterator[str]:
     elif not (complete or (driver.shard and driver.released and driver.done >= driver.cells)):
         ended = "has ended" if driver.released else "has crashed or cannot be reached"
         what = f"shard {driver.shard} is not running" if driver.shard else "not running"
-        yield f"{what}: {driver.process} {ended}; run the same lop-sweep sweep command to continue"
+        yield f"{what}: {driver.process} {ended}; run the same lop-sweep {command} command to continue"
 
 
 def _axis_lines(status: Status) -> Iterator[str]:

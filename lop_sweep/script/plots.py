@@ -41,6 +41,7 @@ def _save_plot(results: pd.DataFrame, one: ScriptMetric, unit: str, path: Path) 
             title="layer", fontsize="small", ncols=1 + len(columns) // 8, loc="center left", bbox_to_anchor=(1, 0.5)
         )
     axes.set(xlabel="task", ylabel=in_units(one.metric.axis_label, [unit]))
+    axes.locator_params("x", integer=True)
     axes.grid(alpha=0.3)
     figure.savefig(path, dpi=120)
     return path

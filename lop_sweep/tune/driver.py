@@ -262,13 +262,13 @@ class Driver:
         """Return whether the plan has anything to compute."""
         return bool(self._plan.items)
 
-    def _write_sweep(self, plan: Plan) -> None:
-        """Write `sweep.json`: the request, and how its work was divided."""
+    def _write_sweep(self, plan: Plan, **further: Any) -> None:
+        """Write `sweep.json`: the request, how its work was divided, and further keys."""
         earlier = self._earlier()
         sizes = plan.description if plan.items else earlier.get("sizes")
         created = str(earlier.get("created", _now()))
         self._store.write_sweep(
-            {**_provenance(created, self._options), "sizes": sizes, **describe_space(self._request)}
+            {**_provenance(created, self._options), "sizes": sizes, **further, **describe_space(self._request)}
         )
 
     def _compute(self, lock: Lock) -> None:

@@ -17,7 +17,17 @@ from typing import TYPE_CHECKING, Any
 from lop_sweep.config import FIELDS, PACKABLE, CellConfig
 from lop_sweep.console.options import accepts_options, options_from_keywords
 from lop_sweep.errors import SweepError
-from lop_sweep.planning import Chooser, SearchSpace, Sizing, WorkItem, begun_cells, item_maker, make_plan, to_space
+from lop_sweep.planning import (
+    REFINEMENT,
+    Chooser,
+    SearchSpace,
+    Sizing,
+    WorkItem,
+    begun_cells,
+    item_maker,
+    make_plan,
+    to_space,
+)
 from lop_sweep.storage import Lock, Store
 from lop_sweep.tune.driver import Driver
 from lop_sweep.tune.options import Outcome, SweepOptions
@@ -147,9 +157,9 @@ class _RefiningDriver(Driver):
             self._write_manifest()
 
     def _write_manifest(self) -> None:
-        """Write the cells that have been chosen to `sweep.json`."""
+        """Write the cells that have been chosen to `sweep.json`, and what is looked for."""
         cells = list(self._cells.values()) or (self._chooser.ask() if self._chooser else [])
         self._request = self._space = SearchSpace(cells=cells, name=self._all.name)
         plan = replace(self._plan, items=tuple(self._items.values()))
-        self._write_sweep(plan)
+        self._write_sweep(plan, **({REFINEMENT: self._chooser.describe()} if self._chooser else {}))
         self._written = time.monotonic()

@@ -115,7 +115,7 @@ def test_equal_cells_are_one_cell() -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("param_space = {'dept': 3}", r"unknown key 'dept' \(did you mean 'depth'\?\); valid keys: seed"),
+        ("param_space = {'dept': 3}", r"unknown key 'dept' \(did you mean 'depth'\?\); lop-sweep run --help and"),
         ("param_space = {'depth': '3'}", "depth = '3': must be a number"),
         ("param_space = {'depth': [1, 2]}", r"for several values write tune.grid_search"),
         ("param_space = {'lr': tune.grid_search([0.1, -1])}", "lr = -1: must be greater than 0"),

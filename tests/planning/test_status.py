@@ -16,8 +16,9 @@ from sweeping import compute_here
 from analysis import load_cells, load_tasks
 from lop_sweep.cli import main
 from lop_sweep.config import CellConfig
-from lop_sweep.errors import SweepError
+from lop_sweep.errors import StoreError, SweepError
 from lop_sweep.pack import Pack
+from lop_sweep.planning.choosing import Refinement, refinement_in
 from lop_sweep.planning.space import SearchSpace
 from lop_sweep.planning.status import Driver, sweep_status
 from lop_sweep.planning.status_text import seconds_text, status_json, status_lines
@@ -233,3 +234,42 @@ def test_a_failure_record_is_identified_by_its_file(mixed: Store) -> None:
     mixed.failures.discard_finished(failure.cells)
     assert not path.exists()
     assert (mixed.root / "sweep.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("limits", "ends"),
+    [
+        ({"cells": 1200}, "ends with 1,200 cells"),
+        ({"seconds": 7200.0}, "ends after 2.0 h of core-time"),
+        ({"until": 0.1}, "ends when the side is unknown at 10% of the points"),
+        ({"cells": 9, "until": 0.1}, "ends with 9 cells or when the side is unknown at 10% of the points"),
+        ({"cells": 9, "width": 0.314}, "ends with 9 cells; side unknown at 31% of the points"),
+    ],
+)
+def test_a_refinement_says_what_it_looks_for(limits: dict[str, float], ends: str, mixed: Store) -> None:
+    status = replace(sweep_status(mixed), refinement=Refinement("late_failure_rate", 0.2, 5000, **limits))
+    lines = list(status_lines(status))
+    where = lines.index(ends)
+    count = status.finished + status.diverged
+    assert lines[where - 1] == (
+        f"refinement: boundary late_failure_rate = 0.2; {count} finished of 5,000 cells to choose from"
+    )
+
+
+@pytest.mark.parametrize(("cells", "released", "continues"), [(4, True, False), (5, True, True), (4, False, True)])
+def test_a_refinement_without_its_cells_is_continued(cells: int, released: bool, continues: bool, mixed: Store) -> None:
+    """Every cell that it has chosen is finished, but it chooses more."""
+    driver = Driver("host:1", alive=False, released=released, cells=4, done=4, seconds=9)
+    looked_for = Refinement("lost", 0.5, 100, cells=cells)
+    counts = {"cells": 4, "finished": 3, "diverged": 1, "running": 0, "failed": 0, "missing": 0}
+    status = replace(sweep_status(mixed), **counts, axes={}, failures=(), driver=driver, refinement=looked_for)
+    assert any("run the same lop-sweep refine command" in line for line in status_lines(status)) is continues
+
+
+def test_a_damaged_description_of_a_refinement_is_an_error() -> None:
+    whole = {"target": "lost", "level": 0.5, "choice": 7, "cells": 3}
+    assert refinement_in({"refinement": {**whole, "of a later version": 1}}) == Refinement("lost", 0.5, 7, cells=3)
+    assert refinement_in({}) is None
+    for damaged in ([], {**whole, "level": None}, {**whole, "cells": "3"}, {**whole, "target": 1}):
+        with pytest.raises(StoreError, match=r"sweep\.json is damaged: its refinement"):
+            refinement_in({"refinement": damaged})

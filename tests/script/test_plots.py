@@ -1,4 +1,4 @@
-"""The single-file script's plots name the loss of the stream."""
+"""The single-file script's plots: their labels and ticks."""
 
 from __future__ import annotations
 
@@ -23,10 +23,12 @@ def test_the_axis_has_the_unit_of_the_streams_loss(
     stream: str, label: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     labels: list[str] = []
+    ticks: list[float] = []
     save = Figure.savefig
 
     def record(figure: Figure, *args: object, **options: object) -> None:
         labels.append(figure.axes[0].get_ylabel())
+        ticks.extend(figure.axes[0].get_xticks())
         save(figure, *args, **options)
 
     monkeypatch.setattr(Figure, "savefig", record)
@@ -35,3 +37,4 @@ def test_the_axis_has_the_unit_of_the_streams_loss(
     paths = save_script_plots(results, stream, tmp_path)
     assert all(path.stat().st_size > 1000 for path in paths)
     assert label in labels
+    assert all(tick == round(tick) for tick in ticks), "ticks are at tasks"

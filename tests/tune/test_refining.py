@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -49,7 +50,15 @@ def test_a_refinement_spends_its_budget_and_is_a_sweep_like_any_other(space: Pat
     store, cells = Store(out), load_space(space).cells
     first = finished(out)
     assert len(first) == 11 == len(score(out))
-    assert run_here("status", out).stdout.split()[:2] == ["cells", "11"]
+    shown = run_here("status", out).stdout
+    assert shown.split()[:2] == ["cells", "11"]
+    assert (
+        "refinement: boundary P(lost) = 0.5; 11 finished of 24 cells to choose from\nends with 11 cells; side " in shown
+    )
+    known = json.loads(run_here("status", out, "--json").stdout)["refinement"]
+    assert 0 <= known.pop("width") <= 1
+    limits = {"cells": 11, "seconds": None, "until": None}
+    assert known == {"target": "lost", "level": 0.5, "choice": 24, **limits}
 
     again = refine(space, out, "--budget", "11")
     assert "0 computed now" in again
@@ -59,6 +68,7 @@ def test_a_refinement_spends_its_budget_and_is_a_sweep_like_any_other(space: Pat
     swept = run_here("sweep", space, "--out", out, "--no-progress")  # what is left
     assert swept.returncode == 0, swept.stderr
     assert "11 computed now" in swept.stdout
+    assert "refinement" not in run_here("status", out).stdout, "a sweep is the newest request"
     compute_here(cells, whole, pack=(), keep=False)
     ours, expected = (
         pd.read_parquet(path / "tasks").sort_values(["cell", "task"], ignore_index=True) for path in (out, whole)

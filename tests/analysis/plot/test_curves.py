@@ -76,3 +76,4 @@ def test_many_seeds_are_shown_by_percentiles() -> None:
     band = figure.axes[1].collections[0].get_paths()[0].vertices[:, 1]
     assert band.min() == pytest.approx(wide.quantile(0.1, axis=1).min())
     assert "10th to 90th percentile over 11 seeds" in figure.get_suptitle()
+    assert all(tick == round(tick) for axes in figure.axes for tick in axes.get_xticks())

@@ -27,6 +27,12 @@ def test_a_heatmap_is_the_mean_over_seeds_of_each_layer(store_dir: Path, tmp_pat
     assert "mean over 2 seeds" in figure.get_suptitle()
 
 
+@pytest.mark.parametrize("inches", [3, 4, 6])
+def test_ticks_are_at_tasks(inches: float, store_dir: Path) -> None:
+    figure = plot_layers(iter_blocks(store_dir, WHERE), width=inches)
+    assert all(tick == round(tick) for axes in figure.axes[:4] for tick in axes.get_xticks())
+
+
 def test_diverged_cells_leave_a_gap(store_dir: Path, tmp_path: Path) -> None:
     figure = plot_layers(iter_blocks(store_dir, {"depth": [1.0], "lr": [1.7e308], "delta": [0.0]}))
     figure.savefig(tmp_path / "layers.png")

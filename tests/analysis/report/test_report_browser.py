@@ -296,6 +296,45 @@ def test_map_and_controls_fit_a_laptop_screen(report: Report, made_file: Path):
     assert page.evaluate("document.getElementById('map').getBoundingClientRect().width") > 400
 
 
+CLIPPED = """() => {
+  const context = document.createElement('canvas').getContext('2d');
+  const isClipped = (element) => {
+    const style = getComputedStyle(element);
+    context.font = style.font;
+    const texts = { SELECT: () => [...element.options].map((option) => option.textContent),
+                    INPUT: () => [element.placeholder, element.value] }[element.tagName]?.() ?? [element.textContent];
+    const arrows = element.tagName === 'BUTTON' ? 0 : 18;
+    const room = element.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight) - arrows;
+    return Math.max(...texts.map((text) => context.measureText(text).width)) > room + 1;
+  };
+  const fields = [...document.querySelectorAll('header select, #controls select, #controls input, #controls button')];
+  const parts = [...document.querySelectorAll('h1, #origin, #controls, #controls label')];
+  return [
+    ...fields.filter((one) => one.type !== 'checkbox' && one.offsetParent && isClipped(one)),
+    ...parts.filter((one) => one.offsetParent && one.scrollWidth > one.clientWidth),
+  ].map((one) => one.id || one.textContent);
+}"""
+"""Names what has less room than its text takes."""
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1366, "light"), (390, "dark")])
+def test_no_text_is_clipped_in_the_form(width: int, scheme: str, report: Report, tmp_path: Path):
+    noise = {"mitigation": "gradient_noise", "tasks": 22, "width": 8, "fresh_baseline": 3}
+    cells = [
+        CellConfig(depth=depth, lr=lr, gradient_noise_scale=scale, seed=seed, **noise)
+        for depth in (1, 2) for lr in (0.1, 0.2) for scale in (0.01, 0.02) for seed in (0, 1)
+    ]  # fmt: skip
+    path = tmp_path / "named.html"
+    write_report(write_store(tmp_path / "sweep", cells, losing), path)
+    page = report(path, "#y=gradient_noise_scale", scheme=scheme)
+    try:
+        page.set_viewport_size({"width": width, "height": 768})
+        assert page.locator("#chance").get_attribute("placeholder") == "guessing level"
+        assert page.evaluate(CLIPPED) == []
+    finally:
+        page.set_viewport_size({"width": 1366, "height": 768})
+
+
 ODD: dict[str, tuple[list[CellConfig], Callable[..., tuple[np.ndarray, float]], str]] = {
     "one cell": ([CellConfig(tasks=1, depth=1)], losing, "1 cell on this map"),
     "all diverged": (

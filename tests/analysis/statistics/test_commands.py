@@ -138,7 +138,9 @@ def test_symptoms_of_a_store(made: Path, tmp_path: Path, table: str, rows: int) 
     assert len(read(out)) == rows
 
 
-def test_two_values_of_a_field_are_compared(rates: pd.DataFrame, tmp_path: Path) -> None:
+def test_two_values_of_a_field_are_compared(
+    rates: pd.DataFrame, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "compare.csv"
     assert main(["compare", "anywhere", "--between", "depth=2,4", "--out", str(out)]) == 0
     table = read(out).set_index("statistic")
@@ -147,13 +149,28 @@ def test_two_values_of_a_field_are_compared(rates: pd.DataFrame, tmp_path: Path)
     assert table.loc["edge in lr", "estimate"] < 1
     assert main(["compare", "anywhere", "--between", "depth=2,4", "--table", "points", "--out", str(out)]) == 0
     assert read(out)["differs"].all()
+    said = capsys.readouterr().err
+    assert "first: depth = 2; second: depth = 4; " in said
+    for row in table.index:
+        assert f"{row}: " in said, "each row is explained"
+    assert "a small p: it is less than 0.05 either way" in said
+    assert "differs: q is at most 0.05" in said
+    assert "no point can differ" not in said
 
 
 def test_a_directory_equals_itself(made: Path, tmp_path: Path) -> None:
     out = tmp_path / "compare.csv"
     assert main(["compare", str(made), str(made), "--out", str(out)]) == 0
     verdicts = read(out).set_index("statistic").loc["verdicts"]
-    assert (verdicts["estimate"], verdicts["reason"]) == (0, "no pair differs")
+    assert (verdicts["estimate"], verdicts["reason"]) == (0, "no pair has two different verdicts")
+
+
+def test_too_few_pairs_to_see_a_point_differ(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", str(made), str(made), "--table", "points"]) == 0
+    said = capsys.readouterr().err
+    assert f"first: {made}; second: {made}; " in said
+    assert "pairs per point p is at least" in said
+    assert "this takes 6 seeds or more" in said
 
 
 def test_the_power_of_a_design(rates: pd.DataFrame, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -188,9 +205,10 @@ def test_specifications_of_a_store(made: Path, tmp_path: Path, capsys: pytest.Ca
         ("effects DIR --where lr=0.4 --where depth=2 --where delta=1.5", "no term varies"),
         ("effects DIR --terms speed", "unknown term 'speed'"),
         ("symptoms DIR --table lead --horizon 0", "horizon = 0: must be at least 1 task"),
-        ("compare DIR", "give a second directory, or --between FIELD=A,B"),
-        ("compare DIR --between lr=0.4", "must name two values, got 1"),
-        ("compare DIR --between lr=0.4,0.4", "must be two different values"),
+        ("compare DIR", "give a second directory, or --between FIELD=A,B for two values within one; got neither"),
+        ("compare DIR DIR --between lr=0.1,0.4", "two values within one; got both"),
+        ("compare DIR --between lr=0.4", "must name two values, got 1; write lr=A,B"),
+        ("compare DIR --between lr=0.4,0.4", "lr = 0.4 twice: must be two different values"),
         ("power --detect 2", "difference = 2: must be between 0 and 1"),
         ("power --late-tasks 0", "late tasks = 0"),
         ("specification DIR --vary margin", "must be THRESHOLD=VALUE,VALUE"),
@@ -207,4 +225,4 @@ def test_bad_input_is_one_line(made: Path, arguments: str, line: str, capfd: pyt
 
 def test_a_wide_tolerance_is_refused(rates: pd.DataFrame, capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["compare", "anywhere", "--between", "depth=2,4", "--tolerance", "2"]) == 2
-    assert "margin = 2: must be between 0 and 1" in capfd.readouterr().err
+    assert "--tolerance = 2: must be between 0 and 1" in capfd.readouterr().err

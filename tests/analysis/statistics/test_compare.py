@@ -74,10 +74,15 @@ def test_two_values_of_a_field_are_conditions() -> None:
 
 def test_pairs_that_do_not_exist_are_refused() -> None:
     one, other = scores_of([{"seed": 1}]), scores_of([{"seed": 2}])
-    with pytest.raises(AnalysisError, match="no cell of one condition has a partner"):
+    with pytest.raises(
+        AnalysisError, match="no cell of the first condition has a partner in the second: partners have"
+    ):
         pair(one, other)
-    with pytest.raises(AnalysisError, match="several partners"):
+    with pytest.raises(AnalysisError, match="cells of one condition are there twice, so a cell has several partners"):
         pair(pd.concat([one, one]), other)
+    wide = scores_of([{"seed": 1, "width": 200}, {"seed": 1, "width": 300}])
+    with pytest.raises(AnalysisError, match="cells of one condition differ in width as well"):
+        pair(wide, one)
 
 
 def test_a_clustered_mean_equals_a_t_test_of_balanced_seeds() -> None:
@@ -137,9 +142,9 @@ def test_mcnemar_is_an_exact_binomial_test() -> None:
     assert row["low"] < -6 / 96 < row["high"]
     assert row["pairs"] == 96
     none = mcnemar(verdicts(0, 0, 5)).iloc[0]
-    assert (none["p"], none["reason"]) == (1, "no pair differs")
+    assert (none["p"], none["reason"]) == (1, "no pair has two different verdicts")
     undefined = pd.DataFrame({"seed": [1], "lost_first": [NAN], "lost_second": [1.0]})
-    assert mcnemar(undefined).iloc[0]["reason"] == "no pair has two verdicts"
+    assert mcnemar(undefined).iloc[0]["reason"] == "in no pair can both networks be judged"
 
 
 def test_the_shift_of_an_edge_is_found() -> None:
@@ -183,13 +188,15 @@ def test_a_shift_needs_an_edge(recwarn: pytest.WarningsRecorder) -> None:
         frames = [sweep_of(rate, rng, seeds, lr=lr) for _ in range(2)]
         return str(shift(pair(*frames), rng).iloc[0]["reason"])
 
-    assert reason(lambda c: 0.3) == "failures do not change with lr"
-    assert reason(lambda c: 0.0) == "no failures"
-    assert reason(lambda c: 1.0) == "failures only"
-    assert reason(edge_at(0.3), seeds=1) == "one seed"
-    assert reason(edge_at(0.3), lr=(0.3,)) == "one learning rate"
+    assert reason(lambda c: 0.3) == "failures do not depend on lr: there is no edge"
+    assert reason(lambda c: 0.0) == "no task fails: there is no edge"
+    assert reason(lambda c: 1.0) == "every task fails: there is no edge"
+    assert reason(edge_at(0.3), seeds=1) == "only one seed: no interval"
+    assert reason(edge_at(0.3), lr=(0.3,)) == "only one learning rate"
     frame = sweep_of(edge_at(0.3), rng, 4, lr=(0.1, 0.4))
-    assert shift(pair(*conditions(frame, "lr", 0.1, 0.4)), rng).iloc[0]["reason"] == "lr is what is compared"
+    assert (
+        shift(pair(*conditions(frame, "lr", 0.1, 0.4)), rng).iloc[0]["reason"] == "the conditions differ in lr itself"
+    )
     assert not recwarn.list
 
 
@@ -248,11 +255,11 @@ def test_everything_in_one_table() -> None:
 
 def test_few_pairs_have_a_reason() -> None:
     one = pairs_of(np.array([0.1, 0.2]), np.zeros(2))
-    assert rate_difference(one).iloc[0]["reason"] == "one seed: no error"
-    assert equivalence(one).iloc[0]["reason"] == "one seed: no error"
+    assert rate_difference(one).iloc[0]["reason"] == "only one seed: no standard error"
+    assert equivalence(one).iloc[0]["reason"] == "only one seed: no standard error"
     same = pairs_of(np.zeros(4), np.arange(4))
-    assert equivalence(same).iloc[0]["reason"] == "all pairs differ equally: no error to judge by"
+    assert equivalence(same).iloc[0]["reason"] == "all pairs have the same difference: no standard error"
     none = pairs_of(np.full(2, NAN), np.arange(2))
-    assert rate_difference(none).iloc[0]["reason"] == "no pair has two failure rates"
+    assert rate_difference(none).iloc[0]["reason"] == "in no pair do both networks have a failure rate"
     with pytest.raises(AnalysisError, match="margin = 2: must be between 0 and 1"):
         equivalence(one, margin=2)
