@@ -1,6 +1,6 @@
 """Make the gallery: publish the scores of its sweeps, and write its page, every number of which is computed here.
 
-    python docs/gallery/gallery.py publish DEPTH_LR_DELTA DELTA_SIGMA FLOAT64 FLOAT32
+    python docs/gallery/gallery.py publish DEPTH_LR_DELTA DELTA_SIGMA SEPARATION FLOAT64 FLOAT32
     python docs/gallery/gallery.py write
 
 `publish` reads the sweep directories and writes the Parquet files, the specification curve and the figures. `write`
@@ -28,7 +28,7 @@ from analysis.surface import Boundary, boundary_band, fit_surface
 
 HERE = Path(__file__).parent
 TEMPLATE, PAGE = HERE / "README.template.md", HERE / "README.md"
-SWEEPS = ("depth_lr_delta", "delta_sigma", "float64", "float32")
+SWEEPS = ("depth_lr_delta", "delta_sigma", "separation", "float64", "float32")
 RULE = LossCriterion()
 JUDGED = ("lost", "plastic", "undecided")
 MARGIN = 0.03
@@ -72,7 +72,7 @@ Facts = dict[str, str]
 
 
 def publish(directories: Sequence[str]) -> None:
-    """Write the scores of the four sweeps with their late losses, the specification curve, and the figures."""
+    """Write the scores of the five sweeps with their late losses, the specification curve, and the figures."""
     for name, directory in zip(SWEEPS, directories, strict=True):
         published_scores(directory).to_parquet(HERE / f"{name}.parquet", index=False)
     definitions(directories[0]).to_csv(HERE / "definitions.csv", index=False)
@@ -127,15 +127,16 @@ def read(name: str) -> pd.DataFrame:
 
 def facts() -> Facts:
     """Return what the template's placeholders stand for, computed from the published files."""
-    maps, sigma, double, single = (read(name) for name in SWEEPS)
+    maps, sigma, crossed, double, single = (read(name) for name in SWEEPS)
     found: Facts = {}
     for part in (
-        lambda: sizes(maps, sigma),
+        lambda: sizes(maps, sigma, crossed),
         lambda: depths(maps),
         lambda: edges(maps),
         lambda: beyond_the_edge(maps),
         lambda: overlapping(maps),
         lambda: separations(sigma),
+        lambda: apart_from_noise(crossed),
         lambda: symptoms(maps),
         lambda: gradients(maps),
         lambda: onsets(maps),
@@ -148,13 +149,15 @@ def facts() -> Facts:
     return found
 
 
-def sizes(maps: pd.DataFrame, sigma: pd.DataFrame) -> Facts:
+def sizes(maps: pd.DataFrame, sigma: pd.DataFrame, crossed: pd.DataFrame) -> Facts:
     """Return the numbers of cells and their time."""
     return {
         "cells": f"{len(maps):,}",
         "sigma_cells": f"{len(sigma):,}",
+        "crossed_cells": f"{len(crossed):,}",
         "seconds": f"{maps['seconds'].sum():,.0f}",
         "sigma_seconds": f"{sigma['seconds'].sum():,.0f}",
+        "crossed_seconds": f"{crossed['seconds'].sum():,.0f}",
         "untrainable": str((maps["verdict"] == "untrainable").sum()),
     }
 
@@ -265,6 +268,22 @@ def overlapping(maps: pd.DataFrame) -> Facts:
 def separations(sigma: pd.DataFrame) -> Facts:
     """Return which combination of delta and sigma puts the boundary in one place."""
     judged = sigma[sigma["verdict"].isin(JUDGED)]
+    prime = statistics.sharpness(judged)
+    bins = [0, 0.5, 1, 1.5, 2, 3, np.inf]
+    groups = judged.assign(bin=pd.cut(prime, bins, right=False)).groupby("bin", observed=True)
+    shares = [
+        [f"{interval.left:g} to {interval.right:g}", f"{(group['verdict'] == 'lost').sum()} of {len(group)}",
+         percent(group["late_failure_rate"].mean())]
+        for interval, group in groups
+    ]  # fmt: skip
+    return {
+        "collapse": collapsed(judged),
+        "by_sharpness": table(["d'", "lost", "late failure rate"], shares),
+    }
+
+
+def collapsed(judged: pd.DataFrame) -> str:
+    """Return how well combinations of delta and sigma explain the verdicts, as a table."""
     candidates = {
         "delta": ["delta"], "log sigma": ["log sigma"], "delta + log sigma": ["delta", "log sigma"], "d'": ["d'"],
         "d' + log sigma": ["d'", "log sigma"],
@@ -275,17 +294,24 @@ def separations(sigma: pd.DataFrame) -> Facts:
          "" if np.isnan(row["half"]) else f"{row['half']:.2f}"]
         for _, row in compared.iterrows()
     ]  # fmt: skip
-    prime = statistics.sharpness(judged)
-    bins = [0, 0.5, 1, 1.5, 2, 3, np.inf]
-    groups = judged.assign(bin=pd.cut(prime, bins, right=False)).groupby("bin", observed=True)
-    shares = [
-        [f"{interval.left:g} to {interval.right:g}", f"{(group['verdict'] == 'lost').sum()} of {len(group)}",
-         percent(group["late_failure_rate"].mean())]
-        for interval, group in groups
-    ]  # fmt: skip
+    return table(["regressors", "deviance", "AIC", "explained", "half at"], rows)
+
+
+def apart_from_noise(crossed: pd.DataFrame) -> Facts:
+    """Return the verdicts on a grid of d' and sigma."""
+    judged = crossed[crossed["verdict"].isin(JUDGED)]
+    prime = statistics.sharpness(crossed).round(6)
+    noises = sorted(crossed["sigma"].unique())
+
+    def cell(separation: float, sigma: float) -> str:
+        chosen = judged[(prime[judged.index] == separation) & (judged["sigma"] == sigma)]
+        lost = (chosen["verdict"] == "lost").sum()
+        return f"{lost}/{len(chosen)} ({percent(chosen['late_failure_rate'].mean())})" if len(chosen) else ""
+
+    rows = [[f"{one:g}", *(cell(one, sigma) for sigma in noises)] for one in sorted(prime.unique())]
     return {
-        "collapse": table(["regressors", "deviance", "AIC", "explained", "half at"], rows),
-        "by_sharpness": table(["d'", "lost", "late failure rate"], shares),
+        "crossed": table(["d'", *(f"sigma {sigma:g}" for sigma in noises)], rows),
+        "crossed_collapse": collapsed(judged),
     }
 
 
