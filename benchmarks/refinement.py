@@ -1,6 +1,6 @@
 """How many cells a boundary takes if they are chosen one by one, against a dense grid and a Sobol design.
 
-    python benchmarks/refinement.py [--repeats 100] [--truths sharp bent] [--jobs 2] [--out errors.jsonl]
+    python benchmarks/refinement.py [--repeats 100] [--truths sharp bent] [--cells 960] [--jobs 2] [--out errors.jsonl]
 
 Maps are simulated on a grid of points with 8 seeds, each a cell of one outcome. Every seed is shifted against the
 others by N(0, 0.3) probits at all points. The error is the share of points on the wrong side of P(lost) = 1/2, where P
@@ -23,6 +23,7 @@ import multiprocessing
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -179,15 +180,15 @@ def sobol_cells(sizes: Sequence[int], repeat: int) -> list[int]:
     return [int(number) for number in dict.fromkeys(numbers)][:SOBOL]
 
 
-def measure(job: tuple[str, int]) -> Errors:
-    """Return the errors of one repeat of a truth."""
+def measure(job: tuple[str, int], cells: int | None = None) -> Errors:
+    """Return the errors of one repeat of a truth, with as many cells chosen as it says, or as many as given."""
     name, repeat = job
     truth, start = TRUTHS[name], time.process_time()
     simulation = Simulation(truth, repeat)
     return Errors(
         simulation.by_counts(),
         simulation.by_surface(range(simulation.lost.size)),
-        simulation.refined(truth.cells),
+        simulation.refined(cells or truth.cells),
         simulation.sobol(sobol_cells(truth.sizes, repeat)),
         time.process_time() - start,
     )
@@ -244,12 +245,14 @@ def load(path: Path | None) -> dict[tuple[str, int], Errors]:
     return {(row.pop("truth"), row.pop("repeat")): Errors(**row) for row in rows}
 
 
-def simulate(jobs: Sequence[tuple[str, int]], processes: int, out: Path | None) -> dict[tuple[str, int], Errors]:
+def simulate(
+    jobs: Sequence[tuple[str, int]], cells: int | None, processes: int, out: Path | None
+) -> dict[tuple[str, int], Errors]:
     """Return the errors of repeats of truths; those in the file are not computed again, and others are added to it."""
     found = load(out)
     missing = [job for job in jobs if job not in found]
     with multiprocessing.get_context("spawn").Pool(processes) as pool:
-        for job, errors in zip(missing, pool.imap(measure, missing), strict=True):
+        for job, errors in zip(missing, pool.imap(partial(measure, cells=cells), missing), strict=True):
             found[job] = errors
             if out is not None:
                 with out.open("a") as file:
@@ -274,11 +277,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--repeats", type=int, default=100, metavar="N", help="simulations per truth (default 100)")
     parser.add_argument("--truths", nargs="+", default=list(TRUTHS), choices=TRUTHS, metavar="TRUTH", help="which maps")
+    parser.add_argument("--cells", type=int, metavar="N", help="cells to choose (default 200; 400 with more axes)")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes (default 1)")
     parser.add_argument("--out", type=Path, metavar="FILE", help="JSON lines to write to, and to continue from")
     options = parser.parse_args()
     jobs = [(name, repeat) for repeat in range(options.repeats) for name in options.truths]
-    found = simulate(jobs, options.jobs, options.out)
+    found = simulate(jobs, options.cells, options.jobs, options.out)
     for heading, line in ((MEANS, means_row), (MEDIANS, medians_row)):
         print(f"| {' | '.join(heading)} |\n|{'---|' * len(heading)}")
         for name in options.truths:
