@@ -7,11 +7,11 @@ after seed where the rate is close to the level, and leaves the band wide elsewh
 candidate like any other, so there is no rule of when to add points and when seeds. Cells that are being computed count
 as having their most probable outcome.
 
-What the surface is sure of it never asks about, be it wrong. So of n cells 2 sqrt(n) lie farthest from all others,
-whatever their outcomes: an island is found sooner or later.
+Where the surface is sure, it is never asked, even if it is wrong. So of the first n cells about 2 sqrt(n) are those
+farthest from all others, whatever their outcomes and costs: an island is found sooner or later.
 
 Outcomes that are undefined, as of networks that diverge, are told as 0 trials. A second surface says how probable they
-are: where an outcome is unlikely, neither candidates nor reference points count.
+are: where an outcome is unlikely, neither candidates nor reference points count, and nothing is explored.
 
 Source: Bect, Ginsbourger, Li, Picheny and Vazquez, "Sequential design of computer experiments for the estimation of a
 probability of failure", Statistics and Computing 22 (2012), for the criterion; Letham, Guan, Tymms, Bakshy and
@@ -43,6 +43,12 @@ RETUNE_SHARE = 0.15
 """The same after which its hyperparameters are chosen again."""
 DOUBT = 0.025
 """Probability of being on the wrong side from which a point counts as unsure: its own 95% interval has the level."""
+
+
+_TINY = 1e-9
+"""Squared distances that differ by less are equal."""
+_PART = 256
+"""Points that distances are computed to at once."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +156,7 @@ class _Standing:
 
 
 def _explores(asked: int) -> bool:
-    """Return whether the next cell is one that lies farthest from all others: 2 sqrt(n) of n cells do."""
+    """Return whether the next cell is to be the one farthest from all others, as 2 sqrt(n) of the first n cells are."""
     return math.isqrt(4 * (asked + 1)) > math.isqrt(4 * asked)
 
 
@@ -232,8 +238,7 @@ class LevelSet:
         asked = [*self._told, *pending]
         if len(asked) < self.design or not any(trials for _, trials in self._told.values()):
             return [self._farthest(open_cells, asked)]
-        explored = self._farthest(open_cells, asked) if _explores(len(asked)) else None
-        return self._best(open_cells, list(pending), explored, seconds, most)
+        return self._best(open_cells, asked, list(pending), seconds, most)
 
     def unsure(self) -> float:
         """Return the share of the points whose side of the boundary is not known with 95%: the width of the band.
@@ -274,22 +279,36 @@ class LevelSet:
 
         Seeds take turns, so that one seed's shift does not pass for the surface.
         """
-        at = self._of.coordinates
-        numeric = np.array([scale != "category" for scale in self._of.scales])
-        centre = np.where(numeric, 0.5, at[open_cells[0]])
-        others = at[list(asked)] if asked else centre[None]
-        distance = np.sqrt(self._of.scaling.squares(at[open_cells], others).sum(axis=0)).min(axis=1)
-        wanted = distance.min() if not asked else distance.max()
-        place = self._of.place[open_cells[np.argmin(np.abs(distance - wanted))]]
-        there = open_cells[self._of.place[open_cells] == place]
+        place = self._of.place[open_cells]
+        places = np.unique(place)
+        at = self._of.places[places]
+        if asked:
+            distance = np.full(len(places), np.inf)
+            others = np.unique(self._of.place[list(asked)])
+            for some in np.array_split(others, math.ceil(len(others) / _PART)):
+                squares = self._of.scaling.squares(at, self._of.places[some]).sum(axis=0)
+                distance = np.minimum(distance, squares.min(axis=1))
+            chosen = places[np.argmax(distance > distance.max() - _TINY)]  # the first of those as far, but for rounding
+        else:
+            numeric = np.array([scale != "category" for scale in self._of.scales])
+            centre = np.where(numeric, 0.5, at[0])
+            chosen = places[np.argmin(self._of.scaling.squares(at, centre[None]).sum(axis=0)[:, 0])]
+        there = open_cells[place == chosen]
         turn = (self._of.seeds[there] - len(asked)) % self._seeds
         return int(there[np.argmin(turn)])
 
+    def _explored(self, open_cells: np.ndarray, asked: Sequence[int]) -> int:
+        """Return the cell that is farthest from all others, of those whose outcome is probably defined."""
+        defined = open_cells[self._weight(self._of.coordinates[open_cells]) > 0.5]
+        return self._farthest(defined if len(defined) else open_cells, asked)
+
     def _best(
-        self, open_cells: np.ndarray, pending: list[int], explored: int | None, seconds: float, most: int
+        self, open_cells: np.ndarray, asked: list[int], pending: list[int], seconds: float, most: int
     ) -> list[int]:
-        """Return cells of one shape, the best first, or one that is explored and then the best of its shape."""
-        now = self._standing_for(open_cells, pending, explored, self._refit())
+        """Return cells of one shape, the best first; some are explored instead."""
+        fit = self._refit()
+        first = self._explored(open_cells, asked) if _explores(len(asked)) else None
+        now = self._standing_for(open_cells, pending, first, fit)
         cells, beliefs = now.cells[: now.candidates], now.beliefs
         free = np.isin(cells, open_cells)
         worth = self._weight(self._reference)
@@ -298,8 +317,11 @@ class LevelSet:
         while free.any() and len(chosen) < most:
             if chosen and self._of.seconds[cells[chosen]].sum() >= seconds:
                 break
-            if explored is not None and not chosen:
-                best = now.number[explored]
+            count = len(asked) + len(chosen)
+            if first is not None and not chosen:
+                best = now.number[first]
+            elif _explores(count):
+                best = now.number[self._explored(cells[free], [*asked, *cells[chosen]])]
             else:
                 value = (beliefs.gains()[: len(cells)] @ worth) / price
                 best = int(np.argmax(np.where(free, value, -np.inf)))

@@ -1,6 +1,6 @@
 """What has to be computed, decided without running anything. Imports neither Ray nor PyTorch."""
 
-from lop_sweep.planning.choosing import REFINEMENT, Chooser, next_cells
+from lop_sweep.planning.choosing import REFINEMENT, Chooser, Refinement, next_cells
 from lop_sweep.planning.packing import Sizing
 from lop_sweep.planning.plan import Plan, WorkItem, begun_cells, item_maker, make_plan, preview
 from lop_sweep.planning.plan_text import plan_lines
@@ -14,6 +14,7 @@ __all__ = [
     "REFINEMENT",
     "Chooser",
     "Plan",
+    "Refinement",
     "SearchSpace",
     "Shard",
     "Sizing",

@@ -6,12 +6,13 @@ does, since nothing here knows `analysis`.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
 from lop_sweep.config import CellConfig
-from lop_sweep.errors import StoreError
+from lop_sweep.errors import StoreError, safe_repr
 
 MIN_SECONDS = 2.0
 """What a chosen pack takes at least, if its shape has enough cells that are worth it: starting a trial takes 50 ms."""
@@ -33,6 +34,7 @@ class Refinement:
         choice: number of cells to choose from.
         cells, seconds, until: the limits: a number of cells, core-seconds and a width of the band; None if not limited.
         width: the band's width, the share of the points whose side is unknown; None if not known.
+        ended: whether it has enough cells, or no more to choose from.
     """
 
     target: str
@@ -42,10 +44,7 @@ class Refinement:
     seconds: float | None = None
     until: float | None = None
     width: float | None = None
-
-    def lacks_cells(self, finished: int) -> bool:
-        """Return whether there is a limit of cells, and it is not reached."""
-        return self.cells is not None and finished < min(self.cells, self.choice)
+    ended: bool = False
 
 
 def refinement_in(description: Mapping[str, Any]) -> Refinement | None:
@@ -57,15 +56,37 @@ def refinement_in(description: Mapping[str, Any]) -> Refinement | None:
     content = description.get(REFINEMENT)
     if content is None:
         return None
-    found: dict[str, Any] = (
-        {field.name: content.get(field.name) for field in fields(Refinement)} if isinstance(content, dict) else {}
-    )
-    numbers = [found.get("level"), found.get("choice"), *filter(None, list(found.values())[3:])]
-    if not isinstance(found.get("target"), str) or not all(isinstance(number, (int, float)) for number in numbers):
-        raise StoreError(
-            f"sweep.json is damaged: its {REFINEMENT} is not one; run the refinement again, which writes it anew"
-        )
+    if not isinstance(content, dict):
+        raise _damaged("", "an object", content)
+    found = {field.name: content[field.name] for field in fields(Refinement) if field.name in content}
+    for name, rule, is_valid in _RULES:
+        if not is_valid(found.get(name, False if name == "ended" else None)):
+            raise _damaged(f".{name}", rule, found.get(name))
     return Refinement(**found)
+
+
+def _damaged(name: str, rule: str, value: object) -> StoreError:
+    return StoreError(
+        f"sweep.json is damaged: `{REFINEMENT}{name}` must be {rule}, got {safe_repr(value)}; "
+        "run the refinement again, which writes it anew"
+    )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_limit(value: object) -> bool:
+    return value is None or _is_number(value)
+
+
+_RULES: tuple[tuple[str, str, Callable[[object], bool]], ...] = (
+    ("target", "text", lambda value: isinstance(value, str)),
+    ("level", "a number", _is_number),
+    ("choice", "a number", _is_number),
+    *((name, "a number or null", _is_limit) for name in ("cells", "seconds", "until", "width")),
+    ("ended", "true or false", lambda value: isinstance(value, bool)),
+)
 
 
 class Chooser(Protocol):
@@ -91,8 +112,8 @@ class Chooser(Protocol):
     def note(self) -> str:
         """What is known so far, in a few words for the progress bar."""
 
-    def describe(self) -> dict[str, Any]:
-        """Return the fields of a `Refinement`, for `sweep.json`."""
+    def describe(self) -> Refinement:
+        """Return what it looks for, when it ends and what it knows, for `sweep.json`."""
 
     def ask(self, pending: Collection[str] = (), *, seconds: float = 0.0, most: int = 1) -> list[CellConfig]:
         """Return cells of one shape to compute next; none if there are enough, or no more.

@@ -31,8 +31,7 @@ def status_lines(status: Status) -> Iterator[str]:
     if status.refinement is not None:
         finished = status.finished + status.diverged
         yield from _refinement_lines(status.refinement, finished)
-        ended = status.driver is None or status.driver.released
-        complete = complete and ended and not status.refinement.lacks_cells(finished)
+        complete = complete and status.refinement.ended
     if status.driver is not None:
         at_work = any(shard.alive for shard in status.shards)
         command = "sweep" if status.refinement is None else "refine"
@@ -86,14 +85,13 @@ def _refinement_lines(refinement: Refinement, finished: int) -> Iterator[str]:
         "to choose from"
     )
     limits = [
-        None if refinement.cells is None else f"with {refinement.cells:,} cells",
-        None if refinement.seconds is None else f"after {seconds_text(refinement.seconds)} of core-time",
-        None
-        if refinement.until is None
-        else f"when the side is unknown at {100 * refinement.until:.3g}% of the points",
+        None if refinement.cells is None else f"{refinement.cells:,} cells",
+        None if refinement.seconds is None else f"{seconds_text(refinement.seconds)} of core-time",
+        None if refinement.until is None else f"side unknown at {100 * refinement.until:.3g}% of the points",
     ]
+    ended = "; ended" if refinement.ended else ""
     known = "" if refinement.width is None else f"; side unknown at {100 * refinement.width:.0f}% of the points"
-    yield f"ends {' or '.join(filter(None, limits))}{known}"
+    yield f"limit: {' or '.join(filter(None, limits))}{ended}{known}"
 
 
 def _driver_lines(driver: Driver, complete: bool, command: str = "sweep") -> Iterator[str]:

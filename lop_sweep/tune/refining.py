@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -161,5 +161,5 @@ class _RefiningDriver(Driver):
         cells = list(self._cells.values()) or (self._chooser.ask() if self._chooser else [])
         self._request = self._space = SearchSpace(cells=cells, name=self._all.name)
         plan = replace(self._plan, items=tuple(self._items.values()))
-        self._write_sweep(plan, **({REFINEMENT: self._chooser.describe()} if self._chooser else {}))
+        self._write_sweep(plan, **({REFINEMENT: asdict(self._chooser.describe())} if self._chooser else {}))
         self._written = time.monotonic()

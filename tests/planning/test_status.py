@@ -239,11 +239,12 @@ def test_a_failure_record_is_identified_by_its_file(mixed: Store) -> None:
 @pytest.mark.parametrize(
     ("limits", "ends"),
     [
-        ({"cells": 1200}, "ends with 1,200 cells"),
-        ({"seconds": 7200.0}, "ends after 2.0 h of core-time"),
-        ({"until": 0.1}, "ends when the side is unknown at 10% of the points"),
-        ({"cells": 9, "until": 0.1}, "ends with 9 cells or when the side is unknown at 10% of the points"),
-        ({"cells": 9, "width": 0.314}, "ends with 9 cells; side unknown at 31% of the points"),
+        ({"cells": 1200}, "limit: 1,200 cells"),
+        ({"seconds": 7200.0}, "limit: 2.0 h of core-time"),
+        ({"until": 0.1}, "limit: side unknown at 10% of the points"),
+        ({"cells": 9, "until": 0.1}, "limit: 9 cells or side unknown at 10% of the points"),
+        ({"cells": 9, "width": 0.314}, "limit: 9 cells; side unknown at 31% of the points"),
+        ({"cells": 9, "width": 0.314, "ended": True}, "limit: 9 cells; ended; side unknown at 31% of the points"),
     ],
 )
 def test_a_refinement_says_what_it_looks_for(limits: dict[str, float], ends: str, mixed: Store) -> None:
@@ -256,20 +257,37 @@ def test_a_refinement_says_what_it_looks_for(limits: dict[str, float], ends: str
     )
 
 
-@pytest.mark.parametrize(("cells", "released", "continues"), [(4, True, False), (5, True, True), (4, False, True)])
-def test_a_refinement_without_its_cells_is_continued(cells: int, released: bool, continues: bool, mixed: Store) -> None:
-    """Every cell that it has chosen is finished, but it chooses more."""
+@pytest.mark.parametrize("released", [True, False])
+@pytest.mark.parametrize("ended", [True, False])
+@pytest.mark.parametrize("limits", [{"cells": 4}, {"cells": 9, "until": 0.1}, {"seconds": 7200.0}])
+def test_a_refinement_that_has_not_ended_is_continued(
+    limits: dict[str, float], ended: bool, released: bool, mixed: Store
+) -> None:
+    """Every cell that it has chosen is finished, but it may choose more."""
     driver = Driver("host:1", alive=False, released=released, cells=4, done=4, seconds=9)
-    looked_for = Refinement("lost", 0.5, 100, cells=cells)
+    looked_for = Refinement("lost", 0.5, 100, **limits, ended=ended)
     counts = {"cells": 4, "finished": 3, "diverged": 1, "running": 0, "failed": 0, "missing": 0}
     status = replace(sweep_status(mixed), **counts, axes={}, failures=(), driver=driver, refinement=looked_for)
-    assert any("run the same lop-sweep refine command" in line for line in status_lines(status)) is continues
+    assert any("run the same lop-sweep refine command" in line for line in status_lines(status)) is not ended
 
 
-def test_a_damaged_description_of_a_refinement_is_an_error() -> None:
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"level": None}, "`refinement.level` must be a number, got None"),
+        ({"level": True}, "`refinement.level` must be a number, got True"),
+        ({"cells": "3"}, "`refinement.cells` must be a number or null, got '3'"),
+        ({"cells": []}, r"`refinement.cells` must be a number or null, got \[\]"),
+        ({"width": float("nan")}, "`refinement.width` must be a number or null, got nan"),
+        ({"target": 1}, "`refinement.target` must be text, got 1"),
+        ({"ended": 1}, "`refinement.ended` must be true or false, got 1"),
+    ],
+)
+def test_a_damaged_description_of_a_refinement_is_an_error(change: dict[str, object], message: str) -> None:
     whole = {"target": "lost", "level": 0.5, "choice": 7, "cells": 3}
     assert refinement_in({"refinement": {**whole, "of a later version": 1}}) == Refinement("lost", 0.5, 7, cells=3)
     assert refinement_in({}) is None
-    for damaged in ([], {**whole, "level": None}, {**whole, "cells": "3"}, {**whole, "target": 1}):
-        with pytest.raises(StoreError, match=r"sweep\.json is damaged: its refinement"):
-            refinement_in({"refinement": damaged})
+    with pytest.raises(StoreError, match=rf"sweep\.json is damaged: {message}"):
+        refinement_in({"refinement": {**whole, **change}})
+    with pytest.raises(StoreError, match=r"sweep\.json is damaged: `refinement` must be an object, got \[\]"):
+        refinement_in({"refinement": []})

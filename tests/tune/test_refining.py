@@ -53,7 +53,8 @@ def test_a_refinement_spends_its_budget_and_is_a_sweep_like_any_other(space: Pat
     shown = run_here("status", out).stdout
     assert shown.split()[:2] == ["cells", "11"]
     assert (
-        "refinement: boundary P(lost) = 0.5; 11 finished of 24 cells to choose from\nends with 11 cells; side " in shown
+        "refinement: boundary P(lost) = 0.5; 11 finished of 24 cells to choose from\nlimit: 11 cells; ended; side "
+        in shown
     )
     known = json.loads(run_here("status", out, "--json").stdout)["refinement"]
     assert 0 <= known.pop("width") <= 1
