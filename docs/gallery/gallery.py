@@ -277,13 +277,13 @@ def separations(sigma: pd.DataFrame) -> Facts:
         for interval, group in groups
     ]  # fmt: skip
     return {
-        "collapse": collapsed(judged),
+        "collapse": collapsed(judged)[1],
         "by_sharpness": table(["d'", "lost", "late failure rate"], shares),
     }
 
 
-def collapsed(judged: pd.DataFrame) -> str:
-    """Return how well combinations of delta and sigma explain the verdicts, as a table."""
+def collapsed(judged: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """Return how well combinations of delta and sigma explain the verdicts, by combination, and as the page's table."""
     candidates = {
         "delta": ["delta"], "log sigma": ["log sigma"], "delta + log sigma": ["delta", "log sigma"], "d'": ["d'"],
         "d' + log sigma": ["d'", "log sigma"],
@@ -294,13 +294,13 @@ def collapsed(judged: pd.DataFrame) -> str:
          "" if np.isnan(row["half"]) else f"{row['half']:.2f}"]
         for _, row in compared.iterrows()
     ]  # fmt: skip
-    return table(["regressors", "deviance", "AIC", "explained", "half at"], rows)
+    return compared.set_index("candidate"), table(["regressors", "deviance", "AIC", "explained", "half at"], rows)
 
 
 def apart_from_noise(crossed: pd.DataFrame) -> Facts:
     """Return the verdicts on a grid of d' and sigma."""
     judged = crossed[crossed["verdict"].isin(JUDGED)]
-    prime = statistics.sharpness(crossed).round(6)
+    prime = pd.Series(statistics.sharpness(crossed).round(6), crossed.index)
     noises = sorted(crossed["sigma"].unique())
 
     def cell(separation: float, sigma: float) -> str:
@@ -309,9 +309,14 @@ def apart_from_noise(crossed: pd.DataFrame) -> Facts:
         return f"{lost}/{len(chosen)} ({percent(chosen['late_failure_rate'].mean())})" if len(chosen) else ""
 
     rows = [[f"{one:g}", *(cell(one, sigma) for sigma in noises)] for one in sorted(prime.unique())]
+    compared, shown = collapsed(judged)
+    alone, with_noise = compared["deviance"][["d'", "d' + log sigma"]]
+    half = compared["half"]["d'"]
     return {
         "crossed": table(["d'", *(f"sigma {sigma:g}" for sigma in noises)], rows),
-        "crossed_collapse": collapsed(judged),
+        "crossed_collapse": shown,
+        "crossed_half": f"{half:.2f}",
+        "crossed_drop": f"{alone - with_noise:.1f}",
     }
 
 
