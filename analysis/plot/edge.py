@@ -107,7 +107,8 @@ def fit_failures(cells: pd.DataFrame, index: np.ndarray, grid: Grid) -> PanelFit
     """Fit the share of late tasks that fail to the cells of a panel that can have lost plasticity.
 
     Args:
-        cells: with `seed`, `late_failures`, `late_tasks` and `lost`: 1, 0, or NaN for cells that can be neither.
+        cells: with `seed`, `verdict`, `late_failures`, `late_tasks` and `lost`: 1, 0, or NaN for cells that can be
+            neither.
         index: the flat index of each cell's point.
         grid: the map's axes.
     """
@@ -128,7 +129,7 @@ def fit_panel(
     """Fit a rate to the cells of a panel, with seeds as clusters.
 
     Args:
-        cells: with `seed`.
+        cells: with `seed`, and `verdict`, which is NaN for cells that are not computed yet.
         successes: (n,) of each cell, such as 1 if it is lost, or its failed tasks; NaN for cells that do not count.
         trials: (n,) of each cell.
         index: (n,) the flat index of each cell's point.
@@ -136,14 +137,14 @@ def fit_panel(
     """
     counted = ~np.isnan(successes)
     known = np.bincount(index[counted], minlength=grid.size) > 0
-    seeds = cells["seed"].to_numpy()
+    seeds, computed = cells["seed"].to_numpy(), cells["verdict"].notna().to_numpy()
     parts = []
     for part in _parts(grid):
         inside = counted & part.contains[index]
         if len(np.unique(index[inside])) < 2:
             continue
         surface = _fit(part, index[inside], successes[inside], trials[inside], seeds[inside])
-        whole = part.contains[index]
+        whole = part.contains[index] & computed
         missing = np.isnan(successes[whole]).astype(float)
         unknown = _fit(part, index[whole], missing, np.ones_like(missing), seeds[whole]) if missing.any() else None
         parts.append((part, surface, unknown))

@@ -86,9 +86,9 @@ class Beliefs:
     def gains(self) -> np.ndarray:
         """Return by how much an outcome at each candidate lowers the expected doubt at each reference point, (n, q).
 
-        With the probability p of being above the level, doubt is min(p, 1 - p) + `SPREAD` p (1 - p). The probability
-        before is the mean of those after either outcome, which moments that are matched do not keep exactly. So no gain
-        is negative.
+        With the probability p of being above the level, doubt is min(p, 1 - p) + `SPREAD` p (1 - p). The p before an
+        outcome is computed as the mean of those after it, not from the moments, which agree only nearly. Doubt is
+        concave in p, so no gain is negative.
         """
         n = self._n
         chances, after = [], []

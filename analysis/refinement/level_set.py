@@ -11,7 +11,7 @@ Where the surface is sure, it is never asked, even if it is wrong. So of the fir
 farthest from all others, whatever their outcomes and costs: an island is found sooner or later.
 
 Outcomes that are undefined, as of networks that diverge, are told as 0 trials. A second surface says how probable they
-are: where an outcome is unlikely, neither candidates nor reference points count, and nothing is explored.
+are: where an outcome is improbable, reference points do not count, candidates count less, and nothing is explored.
 
 Source: Bect, Ginsbourger, Li, Picheny and Vazquez, "Sequential design of computer experiments for the estimation of a
 probability of failure", Statistics and Computing 22 (2012), for the criterion; Letham, Guan, Tymms, Bakshy and
@@ -45,6 +45,8 @@ DOUBT = 0.025
 """Probability of being on the wrong side from which a point counts as unsure: its own 95% interval has the level."""
 
 
+EXPLORED = 0.25
+"""Probability of a defined outcome from which a cell is explored: a few undefined outcomes may have been bad luck."""
 _TINY = 1e-9
 """Squared distances that differ by less are equal."""
 _PART = 256
@@ -298,8 +300,8 @@ class LevelSet:
         return int(there[np.argmin(turn)])
 
     def _explored(self, open_cells: np.ndarray, asked: Sequence[int]) -> int:
-        """Return the cell that is farthest from all others, of those whose outcome is probably defined."""
-        defined = open_cells[self._weight(self._of.coordinates[open_cells]) > 0.5]
+        """Return the cell that is farthest from all others, of those whose outcome may well be defined."""
+        defined = open_cells[self._weight(self._of.coordinates[open_cells]) > EXPLORED]
         return self._farthest(defined if len(defined) else open_cells, asked)
 
     def _best(
@@ -311,7 +313,8 @@ class LevelSet:
         now = self._standing_for(open_cells, pending, first, fit)
         cells, beliefs = now.cells[: now.candidates], now.beliefs
         free = np.isin(cells, open_cells)
-        worth = self._weight(self._reference)
+        weight = self._weight(self._reference)
+        worth = np.where(weight > 0.5, weight, 0.0)
         price = self._of.seconds[cells] / self._weight(self._of.coordinates[cells])
         chosen: list[int] = []
         while free.any() and len(chosen) < most:

@@ -128,6 +128,8 @@ def boundary_bands(
         raise AnalysisError(f"`confidence` must be between 0 and 1, got {confidence}")
     thresholds = [surface.threshold(level) for level in levels]
     scaling = surface.scaling
+    if excluded is not None and not (isinstance(excluded, Surface) and excluded.scaling.scales == scaling.scales):
+        raise AnalysisError("`excluded` must be a surface over the same axes as `surface`, from `fit_surface`")
     lattice = make_lattice(axes, scaling, scaling.coordinates(surface.outcomes.points))
     prediction = surface.predict(lattice.points)
     left_out, n = _surroundings(surface, lattice, excluded)

@@ -16,6 +16,7 @@ from analysis.plot.edge import Edge, edge_label
 from analysis.plot.maps import columns_of
 from analysis.plot.text.annotations import writing_on
 from analysis.surface import fit_surface
+from lop_sweep.config import FIELDS
 from lop_sweep.errors import AnalysisError
 
 LRS = [0.1, 0.2, 0.4, 0.8, 1.6, 3.2]
@@ -81,13 +82,36 @@ def test_dashed_lines_without_a_solid_one_are_explained() -> None:
     assert "P(lost) = 1/2 may be reached between the dashed lines; no boundary" in figure.get_label()
 
 
-def test_points_that_cannot_be_judged_are_left_out() -> None:
-    scores = grid_of(lambda x, y, seed: np.nan if x > 1 else float(x > 0.3))
-    table = map_table(scores, "lr", "depth")
-    (edge,) = edges_of(table)
+def test_the_boundary_ends_where_most_networks_cannot_be_judged() -> None:
+    """It runs along depth 3.5, and would go on to the largest learning rate; some networks are judged everywhere."""
+
+    def outcome(x: float, y: float, seed: int) -> float:
+        return np.nan if x > 1 and seed > 1 else float(y > 3)
+
+    depths = (1, 2, 3, 4, 5, 6)
+    (whole,) = edges_of(map_table(grid_of(lambda x, y, seed: float(y > 3), ys=depths), "lr", "depth"))
+    assert max(line[:, 0].max() for line in whole.lines) == pytest.approx(3.2)
+    (edge,) = edges_of(map_table(grid_of(outcome, ys=depths), "lr", "depth"))
+    assert edge.lines
     for part in (*edge.lines, *edge.band):
-        assert (part[:, 0] < 1.25).all()
+        assert (part[:, 0] < 1.6).all()
+
+
+def test_points_that_cannot_be_judged_have_no_rate() -> None:
+    table = map_table(grid_of(lambda x, y, seed: np.nan if x > 1 else float(x > 0.3)), "lr", "depth")
     assert table.loc[table["lr"] > 1, "fitted"].isna().all()
+
+
+def test_cells_that_are_not_computed_yet_do_not_move_the_boundary() -> None:
+    scores = grid_of(lambda x, y, seed: float(x > 0.5))
+    requested = pd.concat(
+        [scores[["cell", *FIELDS]].assign(cell=f"{more}-" + scores["cell"], seed=8 + more) for more in range(3)]
+    )
+    tables = [map_table(scores, "lr", "depth", requested=cells) for cells in (None, requested)]
+    (alone,), (beside,) = map(edges_of, tables)
+    assert len(alone.lines) == 1
+    np.testing.assert_array_equal(beside.lines[0], alone.lines[0])
+    np.testing.assert_array_equal(np.concatenate(beside.band), np.concatenate(alone.band))
 
 
 def test_a_gap_in_an_axis_is_marked() -> None:

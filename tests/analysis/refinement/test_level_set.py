@@ -88,13 +88,13 @@ def worlds() -> list[World]:
 def test_the_error_of_raw_counts_with_few_cells(worlds: list[World]) -> None:
     """60 cells against all 1,024: 8 seeds at each point."""
     assert np.mean([world.error for world in worlds]) < np.mean([world.by_counts for world in worlds])
-    assert all(world.error < 0.1 for world in worlds)
+    assert np.mean([world.error for world in worlds]) < 0.05
 
 
 def test_chosen_cells_are_near_the_boundary(worlds: list[World]) -> None:
     for world in worlds:
         chosen = np.array(world.asked[world.chooser.design :])
-        assert np.abs(smooth(PLANE.points[chosen])).mean() < 0.7 * np.abs(smooth(PLANE.points)).mean()
+        assert np.abs(smooth(PLANE.points[chosen])).mean() < 0.8 * np.abs(smooth(PLANE.points)).mean()
         assert len(set(world.asked)) == 60
         assert len(np.unique(PLANE.place[chosen])) < len(chosen)  # seeds and points alike
 
@@ -118,13 +118,13 @@ def test_an_island_is_found(seed: int) -> None:
 
 
 def test_a_small_island_that_the_design_misses_is_found() -> None:
-    """It covers 5% of the plane, between the points of the design, and nothing else is lost."""
+    """It covers 7% of the plane, between the points of the design, and nothing else is lost."""
 
     def truth(points: np.ndarray) -> np.ndarray:
-        return 60 * (0.13 - np.hypot(points[:, 0] - 0.27, points[:, 1] - 0.73))
+        return 60 * (0.17 - np.hypot(points[:, 0] - 0.4, points[:, 1] - 0.73))
 
     world = World(PLANE, truth)
-    assert 0.03 < world.above.mean() < 0.07
+    assert 0.05 < world.above.mean() < 0.09
     world.compute(world.chooser.design)
     assert not world.successes[world.asked].any()
     assert (world.chooser.rates() < 0.5).all()
@@ -133,15 +133,35 @@ def test_a_small_island_that_the_design_misses_is_found() -> None:
     assert world.error < 0.04
 
 
-def test_some_cells_are_the_farthest_from_all_others() -> None:
-    """2 sqrt(n) of n cells, whatever the outcomes."""
-    world = World(PLANE, smooth).compute(70)
-    at = PLANE.coordinates
-    farthest = 0
-    for number in range(1, 70):
-        distance = np.sqrt(PLANE.scaling.squares(at, at[world.asked[:number]]).sum(axis=0)).min(axis=1)
-        farthest += bool(np.isclose(distance[world.asked[number]], distance.max()))
-    assert farthest >= int(2 * np.sqrt(70)) - 1
+def farthest(candidates: Candidates, asked: Sequence[int], number: int, among: np.ndarray) -> bool:
+    """Whether the cell with this number is as far from all cells before it as any of those given."""
+    at = candidates.coordinates
+    distance = np.sqrt(candidates.scaling.squares(at, at[asked[:number]]).sum(axis=0)).min(axis=1)
+    return bool(np.isclose(distance[asked[number]], distance[among].max()))
+
+
+@pytest.mark.parametrize("most", [1, 8])
+def test_some_cells_are_the_farthest_from_all_others(most: int) -> None:
+    """After the design, those at which 2 sqrt(n) passes a whole number, also within packs."""
+    world = World(PLANE, smooth)
+    while len(world.asked) < 90:
+        pack = world.chooser.ask(most=most if len(world.asked) >= world.chooser.design else 1, seconds=1e9)
+        world.asked += pack
+        for cell in pack:
+            world.tell(cell)
+    everywhere = np.arange(len(PLANE.seeds))
+    due = [n for n in range(world.chooser.design, 90) if int(2 * np.sqrt(n + 1)) > int(2 * np.sqrt(n))]
+    assert len(due) >= 11
+    assert all(farthest(PLANE, world.asked, n, everywhere) for n in due)
+
+
+def test_nothing_is_explored_where_outcomes_are_undefined() -> None:
+    """Half of the plane has none. Beside the other half it takes some cells to know that."""
+    world = World(PLANE, smooth)
+    world.trials[PLANE.points[:, 0] > 0.5] = 0
+    world.successes[PLANE.points[:, 0] > 0.5] = 0
+    world.compute(100)
+    assert (PLANE.points[world.asked[40:], 0] > 0.6).mean() < 0.05
 
 
 @pytest.mark.parametrize("value", [4.0, -4.0])
@@ -179,11 +199,15 @@ def test_another_level(level: float) -> None:
 
 def test_rates_of_several_trials() -> None:
     """A cell tells more if it has 12 trials; their surface passes the level in the same place."""
-    single, several = (World(PLANE, smooth, 1, level=0.3, trials=trials).compute(25) for trials in (1, 12))
-    assert several.error < 0.06
-    assert several.chooser.unsure() < single.chooser.unsure()
     truth = ndtr(smooth(np.unique(PLANE.points, axis=0)) / np.hypot(1, SHIFT))
-    assert np.abs(several.chooser.rates() - truth).mean() < np.abs(single.chooser.rates() - truth).mean()
+    errors, widths = [], []
+    for trials in (1, 12):
+        worlds = [World(PLANE, smooth, seed, level=0.3, trials=trials).compute(25) for seed in range(4)]
+        errors.append(np.mean([np.abs(world.chooser.rates() - truth).mean() for world in worlds]))
+        widths.append(np.mean([world.chooser.unsure() for world in worlds]))
+    assert np.mean([world.error for world in worlds]) < 0.06
+    assert widths[1] < widths[0]
+    assert errors[1] < errors[0]
 
 
 def test_one_axis() -> None:

@@ -87,7 +87,7 @@ def test_higher_confidence_gives_a_wider_band() -> None:
 
 
 def missing_of(share: np.ndarray, points: np.ndarray, seeds: int = 6) -> Surface:
-    """The share of cells without an outcome, by point: so many of the seeds at random."""
+    """A surface of the share of cells without an outcome, each lacking one with the probability of its point."""
     missing = np.random.default_rng(3).random((len(points), seeds)) < share[:, None]
     clusters = np.tile(np.arange(seeds), len(points))
     return fit_surface(np.repeat(points, seeds, axis=0), missing.ravel(), np.ones(missing.size), clusters=clusters)
@@ -105,7 +105,7 @@ def test_nothing_is_drawn_where_most_cells_have_no_outcome() -> None:
     assert max(line[:, 1].max() for line in found.lines) <= 1.34
 
 
-def test_where_outcomes_begin_to_lack_is_fitted_as_well() -> None:
+def test_the_region_without_outcomes_is_fitted_as_well() -> None:
     """Some seeds have outcomes at every point; most have none where y > 0.6 by a gradual rise."""
     points = np.stack(np.meshgrid(RATES, np.linspace(0, 1, 6), indexing="ij"), axis=-1).reshape(-1, 2)
     y = np.linspace(0, 1, 41)
@@ -167,9 +167,15 @@ def test_logarithmic_axis_keeps_its_units() -> None:
         ([FINE, np.nan], {}, "finite, increasing values, got others along axis 1"),
         ([FINE, 0.5], {"level": 1.0}, "`level` must be between 0 and 1, got 1.0"),
         ([FINE, 0.5], {"confidence": 0.0}, "`confidence` must be between 0 and 1"),
+        ([FINE, 0.5], {"excluded": [[0.5, 0.5]]}, "`excluded` must be a surface over the same axes"),
+        (
+            [FINE, 0.5],
+            {"excluded": line_of(RATES, 8 * (RATES > 0.5))},
+            "`excluded` must be a surface over the same axes",
+        ),
     ],
 )
-def test_grids_that_do_not_fit_are_refused(axes: list[object], options: dict[str, float], message: str) -> None:
+def test_grids_that_do_not_fit_are_refused(axes: list[object], options: dict[str, object], message: str) -> None:
     with pytest.raises(AnalysisError, match=message):
         boundary_band(map_of(seeds=1), axes, **options)  # type: ignore[arg-type]
 
