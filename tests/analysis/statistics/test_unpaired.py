@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.stats import fisher_exact, permutation_test, ttest_ind
+from scipy.stats import binom, fisher_exact, permutation_test, ttest_ind
 
 from analysis.statistics import benjamini_hochberg, permutation_tests, q_values, share_test
 from analysis.statistics.unpaired import MAX_ARRANGEMENTS
@@ -112,6 +112,15 @@ def test_the_test_of_shares_is_fishers_with_half_of_the_ties() -> None:
         assert share_test((m, k), (8, 8)) == share_test((k, m), (8, 8))
     assert share_test((0, 5), (8, 8))[0] == pytest.approx(fisher_exact([[0, 5], [8, 3]]).pvalue / 2)
     assert share_test((3, 3), (8, 8))[0] > 0.5
+
+
+@pytest.mark.parametrize(("n", "m", "largest"), [(8, 8, 0.028), (11, 11, 0.053), (16, 16, 0.050), (4, 10, 0.075)])
+def test_the_mid_p_of_a_share_may_exceed_its_level(n: int, m: int, largest: float) -> None:
+    """The probability of p <= 0.05, exact, at the worst of 499 shares that both samples have."""
+    p = np.linspace(0.002, 0.998, 499)[:, None]
+    called = np.array([[share_test((k, other), (n, m))[0] <= 0.05 for other in range(m + 1)] for k in range(n + 1)])
+    first, second = binom.pmf(np.arange(n + 1), n, p), binom.pmf(np.arange(m + 1), m, p)
+    assert ((first @ called) * second).sum(axis=1).max() == pytest.approx(largest, abs=6e-4)
 
 
 def test_unequal_numbers_of_seeds_have_both_tails() -> None:
