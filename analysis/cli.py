@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.cli_statistics import TABLE_ENDINGS, StatisticsCommands
+from analysis.cli_statistics import TABLE_ENDINGS, StatisticsCommands, sweep_names
 from analysis.data import (
     blocks_of,
     by_configuration,
@@ -187,7 +187,7 @@ def _difference(options: argparse.Namespace) -> int:
     check_difference(options.value)
     width, slopes = _width(options), options.value == "slope"
     first, second = (_scored(options, folder, slopes=slopes) for folder in (options.dir, options.second))
-    names = Path(options.dir).resolve().name, Path(options.second).resolve().name
+    names = sweep_names(options.dir, options.second)
     figure = plot_difference(first, second, options.x, options.y, options.value, names=names, width=width)
     save_figure(figure, options.out, {"first": provenance(first), "second": provenance(second)})
     return _written(options.out)

@@ -39,7 +39,6 @@ from analysis.scoring import (
     with_fresh_pool,
 )
 from analysis.scoring.scores import lost_state
-from analysis.statistics.compare import MARGIN
 from analysis.statistics.frames import check_share
 from analysis.statistics.survival import BLOCK_TASKS
 from analysis.statistics.symptoms import HORIZON_TASKS
@@ -113,8 +112,8 @@ class StatisticsCommands:
         command.add_argument("--between", metavar="FIELD=A,B", help="compare two values of a field within DIR")
         _add_table(command, ("summary", "points"))
         command.add_argument(
-            "--tolerance", type=float, default=MARGIN, metavar="X",
-            help=f"failures per task that count as no difference (default {MARGIN:g})",
+            "--tolerance", type=float, default=statistics.MARGIN, metavar="X",
+            help=f"failures per task that count as no difference (default {statistics.MARGIN:g})",
         )  # fmt: skip
         _add_figure(command, "the differences with their intervals, or a map of the points")
         self._add_power(add, where, criterion)
@@ -215,7 +214,7 @@ class StatisticsCommands:
         )  # fmt: skip
         if pairs.attrs["unpaired"]:
             remark(f"{pairs.attrs['unpaired']} networks have no partner and are left out")
-        title = " minus ".join(Path(name).resolve().name if options.second else name for name in reversed(names))
+        title = " minus ".join(reversed(sweep_names(*names) if options.second is not None else names))
         if options.table == "points":
             table = statistics.compare_points(pairs, rng)
             lines = statistics.explain_points(table)
@@ -275,6 +274,14 @@ class StatisticsCommands:
         if len(shown) < len(table):
             say(f"... {len(table) - len(shown):,} more rows; --out writes all of them")
         return self.write(table, out, "rows") if out else 0
+
+
+def sweep_names(first: str, second: str) -> tuple[str, str]:
+    """Return what to call two directories: their last components, or the paths as given where these are the same."""
+    paths = Path(first).resolve(), Path(second).resolve()
+    if paths[0].name == paths[1].name and paths[0] != paths[1]:
+        return first, second
+    return paths[0].name, paths[1].name
 
 
 def _add_fields(parser: OneLineParser, flag: str, text: str) -> None:

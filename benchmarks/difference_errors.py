@@ -1,6 +1,7 @@
 """How often points of a map of a difference have a dot where nothing differs, and where something does.
 
     python benchmarks/difference_errors.py [--repeats 400] [--seeds 3,5,8,16]
+    python benchmarks/difference_errors.py --unequal [--repeats 1000]
 
 Two sweeps of 11 learning rates and 5 depths, with the same probabilities of a loss, or with an edge that moves by a
 factor of two at three of the depths. Seeds are independent, or the same in both sweeps and at all points, with latent
@@ -12,6 +13,14 @@ correlations of 0.6 between the two cells of a seed at a point and 0.2 between a
 
 Each rule has: the share of maps with a dot if nothing differs; if the edge moves, the mean share of dots at points
 that do not differ among all dots, and the share of points with a difference above 0.5 that have one.
+
+With --unequal: single points with unequal numbers of seeds and unequal spread, normal or exponential with equal means.
+Each test has the share of points with p <= 0.05, also where the means differ by two standard deviations and the spread
+is equal.
+
+    permuted   the rule of `permutation_tests`: ways to deal out the seeds, by Welch's statistic
+    plain      the same ways by the difference of means
+    Welch      Welch's t test
 """
 
 from __future__ import annotations
@@ -20,7 +29,7 @@ import argparse
 
 import numpy as np
 from scipy.special import expit, logit
-from scipy.stats import norm
+from scipy.stats import norm, ttest_ind
 
 from analysis.scoring import bootstrap, difference_interval, wilson
 from analysis.statistics import benjamini_hochberg, permutation_tests, q_values, share_test, sign_flip
@@ -29,6 +38,8 @@ LATE, LEVEL, STRONG = 25, 0.05, 0.5
 LOG_LRS, DEPTHS = np.log(0.05) + np.arange(11) * np.log(2) / 2, np.arange(5)
 CORRELATIONS = {"independent": (0.0, 0.0), "the same": (0.2, 0.4)}
 SCORES = ("lost", "failure_rate")
+SIZES = ((3, 16, 4), (16, 3, 4), (4, 12, 3), (12, 4, 3), (3, 8, 3), (3, 5, 3), (8, 16, 3), (6, 8, 2))
+"""Seeds of both sweeps, and the standard deviation of the first one's scores; that of the second is 1."""
 
 
 def probabilities(moved: bool, width: float = 0.15) -> np.ndarray:
@@ -70,13 +81,51 @@ def marked(score: str, values: np.ndarray, rng: np.random.Generator) -> dict[str
     }
 
 
+def unequal_rates(
+    n: int, m: int, spread: float, shift: float, noise: str, repeats: int, rng: np.random.Generator
+) -> dict[str, float]:
+    """Return the share of points with p <= 0.05 by each test."""
+
+    def values(size: int) -> np.ndarray:
+        return rng.normal(size=(repeats, size)) if noise == "normal" else rng.exponential(size=(repeats, size)) - 1
+
+    first, second = spread * values(n), shift + values(m)
+    both = np.hstack([first, second])
+    chosen = rng.permuted(np.tile(np.arange(n + m), (4000, 1)), axis=1) < n
+    # With all n + m values given, the sum of the first n says how far apart the means are.
+    distance = np.abs(both @ chosen.T - n * both.mean(axis=1, keepdims=True))
+    observed = np.abs(first.sum(axis=1) - n * both.mean(axis=1))[:, None]
+    p = {
+        "permuted": permutation_tests(list(first), list(second), rng)[0],
+        "plain": (distance >= observed * (1 - 1e-9)).mean(axis=1),
+        "Welch": ttest_ind(first, second, axis=1, equal_var=False).pvalue,
+    }
+    return {name: float((one <= LEVEL).mean()) for name, one in p.items()}
+
+
+def print_unequal(repeats: int, rng: np.random.Generator) -> None:
+    """Print a table of single points."""
+    print("| seeds | spread | noise | means differ | permuted | plain | Welch |")
+    print("|---|---|---|---|---|---|---|")
+    for n, m, spread in SIZES:
+        for noise in ("normal", "exponential"):
+            for wider, shift in ((spread, 0.0), (1, 2.0)):
+                rates = unequal_rates(n, m, wider, shift, noise, repeats, rng)
+                shown = " | ".join(f"{share:.1%}" for share in rates.values())
+                print(f"| {n}, {m} | {wider}, 1 | {noise} | {shift:g} | {shown} |", flush=True)
+
+
 def main() -> None:
     """Print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=400)
     parser.add_argument("--seeds", default="3,5,8,16")
+    parser.add_argument("--unequal", action="store_true", help="single points with unequal seeds and spread")
     options = parser.parse_args()
     rng = np.random.default_rng(0)
+    if options.unequal:
+        print_unequal(options.repeats, rng)
+        return
     print("| score | seeds | seeds are | rule | maps with a dot, no difference | false dots | differences found |")
     print("|---|---|---|---|---|---|---|")
     for score in SCORES:

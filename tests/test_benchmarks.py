@@ -123,6 +123,15 @@ def test_dots_of_a_difference_are_measured() -> None:
     assert shares["failure_rate", "alone"][0] > shares["failure_rate", "dots"][0]
 
 
+def test_unequal_seeds_and_spread_are_measured() -> None:
+    rows = table(run(BENCHMARKS / "difference_errors.py", "--unequal", "--repeats", 60))
+    shares = {tuple(row[:4]): [float(share.removesuffix("%")) for share in row[4:]] for row in rows}
+    assert len(shares) == 32
+    permuted, plain, _ = shares["3, 16", "4, 1", "normal", "0"]
+    assert permuted < plain
+    assert shares["8, 16", "1, 1", "normal", "2"][0] > 80
+
+
 @pytest.mark.long
 def test_bands_of_fitted_surfaces_are_measured() -> None:
     rows = table(run(BENCHMARKS / "boundary_coverage.py", "--repeats", 2, "--seeds", 8, "--truths", "gradual"))

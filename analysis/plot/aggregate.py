@@ -182,8 +182,7 @@ def map_table(
             columns = _summarise(panel, one, generator)
             if (number, columns_of[name]) in rates:
                 columns |= dict(zip(_FITTED_COLUMNS, rates[number, columns_of[name]], strict=True))
-            rows = _rows(grid, panel.key, name, columns)
-            parts.append(rows.iloc[np.unique(panel.index)] if grid.scattered else rows)
+            parts.append(_rows(grid, panel.key, name, columns).iloc[_row_points(grid, panel)])
     table = pd.concat(parts, ignore_index=True).astype({field: cells[field].dtype for field in (x, y, *fields)})
     about = {
         "x": x,
@@ -200,6 +199,33 @@ def map_table(
     }
     table.attrs = {**scores.attrs, "map": about}
     return table
+
+
+def map_samples(
+    scores: pd.DataFrame, x: str, y: str, value: str, *, requested: pd.DataFrame | None = None
+) -> list[np.ndarray]:
+    """Return the defined values of a score at each point, one array per row of `map_table` of the same arguments.
+
+    Args:
+        scores: from `score`.
+        x: the field along the horizontal axis.
+        y: the field along the vertical axis.
+        value: a name in `VALUES`.
+        requested: as for `map_table`.
+
+    Raises:
+        AnalysisError: the value is unknown or a category, or `scores` lacks a column or has no cells.
+    """
+    shown = map_value(value)
+    if not isinstance(shown, MapValue):
+        raise AnalysisError(f"{value!r} is a category and has no numbers; choose a numeric score such as 'lost'")
+    cells = placed_cells(scores, requested)
+    grid, panels = panel_cells(cells, x, y, other_fields(cells, x, y))
+    samples = []
+    for panel in panels:
+        of_point = _samples(panel, shown)
+        samples += [of_point[point] for point in _row_points(grid, panel)]
+    return samples
 
 
 def _fits(
@@ -457,11 +483,8 @@ def _statistics(
     points: PanelCells, value: MapValue, counts: Mapping[str, np.ndarray], rng: np.random.Generator
 ) -> dict[str, np.ndarray]:
     """Return the statistic and the interval of a score at each point; `counts` has the points' `lost` and `n`."""
-    scores = value.of_cells(points.cells).to_numpy(float)
-    known = ~np.isnan(scores)
-    order = np.argsort(points.index[known], kind="stable")
-    defined = points.count(known)
-    samples = np.split(scores[known][order], np.cumsum(defined)[:-1])
+    samples = _samples(points, value)
+    defined = np.array([len(one) for one in samples])
     values, low, high = np.full((3, points.size), np.nan)
     for size in np.unique(defined[defined > 0]):
         some = np.flatnonzero(defined == size)
@@ -471,6 +494,14 @@ def _statistics(
     if value.column == "lost":
         low, high = wilson(counts["lost"], counts["n"])
     return {"value": values, "low": low, "high": high, "defined": defined}
+
+
+def _samples(points: PanelCells, value: MapValue) -> list[np.ndarray]:
+    """Return the defined values of a score at each point of a panel."""
+    scores = value.of_cells(points.cells).to_numpy(float)
+    known = ~np.isnan(scores)
+    order = np.argsort(points.index[known], kind="stable")
+    return np.split(scores[known][order], np.cumsum(points.count(known))[:-1])
 
 
 def _most_common(points: PanelCells, value: CategoryValue) -> dict[str, np.ndarray]:
@@ -490,6 +521,11 @@ def _most_common(points: PanelCells, value: CategoryValue) -> dict[str, np.ndarr
             lead[index] = np.median(leads) if len(leads) and not np.isnan(leads).any() else np.nan
     defined = np.where(foreground > 0, foreground, counts[-1])
     return {"defined": defined, "category": chosen, "matching": matching, "lead": lead}
+
+
+def _row_points(grid: Grid, panel: PanelCells) -> np.ndarray:
+    """Return the flat indices of the points with a row, in order: all, or those present if scattered."""
+    return np.unique(panel.index) if grid.scattered else np.arange(panel.size)
 
 
 def _rows(grid: Grid, key: Mapping[str, Any], name: str, panel: Mapping[str, np.ndarray]) -> pd.DataFrame:

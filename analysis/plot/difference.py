@@ -1,9 +1,9 @@
 """The difference of two sweeps: a map of the changes from one to the other, point by point.
 
 Points that differ have a dot. The two sweeps are tested as independent samples, as their intervals are built, though
-they usually share seeds. Tests of pairs would be exact too, but with n seeds their p is at least 2 / 2^n: with 8 seeds
-no point of a map of 55 could be marked before nine of them differ in all seeds. Where seeds of both sweeps agree more
-than by chance, the tests err less often than they say. `docs/analysis.md` has measured rates.
+they usually share seeds. Where seeds of both sweeps agree more than by chance, the tests err less often than they say.
+Tests of pairs would use that, but with n seeds their p is at least 2 / 2^n: with 8 seeds no point of a map of 55 has a
+dot until nine of them differ in all seeds. `docs/analysis.md` has measured rates.
 """
 
 from __future__ import annotations
@@ -13,13 +13,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.data import format_value
-from analysis.plot.aggregate import OTHERS, map_table, other_fields, panel_cells, placed_cells
+from analysis.plot.aggregate import OTHERS, map_samples, map_table
 from analysis.plot.facets import Caption, Column, Sheet
 from analysis.plot.maps import cells_line, columns_of, other_fields_line
 from analysis.plot.variables import MapValue, map_value
 from analysis.scoring import Estimate, criterion_of, difference_interval
-from analysis.statistics import permutation_tests, q_values, share_test
-from analysis.statistics.compare import FALSE_DISCOVERIES
+from analysis.statistics import FALSE_DISCOVERIES, permutation_tests, q_values, share_test
 from lop_sweep.config import FIELDS
 from lop_sweep.errors import AnalysisError, comma_list
 
@@ -100,7 +99,7 @@ def difference_table(
         interval, `defined` the smaller number of cells, and these:
 
             p         two-sided: of shares of lost networks mid-p (`analysis.statistics.share_test`), else over all
-                      ways to deal out the seeds to both sweeps (`permutation_tests`)
+                      ways to deal out the seeds to both sweeps (`permutation_tests`), NaN for fewer than two seeds
             q         false discovery rate (Benjamini and Hochberg) over the points of all panels at which p can be
                       0.05 or less; NaN at others
             differs   whether q is at most 0.05
@@ -161,24 +160,13 @@ def _both(
     before, after = (
         map_table(one, *axes, value, requested=others, surface="counts", rng=rng) for one, others in sweeps
     )
-    samples = [_samples(placed_cells(*sweep), axes, shown) for sweep in sweeps]
+    samples = [map_samples(one, *axes, value, requested=others) for one, others in sweeps]
     if shown.column == "lost":
         shares = [share_test((int(a.sum()), int(b.sum())), (len(a), len(b))) for a, b in zip(*samples, strict=True)]
         p, smallest = np.array(shares).T
     else:
         p, smallest = permutation_tests(samples[0], samples[1], rng, shown.statistic)
     return before, after.assign(p=p, smallest=smallest), differing
-
-
-def _samples(cells: pd.DataFrame, axes: tuple[str, str], value: MapValue) -> list[np.ndarray]:
-    """Return the values of a score at each point, in the order of the rows of `map_table`."""
-    grid, panels = panel_cells(cells, *axes, other_fields(cells, *axes))
-    samples = []
-    for panel in panels:
-        scores = value.of_cells(panel.cells).to_numpy(float)
-        points = np.unique(panel.index) if grid.scattered else np.arange(panel.size)
-        samples += [scores[(panel.index == point) & ~np.isnan(scores)] for point in points]
-    return samples
 
 
 def _subtract(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:

@@ -27,6 +27,7 @@ from analysis.plot.text.placement import Obstacles
 from analysis.plot.text.typography import X_SMALL
 from analysis.plot.variables import CategoryValue, MapValue
 from analysis.scoring import MIN_SEEDS, MIN_SEEDS_CONTOUR, wilson
+from analysis.statistics import FALSE_DISCOVERIES
 
 MISSING = Patch(facecolor="0.93", edgecolor="0.6", hatch="///", label="not computed")
 UNDEFINED = Patch(
@@ -39,8 +40,9 @@ FEW_SEEDS = Line2D(
     [], [], ls="", marker="v", ms=4, mfc="white", mec="black", mew=0.6, label=f"fewer than {MIN_SEEDS} seeds"
 )
 DIFFERS = Line2D(
-    [], [], ls="", marker="o", ms=4, mfc="black", mec="white", mew=0.5, label="differs: false discovery rate q ≤ 0.05"
-)
+    [], [], ls="", marker="o", ms=4, mfc="black", mec="white", mew=0.5,
+    label=f"differs: false discovery rate q ≤ {FALSE_DISCOVERIES:g}",
+)  # fmt: skip
 EDGE = Line2D([], [], color="black", lw=1.4)
 EDGE_INTERVAL = Line2D([], [], color="black", lw=0.9, ls=(0, (3, 2)), label="its 95% interval (Wilson)")
 BAND = Line2D([], [], color="black", lw=0.9, ls=(0, (3, 2)))

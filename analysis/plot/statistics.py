@@ -23,7 +23,7 @@ from analysis.plot.heatmap import MISSING
 from analysis.plot.save import NotebookFigure
 from analysis.plot.text.typography import SMALL, text_inches, type_for, type_points, wrapped
 from analysis.plot.variables import DIVERGING
-from analysis.statistics.compare import FALSE_DISCOVERIES, MARGIN
+from analysis.statistics import FALSE_DISCOVERIES, MARGIN, explain_few_pairs
 from lop_sweep.config import FIELDS
 from lop_sweep.errors import AnalysisError, comma_list
 
@@ -218,7 +218,8 @@ def plot_effects(table: pd.DataFrame, title: str = "", *, width: float | None = 
     """Draw the odds ratio of each coefficient of a regression with its 95% interval, on a logarithmic axis.
 
     Ratios are per unit of a number, per factor e of a logarithm, and of a category against its first value. The
-    intercept is left out: its odds are no ratio. Coefficients without a finite estimate are named, with the reason.
+    intercept is left out, because it is not a ratio of odds. Coefficients without an estimate, and ratios that are too
+    large or too small for a float, are named with the reason.
     Intervals that reach far beyond all ratios are cut off, and end in an arrow.
 
     Args:
@@ -342,6 +343,7 @@ def plot_points(table: pd.DataFrame, title: str = "", *, width: float | None = N
     """Draw the difference at every point, second minus first, as a map with a dot where the point differs (q <= 0.05).
 
     The field with most values is along the horizontal axis, not to scale. Each combination of the others is a row.
+    Columns that are not configuration fields are ignored.
 
     Args:
         table: from `analysis.statistics.compare_points`.
@@ -349,13 +351,21 @@ def plot_points(table: pd.DataFrame, title: str = "", *, width: float | None = N
         width: of the figure in inches, in type for print; None for 7 inches, in type for a screen.
 
     Raises:
-        AnalysisError: a column is missing, there is no point, or there are more than `MAX_POINT_COLUMNS` values or
-            `MAX_POINT_ROWS` combinations.
+        AnalysisError: a column or the value of a field is missing, two rows have the same fields, there is no point, or
+            there are more than `MAX_POINT_COLUMNS` values or `MAX_POINT_ROWS` combinations.
     """
     _require(table, _POINT_COLUMNS, "compare_points")
     if table.empty:
         raise AnalysisError("there is no point to draw: no configuration has two values to compare")
-    fields = [str(column) for column in table.columns if column not in _POINT_COLUMNS]
+    fields = [str(column) for column in table.columns if column in FIELDS]
+    for field in fields:
+        if table[field].isna().any():
+            raise AnalysisError(
+                f"`table` has no value of {field} in {table[field].isna().sum()} of {len(table)} rows: fields must be "
+                "complete; fill them, or read the file with keep_default_na=False"
+            )
+    if table.duplicated(fields).any() if fields else len(table) > 1:
+        raise AnalysisError(f"`table` has two rows with the same {comma_list(fields) or 'fields'}: choose one of them")
     across = max(fields, key=lambda field: table[field].nunique(), default="")
     down = [field for field in fields if field != across]
     column, values = _codes(table[across]) if across else (np.zeros(len(table), int), [""])
@@ -407,7 +417,8 @@ class Forest:
 
     Attributes:
         names: of the rows, each one or several lines.
-        estimate, low, high: (n,); NaN where there is none, and infinite ends are cut off.
+        estimate, low, high: (n,); NaN where there is none, and infinite ends are cut off. Infinite estimates, and
+            those of 0 or less on a logarithmic axis, are not drawn but named.
         reasons: why a row has no estimate.
         reference: of no effect, at which there is a line.
         log: whether estimates are factors, on a logarithmic axis. Differences of shares are within -1 and 1.
@@ -431,7 +442,7 @@ class Forest:
         """Draw all rows, and return the explanation of arrows if there is one."""
         lines = self._lines(width, points)
         bottom, top = self._range()
-        known = np.isfinite(self.estimate)
+        known = self._drawable()
         at = np.arange(len(lines))
         low, high = (np.where(np.isnan(end), self.estimate, end) for end in (self.low, self.high))
         axes.set_xscale("log" if self.log else "linear")
@@ -445,7 +456,9 @@ class Forest:
             end = bottom if marker == "<" else top
             axes.plot(np.full(some.sum(), end), at[some], marker, color="C0", ms=5)
         for row in at[~known]:
-            reason = wrapped(f"undefined: {self.reasons[row] or 'too large'}", 0.5 * width, points * SMALL)
+            value = self.estimate[row]
+            size = "no estimate" if np.isnan(value) else "too large" if value > 0 else "too small"
+            reason = wrapped(f"undefined: {self.reasons[row] or size}", 0.5 * width, points * SMALL)
             axes.text(
                 0.5, row, "\n".join(reason), transform=axes.get_yaxis_transform(), ha="center", va="center",
                 fontsize="small", color="0.4", backgroundcolor="white",
@@ -466,9 +479,13 @@ class Forest:
     def _lines(self, width: float, points: float) -> list[list[str]]:
         return [wrapped(name, 0.38 * width, points * SMALL) for name in self.names]
 
+    def _drawable(self) -> np.ndarray:
+        """Return which rows have an estimate that the axis can show, (n,)."""
+        return np.isfinite(self.estimate) & ((self.estimate > 0) | (not self.log))
+
     def _range(self) -> tuple[float, float]:
         """Return the smallest and the largest value that are drawn."""
-        known = np.isfinite(self.estimate)
+        known = self._drawable()
         values = [self.reference - self.margin, self.reference + self.margin, *self.estimate[known]]
         ends = [end[~np.isnan(end)] for end in (self.low, self.high)]
         if not self.log:
@@ -513,9 +530,7 @@ def _compared(row: pd.Series) -> str:
 def _points_note(table: pd.DataFrame, grid: np.ndarray) -> str:
     """Return what marks mean, and why there may be none."""
     dots = ("dots: " if table["differs"].any() else "no point has ") + f"q ≤ {FALSE_DISCOVERIES:g}"
-    most = int(table["pairs"].max())
-    few = f"with at most {most} pairs per point none can differ alone" if 2 / 2**most > FALSE_DISCOVERIES else ""
-    return "; ".join(filter(None, [dots, few, "hatched: no pair" if np.isnan(grid).any() else ""]))
+    return "; ".join(filter(None, [dots, explain_few_pairs(table), "hatched: no pair" if np.isnan(grid).any() else ""]))
 
 
 def _codes(column: pd.Series) -> tuple[np.ndarray, list[Any]]:

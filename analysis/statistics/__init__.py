@@ -14,12 +14,15 @@ A statistic that is undefined is NaN, with a column `reason`.
 """
 
 from analysis.statistics.compare import (
+    FALSE_DISCOVERIES,
+    MARGIN,
     benjamini_hochberg,
     compare,
     compare_points,
     conditions,
     equivalence,
     explain,
+    explain_few_pairs,
     explain_points,
     mcnemar,
     pair,
@@ -47,6 +50,8 @@ from analysis.statistics.unpaired import permutation_tests, q_values, share_test
 __all__ = [
     "ALTERNATIVES",
     "CANDIDATES",
+    "FALSE_DISCOVERIES",
+    "MARGIN",
     "RESPONSES",
     "PooledOdds",
     "RateTest",
@@ -59,6 +64,7 @@ __all__ = [
     "edge",
     "equivalence",
     "explain",
+    "explain_few_pairs",
     "explain_points",
     "hazard",
     "kaplan_meier",

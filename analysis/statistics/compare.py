@@ -129,13 +129,34 @@ def explain_points(table: pd.DataFrame, *, rate: float = FALSE_DISCOVERIES) -> l
         "first, second, difference: means over the pairs of a point; p: sign-flip test",
         f"q: p corrected for testing {len(table)} points (Benjamini and Hochberg); differs: q is at most {rate:g}",
     ]
-    smallest = 2 / 2 ** int(table["pairs"].max()) if len(table) else 1.0
-    if smallest > rate:
-        lines.append(
-            f"with at most {table['pairs'].max()} pairs per point p is at least {smallest:g}, so no point can differ; "
-            f"this takes {math.ceil(math.log2(2 / rate))} seeds or more"
+    few = explain_few_pairs(table, rate=rate)
+    return [*lines, few] if few else lines
+
+
+def explain_few_pairs(table: pd.DataFrame, *, rate: float = FALSE_DISCOVERIES) -> str:
+    """Return how many points must differ in all pairs before any is called different; "" if one is enough.
+
+    With p at least s at each of J points, k points can have q <= rate only if s J / k <= rate.
+
+    Args:
+        table: from `compare_points`.
+        rate: the share of false discoveries that was allowed.
+    """
+    if table.empty:
+        return ""
+    most, points = int(table["pairs"].max()), len(table)
+    smallest = 2 / 2**most if most <= MAX_EXACT_PAIRS else 1 / (_FLIPS + 1)
+    needed = math.ceil(smallest * points / rate - 1e-9)
+    if needed <= 1:
+        return ""
+    if needed > points:
+        enough = math.ceil(math.log2(2 / rate))
+        needed = math.ceil(2 / 2**enough * points / rate - 1e-9)
+        return (
+            f"with at most {most} pairs per point no point can differ; "
+            f"with {enough} no q is small enough until {needed} of {points} differ in all pairs"
         )
-    return lines
+    return f"with at most {most} pairs per point no q is small enough until {needed} of {points} differ in all pairs"
 
 
 def compare(

@@ -13,7 +13,7 @@ from made_up import scored_frame
 from matplotlib.figure import Figure
 
 from analysis.data.load import load_requested
-from analysis.plot.aggregate import map_table
+from analysis.plot.aggregate import map_samples, map_table
 from analysis.plot.difference import plot_difference
 from analysis.plot.maps import plot_map
 from analysis.plot.save import provenance
@@ -52,6 +52,17 @@ def test_a_row_has_the_share_of_a_point_and_its_interval() -> None:
     assert (diverged["cells"], diverged["n"], diverged["diverged"], diverged["defined"]) == (1, 0, 1, 0)
     assert np.isnan(diverged[["share", "value", "low", "high"]].to_numpy(float)).all()
     assert table["cells"].sum() == len(rows)
+
+
+def test_samples_are_in_the_order_of_the_rows(scored: pd.DataFrame) -> None:
+    requested = scored.iloc[:1].assign(cell="not computed", lr=7.0)
+    table = map_table(scored, "lr", "depth", "excess", requested=requested, surface="counts")
+    samples = map_samples(scored, "lr", "depth", "excess", requested=requested)
+    assert [len(one) for one in samples] == table["defined"].tolist()
+    np.testing.assert_allclose([one.mean() if len(one) else np.nan for one in samples], table["value"])
+    assert 0 in table["defined"].tolist()
+    with pytest.raises(AnalysisError, match="'verdict' is a category and has no numbers"):
+        map_samples(scored, "lr", "depth", "verdict")
 
 
 def test_columns_keep_their_types(scored: pd.DataFrame) -> None:

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 
 from analysis.data import sampled_fields
 from analysis.plot import difference_table, map_table, other_fields, plot_difference, plot_map
+from analysis.plot.aggregate import map_samples
 from lop_sweep.config import FIELDS
 from lop_sweep.errors import AnalysisError
 
@@ -170,6 +171,9 @@ def test_two_sweeps_over_the_same_points_are_compared_dot_by_dot() -> None:
     assert len(dots_of(figure)[0].get_offsets()) == 40
     assert "mixed: delta" in figure.texts[0].get_text()
     assert "differs: false discovery rate q ≤ 0.05" in [text.get_text() for text in figure.legends[0].get_texts()]
+    samples = map_samples(scored, "lr", "depth", "excess")
+    values = map_table(scored, "lr", "depth", "excess", surface="counts")["value"]
+    np.testing.assert_allclose([one.mean() for one in samples], values)
     table = difference_table(scored, other, "lr", "depth")
     (marks,) = [line for line in figure.axes[0].get_lines() if line.get_marker() == "o"]
     np.testing.assert_allclose(marks.get_xdata(), table["lr"][table["differs"]])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -112,6 +114,18 @@ def test_terms_are_named_with_their_unit(term: str, label: str) -> None:
     assert term_label(term) == label
 
 
+def test_ratios_beyond_floats_are_named_and_not_drawn() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figure = plot_effects(effects().assign(coefficient=[0.0, 800.0, -800.0, NAN], reason=["", "", "", "separated"]))
+        figure.draw_without_rendering()
+    (axes,) = figure.axes
+    assert dots(axes) == {}
+    texts = [text.get_text() for text in axes.texts]
+    assert texts == ["undefined: too large", "undefined: too small", "undefined: separated"]
+    assert axes.get_xlim()[0] > 0.01
+
+
 def test_doubts_about_effects_are_in_the_note() -> None:
     table = effects().assign(reason="few seeds for so many terms: errors are too small")
     table.attrs = {"cells": 1200, "seeds": 3, "response": "lost"}
@@ -170,7 +184,12 @@ def test_compared_points_are_a_map_with_dots_where_they_differ() -> None:
     assert [label.get_text() for label in axes.get_yticklabels()] == ["depth = 2", "depth = 4"]
     assert note(figure) == "dots: q ≤ 0.05; hatched: no pair"
     few = points().assign(differs=False, pairs=5).iloc[:3].drop(columns="depth")
-    assert note(plot_points(few)) == "no point has q ≤ 0.05; with at most 5 pairs per point none can differ alone"
+    assert note(plot_points(few)) == (
+        "no point has q ≤ 0.05; with at most 5 pairs per point no point can differ; "
+        "with 6 no q is small enough until 2 of 3 differ in all pairs"
+    )
+    numbered = points().assign(number=range(5))
+    assert len(plot_points(numbered).axes[0].get_yticklabels()) == 2  # not a field
     single = points().iloc[:1].drop(columns=["lr", "depth"])
     assert plot_points(single).axes[0].collections[0].get_array().shape == (1, 1)
     names = points().assign(depth=["relu", "relu", "tanh", "tanh", "tanh"]).rename(columns={"depth": "activation"})
@@ -261,3 +280,9 @@ def test_tables_that_cannot_be_drawn_are_refused() -> None:
     many = pd.concat([points().iloc[:1].assign(lr=0.01 * number) for number in range(41)])
     with pytest.raises(AnalysisError, match="41 values of lr and 1 combinations of other fields: at most 40 and 40"):
         plot_points(many)
+    with pytest.raises(AnalysisError, match="no value of depth in 2 of 5 rows: fields must be complete"):
+        plot_points(points().assign(depth=[2, NAN, 2, NAN, 2]))
+    with pytest.raises(AnalysisError, match="two rows with the same depth: choose one of them"):
+        plot_points(points().drop(columns="lr"))
+    with pytest.raises(AnalysisError, match="two rows with the same fields"):
+        plot_points(points().drop(columns=["lr", "depth"]))

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 import analysis.cli
 import analysis.cli_statistics
 from analysis.cli import main
+from analysis.cli_statistics import sweep_names
 from analysis.data import load_cells, load_tasks
 from analysis.plot import save_figure
 from analysis.statistics import sweep_power
@@ -165,12 +166,18 @@ def test_a_directory_equals_itself(made: Path, tmp_path: Path) -> None:
     assert (verdicts["estimate"], verdicts["reason"]) == (0, "no pair has two different verdicts")
 
 
+def test_directories_of_the_same_name_are_called_by_their_paths(tmp_path: Path) -> None:
+    first, second = str(tmp_path / "a" / "results"), str(tmp_path / "b" / "results")
+    assert sweep_names(first, second) == (first, second)
+    assert sweep_names(first, str(tmp_path / "b" / "narrow")) == ("results", "narrow")
+    assert sweep_names(first, first) == ("results", "results")
+
+
 def test_too_few_pairs_to_see_a_point_differ(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["compare", str(made), str(made), "--table", "points"]) == 0
     said = capsys.readouterr().err
     assert f"first: {made}; second: {made}; " in said
-    assert "pairs per point p is at least" in said
-    assert "this takes 6 seeds or more" in said
+    assert "pairs per point no point can differ; with 6 no q is small enough until" in said
 
 
 def test_the_power_of_a_design(rates: pd.DataFrame, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

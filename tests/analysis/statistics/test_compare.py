@@ -17,6 +17,8 @@ from analysis.statistics import (
     compare_points,
     conditions,
     equivalence,
+    explain_few_pairs,
+    explain_points,
     mcnemar,
     pair,
     rate_difference,
@@ -241,6 +243,28 @@ def test_points_that_differ_are_marked() -> None:
     assert table["lr"].tolist() == list(LRS)
     assert table["differs"].tolist() == [False] * 4 + [True] * 2
     assert (table["q"] >= table["p"]).all()
+
+
+@pytest.mark.parametrize(
+    ("pairs", "points", "expected"),
+    [
+        (6, 55, "with at most 6 pairs per point no q is small enough until 35 of 55 differ in all pairs"),
+        (8, 55, "with at most 8 pairs per point no q is small enough until 9 of 55 differ in all pairs"),
+        (6, 1, ""), (12, 55, ""), (40, 55, ""), (6, 0, ""),
+        (5, 55, "with at most 5 pairs per point no point can differ; "
+                "with 6 no q is small enough until 35 of 55 differ in all pairs"),
+    ],
+)  # fmt: skip
+def test_few_pairs_need_many_points_that_differ(pairs: int, points: int, expected: str) -> None:
+    """Of 55 points with p = 2 / 2^6 or 1, 35 have q <= 0.05 together, and 34 do not."""
+    table = pd.DataFrame({"pairs": [pairs] * points})
+    assert explain_few_pairs(table) == expected
+    assert explain_points(table)[2:] == ([expected] if expected else [])
+    if (pairs, points) in ((6, 55), (8, 55)):
+        needed = {6: 35, 8: 9}[pairs]
+        for count in (needed - 1, needed):
+            p = np.where(np.arange(points) < count, 2 / 2**pairs, 1.0)
+            assert (benjamini_hochberg(p) <= 0.05).sum() == (count if count == needed else 0)
 
 
 def test_everything_in_one_table() -> None:

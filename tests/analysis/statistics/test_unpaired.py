@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.stats import fisher_exact, permutation_test
+from scipy.stats import binom, fisher_exact, permutation_test, ttest_ind
 
 from analysis.statistics import benjamini_hochberg, permutation_tests, q_values, share_test
 from analysis.statistics.unpaired import MAX_ARRANGEMENTS
@@ -25,17 +25,57 @@ def test_three_against_three_by_hand() -> None:
 def test_permutations_equal_scipys(statistic: str) -> None:
     rng = np.random.default_rng(1)
     first, second = [rng.normal(0, 1, n) for n in (5, 4, 6)], [rng.normal(1, 2, m) for m in (5, 6, 3)]
-    of = getattr(np, statistic)
     p, smallest = permutation_tests(first, second, rng, statistic)
+
+    def distance(a: np.ndarray, b: np.ndarray, axis: int) -> np.ndarray:
+        if statistic == "mean":
+            return np.abs(ttest_ind(a, b, axis=axis, equal_var=False).statistic)
+        return np.abs(np.median(b, axis=axis) - np.median(a, axis=axis))
+
     for point, pair in enumerate(zip(first, second, strict=True)):
-        expected = permutation_test(
-            pair, lambda a, b, axis: np.abs(of(b, axis=axis) - of(a, axis=axis)), vectorized=True, n_resamples=np.inf,
-            alternative="greater",
-        )  # fmt: skip
+        expected = permutation_test(pair, distance, vectorized=True, n_resamples=np.inf, alternative="greater")
         assert p[point] == pytest.approx(expected.pvalue)
         assert smallest[point] == pytest.approx(
             np.isclose(expected.null_distribution, expected.null_distribution.max()).mean()
         )
+
+
+def test_equal_numbers_of_seeds_compare_plain_differences() -> None:
+    """The squared standard error is a constant less a multiple of the squared difference, so the order is the same."""
+    rng = np.random.default_rng(4)
+    first, second = list(rng.binomial(25, 0.3, (20, 5)) / 25), list(rng.binomial(25, 0.6, (20, 5)) / 25)
+    p, _ = permutation_tests(first, second, rng)
+    for point, pair in enumerate(zip(first, second, strict=True)):
+        expected = permutation_test(
+            pair, lambda a, b, axis: np.abs(b.mean(axis=axis) - a.mean(axis=axis)), vectorized=True,
+            n_resamples=np.inf, alternative="greater",
+        )  # fmt: skip
+        assert p[point] == pytest.approx(expected.pvalue)
+
+
+def test_samples_without_spread_differ_infinitely_or_not_at_all() -> None:
+    """0, 0 against 1, 1, 1: one of the 10 ways has no spread. 0.1 against 0.1: none has any, and no means differ."""
+    first, second = [np.zeros(2), np.full(3, 0.1)], [np.ones(3), np.full(4, 0.1)]
+    p, smallest = permutation_tests(first, second, np.random.default_rng(0))
+    np.testing.assert_allclose(p, [0.1, 1])
+    np.testing.assert_allclose(smallest, [0.1, 1])
+
+
+def test_large_values_with_small_differences_keep_their_p() -> None:
+    rng = np.random.default_rng(5)
+    a, b = rng.integers(0, 9, 4).astype(float), rng.integers(3, 12, 6).astype(float)
+    p, smallest = permutation_tests([a, a + 1e6, -a], [b, b + 1e6, -b], rng)
+    assert len(set(p)) == len(set(smallest)) == 1
+
+
+def test_unequal_spread_and_seeds_leave_the_level_of_means() -> None:
+    """8 seeds with three times the spread of 16: 5.2% at 5%, and 12% to 15% for the plain difference of means."""
+    rng = np.random.default_rng(6)
+    first, second = list(rng.normal(0, 3, (300, 8))), list(rng.normal(0, 1, (300, 16)))
+    p, _ = permutation_tests(first, second, rng)
+    assert 0.02 < (p <= 0.05).mean() < 0.09
+    p, _ = permutation_tests(first[:60], list(rng.normal(4, 1, (60, 16))), rng)
+    assert (p <= 0.05).mean() > 0.8
 
 
 def test_many_seeds_are_dealt_out_at_random() -> None:
@@ -55,8 +95,8 @@ def test_fewer_seeds_or_infinite_values_are_no_test() -> None:
     first = [np.zeros(0), np.array([np.inf, 1.0]), np.array([1.0]), np.array([2.0, 2.0])]
     second = [np.ones(3), np.ones(2), np.array([5.0]), np.array([2.0, 2.0])]
     p, smallest = permutation_tests(first, second, np.random.default_rng(0))
-    np.testing.assert_array_equal(p, [NAN, NAN, 1, 1])
-    np.testing.assert_array_equal(smallest, [NAN, NAN, 1, 1])
+    np.testing.assert_array_equal(p, [NAN, NAN, NAN, 1])
+    np.testing.assert_array_equal(smallest, [NAN, NAN, NAN, 1])
     assert np.isnan(share_test((0, 1), (0, 4))).all()
 
 
@@ -72,6 +112,15 @@ def test_the_test_of_shares_is_fishers_with_half_of_the_ties() -> None:
         assert share_test((m, k), (8, 8)) == share_test((k, m), (8, 8))
     assert share_test((0, 5), (8, 8))[0] == pytest.approx(fisher_exact([[0, 5], [8, 3]]).pvalue / 2)
     assert share_test((3, 3), (8, 8))[0] > 0.5
+
+
+@pytest.mark.parametrize(("n", "m", "largest"), [(8, 8, 0.028), (11, 11, 0.053), (16, 16, 0.050), (4, 10, 0.075)])
+def test_the_mid_p_of_a_share_may_exceed_its_level(n: int, m: int, largest: float) -> None:
+    """The probability of p <= 0.05, exact, at the worst of 499 shares that both samples have."""
+    p = np.linspace(0.002, 0.998, 499)[:, None]
+    called = np.array([[share_test((k, other), (n, m))[0] <= 0.05 for other in range(m + 1)] for k in range(n + 1)])
+    first, second = binom.pmf(np.arange(n + 1), n, p), binom.pmf(np.arange(m + 1), m, p)
+    assert ((first @ called) * second).sum(axis=1).max() == pytest.approx(largest, abs=6e-4)
 
 
 def test_unequal_numbers_of_seeds_have_both_tails() -> None:
