@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from analysis.refinement.candidates import make_candidates
 from analysis.refinement.finished import FinishedCells
@@ -12,7 +13,6 @@ from analysis.refinement.level_set import LevelSet
 from analysis.scoring import LossCriterion
 from lop_sweep.config import CellConfig
 from lop_sweep.errors import AnalysisError
-from lop_sweep.planning import Refinement
 from lop_sweep.storage import Store
 
 WIDTH_SHARE = 0.05
@@ -120,13 +120,12 @@ class Refiner:
         """The width of the band in words."""
         return f"side unknown at {100 * self.width:.0f}% of the points"
 
-    def describe(self) -> Refinement:
-        """Return what it looks for, when it ends and what it knows."""
+    def describe(self) -> dict[str, Any]:
+        """Return what it looks for, when it ends and what it knows: the fields of `lop_sweep.planning.Refinement`."""
         limit = self._budget
-        return Refinement(
-            self._target, self._level, len(self.cells), limit.cells, limit.seconds, limit.width, round(self.width, 4),
-            ended=not self.ask(),
-        )  # fmt: skip
+        limits = {"cells": limit.cells, "seconds": limit.seconds, "until": limit.width}
+        looked_for = {"target": self._target, "level": self._level, "choice": len(self.cells)}
+        return {**looked_for, **limits, "width": round(self.width, 4), "ended": not self.ask()}
 
     def ask(self, pending: Collection[str] = (), *, seconds: float = 0.0, most: int = 1) -> list[CellConfig]:
         """Return cells of one shape to compute next; none if the budget is spent. Arguments as for `LevelSet.ask`."""

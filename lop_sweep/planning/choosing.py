@@ -112,8 +112,8 @@ class Chooser(Protocol):
     def note(self) -> str:
         """What is known so far, in a few words for the progress bar."""
 
-    def describe(self) -> Refinement:
-        """Return what it looks for, when it ends and what it knows, for `sweep.json`."""
+    def describe(self) -> dict[str, Any]:
+        """Return what it looks for, when it ends and what it knows: the fields of a `Refinement`."""
 
     def ask(self, pending: Collection[str] = (), *, seconds: float = 0.0, most: int = 1) -> list[CellConfig]:
         """Return cells of one shape to compute next; none if there are enough, or no more.

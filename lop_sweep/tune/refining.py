@@ -20,6 +20,7 @@ from lop_sweep.errors import SweepError
 from lop_sweep.planning import (
     REFINEMENT,
     Chooser,
+    Refinement,
     SearchSpace,
     Sizing,
     WorkItem,
@@ -161,5 +162,6 @@ class _RefiningDriver(Driver):
         cells = list(self._cells.values()) or (self._chooser.ask() if self._chooser else [])
         self._request = self._space = SearchSpace(cells=cells, name=self._all.name)
         plan = replace(self._plan, items=tuple(self._items.values()))
-        self._write_sweep(plan, **({REFINEMENT: asdict(self._chooser.describe())} if self._chooser else {}))
+        known = {REFINEMENT: asdict(Refinement(**self._chooser.describe()))} if self._chooser else {}
+        self._write_sweep(plan, **known)
         self._written = time.monotonic()

@@ -59,7 +59,7 @@ def test_a_refinement_spends_its_budget_and_is_a_sweep_like_any_other(space: Pat
     known = json.loads(run_here("status", out, "--json").stdout)["refinement"]
     assert 0 <= known.pop("width") <= 1
     limits = {"cells": 11, "seconds": None, "until": None}
-    assert known == {"target": "lost", "level": 0.5, "choice": 24, **limits}
+    assert known == {"target": "lost", "level": 0.5, "choice": 24, **limits, "ended": True}
 
     again = refine(space, out, "--budget", "11")
     assert "0 computed now" in again
