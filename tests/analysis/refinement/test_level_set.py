@@ -400,7 +400,7 @@ def test_what_is_wrong_is_said_in_one_line(wrong: Callable[[], object], message:
 @pytest.mark.long
 @pytest.mark.parametrize("truth", [smooth, island, lambda points: 25 * (points[:, 0] - 0.3 - 0.4 * points[:, 1] ** 2)])
 def test_the_error_over_many_repeats(truth: Truth) -> None:
-    """120 of 1,024 cells, 12 repeats: the mean error is that of raw counts, or one point of the plane more."""
+    """120 of 1,024 cells, 12 repeats: the mean error is that of raw counts, or two points of the plane more."""
     worlds = [World(PLANE, truth, seed).compute(120) for seed in range(12)]
     counts = np.mean([world.by_counts for world in worlds])
-    assert np.mean([world.error for world in worlds]) < counts + 1 / len(PLANE.places)
+    assert np.mean([world.error for world in worlds]) < counts + 2 / len(PLANE.places)
