@@ -226,6 +226,10 @@ class LevelSet:
         """Never ask for a cell (again): it cannot be computed."""
         self._dropped.add(cell)
 
+    def open_cells(self, pending: Collection[int] = ()) -> np.ndarray:
+        """Return the cells that are neither told, pending nor dropped, in ascending order."""
+        return np.setdiff1d(np.arange(len(self._of.seeds)), [*self._told, *pending, *self._dropped])
+
     def ask(self, pending: Collection[int] = (), *, seconds: float = 0.0, most: int = 1) -> list[int]:
         """Return the cells to compute next, of one shape; none if all are told, pending or dropped.
 
@@ -234,7 +238,7 @@ class LevelSet:
             seconds: what the cells together should take at least, if there are enough of one shape.
             most: maximum number of cells.
         """
-        open_cells = np.setdiff1d(np.arange(len(self._of.seeds)), [*self._told, *pending, *self._dropped])
+        open_cells = self.open_cells(pending)
         if not len(open_cells):
             return []
         asked = [*self._told, *pending]
@@ -299,8 +303,13 @@ class LevelSet:
         turn = (self._of.seeds[there] - len(asked)) % self._seeds
         return int(there[np.argmin(turn)])
 
-    def _explored(self, open_cells: np.ndarray, asked: Sequence[int]) -> int:
-        """Return the cell that is farthest from all others, of those whose outcome may well be defined."""
+    def _explored(self, open_cells: np.ndarray, asked: Sequence[int]) -> int | None:
+        """Return the next cell if it is to be the one farthest from those asked for, else None.
+
+        Only cells count whose outcome may well be defined, if there are any.
+        """
+        if not len(open_cells) or not _explores(len(asked)):
+            return None
         defined = open_cells[self._weight(self._of.coordinates[open_cells]) > EXPLORED]
         return self._farthest(defined if len(defined) else open_cells, asked)
 
@@ -309,8 +318,8 @@ class LevelSet:
     ) -> list[int]:
         """Return cells of one shape, the best first; some are explored instead."""
         fit = self._refit()
-        first = self._explored(open_cells, asked) if _explores(len(asked)) else None
-        now = self._standing_for(open_cells, pending, first, fit)
+        explored = self._explored(open_cells, asked)
+        now = self._standing_for(open_cells, pending, explored, fit)
         cells, beliefs = now.cells[: now.candidates], now.beliefs
         free = np.isin(cells, open_cells)
         weight = self._weight(self._reference)
@@ -320,11 +329,8 @@ class LevelSet:
         while free.any() and len(chosen) < most:
             if chosen and self._of.seconds[cells[chosen]].sum() >= seconds:
                 break
-            count = len(asked) + len(chosen)
-            if first is not None and not chosen:
-                best = now.number[first]
-            elif _explores(count):
-                best = now.number[self._explored(cells[free], [*asked, *cells[chosen]])]
+            if explored is not None:
+                best = now.number[explored]
             else:
                 value = (beliefs.gains()[: len(cells)] @ worth) / price
                 best = int(np.argmax(np.where(free, value, -np.inf)))
@@ -332,6 +338,7 @@ class LevelSet:
             chosen.append(best)
             free &= self._of.shapes[cells] == self._of.shapes[cells[best]]
             free[best] = False
+            explored = self._explored(cells[free], [*asked, *cells[chosen]])
         return [int(cells[number]) for number in chosen]
 
     def _standing_for(self, open_cells: np.ndarray, pending: list[int], explored: int | None, fit: Latent) -> _Standing:

@@ -125,20 +125,32 @@ class Refiner:
         limit = self._budget
         limits = {"cells": limit.cells, "seconds": limit.seconds, "until": limit.width}
         looked_for = {"target": self._target, "level": self._level, "choice": len(self.cells)}
-        return {**looked_for, **limits, "width": round(self.width, 4), "ended": not self.ask()}
+        return {**looked_for, **limits, "width": round(self.width, 4), "ended": self._ended}
+
+    @property
+    def _ended(self) -> bool:
+        """Whether nothing would be asked for if nothing were being computed, without the cost of choosing it."""
+        return self._allowed([], 1) < 1 or not len(self._choice.open_cells())
 
     def ask(self, pending: Collection[str] = (), *, seconds: float = 0.0, most: int = 1) -> list[CellConfig]:
         """Return cells of one shape to compute next; none if the budget is spent. Arguments as for `LevelSet.ask`."""
         begun = [self._number[cell] for cell in pending if cell in self._number]
+        most = self._allowed(begun, most)
+        if most < 1:
+            return []
+        return [self.cells[number] for number in self._choice.ask(begun, seconds=seconds, most=most)]
+
+    def _allowed(self, begun: Sequence[int], most: int) -> int:
+        """Return how many of so many cells the budget allows beside those begun; none if it is spent."""
         limit = self._budget
         if limit.cells is not None:
             most = min(most, limit.cells - self.told - len(begun))
         spent = self._spent + sum(self.seconds[number] for number in begun)
         if most < 1 or (limit.seconds is not None and spent >= limit.seconds):
-            return []
+            return 0
         if limit.width is not None and self.told >= self._choice.design and self.width <= limit.width:
-            return []
-        return [self.cells[number] for number in self._choice.ask(begun, seconds=seconds, most=most)]
+            return 0
+        return most
 
     def tell(self, pack: str) -> None:
         """Take in the results of a pack.
