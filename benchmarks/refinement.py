@@ -11,8 +11,9 @@ is the mean rate over all seeds that could be. The boundary lies anywhere betwee
     refined   cells chosen by `analysis.refinement.LevelSet` one after the other, by the same surface
     Sobol     cells of a scrambled Sobol sequence over the axes and the seed, by the same surface
 
-"Cells until" is the first multiple of 10 at which the mean error over repeats is at most that of the dense grid. Where
-nothing or everything is lost there is no boundary, and the error is the share of points at which one is made up.
+"Cells until" is the first number of cells, of those at which errors are measured, at which the mean error over repeats
+is at most that of the dense grid, or of a Sobol design of some size. Where nothing or everything is lost there is no
+boundary, and the error is the share of points at which one is made up.
 """
 
 from __future__ import annotations
@@ -35,10 +36,15 @@ from analysis.refinement import Candidates, LevelSet
 SEEDS = 8
 SHIFT = 0.3
 """Standard deviation of the seeds' shifts, in probits."""
-STEP = 10
-"""Cells between two measurements of the error."""
 SOBOL = 800
 """Cells of the Sobol design."""
+_MANY = 10_000
+
+
+def steps(cells: int) -> list[int]:
+    """Return the numbers of cells at which errors are measured: multiples of 10, of 20 from 100, of 100 from 200."""
+    every = [*range(10, 100, 10), *range(100, 200, 20), *range(200, cells + 1, 100)]
+    return [number for number in every if number <= cells]
 
 
 @dataclass(frozen=True)
@@ -91,8 +97,8 @@ TRUTHS = {
     "gradual": Truth((24, 10), gradual),
     "bent": Truth((24, 10), bent),
     "island": Truth((24, 10), island),
-    "nothing lost": Truth((24, 10), lambda x, _: np.full(len(x), ndtri(0.02))),
-    "all lost": Truth((24, 10), lambda x, _: np.full(len(x), ndtri(0.95))),
+    "nothing lost": Truth((24, 10), lambda x, _: np.full(len(x), ndtri(0.02)), 100),
+    "all lost": Truth((24, 10), lambda x, _: np.full(len(x), ndtri(0.95)), 100),
     "3-D": Truth((12, 6, 5), solid, 400),
     "4-D": Truth((8, 5, 4, 4), hypersolid, 400),
 }
@@ -100,7 +106,7 @@ TRUTHS = {
 
 @dataclass(frozen=True)
 class Errors:
-    """The errors of one repeat; the curves at each multiple of `STEP` cells."""
+    """The errors of one repeat; the curves at the numbers of cells of `steps`."""
 
     counts: float
     surface: float
@@ -154,20 +160,20 @@ class Simulation:
 
     def refined(self, cells: int) -> list[float]:
         """Return the errors of chosen cells."""
-        chooser, errors = LevelSet(self.candidates), []
+        chooser, errors, measured = LevelSet(self.candidates), [], {*steps(cells)}
         for number in range(1, cells + 1):
             (cell,) = chooser.ask()
             self.tell(chooser, cell)
-            if number % STEP == 0:
+            if number in measured:
                 errors.append(self.error(chooser))
         return errors
 
     def sobol(self, cells: Sequence[int]) -> list[float]:
         """Return the errors of given cells."""
-        chooser, errors = LevelSet(self.candidates), []
+        chooser, errors, measured = LevelSet(self.candidates), [], {*steps(len(cells))}
         for number, cell in enumerate(cells, start=1):
             self.tell(chooser, cell)
-            if number % STEP == 0:
+            if number in measured:
                 errors.append(self.error(chooser))
         return errors
 
@@ -197,12 +203,12 @@ def measure(job: tuple[str, int], cells: int | None = None) -> Errors:
 def until(curve: np.ndarray, error: float) -> int | None:
     """Return the first number of cells at which a curve of errors is at most a given one; None if it never is."""
     reached = np.flatnonzero(curve <= error)
-    return STEP * (int(reached[0]) + 1) if len(reached) else None
+    return steps(_MANY)[int(reached[0])] if len(reached) else None
 
 
 def at(curve: np.ndarray, cells: int) -> float:
     """Return the error after a number of cells."""
-    return float(curve[cells // STEP - 1])
+    return float(curve[steps(_MANY).index(cells)])
 
 
 def means_row(name: str, errors: Sequence[Errors]) -> list[str]:
@@ -214,7 +220,7 @@ def means_row(name: str, errors: Sequence[Errors]) -> list[str]:
         error = float(np.mean([getattr(one, method) for one in errors]))
         chosen, spread = until(refined, error), until(sobol, error)
         row += [f"{error:.4f}", _cells(chosen, refined), _cells(spread, sobol), _ratio(dense, chosen)]
-    return row + [f"{at(curve, cells):.4f}" for cells in (100, 200) for curve in (refined, sobol)]
+    return row + [_error(curve, cells) for cells in (100, 200) for curve in (refined, sobol)]
 
 
 def medians_row(name: str, errors: Sequence[Errors]) -> list[str]:
@@ -229,8 +235,18 @@ def medians_row(name: str, errors: Sequence[Errors]) -> list[str]:
     return [*row, f"{np.mean([one.seconds for one in errors]):.1f}"]
 
 
+def spread_row(name: str, errors: Sequence[Errors]) -> list[str]:
+    """Return a line of the third table: cells until the mean error is that of so many cells of the Sobol design."""
+    refined, sobol = (np.mean([getattr(one, curve) for one in errors], axis=0) for curve in ("refined", "sobol"))
+    return [name, *(_cells(until(refined, at(sobol, cells)), refined) for cells in SPREAD)]
+
+
 def _cells(number: int | None, curve: np.ndarray) -> str:
-    return f"over {STEP * len(curve)}" if number is None else str(number)
+    return f"over {steps(_MANY)[len(curve) - 1]}" if number is None else str(number)
+
+
+def _error(curve: np.ndarray, cells: int) -> str:
+    return f"{at(curve, cells):.4f}" if len(curve) >= len(steps(cells)) else ""
 
 
 def _ratio(dense: int, cells: int | None) -> str:
@@ -270,20 +286,28 @@ MEDIANS = (
     "truth",
     "counts: refined", "Sobol", "surface: refined", "Sobol", "core-seconds per repeat",
 )  # fmt: skip
+SPREAD = (50, 100, 200, 400, 800)
+"""Cells of a Sobol design whose error is to be reached."""
+AS_SOBOL = ("refined until the error of Sobol with", *map(str, SPREAD))
 
 
 def main() -> None:
-    """Print two tables."""
+    """Print three tables."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--repeats", type=int, default=100, metavar="N", help="simulations per truth (default 100)")
     parser.add_argument("--truths", nargs="+", default=list(TRUTHS), choices=TRUTHS, metavar="TRUTH", help="which maps")
-    parser.add_argument("--cells", type=int, metavar="N", help="cells to choose (default 200; 400 with more axes)")
+    parser.add_argument(
+        "--cells",
+        type=int,
+        metavar="N",
+        help="cells to choose (default 200; 400 with more axes, 100 without a boundary)",
+    )
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes (default 1)")
     parser.add_argument("--out", type=Path, metavar="FILE", help="JSON lines to write to, and to continue from")
     options = parser.parse_args()
     jobs = [(name, repeat) for repeat in range(options.repeats) for name in options.truths]
     found = simulate(jobs, options.cells, options.jobs, options.out)
-    for heading, line in ((MEANS, means_row), (MEDIANS, medians_row)):
+    for heading, line in ((MEANS, means_row), (MEDIANS, medians_row), (AS_SOBOL, spread_row)):
         print(f"| {' | '.join(heading)} |\n|{'---|' * len(heading)}")
         for name in options.truths:
             row = line(name, [errors for (truth, _), errors in found.items() if truth == name])

@@ -8,9 +8,9 @@
 `finished` reads outcomes from a sweep directory, as `analysis.score` does.
 """
 
-from analysis.refinement.candidates import make_candidates
+from analysis.refinement.candidates import Candidates, make_candidates
 from analysis.refinement.finished import RATE, TARGETS, FinishedCells
-from analysis.refinement.level_set import Candidates, LevelSet
+from analysis.refinement.level_set import LevelSet
 from analysis.refinement.refiner import Budget, Refiner
 
 __all__ = ["RATE", "TARGETS", "Budget", "Candidates", "FinishedCells", "LevelSet", "Refiner", "make_candidates"]

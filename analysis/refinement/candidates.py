@@ -3,16 +3,77 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from analysis.data import step_deviation
-from analysis.refinement.level_set import Candidates
-from analysis.surface import MAX_AXES
+from analysis.surface import MAX_AXES, Scaling, scaling_of
 from lop_sweep.config import FIELDS, PACKABLE, CellConfig
 from lop_sweep.errors import AnalysisError, comma_list
 
 _NO_AXIS = ("seed", "own_components")
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The cells to choose from, N of them.
+
+    Attributes:
+        points: (N, d) values of the axes, d from 1 to 4.
+        scales: "linear", "log" or "category" for each axis.
+        seeds: (N,) number of each cell's seed, from 0.
+        seconds: (N,) what each costs.
+        shapes: (N,) number of each cell's shape; cells of one shape can be computed together.
+
+    Raises:
+        AnalysisError: there is none, or an axis cannot be used.
+    """
+
+    points: np.ndarray
+    scales: tuple[str, ...]
+    seeds: np.ndarray
+    seconds: np.ndarray
+    shapes: np.ndarray
+
+    def __post_init__(self) -> None:
+        scaling_of(self.points, self.scales)
+
+    @cached_property
+    def scaling(self) -> Scaling:
+        """The map to the unit cube."""
+        return scaling_of(self.points, self.scales)
+
+    @cached_property
+    def coordinates(self) -> np.ndarray:
+        """(N, d) in the unit cube."""
+        return self.scaling.coordinates(self.points)
+
+    @cached_property
+    def at(self) -> np.ndarray:
+        """(K, d) values of the axes at the distinct points."""
+        return self.points[np.unique(self.place, return_index=True)[1]]
+
+    @cached_property
+    def place(self) -> np.ndarray:
+        """(N,) number of each cell's distinct point."""
+        return self._distinct[1].ravel()
+
+    @cached_property
+    def places(self) -> np.ndarray:
+        """(K, d) coordinates of the distinct points."""
+        return self._distinct[0]
+
+    @cached_property
+    def seed_count(self) -> int:
+        """Number of different seeds."""
+        return int(self.seeds.max()) + 1
+
+    @cached_property
+    def _distinct(self) -> tuple[np.ndarray, np.ndarray]:
+        places, place = np.unique(self.coordinates, axis=0, return_inverse=True)
+        return places, place
 
 
 def make_candidates(cells: Sequence[CellConfig], seconds: Sequence[float]) -> tuple[tuple[str, ...], Candidates]:

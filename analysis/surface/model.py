@@ -22,9 +22,9 @@ from scipy.special import ndtr, ndtri
 from analysis.surface.hyperparameters import Problem
 from analysis.surface.kernel import Kernel
 from analysis.surface.outcomes import Outcomes, gather
-from analysis.surface.sampling import DEFAULT, LARGE, MANY_CELLS, sample
+from analysis.surface.sampling import DEFAULT, LARGE, MANY_CELLS, Schedule, sample
 from analysis.surface.scaling import Scaling, scaling_of
-from analysis.surface.tuning import tune
+from analysis.surface.tuning import Tuned, tune
 from lop_sweep.errors import AnalysisError
 
 _JITTER = 1e-6
@@ -69,7 +69,7 @@ class Surface:
         scaling: the axes.
         kernel: amplitude and lengths.
         spread: standard deviation of the clusters' shifts, in probits; 0 without clusters.
-        correlation: between the trials of a cell, beyond their point and cluster; 0 for single trials.
+        tuned: what was chosen by the evidence, to fit other outcomes with the same.
         shifts: (B, S) draws of the clusters' shifts.
         root: (M, M) lower Cholesky factor of the prior covariance at the points.
         whitened: (M, B) draws of the latent at the points: `root @ whitened`.
@@ -79,10 +79,15 @@ class Surface:
     scaling: Scaling
     kernel: Kernel
     spread: float
-    correlation: float
+    tuned: Tuned
     shifts: np.ndarray
     root: np.ndarray
     whitened: np.ndarray
+
+    @property
+    def correlation(self) -> float:
+        """Correlation between the trials of a cell, beyond their point and cluster; 0 for single trials."""
+        return self.tuned.correlation
 
     def threshold(self, level: float) -> float:
         """Return the latent value at which the rate has this level.
@@ -102,6 +107,14 @@ class Surface:
         known = solve_triangular(self.root, cross, lower=True, check_finite=False)
         variance = np.maximum(self.kernel.variance - (known**2).sum(axis=0), _JITTER * self.kernel.variance)
         return Prediction(self.whitened.T @ known, variance, known)
+
+    def draw(self, points: npt.ArrayLike, rng: np.random.Generator) -> np.ndarray:
+        """Return draws of the latent at points, (G, d), as (B, G), each from the joint posterior."""
+        prediction = self.predict(points)
+        at = self.scaling.coordinates(points)
+        rest = self.kernel(self.scaling.squares(at, at)) - prediction.known.T @ prediction.known
+        root = cholesky(rest + _JITTER * self.kernel.variance * np.eye(len(rest)), lower=True, check_finite=False)
+        return np.asarray(prediction.means + rng.standard_normal(prediction.means.shape) @ root.T)
 
     def latent(self, points: npt.ArrayLike) -> tuple[np.ndarray, np.ndarray]:
         """Return the mean, (G,), and covariance, (G, G), of the latent at points, (G, d), in probits.
@@ -165,18 +178,38 @@ def fit_surface(
     Raises:
         AnalysisError: arrays that do not fit together, NaN, counts out of range, no trial at all, or a single point.
     """
-    generator = np.random.default_rng(0) if rng is None else rng
-    scaling = scaling_of(points, scales)
     outcomes = gather(points, successes, trials, clusters)
+    return fit_outcomes(outcomes, scaling_of(points, scales), rng=np.random.default_rng(0) if rng is None else rng)
+
+
+def fit_outcomes(
+    outcomes: Outcomes,
+    scaling: Scaling,
+    *,
+    rng: np.random.Generator,
+    tuned: Tuned | None = None,
+    schedule: Schedule = DEFAULT,
+) -> Surface:
+    """Fit a surface to outcomes that have been gathered.
+
+    Args:
+        outcomes: counts per point and cluster; a cluster may have no trials.
+        scaling: the axes.
+        rng: draws from the posterior.
+        tuned: hyperparameters of an earlier fit; None to choose them by the evidence.
+        schedule: how long to sample, if there are not many cells.
+    """
     x = scaling.coordinates(outcomes.points)
     squares = scaling.squares(x, x)
-    tuned = tune(squares, outcomes.counts, outcomes.clustered, generator)
+    if tuned is None:
+        tuned = tune(squares, outcomes.counts, outcomes.clustered, rng)
+    else:
+        tuned = tuned.with_counts(outcomes.counts)
     problem, parameters = Problem(squares, tuned.weighted, outcomes.clustered), tuned.parameters
     mode = problem.mode(parameters)
     K = mode.curvature.K
     root = cholesky(K + _JITTER * K[0, 0] * np.eye(len(K)), lower=True, check_finite=False)
     large = (outcomes.counts.trials > 0).sum() > MANY_CELLS
-    f, u = sample(mode, tuned.weighted, root, generator, LARGE if large else DEFAULT)
+    f, u = sample(mode, tuned.weighted, root, rng, LARGE if large else schedule)
     whitened = solve_triangular(root, f.T, lower=True, check_finite=False)
-    kernel, spread = problem.kernel(parameters), problem.spread(parameters)
-    return Surface(outcomes, scaling, kernel, spread, tuned.correlation, u, root, whitened)
+    return Surface(outcomes, scaling, problem.kernel(parameters), problem.spread(parameters), tuned, u, root, whitened)

@@ -38,6 +38,11 @@ class Tuned:
     correlation: float
     weighted: Counts
 
+    def weigh(self, successes: float, trials: float) -> tuple[float, float]:
+        """Return a cell's count divided by its design effect."""
+        effect = 1 + max(trials - 1, 0) * self.correlation
+        return successes / effect, trials / effect
+
     def with_counts(self, counts: Counts) -> Tuned:
         """Return the same choices for other counts."""
         return replace(self, weighted=divide(counts, self.correlation) if self.correlation else counts)

@@ -1,160 +1,189 @@
-"""Beliefs about a boundary: outcomes against integrals, the look-ahead against the bivariate normal distribution."""
+"""Beliefs about a boundary against the exact posterior, by a million draws from the prior and their likelihoods."""
 
 from __future__ import annotations
 
-import itertools
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from scipy.special import log_ndtr, ndtr
-from scipy.stats import multivariate_normal
+from scipy.special import ndtr
 
-from analysis.refinement.beliefs import SPREAD, Beliefs
-from analysis.surface import NO_SHIFT, Latent, fit_latent, scaling_of
+from analysis.refinement.beliefs import Beliefs, doubt
+from analysis.surface import Counts, Outcomes, Scaling, Surface, fit_outcomes, scaling_of
 
-CLUSTERS = 3
+CLUSTERS = 2
+FITS = 30
+"""Fits whose 400 draws are averaged: a probability is then known to 0.005."""
+THRESHOLD = 0.2
+
+TOLD = np.array([[0.0, 0.0], [0.3, 1.0], [0.8, 0.2], [1.0, 0.9]])
+CANDIDATES = np.array([[0.5, 0.5], [0.8, 0.2], [0.1, 0.6]])
+NUMBERS = np.array([0, 1, 1])
+"""Their clusters."""
+REFERENCE = np.array([[0.45, 0.6], [0.0, 0.0], [0.9, 0.5], [0.6, 0.1]])
+
+
+def told(unanimous: bool) -> Outcomes:
+    """Return outcomes of both clusters at four points, more losses to the right; or eight losses at each."""
+    if unanimous:
+        return Outcomes(TOLD, Counts(np.full((4, 2), 4.0), np.full((4, 2), 4.0)), clustered=True)
+    k, n = np.array([[0, 0], [0, 1], [1, 0], [2, 1]], float), np.array([[1, 1], [0, 1], [1, 2], [2, 1]], float)
+    return Outcomes(TOLD, Counts(k, n), clustered=True)
+
+
+def fitted(outcomes: Outcomes) -> list[Surface]:
+    scaling: Scaling = scaling_of(TOLD)
+    first = fit_outcomes(outcomes, scaling, rng=np.random.default_rng(0))
+    others = [fit_outcomes(outcomes, scaling, rng=np.random.default_rng(s), tuned=first.tuned) for s in range(1, FITS)]
+    return [first, *others]
+
+
+def beliefs(surface: Surface, seed: int = 0, threshold: float = THRESHOLD) -> Beliefs:
+    return Beliefs(surface, CANDIDATES, NUMBERS, REFERENCE, threshold, np.random.default_rng([seed, 1]))
+
+
+@dataclass(frozen=True)
+class Exact:
+    """Draws from the prior, weighed by the likelihood: success of the candidates, (B, n), and sides, (B, q)."""
+
+    weight: np.ndarray
+    success: np.ndarray
+    above: np.ndarray
+
+    @classmethod
+    def of(cls, surface: Surface, draws: int = 1_000_000, threshold: float = THRESHOLD) -> Exact:
+        rng = np.random.default_rng(9)
+        places = np.vstack([TOLD, CANDIDATES, REFERENCE])
+        prior = surface.kernel(surface.scaling.squares(places, places)) + 1e-9 * np.eye(len(places))
+        f = rng.standard_normal((draws, len(places))) @ np.linalg.cholesky(prior).T
+        u = surface.spread * rng.standard_normal((draws, CLUSTERS))
+        k, n = surface.tuned.weighted.successes, surface.tuned.weighted.trials  # divided by their design effect
+        p = ndtr(f[:, :4, None] + u[:, None])
+        weight = (p**k * (1 - p) ** (n - k)).prod(axis=(1, 2))
+        success = ndtr(f[:, 4:7] + u[:, NUMBERS])
+        return cls(weight / weight.sum(), success, f[:, 7:] > threshold)
+
+    def after(self, candidate: int, success: bool) -> Exact:
+        like = self.success[:, candidate] if success else 1 - self.success[:, candidate]
+        weight = self.weight * like
+        return Exact(weight / weight.sum(), self.success, self.above)
+
+    @property
+    def p(self) -> np.ndarray:
+        return np.asarray(self.weight @ self.above)
+
+    def gains(self) -> np.ndarray:
+        rows = []
+        for candidate in range(len(CANDIDATES)):
+            chance = self.weight @ self.success[:, candidate]
+            one, other = (self.after(candidate, success) for success in (True, False))
+            rows.append(doubt(self.p) - chance * doubt(one.p) - (1 - chance) * doubt(other.p))
+        return np.array(rows)
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["mixed", "unanimous"])
+def fits(request: pytest.FixtureRequest) -> list[Surface]:
+    return fitted(told(request.param))
 
 
 @pytest.fixture(scope="module")
-def latent() -> Latent:
-    """Return a fit to 25 cells of three seeds, lost where the first axis is large."""
-    rng = np.random.default_rng(0)
-    points, number = rng.random((25, 2)), rng.integers(0, CLUSTERS, 25)
-    lost = (rng.random(25) < ndtr(5 * points[:, 0] - 2 + np.array([-0.5, 0, 0.5])[number])).astype(float)
-    return fit_latent(scaling_of(points), points, number, lost, np.ones(25), CLUSTERS)
+def mixed() -> list[Surface]:
+    return fitted(told(False))
 
 
-def beliefs(latent: Latent, candidates: int = 12, references: int = 15, threshold: float = 0.2) -> Beliefs:
-    rng = np.random.default_rng(1)
-    at, reference = rng.random((candidates, 2)), rng.random((references, 2))
-    return Beliefs(latent, at, np.arange(candidates) % CLUSTERS, reference, threshold)
+@pytest.fixture(scope="module")
+def exact(fits: list[Surface]) -> Exact:
+    return Exact.of(fits[0])
 
 
-def joint(latent: Latent, candidates: int = 12, references: int = 15) -> np.ndarray:
-    """Return the covariance of all items, (n + q, n + q)."""
-    rng = np.random.default_rng(1)
-    at = np.vstack([rng.random((candidates, 2)), rng.random((references, 2))])
-    clusters = np.append(np.arange(candidates) % CLUSTERS, np.full(references, NO_SHIFT))
-    return latent.covariance(at, clusters, at, clusters)
+def test_successes_are_as_probable_as_in_the_posterior(fits: list[Surface], exact: Exact) -> None:
+    for candidate in range(3):
+        found = np.mean([beliefs(fit, s).success(candidate) for s, fit in enumerate(fits)])
+        assert found == pytest.approx(exact.weight @ exact.success[:, candidate], abs=0.015)
 
 
-def integrated(
-    mean: np.ndarray, covariance: np.ndarray, successes: float, trials: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the moments of a normal pair after outcomes at the first, by integration over both on a grid."""
-    root = np.linalg.cholesky(covariance)
-    z = np.linspace(-11, 11, 601)
-    pairs = mean[:, None, None] + np.tensordot(root, np.stack(np.meshgrid(z, z, indexing="ij")), axes=1)
-    log = -(z[:, None] ** 2 + z**2) / 2 + successes * log_ndtr(pairs[0]) + (trials - successes) * log_ndtr(-pairs[0])
-    density = np.exp(log - log.max())
-    density /= density.sum()
-    middle = (pairs * density).sum(axis=(1, 2))
-    apart = pairs - middle[:, None, None]
-    return middle, np.einsum("aij,bij,ij->ab", apart, apart, density)
+def test_where_all_outcomes_agree_there_is_no_doubt(exact: Exact, fits: list[Surface]) -> None:
+    """Beside eight losses of eight the side is sure; a normal approximation would doubt it by a tenth."""
+    own = np.mean([made._weight @ made._above for made in (beliefs(fit, s) for s, fit in enumerate(fits))], axis=0)
+    np.testing.assert_allclose(own, exact.p, atol=0.015)
+    if (fits[0].outcomes.counts.successes == 4).all():
+        assert exact.p[1] > 0.99
+        assert own[1] > 0.99
 
 
-@pytest.mark.parametrize(
-    ("successes", "trials"), [(1, 1), (0, 1), (7, 7), (0, 25), (11, 25), (0.4, 1.7), (1.0, 0.5 + 0.5)]
-)
-@pytest.mark.parametrize(("candidate", "item"), [(0, 12), (5, 20), (7, 3)])
-def test_an_outcome_gives_the_moments_of_the_posterior(
-    latent: Latent, candidate: int, item: int, successes: float, trials: float
-) -> None:
-    """Those of the candidate and of any other item, be it a candidate or a reference point."""
-    made = beliefs(latent)
-    pair = [candidate, item]
-    mean, covariance = integrated(made.mean[pair], joint(latent)[np.ix_(pair, pair)], successes, trials)
-    made.observe(candidate, successes, trials)
-    np.testing.assert_allclose(made.mean[pair], mean, atol=1e-6)
-    np.testing.assert_allclose(made.variance[pair], np.diag(covariance), atol=1e-6)
-    if item >= 12:
-        assert made.cross[candidate, item - 12] == pytest.approx(covariance[0, 1], abs=1e-6)
+@pytest.mark.parametrize("before", [[], [(0, 1), (2, 0)]], ids=["at once", "later"])
+def test_gains_are_those_of_the_posterior(fits: list[Surface], exact: Exact, before: list[tuple[int, int]]) -> None:
+    """Also after outcomes that reweigh the draws."""
+    found, expected = [], exact
+    for candidate, outcome in before:
+        expected = expected.after(candidate, bool(outcome))
+    for s, fit in enumerate(fits):
+        made = beliefs(fit, s)
+        for candidate, outcome in before:
+            made.observe(candidate, outcome)
+        found.append(made.gains())
+    mean, target = np.mean(found, axis=0), expected.gains()
+    assert mean.shape == (3, 4)
+    np.testing.assert_allclose(mean, target, atol=0.006 if not before else 0.012)
 
 
-def test_a_sure_candidate_that_surprises_is_believed(latent: Latent) -> None:
-    """Outcomes far from what was expected move the mean towards them, and not past them."""
-    made = beliefs(latent)
-    candidate = int(made.mean[:12].argmax())
-    made.observe(candidate, 0, 25)
-    assert -2.5 < made.mean[candidate] < 0
-    assert made.variance[candidate] > 0.02
+def test_an_outcome_reweighs_the_draws_as_a_new_fit_would_draw_them(mixed: list[Surface]) -> None:
+    """An outcome of a cell that had none, at a point that has some."""
+    at = TOLD[[1]]
+    counts = told(False).counts
+    k, n = counts.successes.copy(), counts.trials.copy()
+    n[1, 0] = k[1, 0] = 1
+    with_it = Outcomes(TOLD, Counts(k, n), clustered=True)
+    ours, new = [], []
+    for s, fit in enumerate(mixed):
+        made = Beliefs(fit, at, np.array([0]), REFERENCE, THRESHOLD, np.random.default_rng(s))
+        made.observe(0, 1)
+        ours.append(made._weight @ made._above)
+        again = fit_outcomes(with_it, fit.scaling, rng=np.random.default_rng(100 + s), tuned=fit.tuned)
+        after = Beliefs(again, at, np.array([0]), REFERENCE, THRESHOLD, np.random.default_rng(s))
+        new.append(after._weight @ after._above)
+    np.testing.assert_allclose(np.mean(ours, axis=0), np.mean(new, axis=0), atol=0.03)
 
 
-def test_outcomes_one_after_the_other_keep_the_covariances(latent: Latent) -> None:
-    """After each, the variances are those of the joint normal that all earlier ones have left."""
-    made, covariance = beliefs(latent), joint(latent)
-    for candidate, successes, trials in [(3, 1, 1), (3, 1, 1), (8, 0, 1), (0, 3, 4.5), (3, 0, 1)]:
-        before = made.variance[candidate]
-        made.observe(candidate, successes, trials)
-        scale = (before - made.variance[candidate]) / before**2
-        column = covariance[:, candidate].copy()
-        covariance = covariance - scale * np.outer(column, column)
-        np.testing.assert_allclose(made.variance, np.diag(covariance), atol=1e-9)
-        np.testing.assert_allclose(made.cross, covariance[:12, 12:], atol=1e-9)
+def test_several_trials_count_as_so_many_outcomes(mixed: list[Surface]) -> None:
+    one, several = beliefs(mixed[0]), beliefs(mixed[0])
+    for success in (1, 0, 1):
+        one.observe(0, success)
+    several.observe(0, 2, 3)
+    np.testing.assert_allclose(one.gains(), several.gains(), atol=1e-6)
 
 
-def test_a_success_is_as_probable_as_on_average(latent: Latent) -> None:
-    made = beliefs(latent)
-    z = np.random.default_rng(2).normal(size=400_000)
-    for candidate in (0, 6):
-        drawn = ndtr(made.mean[candidate] + np.sqrt(made.variance[candidate]) * z).mean()
-        assert made.success(candidate) == pytest.approx(drawn, abs=0.002)
+def test_what_was_taken_in_can_be_taken_back(mixed: list[Surface]) -> None:
+    made = beliefs(mixed[0])
+    before, share = made.gains(), made.effective
+    made.observe(0, 1)
+    made.observe(2, 0.4, 1.7)
+    assert np.abs(made.gains() - before).max() > 0.001
+    assert made.effective < share
+    made.observe(2, -0.4, -1.7)
+    made.observe(0, -1, -1)
+    np.testing.assert_allclose(made.gains(), before, atol=1e-6)
+    assert made.effective == pytest.approx(1.0, abs=1e-4)
 
 
-def exact_gains(made: Beliefs, threshold: float, candidates: int, references: int) -> np.ndarray:
-    """Return the expected fall of each reference point's doubt, from the exact probabilities after an outcome."""
-
-    def doubt(p: float) -> float:
-        return min(p, 1 - p) + SPREAD * p * (1 - p)
-
-    found = np.zeros((candidates, references))
-    for i, j in itertools.product(range(candidates), range(references)):
-        root, sd = np.sqrt(1 + made.variance[i]), np.sqrt(made.variance[candidates + j])
-        a, b = made.mean[i] / root, (threshold - made.mean[candidates + j]) / sd
-        rho = -made.cross[i, j] / (root * sd)
-        success, below = ndtr(a), ndtr(b)
-        both = multivariate_normal.cdf([a, b], cov=[[1, rho], [rho, 1]])
-        after = both / success, (below - both) / (1 - success)
-        found[i, j] = doubt(below) - success * doubt(after[0]) - (1 - success) * doubt(after[1])
-    return found
+def test_gains_are_neither_negative_nor_more_than_the_doubt(fits: list[Surface]) -> None:
+    made = beliefs(fits[0])
+    gains, most = made.gains(), doubt(made._weight @ made._above)
+    assert (gains >= -1e-6).all()
+    assert (gains <= most + 1e-6).all()
 
 
-@pytest.mark.parametrize("told", [[], [(3, 1), (8, 0), (3, 1)]])
-def test_gains_are_those_of_the_exact_look_ahead(latent: Latent, told: list[tuple[int, int]]) -> None:
-    made = beliefs(latent)
-    for candidate, outcome in told:
-        made.observe(candidate, outcome)
-    found, exact = made.gains(), exact_gains(made, 0.2, 12, 15)
-    assert found.shape == (12, 15)
-    np.testing.assert_allclose(found, exact, rtol=0, atol=0.01 * exact.max())
-    totals, expected = found.sum(axis=1), exact.sum(axis=1)
-    np.testing.assert_allclose(totals, expected, rtol=0, atol=0.015 * expected.max())
-    good = np.flatnonzero(expected > 0.06 * expected.max())
-    assert len(good) >= 4
-    np.testing.assert_array_equal(np.argsort(totals)[-len(good) :], np.argsort(expected)[-len(good) :])
+def test_an_outcome_that_cannot_be_changes_nothing(mixed: list[Surface]) -> None:
+    """All draws succeed: no failure can be expected, and there is nothing to learn."""
+    made = beliefs(mixed[0])
+    made._success = np.ones_like(made._success)
+    np.testing.assert_allclose(made.gains(), 0.0, atol=1e-6)
 
 
-def test_no_gain_is_more_than_the_doubt(latent: Latent) -> None:
-    """Nor is one negative, which the doubt before an outcome, taken from the moments, would not ensure."""
-    made = beliefs(latent)
-    p = ndtr((made.mean[12:] - 0.2) / np.sqrt(made.variance[12:]))
-    gains, doubt = made.gains(), np.minimum(p, 1 - p) + SPREAD * p * (1 - p)
-    assert (gains >= -1e-12).all()
-    assert (gains <= doubt * 1.001 + 1e-3).all()
-
-
-def test_what_is_independent_gains_nothing(latent: Latent) -> None:
-    made = beliefs(latent)
-    made.cross[:, 4] = 0.0
-    gains = made.gains()
-    np.testing.assert_allclose(gains[:, 4], 0.0, atol=1e-12)
-    assert (gains[:, :4].max(axis=0) > 1e-6).all()
-
-
-def test_another_trial_there_gains_less(latent: Latent) -> None:
-    made = beliefs(latent)
+def test_another_trial_there_gains_less(mixed: list[Surface]) -> None:
+    made = beliefs(mixed[0])
     best = int(made.gains().sum(axis=1).argmax())
     before = made.gains().sum(axis=1)[best]
     for _ in range(3):
-        made.observe(best, made.success(best) >= 0.5)
+        made.observe(best, float(made.success(best) >= 0.5))
     assert made.gains().sum(axis=1)[best] < before

@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 from scipy.special import ndtr
 
-from analysis.refinement import Candidates, LevelSet
-from analysis.refinement.beliefs import Beliefs
-from analysis.surface import NO_SHIFT, fit_latent, fit_surface
+from analysis.refinement import Candidates, LevelSet, level_set
+from analysis.surface import fit_surface
 from lop_sweep.errors import AnalysisError
 
 Truth = Callable[[np.ndarray], np.ndarray]
@@ -142,7 +141,7 @@ def farthest(candidates: Candidates, asked: Sequence[int], number: int, among: n
 
 @pytest.mark.parametrize("most", [1, 8])
 def test_some_cells_are_the_farthest_from_all_others(most: int) -> None:
-    """After the design, those at which 2 sqrt(n) passes a whole number, also within packs."""
+    """After the design, those at which sqrt(n) passes a whole number, also within packs."""
     world = World(PLANE, smooth)
     while len(world.asked) < 90:
         pack = world.chooser.ask(most=most if len(world.asked) >= world.chooser.design else 1, seconds=1e9)
@@ -150,8 +149,8 @@ def test_some_cells_are_the_farthest_from_all_others(most: int) -> None:
         for cell in pack:
             world.tell(cell)
     everywhere = np.arange(len(PLANE.seeds))
-    due = [n for n in range(world.chooser.design, 90) if int(2 * np.sqrt(n + 1)) > int(2 * np.sqrt(n))]
-    assert len(due) >= 11
+    due = [n for n in range(world.chooser.design, 90) if int(np.sqrt(n + 1)) > int(np.sqrt(n))]
+    assert len(due) >= 6
     assert all(farthest(PLANE, world.asked, n, everywhere) for n in due)
 
 
@@ -179,12 +178,19 @@ def test_the_band_narrows() -> None:
 
 
 def test_the_band_is_that_of_the_exact_posterior() -> None:
+    """As the mean over 20 fits to the same cells has it."""
     world = World(PLANE, smooth).compute(40)
     cells = np.array(world.asked)
-    surface = fit_surface(PLANE.points[cells], world.successes[cells], np.ones(40), clusters=PLANE.seeds[cells])
     places = np.unique(PLANE.points, axis=0)
-    score = surface.predict(places).score(surface.threshold(0.5))
-    assert world.chooser.unsure() == pytest.approx((np.abs(score) < 1.96).mean(), abs=1 / 128)
+    above = []
+    for seed in range(20):
+        surface = fit_surface(
+            PLANE.points[cells], world.successes[cells], np.ones(40), clusters=PLANE.seeds[cells],
+            rng=np.random.default_rng(seed),
+        )  # fmt: skip
+        above.append(ndtr(surface.predict(places).score(surface.threshold(0.5))))
+    p = np.mean(above, axis=0)
+    assert world.chooser.unsure() == pytest.approx((np.minimum(p, 1 - p) > 0.025).mean(), abs=3 / 128)
 
 
 @pytest.mark.parametrize("level", [0.1, 0.85])
@@ -279,9 +285,20 @@ def test_pending_cells_are_not_asked_again() -> None:
 def test_cells_of_a_pack_share_a_shape() -> None:
     world = World(replace(PLANE, shapes=np.unique(PLANE.points[:, 1], return_inverse=True)[1]), smooth).compute(30)
     pack = world.chooser.ask(seconds=100.0, most=20)
-    assert len(pack) == len({*pack}) == 20
+    assert 2 <= len(pack) == len({*pack}) <= 20
     assert len({PLANE.points[cell, 1] for cell in pack}) == 1
     assert pack[:1] == world.chooser.ask()
+
+
+def test_a_pack_is_not_filled_up_with_what_tells_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cell of another shape may be worth more than the next one of the same, although it begins a new pack."""
+    rows = replace(PLANE, shapes=np.unique(PLANE.points[:, 1], return_inverse=True)[1])
+    packs = []
+    for filling in (level_set.FILLING, 0.0):
+        monkeypatch.setattr(level_set, "FILLING", filling)
+        packs.append(World(rows, smooth).compute(30).chooser.ask(seconds=100.0, most=20))
+    assert len(packs[0]) < len(packs[1]) == 20
+    assert packs[1][: len(packs[0])] == packs[0]
 
 
 @pytest.mark.parametrize(("seconds", "most", "expected"), [(0, 50, 1), (1, 50, 1), (4.5, 50, 5), (9, 3, 3), (9, 0, 0)])
@@ -350,30 +367,6 @@ def test_the_same_outcomes_give_the_same_choices() -> None:
     for cell in first.asked:
         fresh.tell(cell)
     np.testing.assert_allclose(fresh.chooser.rates(), first.chooser.rates(), atol=0.05)
-
-
-@pytest.mark.parametrize("trials", [1, 10])
-def test_outcomes_one_by_one_are_nearly_a_new_fit(trials: int) -> None:
-    """Four outcomes after a fit to 16, against a fit to all 20 with the same hyperparameters."""
-    world = World(PLANE, smooth, 3, trials=trials)
-    cells = np.random.default_rng(0).permutation(len(PLANE.seeds))[:20]
-    k, n, at, seeds = world.successes[cells], world.trials[cells], PLANE.coordinates[cells], PLANE.seeds[cells]
-    first = fit_latent(PLANE.scaling, at[:16], seeds[:16], k[:16], n[:16], SEEDS)
-    whole = fit_latent(PLANE.scaling, at, seeds, k, n, SEEDS, first, retune=False)
-    beliefs = Beliefs(first, at[16:], seeds[16:], PLANE.places, 0.0)
-    effect = 1 + (trials - 1) * first.tuned.correlation
-    for number in range(4):
-        beliefs.observe(number, k[16 + number] / effect, n[16 + number] / effect)
-    without = np.full(len(PLANE.places), NO_SHIFT)
-
-    def probability(mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
-        return np.asarray(ndtr(mean / np.sqrt(variance)))
-
-    refitted = probability(whole.mean(PLANE.places, without), whole.variance(PLANE.places, without))
-    before = probability(first.mean(PLANE.places, without), first.variance(PLANE.places, without))
-    one_by_one = probability(beliefs.mean[4:], beliefs.variance[4:])
-    assert np.abs(one_by_one - refitted).max() < 0.05
-    assert np.abs(one_by_one - refitted).mean() < 0.6 * np.abs(before - refitted).mean()
 
 
 @pytest.mark.parametrize(

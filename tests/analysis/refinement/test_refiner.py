@@ -123,7 +123,7 @@ def test_packs_share_the_fields_that_fix_a_shape(tmp_path: Path) -> None:
     out = tmp_path / "sweep"
     compute_here(CELLS[::2], out, pack=(), keep=False)
     asked = Refiner(CELLS, out, budget=Budget(cells=100)).ask(most=4, seconds=100.0)
-    assert len(asked) == 4
+    assert 2 <= len(asked) <= 4
     assert len({cell.depth for cell in asked}) == 1
 
 

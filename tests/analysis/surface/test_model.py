@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.special import ndtr
 
-from analysis.surface import Surface, fit_surface
+from analysis.surface import DEFAULT, FINE, Surface, fit_outcomes, fit_surface, scaling_of
 from lop_sweep.errors import AnalysisError
 
 AT = np.linspace(0, 1, 7)[:, None]
@@ -124,6 +124,47 @@ def test_latent_moments_belong_to_the_rates() -> None:
     np.testing.assert_allclose(ndtr(mean / np.hypot(1, surface.spread))[middle], rate[middle], atol=0.03)
     assert (np.diag(covariance) > 0).all()
     assert (low < high).all()
+
+
+def test_draws_have_the_moments_of_the_latent() -> None:
+    """Also between points, one of which has trials."""
+    surface = fit_surface(**cells(seeds=30))
+    mean, covariance = surface.latent(AT)
+    drawn = np.concatenate([surface.draw(AT, np.random.default_rng(seed)) for seed in range(10)])
+    scale = np.sqrt(np.diag(covariance))
+    assert drawn.shape == (10 * len(surface.shifts), len(AT))
+    np.testing.assert_allclose((drawn.mean(axis=0) - mean) / scale, 0.0, atol=0.1)
+    np.testing.assert_allclose(np.cov(drawn.T) / np.outer(scale, scale), covariance / np.outer(scale, scale), atol=0.1)
+
+
+def test_a_draw_goes_through_its_own_latent_at_the_points() -> None:
+    surface = fit_surface(**cells())
+    at = surface.outcomes.points
+    own = (surface.root @ surface.whitened).T
+    np.testing.assert_allclose(surface.draw(at, np.random.default_rng(0)), own, atol=0.05)
+
+
+def test_other_outcomes_with_the_same_hyperparameters() -> None:
+    first = fit_surface(**cells(seeds=12, trials=4, own=0.5))
+    outcomes = fit_surface(**cells(seeds=6, trials=4, own=0.5)).outcomes
+    again = fit_outcomes(outcomes, first.scaling, rng=np.random.default_rng(0), tuned=first.tuned)
+    assert again.kernel.amplitude == first.kernel.amplitude
+    np.testing.assert_array_equal(again.kernel.lengths, first.kernel.lengths)
+    assert (again.spread, again.correlation) == (first.spread, first.correlation)
+    assert again.correlation > 0
+    assert again.tuned.weighted.trials.shape == outcomes.counts.trials.shape
+    k, n = again.tuned.weigh(3.0, 4.0)
+    assert (k, n) == pytest.approx((3 / (1 + 3 * first.correlation), 4 / (1 + 3 * first.correlation)))
+
+
+def test_a_finer_schedule_has_more_draws() -> None:
+    outcomes = fit_surface(**cells()).outcomes
+    scaling = scaling_of(outcomes.points)
+    fine, plain = (
+        fit_outcomes(outcomes, scaling, rng=np.random.default_rng(0), schedule=schedule) for schedule in (FINE, DEFAULT)
+    )
+    assert len(fine.shifts) == 4 * len(plain.shifts) == 1600
+    np.testing.assert_allclose(fine.rate(AT)[0], plain.rate(AT)[0], atol=0.05)
 
 
 def test_equal_input_gives_equal_bits() -> None:
