@@ -258,6 +258,8 @@ def load(path: Path | None) -> dict[tuple[str, int], Errors]:
     if path is None or not path.exists():
         return {}
     rows = [json.loads(line) for line in path.read_text().splitlines()]
+    if any(len(row["sobol"]) != len(steps(SOBOL)) for row in rows):
+        raise SystemExit(f"{path} was written by another version, which measured at other numbers of cells; delete it")
     return {(row.pop("truth"), row.pop("repeat")): Errors(**row) for row in rows}
 
 

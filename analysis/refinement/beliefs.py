@@ -1,8 +1,8 @@
 """What is believed of the latent at the cells that may come next and at the points that the boundary is sought among.
 
-The posterior is held as weighted draws, since it is far from normal where all outcomes agree: with 8 losses of 8, a
-normal approximation doubts the side in one of ten maps, the posterior in one of ten thousand. An outcome y of candidate
-i gives draw b the weight w_b P(y | draw b), and the look-ahead is a weighted mean:
+The posterior is held as weighted draws, since it is far from normal where all outcomes agree: after eight losses of
+eight at a point, a normal approximation doubts its side by 3%, the posterior by 0.03%. An outcome y of candidate i
+gives draw b the weight w_b P(y | draw b), and the look-ahead is a weighted mean:
 
     P(q above | y at i) = sum_b w_b P(y at i | b) [f_b(q) > threshold] / sum_b w_b P(y at i | b)
 
@@ -21,7 +21,7 @@ from scipy.special import log_ndtr, ndtr
 from analysis.surface import Surface
 
 _TINY = 1e-7
-"""Least probability of an outcome, so that what would follow from one that cannot be is defined."""
+"""An outcome less probable than this is taken to be as probable, which avoids dividing by 0."""
 
 
 class Beliefs:
@@ -52,15 +52,15 @@ class Beliefs:
         self._above = (latent[:, place[len(points) :]] > threshold).astype(np.float32)
         self._success = ndtr(self._z).astype(np.float32)
         self._log_weight = np.zeros(len(latent))
-        self._weigh()
+        self._normalise()
 
-    def _weigh(self) -> None:
+    def _normalise(self) -> None:
         weight = np.exp(self._log_weight - self._log_weight.max())
         self._weight = (weight / weight.sum()).astype(np.float32)
 
     @property
     def effective(self) -> float:
-        """The effective share of the draws, from 0 to 1: what outcomes have left of them."""
+        """The share of the draws that still count, from 0 to 1: 1 / (B times the sum of the squared weights)."""
         return float(1 / (self._weight**2).sum() / len(self._weight))
 
     def success(self, candidate: int) -> float:
@@ -77,7 +77,7 @@ class Beliefs:
         """
         z = self._z[:, candidate]
         self._log_weight = self._log_weight + successes * log_ndtr(z) + (trials - successes) * log_ndtr(-z)
-        self._weigh()
+        self._normalise()
 
     def gains(self) -> np.ndarray:
         """Return by how much an outcome at each candidate lowers the expected doubt at each reference point, (n, q).
@@ -89,8 +89,9 @@ class Beliefs:
         chance = weighted.sum(axis=0)[:, None]
         joint = weighted.T @ self._above
         before = self._weight @ self._above
-        after = [joint / np.maximum(chance, _TINY), (before - joint) / np.maximum(1 - chance, _TINY)]
-        return np.asarray(doubt(before) - chance * doubt(after[0]) - (1 - chance) * doubt(after[1]))
+        one, other = joint / np.maximum(chance, _TINY), (before - joint) / np.maximum(1 - chance, _TINY)
+        one, other = np.clip(one, 0, 1), np.clip(other, 0, 1)  # rounding
+        return np.maximum(doubt(before) - chance * doubt(one) - (1 - chance) * doubt(other), 0.0)
 
 
 def doubt(p: np.ndarray) -> np.ndarray:

@@ -67,7 +67,7 @@ class Candidates:
 
     @cached_property
     def seed_count(self) -> int:
-        """Number of different seeds."""
+        """One more than the largest number of a seed."""
         return int(self.seeds.max()) + 1
 
     @cached_property

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.data import Block, blocks_of, load_cells, measured_metrics, split
+from analysis.refinement.fits import Outcome
 from analysis.scoring import DECIDABLE, VERDICTS, LossCriterion, control_loss, judge, judged_loss, with_fresh_pool
 from lop_sweep.config import FIELDS
 from lop_sweep.errors import AnalysisError, MissingFileError, comma_list
@@ -19,9 +20,6 @@ from lop_sweep.storage import DIVERGED, Store
 RATE = "late_failure_rate"
 TARGETS = (*VERDICTS[:5], RATE)
 """What a boundary can be of: the share of seeds with a verdict, or the share of late tasks that fail."""
-
-Outcome = tuple[float, float]
-"""Successes and trials of a cell."""
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,8 @@ from scipy.special import ndtr
 from analysis.refinement.candidates import Candidates
 from analysis.surface import DEFAULT, Counts, Outcomes, Schedule, Surface, Tuned, fit_outcomes
 
+REFIT_SHARE = 0.02
+"""Share of new outcomes after which a surface is fitted again."""
 RETUNE_SHARE = 0.15
 """Share of new outcomes after which hyperparameters are chosen again."""
 
@@ -48,7 +50,7 @@ def defined_at(of: Candidates, told: Mapping[int, Outcome]) -> np.ndarray:
 
 
 class Fits:
-    """Fits with the hyperparameters of an earlier one, until there are more outcomes by `RETUNE_SHARE`.
+    """Fits that keep what takes long until there is enough that is new.
 
     Args:
         of: all cells.
@@ -58,6 +60,7 @@ class Fits:
         self._of = of
         self._rate: tuple[int, Tuned] | None = None
         self._defined: tuple[int, Tuned] | None = None
+        self._chance, self._told, self._undefined = np.ones(len(of.at)), 0, 0
 
     def rate(self, taken: Mapping[int, Outcome], known: Mapping[int, Outcome]) -> Surface:
         """Return `rate_surface`.
@@ -76,12 +79,16 @@ class Fits:
         return rate_surface(self._of, taken, tuned)
 
     def defined(self, told: Mapping[int, Outcome]) -> np.ndarray:
-        """Return `defined_at`."""
-        tuned = _still_good(self._defined, len(told))
-        surface = defined_surface(self._of, told, tuned)
-        if tuned is None and surface is not None:
-            self._defined = len(told), surface.tuned
-        return _probability(self._of, surface)
+        """Return `defined_at`, of these outcomes or up to `REFIT_SHARE` fewer."""
+        undefined = sum(trials == 0 for _, trials in told.values())
+        if undefined and (not self._undefined or len(told) > (1 + REFIT_SHARE) * self._told):
+            tuned = _still_good(self._defined, len(told))
+            surface = defined_surface(self._of, told, tuned)
+            if tuned is None and surface is not None:
+                self._defined = len(told), surface.tuned
+            self._chance, self._told = _probability(self._of, surface), len(told)
+        self._undefined = undefined
+        return self._chance if undefined else np.ones(len(self._of.at))
 
 
 def _still_good(kept: tuple[int, Tuned] | None, count: int) -> Tuned | None:

@@ -7,7 +7,8 @@ there is no rule of when to add points and when seeds. Cells that are being comp
 outcome.
 
 Where the surface is sure, it is never asked, even if it is wrong. So of the first n cells about sqrt(n) are those
-farthest from all others, whatever their outcomes and costs: an island is found sooner or later.
+farthest from all others, whatever their outcomes and costs: an island is found sooner or later. Within a pack, only
+cells of its shape count.
 
 Outcomes that are undefined, as of networks that diverge, are told as 0 trials. A second surface says how probable they
 are: where an outcome is improbable, reference points do not count, candidates count less, and nothing is explored.
@@ -28,7 +29,7 @@ from scipy.special import ndtri
 
 from analysis.refinement.beliefs import Beliefs
 from analysis.refinement.candidates import Candidates
-from analysis.refinement.fits import Fits, Outcome, defined_at, rate_surface
+from analysis.refinement.fits import REFIT_SHARE, Fits, Outcome, defined_at, rate_surface
 from analysis.refinement.standing import NOTHING, Standing
 from analysis.surface import FINE, Surface
 from lop_sweep.errors import AnalysisError
@@ -37,10 +38,8 @@ MAX_REFERENCE = 400
 """Points that the boundary is sought among, a random subset if there are more."""
 MAX_CANDIDATES = 400
 """Points whose outcomes are weighed for the next cell: those nearest to the boundary, and as many others."""
-REFIT_SHARE = 0.02
-"""Share of new outcomes after which the surface is fitted again and candidates are sought anew."""
 FILLING = 0.2
-"""Worth per second, as a share of the best cell's of any shape, from which a cell fills up a pack."""
+"""A cell joins a pack only if its worth per second is at least this share of the best cell's, of whatever shape."""
 DOUBT = 0.025
 """Probability of being on the wrong side from which a point counts as unsure: its own 95% interval has the level."""
 EXPLORED = 0.25
@@ -59,8 +58,8 @@ def _explores(asked: int) -> bool:
 class LevelSet:
     """Chooses cells one after the other.
 
-    Its choice depends on the outcomes, on their order where there are many, and on what is being computed; draws from
-    the posterior are seeded by the number of outcomes.
+    Its choice depends on what it has been asked and told so far, and on nothing else: draws from the posterior are
+    seeded by the number of outcomes. A new one that is told the same makes nearly the same choices.
 
     Args:
         candidates: the cells to choose from.
@@ -185,32 +184,35 @@ class LevelSet:
         turn = (self._of.seeds[there] - len(asked)) % self._of.seed_count
         return int(there[np.argmin(turn)])
 
-    def _explored(self, open_cells: np.ndarray, asked: Sequence[int], defined: np.ndarray) -> int | None:
+    def _explored(self, open_cells: np.ndarray, asked: Sequence[int], chance: np.ndarray) -> int | None:
         """Return the next cell if it is to be the one farthest from those asked for, else None.
 
         Only cells count whose outcome may well be defined, if there are any.
         """
         if not len(open_cells) or not _explores(len(asked)):
             return None
-        good = open_cells[defined[self._of.place[open_cells]] > EXPLORED]
+        good = open_cells[chance[self._of.place[open_cells]] > EXPLORED]
         return self._farthest(good if len(good) else open_cells, asked)
 
     def _best(
         self, open_cells: np.ndarray, asked: list[int], pending: list[int], seconds: float, most: int
     ) -> list[int]:
         """Return cells of one shape, the best first; some are explored instead."""
-        defined = self._fits.defined(self._told)
-        explored = self._explored(open_cells, asked, defined)
-        now = self._stand(open_cells, pending, explored)
+        chance = self._fits.defined(self._told)
+        explored = self._explored(open_cells, asked, chance)
+        now = self._stand(open_cells, pending, explored).copy()
         cells = now.cells[: now.candidates]
         left = np.isin(cells, open_cells)
         free = left.copy()
-        worth = np.where(defined > 0.5, defined, 0.0)[self._reference]
-        price = self._of.seconds[cells] / defined[self._of.place[cells]]
+        worth = np.where(chance > 0.5, chance, 0.0)[self._reference]
+        price = self._of.seconds[cells] / chance[self._of.place[cells]]
         chosen: list[int] = []
         while free.any() and len(chosen) < most:
-            if chosen and self._of.seconds[cells[chosen]].sum() >= seconds:
-                break
+            if chosen:
+                if self._of.seconds[cells[chosen]].sum() >= seconds:
+                    break
+                now.assume(int(cells[chosen[-1]]))
+                self._renew(now)
             if explored is not None:
                 best = now.number[explored]
             else:
@@ -218,12 +220,10 @@ class LevelSet:
                 best = int(np.argmax(np.where(free, value, -np.inf)))
                 if chosen and value[best] < FILLING * value[left].max():
                     break
-            now.assume(int(cells[best]))
-            self._renew(now)
             chosen.append(best)
             free &= self._of.shapes[cells] == self._of.shapes[cells[best]]
             free[best] = left[best] = False
-            explored = self._explored(cells[free], [*asked, *cells[chosen]], defined)
+            explored = self._explored(cells[free], [*asked, *cells[chosen]], chance)
         return [int(cells[number]) for number in chosen]
 
     def _stand(self, open_cells: np.ndarray, pending: list[int], explored: int | None) -> Standing:
@@ -231,16 +231,18 @@ class LevelSet:
         now, known = self._standing, self._defined
         assumed = {cell: now.taken[cell] for cell in pending if cell in now.taken} if now else {}
         wanted = {**assumed, **known}
+        changes = now.changes(wanted) if now else []
         if (
             now is None
-            or len(self._told) > (1 + REFIT_SHARE) * now.told
-            or not now.has([*now.changes(wanted), *pending])
+            or len(self._told) + len(pending) > (1 + REFIT_SHARE) * now.asked
+            or not now.has([*changes, *pending])
             or not (explored is None or now.can_choose(explored))
             or not np.isin(now.cells[: now.candidates], open_cells).any()
         ):
-            now = self._standing = self._anew(wanted, open_cells, pending, explored)
-        for cell in now.changes(wanted):
-            now.take(cell, wanted.get(cell, NOTHING))
+            now = self._standing = self._anew(open_cells, pending, explored)
+        else:
+            for cell in changes:
+                now.take(cell, wanted.get(cell, NOTHING))
             self._renew(now)
         for cell in pending:
             if cell not in now.taken:
@@ -248,15 +250,17 @@ class LevelSet:
                 self._renew(now)
         return now
 
-    def _anew(
-        self, taken: dict[int, Outcome], open_cells: np.ndarray, pending: list[int], explored: int | None
-    ) -> Standing:
-        """Return beliefs about candidates that are sought anew."""
-        surface = self._fits.rate(taken, self._defined)
-        candidates = np.union1d(self._weigh(open_cells, surface), [] if explored is None else [explored]).astype(int)
+    def _anew(self, open_cells: np.ndarray, pending: list[int], explored: int | None) -> Standing:
+        """Return beliefs by what is known, about candidates that are sought anew."""
+        known = self._defined
+        surface = self._fits.rate(known, known)
+        found = self._candidates(open_cells, surface)
+        candidates = np.union1d(found, [] if explored is None else [explored]).astype(int)
         cells = np.array([*candidates, *np.setdiff1d(pending, candidates)], int)
-        beliefs = self._believe(surface, cells, len(taken))
-        return Standing(cells, len(candidates), len(self._told), surface.tuned, beliefs, dict(taken))
+        trials = float(np.median([trials for _, trials in known.values()]))
+        beliefs = self._believe(surface, cells, len(known))
+        asked = len(self._told) + len(pending)
+        return Standing(cells, len(candidates), asked, trials, surface.tuned, beliefs, known)
 
     def _renew(self, now: Standing) -> None:
         """Draw from the posterior again if outcomes have left too few of the draws."""
@@ -270,8 +274,8 @@ class LevelSet:
             surface.threshold(self._level), np.random.default_rng([count, 1]),
         )  # fmt: skip
 
-    def _weigh(self, open_cells: np.ndarray, surface: Surface) -> np.ndarray:
-        """Return the candidates that are worth a closer look: at each point the best and the least known seed."""
+    def _candidates(self, open_cells: np.ndarray, surface: Surface) -> np.ndarray:
+        """Return the cells that are worth a closer look: at each point the seeds with most and with fewest outcomes."""
         place = self._of.place[open_cells]
         places = np.unique(place)
         if len(places) > MAX_CANDIDATES:
@@ -279,9 +283,9 @@ class LevelSet:
             near = np.argsort(np.abs(side), kind="stable")
             rest = np.random.default_rng(len(self._told)).permutation(near[MAX_CANDIDATES // 2 :])
             places = places[np.sort(np.concatenate([near[: MAX_CANDIDATES // 2], rest[: MAX_CANDIDATES // 2]]))]
-        known = surface.shifts.var(axis=0)[self._of.seeds[open_cells]]
+        trials = surface.outcomes.counts.trials.sum(axis=0)[self._of.seeds[open_cells]]
         chosen = []
-        for order in (np.lexsort((open_cells, known, place)), np.lexsort((open_cells, -known, place))):
+        for order in (np.lexsort((open_cells, trials, place)), np.lexsort((open_cells, -trials, place))):
             first = np.unique(place[order], return_index=True)
             inside = np.isin(first[0], places)
             chosen.append(open_cells[order[first[1][inside]]])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -12,7 +13,7 @@ from analysis.refinement.beliefs import Beliefs
 from analysis.refinement.fits import Outcome
 from analysis.surface import Tuned
 
-EFFECTIVE = 0.3
+EFFECTIVE = 0.5
 """Effective share of the draws below which new ones are wanted."""
 
 NOTHING: Outcome = (0.0, 0.0)
@@ -20,12 +21,13 @@ NOTHING: Outcome = (0.0, 0.0)
 
 @dataclass
 class Standing:
-    """Beliefs at some cells, and the outcomes that they have taken in.
+    """Beliefs at some cells, and the outcomes that they have taken in. `copy` lets one look ahead without a trace.
 
     Attributes:
         cells: numbers of the cells, the first `candidates` of which can be chosen.
         candidates: how many.
-        told: how many outcomes were known when the candidates were sought.
+        asked: how many cells were told or pending when the candidates were sought.
+        trials: what a cell usually has.
         tuned: hyperparameters and the correlation between the trials of a cell.
         beliefs: about the cells.
         taken: cell to successes and trials, of what is known and of what is assumed.
@@ -33,7 +35,8 @@ class Standing:
 
     cells: np.ndarray
     candidates: int
-    told: int
+    asked: int
+    trials: float
     tuned: Tuned
     beliefs: Beliefs
     taken: dict[int, Outcome]
@@ -57,8 +60,8 @@ class Standing:
         return self.number.get(cell, self.candidates) < self.candidates
 
     def changes(self, wanted: Mapping[int, Outcome]) -> list[int]:
-        """Return the cells whose outcomes are others than those taken in."""
-        every = {**self.taken, **wanted}
+        """Return the cells whose outcomes differ from those taken in, in ascending order."""
+        every = sorted({*self.taken, *wanted})
         return [cell for cell in every if self.taken.get(cell, NOTHING) != wanted.get(cell, NOTHING)]
 
     def take(self, cell: int, outcome: Outcome) -> None:
@@ -70,7 +73,12 @@ class Standing:
 
     def assume(self, cell: int) -> None:
         """Take in the most probable outcome of a cell."""
-        self.take(cell, (float(self.beliefs.success(self.number[cell]) >= 0.5), 1.0))
+        successes = np.floor(self.beliefs.success(self.number[cell]) * (self.trials + 1))
+        self.take(cell, (min(float(successes), self.trials), self.trials))
+
+    def copy(self) -> Standing:
+        """Return a copy that can take in outcomes of its own."""
+        return replace(self, beliefs=copy(self.beliefs), taken=dict(self.taken))
 
     def renew(self, tuned: Tuned, beliefs: Beliefs) -> None:
         """Replace beliefs that are worn by those of a new fit to the same outcomes."""

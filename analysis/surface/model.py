@@ -197,7 +197,7 @@ def fit_outcomes(
         scaling: the axes.
         rng: draws from the posterior.
         tuned: hyperparameters of an earlier fit; None to choose them by the evidence.
-        schedule: how long to sample, if there are not many cells.
+        schedule: how long to sample; `LARGE` takes its place if there are many cells.
     """
     x = scaling.coordinates(outcomes.points)
     squares = scaling.squares(x, x)

@@ -36,7 +36,7 @@ class Schedule:
 
 DEFAULT = Schedule()
 FINE = Schedule(chains=200, kept=8)
-"""For tails: where a point's side is nearly sure, fewer draws would not tell 2% from 3%."""
+"""Enough draws to tell 2% from 3%."""
 LARGE = Schedule(chains=80, burn_in=4, kept=4, thin=1)
 """For many cells: with much data the approximation is closer, and every step costs more."""
 MANY_CELLS = 3000

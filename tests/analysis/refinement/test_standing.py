@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -15,14 +17,16 @@ CELLS = np.array([4, 9, 11, 20, 21, 30])
 
 @pytest.fixture(scope="module")
 def surface() -> Surface:
-    """Return a fit to cells with 3 trials each, lost above the middle."""
-    return fit_surface(AT, [0, 0, 1, 2, 3, 3], np.full(6, 3), clusters=[0, 1, 2, 0, 1, 2])
+    """Return a fit to cells with 6 trials each that nearly agree, more often lost above the middle."""
+    points, clusters = np.repeat(AT, 3, axis=0), np.tile(np.arange(3), 6)
+    lost = [0, 0, 6, 0, 1, 0, 6, 0, 0, 6, 0, 6, 5, 6, 0, 6, 6, 6]
+    return fit_surface(points, lost, np.full(18, 6), clusters=clusters)
 
 
 def standing(surface: Surface, candidates: int = 4) -> Standing:
     clusters = np.arange(6) % 3
     beliefs = Beliefs(surface, AT, clusters, AT, surface.threshold(0.5), np.random.default_rng(0))
-    return Standing(CELLS, candidates, 6, surface.tuned, beliefs, {})
+    return Standing(CELLS, candidates, 6, 1.0, surface.tuned, beliefs, {})
 
 
 def test_cells_are_known_by_their_numbers(surface: Surface) -> None:
@@ -47,14 +51,36 @@ def test_what_is_known_replaces_what_was_assumed(surface: Surface) -> None:
 
 
 def test_the_most_probable_outcome_is_assumed(surface: Surface) -> None:
+    """Of as many trials as cells usually have."""
     now = standing(surface)
-    now.assume(4)
-    assert now.taken == {4: (0.0, 1.0)}
+    for cell in (4, 30):
+        now.assume(cell)
+    assert now.taken == {4: (0.0, 1.0), 30: (1.0, 1.0)}
+    many = replace(standing(surface), trials=12.0)
+    p = many.beliefs.success(0)
+    many.assume(4)
+    successes, trials = many.taken[4]
+    assert trials == 12
+    assert 0 < successes < 6
+    assert abs(successes - 12 * p) <= 1
+
+
+def test_a_copy_leaves_no_trace(surface: Surface) -> None:
+    now = standing(surface)
+    now.take(9, (0.0, 1.0))
+    before = now.beliefs.gains()
+    other = now.copy()
+    other.assume(30)
+    other.take(9, (1.0, 1.0))
+    assert now.taken == {9: (0.0, 1.0)}
+    np.testing.assert_array_equal(now.beliefs.gains(), before)
+    assert np.abs(other.beliefs.gains() - before).max() > 1e-3
 
 
 def test_trials_of_a_cell_weigh_less_the_more_they_agree(surface: Surface) -> None:
     now, plain = standing(surface), standing(surface)
     within = now.tuned.correlation
+    assert within > 0.2
     now.take(11, (9.0, 12.0))
     effect = 1 + 11 * within
     plain.beliefs.observe(2, 9 / effect, 12 / effect)
@@ -73,7 +99,7 @@ def test_changes_are_what_differs(surface: Surface) -> None:
 def test_surprises_wear_out_the_draws(surface: Surface) -> None:
     now = standing(surface)
     assert not now.is_worn
-    for _ in range(4):
+    for _ in range(6):
         now.taken.clear()  # as other cells at the same place
         now.take(4, (1.0, 1.0))
     assert now.beliefs.effective < EFFECTIVE
