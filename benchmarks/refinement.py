@@ -36,8 +36,6 @@ from analysis.refinement import Candidates, LevelSet
 SEEDS = 8
 SHIFT = 0.3
 """Standard deviation of the seeds' shifts, in probits."""
-SOBOL = 800
-"""Cells of the Sobol design."""
 _MANY = 10_000
 
 
@@ -55,11 +53,13 @@ class Truth:
         sizes: values per axis.
         probits: of P(lost) at points, (K, d), with the boundary moved by an offset along the first axis.
         cells: how many the refinement may choose.
+        sobol: cells of the Sobol design.
     """
 
     sizes: tuple[int, ...]
     probits: Callable[[np.ndarray, float], np.ndarray]
     cells: int = 200
+    sobol: int = 800
 
 
 def sharp(x: np.ndarray, offset: float) -> np.ndarray:
@@ -97,8 +97,8 @@ TRUTHS = {
     "gradual": Truth((24, 10), gradual),
     "bent": Truth((24, 10), bent),
     "island": Truth((24, 10), island),
-    "nothing lost": Truth((24, 10), lambda x, _: np.full(len(x), ndtri(0.02)), 100),
-    "all lost": Truth((24, 10), lambda x, _: np.full(len(x), ndtri(0.95)), 100),
+    "nothing lost": Truth((24, 10), lambda x, _: np.full(len(x), ndtri(0.02)), 100, 100),
+    "all lost": Truth((24, 10), lambda x, _: np.full(len(x), ndtri(0.95)), 100, 100),
     "3-D": Truth((12, 6, 5), solid, 400),
     "4-D": Truth((8, 5, 4, 4), hypersolid, 400),
 }
@@ -178,12 +178,12 @@ class Simulation:
         return errors
 
 
-def sobol_cells(sizes: Sequence[int], repeat: int) -> list[int]:
+def sobol_cells(truth: Truth, repeat: int) -> list[int]:
     """Return numbers of cells in the order of a Sobol sequence over the axes and the seed, each once."""
-    shape = *sizes, SEEDS
+    shape = *truth.sizes, SEEDS
     sequence = qmc.Sobol(len(shape), rng=np.random.default_rng([repeat, 1])).random_base2(13)
     numbers = np.ravel_multi_index(tuple((sequence * shape).astype(int).T), shape)
-    return [int(number) for number in dict.fromkeys(numbers)][:SOBOL]
+    return [int(number) for number in dict.fromkeys(numbers)][: truth.sobol]
 
 
 def measure(job: tuple[str, int], cells: int | None = None) -> Errors:
@@ -195,7 +195,7 @@ def measure(job: tuple[str, int], cells: int | None = None) -> Errors:
         simulation.by_counts(),
         simulation.by_surface(range(simulation.lost.size)),
         simulation.refined(cells or truth.cells),
-        simulation.sobol(sobol_cells(truth.sizes, repeat)),
+        simulation.sobol(sobol_cells(truth, repeat)),
         time.process_time() - start,
     )
 
@@ -238,7 +238,8 @@ def medians_row(name: str, errors: Sequence[Errors]) -> list[str]:
 def spread_row(name: str, errors: Sequence[Errors]) -> list[str]:
     """Return a line of the third table: cells until the mean error is that of so many cells of the Sobol design."""
     refined, sobol = (np.mean([getattr(one, curve) for one in errors], axis=0) for curve in ("refined", "sobol"))
-    return [name, *(_cells(until(refined, at(sobol, cells)), refined) for cells in SPREAD)]
+    there = [cells for cells in SPREAD if len(sobol) >= len(steps(cells))]
+    return [name, *(_cells(until(refined, at(sobol, cells)), refined) for cells in there)]
 
 
 def _cells(number: int | None, curve: np.ndarray) -> str:
@@ -258,7 +259,7 @@ def load(path: Path | None) -> dict[tuple[str, int], Errors]:
     if path is None or not path.exists():
         return {}
     rows = [json.loads(line) for line in path.read_text().splitlines()]
-    if any(len(row["sobol"]) != len(steps(SOBOL)) for row in rows):
+    if any(len(row["sobol"]) != len(steps(TRUTHS[row["truth"]].sobol)) for row in rows):
         raise SystemExit(f"{path} was written by another version, which measured at other numbers of cells; delete it")
     return {(row.pop("truth"), row.pop("repeat")): Errors(**row) for row in rows}
 

@@ -211,7 +211,7 @@ class LevelSet:
             if chosen:
                 if self._of.seconds[cells[chosen]].sum() >= seconds:
                     break
-                now.assume(int(cells[chosen[-1]]))
+                now.assume([int(cells[chosen[-1]])])
                 self._renew(now)
             if explored is not None:
                 best = now.number[explored]
@@ -243,11 +243,8 @@ class LevelSet:
         else:
             for cell in changes:
                 now.take(cell, wanted.get(cell, NOTHING))
-            self._renew(now)
-        for cell in pending:
-            if cell not in now.taken:
-                now.assume(cell)
-                self._renew(now)
+        now.assume([cell for cell in pending if cell not in now.taken])
+        self._renew(now)
         return now
 
     def _anew(self, open_cells: np.ndarray, pending: list[int], explored: int | None) -> Standing:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -71,10 +71,14 @@ class Standing:
         if outcome != NOTHING:
             self.taken[cell] = outcome
 
-    def assume(self, cell: int) -> None:
-        """Take in the most probable outcome of a cell."""
+    def assume(self, cells: Sequence[int]) -> None:
+        """Take in the most probable outcome of each of these cells, by what is believed now."""
+        for cell, outcome in [(cell, self._likely(cell)) for cell in cells]:
+            self.take(cell, outcome)
+
+    def _likely(self, cell: int) -> Outcome:
         successes = np.floor(self.beliefs.success(self.number[cell]) * (self.trials + 1))
-        self.take(cell, (min(float(successes), self.trials), self.trials))
+        return min(float(successes), self.trials), self.trials
 
     def copy(self) -> Standing:
         """Return a copy that can take in outcomes of its own."""

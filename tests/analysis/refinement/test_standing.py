@@ -40,7 +40,7 @@ def test_cells_are_known_by_their_numbers(surface: Surface) -> None:
 def test_what_is_known_replaces_what_was_assumed(surface: Surface) -> None:
     """Whatever came between, what is believed is as if only the known had been taken in."""
     now, only = standing(surface), standing(surface)
-    now.assume(30)
+    now.assume([30])
     assert now.taken == {30: (1.0, 1.0)}
     now.take(4, (1.0, 1.0))
     now.take(30, (0.0, 1.0))
@@ -53,12 +53,11 @@ def test_what_is_known_replaces_what_was_assumed(surface: Surface) -> None:
 def test_the_most_probable_outcome_is_assumed(surface: Surface) -> None:
     """Of as many trials as cells usually have."""
     now = standing(surface)
-    for cell in (4, 30):
-        now.assume(cell)
+    now.assume([4, 30])
     assert now.taken == {4: (0.0, 1.0), 30: (1.0, 1.0)}
     many = replace(standing(surface), trials=12.0)
     p = many.beliefs.success(0)
-    many.assume(4)
+    many.assume([4])
     successes, trials = many.taken[4]
     assert trials == 12
     assert 0 < successes < 6
@@ -70,7 +69,7 @@ def test_a_copy_leaves_no_trace(surface: Surface) -> None:
     now.take(9, (0.0, 1.0))
     before = now.beliefs.gains()
     other = now.copy()
-    other.assume(30)
+    other.assume([30])
     other.take(9, (1.0, 1.0))
     assert now.taken == {9: (0.0, 1.0)}
     np.testing.assert_array_equal(now.beliefs.gains(), before)
