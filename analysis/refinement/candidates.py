@@ -53,12 +53,12 @@ class Candidates:
     @cached_property
     def at(self) -> np.ndarray:
         """(K, d) values of the axes at the distinct points."""
-        return self.points[np.unique(self.place, return_index=True)[1]]
+        return self.points[self._distinct[1]]
 
     @cached_property
     def place(self) -> np.ndarray:
         """(N,) number of each cell's distinct point."""
-        return self._distinct[1].ravel()
+        return self._distinct[2].ravel()
 
     @cached_property
     def places(self) -> np.ndarray:
@@ -71,9 +71,9 @@ class Candidates:
         return int(self.seeds.max()) + 1
 
     @cached_property
-    def _distinct(self) -> tuple[np.ndarray, np.ndarray]:
-        places, place = np.unique(self.coordinates, axis=0, return_inverse=True)
-        return places, place
+    def _distinct(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        places, first, place = np.unique(self.coordinates, axis=0, return_index=True, return_inverse=True)
+        return places, first, place
 
 
 def make_candidates(cells: Sequence[CellConfig], seconds: Sequence[float]) -> tuple[tuple[str, ...], Candidates]:

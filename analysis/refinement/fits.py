@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import ndtr
 
 from analysis.refinement.candidates import Candidates
-from analysis.surface import DEFAULT, Counts, Outcomes, Schedule, Surface, Tuned, fit_outcomes
+from analysis.surface import DEFAULT, Outcomes, Schedule, Surface, Tuned, add_up, fit_outcomes
 
 REFIT_SHARE = 0.02
 """Share of new outcomes after which a surface is fitted again."""
@@ -60,7 +60,7 @@ class Fits:
         self._of = of
         self._rate: tuple[int, Tuned] | None = None
         self._defined: tuple[int, Tuned] | None = None
-        self._chance, self._told, self._undefined = np.ones(len(of.at)), 0, 0
+        self._chance, self._told = np.ones(len(of.at)), 0
 
     def rate(self, taken: Mapping[int, Outcome], known: Mapping[int, Outcome]) -> Surface:
         """Return `rate_surface`.
@@ -80,15 +80,15 @@ class Fits:
 
     def defined(self, told: Mapping[int, Outcome]) -> np.ndarray:
         """Return `defined_at`, of these outcomes or up to `REFIT_SHARE` fewer."""
-        undefined = sum(trials == 0 for _, trials in told.values())
-        if undefined and (not self._undefined or len(told) > (1 + REFIT_SHARE) * self._told):
+        if all(trials for _, trials in told.values()):
+            return np.ones(len(self._of.at))
+        if len(told) > (1 + REFIT_SHARE) * self._told:
             tuned = _still_good(self._defined, len(told))
             surface = defined_surface(self._of, told, tuned)
             if tuned is None and surface is not None:
                 self._defined = len(told), surface.tuned
             self._chance, self._told = _probability(self._of, surface), len(told)
-        self._undefined = undefined
-        return self._chance if undefined else np.ones(len(self._of.at))
+        return self._chance
 
 
 def _still_good(kept: tuple[int, Tuned] | None, count: int) -> Tuned | None:
@@ -113,9 +113,7 @@ def _fitted(
     schedule: Schedule = DEFAULT,
 ) -> Surface:
     place, rows = np.unique(of.place[cells], return_inverse=True)
-    tables = np.zeros((2, len(place), count))
-    for table, values in zip(tables, (successes, trials), strict=True):
-        np.add.at(table, (rows, clusters), values)
-    outcomes = Outcomes(of.at[place], Counts(*tables), clustered=count > 1)
+    counts = add_up(rows, clusters, successes, trials, count)
+    outcomes = Outcomes(of.at[place], counts, clustered=count > 1)
     rng = np.random.default_rng(len(cells))
     return fit_outcomes(outcomes, of.scaling, rng=rng, tuned=tuned, schedule=schedule)

@@ -3,8 +3,8 @@
 After a coarse design, each cell is the one whose outcome is expected to lower the doubt about the side of the boundary
 most, per second that it takes: stepwise uncertainty reduction (SUR). With the probability p that the rate is above the
 level, doubt is p (1 - p), summed over reference points. Another seed at a known point is a candidate like any other, so
-there is no rule of when to add points and when seeds. Cells that are being computed count as having their most probable
-outcome.
+no separate rule decides between new points and more seeds. A cell that is being computed is assumed to have its most
+probable outcome.
 
 Where the surface is sure, it is never asked, even if it is wrong. So of the first n cells about sqrt(n) are those
 farthest from all others, whatever their outcomes and costs: an island is found sooner or later. Within a pack, only

@@ -3,7 +3,7 @@
 from analysis.surface.band import Boundary, boundary_band, boundary_bands
 from analysis.surface.laplace import Counts
 from analysis.surface.model import Prediction, Surface, fit_outcomes, fit_surface
-from analysis.surface.outcomes import Outcomes
+from analysis.surface.outcomes import Outcomes, add_up
 from analysis.surface.sampling import DEFAULT, FINE, Schedule
 from analysis.surface.scaling import MAX_AXES, SCALES, Scaling, scaling_of
 from analysis.surface.tuning import Tuned
@@ -21,6 +21,7 @@ __all__ = [
     "Schedule",
     "Surface",
     "Tuned",
+    "add_up",
     "boundary_band",
     "boundary_bands",
     "fit_outcomes",

@@ -54,13 +54,23 @@ def gather(
     if len(distinct) < 2:
         raise AnalysisError("`points` must hold at least two different points with trials, got 1")
     names, columns = np.unique(labels[used], return_inverse=True)
-    shape = len(distinct), len(names)
-    added = []
-    for values in (k, n):
-        total = np.zeros(shape)
-        np.add.at(total, (rows.ravel(), columns), values[used])
-        added.append(total)
-    return Outcomes(distinct, Counts(*added), clustered=len(names) > 1)
+    return Outcomes(distinct, add_up(rows.ravel(), columns, k[used], n[used], len(names)), clustered=len(names) > 1)
+
+
+def add_up(rows: np.ndarray, columns: np.ndarray, successes: np.ndarray, trials: np.ndarray, clusters: int) -> Counts:
+    """Return the counts per point and cluster, (M, clusters), of N cells.
+
+    Args:
+        rows: (N,) number of each cell's point, each of 0 to M - 1 at least once.
+        columns: (N,) number of its cluster.
+        successes: (N,).
+        trials: (N,).
+        clusters: their number, with those that have no cell.
+    """
+    tables = np.zeros((2, rows.max() + 1, clusters))
+    for table, values in zip(tables, (successes, trials), strict=True):
+        np.add.at(table, (rows, columns), values)
+    return Counts(*tables)
 
 
 def _column(name: str, values: npt.ArrayLike, count: int) -> np.ndarray:

@@ -40,7 +40,7 @@ class Tuned:
 
     def weigh(self, successes: float, trials: float) -> tuple[float, float]:
         """Return a cell's count divided by its design effect."""
-        effect = 1 + max(trials - 1, 0) * self.correlation
+        effect = float(_effect(trials, self.correlation))
         return successes / effect, trials / effect
 
     def with_counts(self, counts: Counts) -> Tuned:
@@ -102,5 +102,10 @@ def correlation(counts: Counts, mode: Mode, weighted: Counts) -> float:
 
 def divide(counts: Counts, within: float) -> Counts:
     """Return counts divided by the design effect of a correlation within cells."""
-    effect = 1 + np.maximum(counts.trials - 1, 0) * within
+    effect = _effect(counts.trials, within)
     return Counts(counts.successes / effect, counts.trials / effect)
+
+
+def _effect(trials: np.ndarray | float, within: float) -> np.ndarray:
+    """Return the design effect of so many trials per cell."""
+    return np.asarray(1 + np.maximum(np.asarray(trials) - 1, 0) * within)
