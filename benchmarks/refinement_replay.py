@@ -1,6 +1,9 @@
 """How much of a dense sweep a refinement would have needed, replayed on the sweep's own results.
 
-    python benchmarks/refinement_replay.py DIR [--where depth=3,5,8] [--target lost] [--share 0.2]
+    python benchmarks/refinement_replay.py SWEEP [--where depth=3,5,8] [--target lost] [--share 0.2]
+
+SWEEP is a sweep directory, or a file of scores that the gallery publishes, such as
+`docs/gallery/depth_lr_delta.parquet`.
 
 A cell's numbers depend on its configuration alone, so a refinement of the same space would have got the same rows for
 the cells that it asks for. Verdicts are made of these cells alone, as `lop-sweep refine` makes them. Reported, every
@@ -12,6 +15,8 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,23 +29,48 @@ from lop_sweep.planning import Sizing
 
 
 class Replay(FinishedCells):
-    """The finished cells of a sweep, taken in one at a time."""
+    """The finished cells of a sweep, taken in one at a time.
 
-    def __init__(self, directory: str, target: str) -> None:
-        super().__init__(directory, target)
-        self._rows: dict[str, tuple[tuple[object, ...], object]] = {}
-        cells = load_cells(directory)
-        for block in blocks_of(cells, directory, ["end_ce", "final_ce"]):
-            self._add(block)
-        for configuration, rows in self._groups.items():
-            self._rows |= {cell: (configuration, row) for cell, row in rows.items()}
+    Attributes:
+        cells: one row per cell.
+    """
+
+    def __init__(self, path: Path, target: str) -> None:
+        super().__init__(path, target)
+        self.cells = load_cells(path) if path.is_dir() else pd.read_parquet(path)
+        if path.is_dir():
+            for block in blocks_of(self.cells, path, ["end_ce", "final_ce"]):
+                self._add(block)
+        else:
+            self._add_published()
+        self._rows = {cell: (group, row) for group, rows in self._groups.items() for cell, row in rows.items()}
         self._groups = {}
+
+    def _add_published(self) -> None:
+        """Keep the published losses, which are those of the late tasks: a verdict needs no others."""
+        for row in self.cells.to_dict("records"):
+            loss = np.zeros(row["tasks"])
+            loss[-len(row["late_losses"]) :] = row["late_losses"]
+            self._keep(dict(make_cell(row)) | row, loss, np.full(len(loss), np.nan))
+
+    def everything(self) -> Mapping[str, tuple[float, float]]:
+        """Return the outcomes of all cells, judged together."""
+        self._groups = {}
+        for cell, (configuration, row) in self._rows.items():
+            self._groups.setdefault(configuration, {})[cell] = row
+        outcomes, self._groups = self._judge(self._groups), {}
+        return outcomes
 
     def take(self, cell: str) -> Mapping[str, tuple[float, float]]:
         """Return the outcomes that a finished cell adds or changes."""
         configuration, row = self._rows[cell]
         self._groups.setdefault(configuration, {})[cell] = row
         return self._judge([configuration])
+
+
+def make_cell(row: Mapping[str, Any]) -> CellConfig:
+    """Return the cell of a row; fields that it lacks have their defaults."""
+    return CellConfig(**{name: row[name] for name in FIELDS if name in row})
 
 
 def crossings(chooser: LevelSet, points: np.ndarray, along: np.ndarray) -> pd.Series:
@@ -63,14 +93,15 @@ def crossings(chooser: LevelSet, points: np.ndarray, along: np.ndarray) -> pd.Se
 def main() -> None:
     """Replay a refinement of a finished sweep."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("directory")
+    parser.add_argument("sweep", type=Path)
     parser.add_argument("--where", action="append", default=[])
     parser.add_argument("--target", default="lost", choices=TARGETS)
     parser.add_argument("--along", default="lr")
     parser.add_argument("--share", type=float, default=0.25, help="of the cells, at most")
     arguments = parser.parse_args()
-    frame = select(load_cells(arguments.directory), parse_where(arguments.where))
-    cells = [CellConfig(**{name: row[name] for name in FIELDS}) for row in frame[list(FIELDS)].to_dict("records")]
+    replay = Replay(arguments.sweep, arguments.target)
+    frame = select(replay.cells, parse_where(arguments.where))
+    cells = [make_cell(row) for row in frame.to_dict("records")]
     sizing = Sizing()
     axes, candidates = make_candidates(cells, [sizing.seconds_left(cell, 0, 0) for cell in cells])
     seconds = frame["seconds"].to_numpy()
@@ -82,7 +113,7 @@ def main() -> None:
                 chooser.tell(number[cell], *outcome)
 
     dense = LevelSet(candidates)
-    tell(dense, FinishedCells(arguments.directory, arguments.target).load())
+    tell(dense, replay.everything())
     width = dense.unsure()
     axis = axes.index(arguments.along)
     log = candidates.scales[axis] == "log"
@@ -92,7 +123,7 @@ def main() -> None:
     expected = crossings(dense, rest, along)
     print(f"{len(cells):,} cells of {', '.join(axes)}: {seconds.sum():,.0f} core-seconds, width {width:.3f}")
     print("cells  core-s  share   width  factor: median  largest  lines")
-    chooser, replay, chosen = LevelSet(candidates), Replay(arguments.directory, arguments.target), []
+    chooser, chosen = LevelSet(candidates), []
     most = int(arguments.share * len(cells))
     reached = None
     while len(chosen) < most:

@@ -15,6 +15,8 @@ scientific computing", section 2.5 (2001).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy.special import log_ndtr, ndtr
 
@@ -34,6 +36,7 @@ class Beliefs:
         reference: (q, d) reference points.
         threshold: latent value of the boundary.
         rng: draws the latent between the fitted points.
+        trials: of a candidate's outcome; of trials that agree more than independent ones, the number that tell as much.
     """
 
     def __init__(
@@ -44,6 +47,7 @@ class Beliefs:
         reference: np.ndarray,
         threshold: float,
         rng: np.random.Generator,
+        trials: float = 1.0,
     ) -> None:
         distinct, place = np.unique(np.concatenate([points, reference]), axis=0, return_inverse=True)
         place = place.ravel()
@@ -51,21 +55,19 @@ class Beliefs:
         self._z = latent[:, place[: len(points)]] + surface.shifts[:, clusters]
         self._above = (latent[:, place[len(points) :]] > threshold).astype(np.float32)
         self._success = ndtr(self._z).astype(np.float32)
+        self._trials = trials
         self._log_weight = np.zeros(len(latent))
         self._normalise()
 
     def _normalise(self) -> None:
         weight = np.exp(self._log_weight - self._log_weight.max())
         self._weight = (weight / weight.sum()).astype(np.float32)
+        self._gains: np.ndarray | None = None
 
     @property
     def effective(self) -> float:
         """The share of the draws that still count, from 0 to 1: 1 / (B times the sum of the squared weights)."""
         return float(1 / (self._weight**2).sum() / len(self._weight))
-
-    def success(self, candidate: int) -> float:
-        """Return the probability that a candidate's next trial is a success."""
-        return float(self._weight @ self._success[:, candidate])
 
     def observe(self, candidate: int, successes: float, trials: float = 1.0) -> None:
         """Take in outcomes of a candidate.
@@ -80,18 +82,29 @@ class Beliefs:
         self._normalise()
 
     def gains(self) -> np.ndarray:
-        """Return by how much an outcome at each candidate lowers the expected doubt at each reference point, (n, q).
+        """Return by how much the outcome of each candidate lowers the expected doubt at each reference point, (n, q).
 
-        With the probability p of being above the level, doubt is p (1 - p). The same draws give the p before an outcome
-        and those after it, so that no gain is negative.
+        Doubt is the variance of the side, 1 for above and 0 for below, so that a gain is the part of it that the
+        outcome explains: their squared covariance over the variance of the outcome. Of several trials, it is the part
+        that their number of successes explains linearly.
         """
-        weighted = self._success * self._weight[:, None]
-        chance = weighted.sum(axis=0)[:, None]
-        joint = weighted.T @ self._above
-        before = self._weight @ self._above
-        one, other = joint / np.maximum(chance, _TINY), (before - joint) / np.maximum(1 - chance, _TINY)
-        one, other = np.clip(one, 0, 1), np.clip(other, 0, 1)  # rounding
-        return np.maximum(doubt(before) - chance * doubt(one) - (1 - chance) * doubt(other), 0.0)
+        if self._gains is None:
+            root = np.sqrt(self._weight)[:, None]
+            success = root * (self._success - self._weight @ self._success)
+            side = root * (self._above - self._weight @ self._above)
+            noise = self._weight @ (self._success * (1 - self._success)) / np.float32(self._trials)
+            variance = np.maximum((success**2).sum(axis=0) + noise, _TINY)
+            self._gains = (success.T @ side) ** 2 / variance[:, None]
+        return self._gains
+
+    def left_by(self, candidates: Sequence[int]) -> np.ndarray:
+        """Return the share of the doubt at each reference point that outcomes of these candidates leave, (q,).
+
+        Each is taken to leave the same share of the doubt whatever the others say.
+        """
+        doubt_now = np.maximum(doubt(self._weight @ self._above), _TINY)
+        share = 1 - self.gains()[candidates] / doubt_now
+        return np.asarray(np.clip(share, 0, 1).prod(axis=0))
 
 
 def doubt(p: np.ndarray) -> np.ndarray:

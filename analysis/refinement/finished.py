@@ -94,9 +94,12 @@ class FinishedCells:
         loss = np.where(diverged, np.nan, judged_loss(block)[0])
         controls = np.where(diverged, np.nan, control_loss(block))
         for number, row in enumerate(_records(block.cells)):
-            kept = self._groups.setdefault(_configuration(row), {})
-            kept[str(row["cell"])] = _Row(row, loss[number], controls[number])
+            self._keep(row, loss[number], controls[number])
         return loss, controls
+
+    def _keep(self, row: Mapping[str, Any], loss: np.ndarray, controls: np.ndarray) -> None:
+        kept = self._groups.setdefault(_configuration(row), {})
+        kept[str(row["cell"])] = _Row(row, loss, controls)
 
     def _judge(self, configurations: Iterable[tuple[Any, ...]]) -> dict[str, Outcome]:
         every = [row for configuration in configurations for row in self._groups[configuration].values()]

@@ -62,21 +62,13 @@ class Fits:
         self._defined: tuple[int, Tuned] | None = None
         self._chance, self._told = np.ones(len(of.at)), 0
 
-    def rate(self, taken: Mapping[int, Outcome], known: Mapping[int, Outcome]) -> Surface:
-        """Return `rate_surface`.
-
-        Args:
-            taken: outcomes that it is fitted to, some of which may be assumed.
-            known: those that the hyperparameters are chosen by.
-        """
+    def rate(self, known: Mapping[int, Outcome]) -> Surface:
+        """Return `rate_surface`."""
         tuned = _still_good(self._rate, len(known))
+        surface = rate_surface(self._of, known, tuned)
         if tuned is None:
-            surface = rate_surface(self._of, known)
-            tuned = surface.tuned
-            self._rate = len(known), tuned
-            if taken == known:
-                return surface
-        return rate_surface(self._of, taken, tuned)
+            self._rate = len(known), surface.tuned
+        return surface
 
     def defined(self, told: Mapping[int, Outcome]) -> np.ndarray:
         """Return `defined_at`, of these outcomes or up to `REFIT_SHARE` fewer."""

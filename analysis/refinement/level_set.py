@@ -3,8 +3,8 @@
 After a coarse design, each cell is the one whose outcome is expected to lower the doubt about the side of the boundary
 most, per second that it takes: stepwise uncertainty reduction (SUR). With the probability p that the rate is above the
 level, doubt is p (1 - p), summed over reference points. Another seed at a known point is a candidate like any other, so
-no separate rule decides between new points and more seeds. A cell that is being computed is assumed to have its most
-probable outcome.
+no separate rule decides between new points and more seeds. Of the doubt at a reference point, a cell that is being
+computed is taken to leave the share that it would leave alone.
 
 Where the surface is sure, it is never asked, even if it is wrong. So of the first n cells about sqrt(n) are those
 farthest from all others, whatever their outcomes and costs: an island is found sooner or later. Within a pack, only
@@ -44,6 +44,9 @@ DOUBT = 0.025
 """Probability of being on the wrong side from which a point counts as unsure: its own 95% interval has the level."""
 EXPLORED = 0.25
 """Probability of a defined outcome from which a cell is explored: a few undefined outcomes may have been bad luck."""
+PATIENCE = 0.02
+"""New outcomes wait until they are more than this share of the cells that are being computed. What so few would change
+does not pay for new draws, and many workers need not wait."""
 _TINY = 1e-9
 """Squared distances that differ by less are equal."""
 _PART = 256
@@ -74,7 +77,7 @@ class LevelSet:
             raise AnalysisError(f"level = {level}: must be between 0 and 1")
         self._of, self._level = candidates, level
         self._told: dict[int, Outcome] = {}
-        self._dropped: set[int] = set()
+        self._closed = np.zeros(len(candidates.seeds), bool)
         self._fits = Fits(candidates)
         self._standing: Standing | None = None
         rng, places = np.random.default_rng(0), len(candidates.places)
@@ -105,14 +108,17 @@ class LevelSet:
         if not 0 <= successes <= trials:
             raise AnalysisError(f"cell {cell}: {successes:g} successes of {trials:g} trials; they cannot be more")
         self._told[cell] = (successes, trials)
+        self._closed[cell] = True
 
     def drop(self, cell: int) -> None:
         """Never ask for a cell (again): it cannot be computed."""
-        self._dropped.add(cell)
+        self._closed[cell] = True
 
     def open_cells(self, pending: Collection[int] = ()) -> np.ndarray:
         """Return the cells that are neither told, pending nor dropped, in ascending order."""
-        return np.setdiff1d(np.arange(len(self._of.seeds)), [*self._told, *pending, *self._dropped])
+        closed = self._closed.copy()
+        closed[list(pending)] = True
+        return np.flatnonzero(~closed)
 
     def ask(self, pending: Collection[int] = (), *, seconds: float = 0.0, most: int = 1) -> list[int]:
         """Return the cells to compute next, of one shape; none if all are told, pending or dropped.
@@ -200,75 +206,67 @@ class LevelSet:
         """Return cells of one shape, the best first; some are explored instead."""
         chance = self._fits.defined(self._told)
         explored = self._explored(open_cells, asked, chance)
-        now = self._stand(open_cells, pending, explored).copy()
-        cells = now.cells[: now.candidates]
+        now, waiting = self._stand(open_cells, pending)
+        cells, gains = now.cells, now.beliefs.gains()
         left = np.isin(cells, open_cells)
         free = left.copy()
-        worth = np.where(chance > 0.5, chance, 0.0)[self._reference]
+        worth = np.where(chance > 0.5, chance, 0.0)[self._reference] * now.left_by(waiting)
         price = self._of.seconds[cells] / chance[self._of.place[cells]]
         chosen: list[int] = []
-        while free.any() and len(chosen) < most:
-            if chosen:
-                if self._of.seconds[cells[chosen]].sum() >= seconds:
+        while len(chosen) < most and not (chosen and self._of.seconds[chosen].sum() >= seconds):
+            if explored is None:
+                if not free.any():
                     break
-                now.assume([int(cells[chosen[-1]])])
-                self._renew(now)
-            if explored is not None:
-                best = now.number[explored]
-            else:
-                value = (now.beliefs.gains() @ worth)[: len(cells)] / price
+                value = gains @ worth / price
                 best = int(np.argmax(np.where(free, value, -np.inf)))
                 if chosen and value[best] < FILLING * value[left].max():
                     break
-            chosen.append(best)
-            free &= self._of.shapes[cells] == self._of.shapes[cells[best]]
-            free[best] = left[best] = False
-            explored = self._explored(cells[free], [*asked, *cells[chosen]], chance)
-        return [int(cells[number]) for number in chosen]
+            cell = int(cells[best]) if explored is None else explored
+            chosen.append(cell)
+            worth *= now.left_by([cell])
+            free &= (self._of.shapes[cells] == self._of.shapes[cell]) & (cells != cell)
+            left &= cells != cell
+            explored = self._explored(cells[free], [*asked, *chosen], chance)
+        return chosen
 
-    def _stand(self, open_cells: np.ndarray, pending: list[int], explored: int | None) -> Standing:
-        """Return what is believed now, with the most probable outcomes of pending cells."""
+    def _stand(self, open_cells: np.ndarray, pending: list[int]) -> tuple[Standing, list[int]]:
+        """Return what is believed now, and the cells whose outcomes it does not know but which need not be asked."""
         now, known = self._standing, self._defined
-        assumed = {cell: now.taken[cell] for cell in pending if cell in now.taken} if now else {}
-        wanted = {**assumed, **known}
-        changes = now.changes(wanted) if now else []
+        changes = now.changes(known) if now else []
         if (
             now is None
             or len(self._told) + len(pending) > (1 + REFIT_SHARE) * now.asked
-            or not now.has([*changes, *pending])
-            or not (explored is None or now.can_choose(explored))
-            or not np.isin(now.cells[: now.candidates], open_cells).any()
+            or not np.isin(now.cells, open_cells).any()
         ):
-            now = self._standing = self._anew(open_cells, pending, explored)
-        else:
-            for cell in changes:
-                now.take(cell, wanted.get(cell, NOTHING))
-        now.assume([cell for cell in pending if cell not in now.taken])
-        self._renew(now)
-        return now
-
-    def _anew(self, open_cells: np.ndarray, pending: list[int], explored: int | None) -> Standing:
-        """Return beliefs by what is known, about candidates that are sought anew."""
-        known = self._defined
-        surface = self._fits.rate(known, known)
-        found = self._candidates(open_cells, surface)
-        candidates = np.union1d(found, [] if explored is None else [explored]).astype(int)
-        cells = np.array([*candidates, *np.setdiff1d(pending, candidates)], int)
-        trials = float(np.median([trials for _, trials in known.values()]))
-        beliefs = self._believe(surface, cells, len(known))
-        asked = len(self._told) + len(pending)
-        return Standing(cells, len(candidates), asked, trials, surface.tuned, beliefs, known)
-
-    def _renew(self, now: Standing) -> None:
-        """Draw from the posterior again if outcomes have left too few of the draws."""
+            return self._anew(open_cells, pending), pending
+        if len(changes) <= PATIENCE * len(pending):
+            return now, [*pending, *changes]
+        if not now.has(changes):
+            return self._anew(open_cells, pending), pending
+        for cell in changes:
+            now.take(cell, known.get(cell, NOTHING))
         if now.is_worn:
-            surface = self._fits.rate(now.taken, self._defined)
-            now.renew(surface.tuned, self._believe(surface, now.cells, len(now.taken)))
+            surface = self._fits.rate(known)
+            now.renew(surface.tuned, self._believe(surface, now.cells))
+        return now, pending
 
-    def _believe(self, surface: Surface, cells: np.ndarray, count: int) -> Beliefs:
+    def _anew(self, open_cells: np.ndarray, pending: list[int]) -> Standing:
+        """Believe what is known, about candidates that are sought anew, and return it."""
+        known = self._defined
+        surface = self._fits.rate(known)
+        cells = np.union1d(self._candidates(open_cells, surface), pending).astype(int)
+        beliefs = self._believe(surface, cells)
+        asked = len(self._told) + len(pending)
+        self._standing = Standing(cells, asked, surface.tuned, beliefs, known)
+        return self._standing
+
+    def _believe(self, surface: Surface, cells: np.ndarray) -> Beliefs:
+        known = self._defined
+        trials = float(np.median([trials for _, trials in known.values()]))
         return Beliefs(
             surface, self._of.points[cells], self._of.seeds[cells], self._of.at[self._reference],
-            surface.threshold(self._level), np.random.default_rng([count, 1]),
+            surface.threshold(self._level), np.random.default_rng([len(known), 1]),
+            trials=surface.tuned.weigh(0.0, trials)[1],
         )  # fmt: skip
 
     def _candidates(self, open_cells: np.ndarray, surface: Surface) -> np.ndarray:

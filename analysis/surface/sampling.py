@@ -15,6 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.sparse import csr_array
 from scipy.special import log_ndtr
 
 from analysis.surface.laplace import Counts, Mode
@@ -58,6 +59,10 @@ class Reference:
         self._mode, self._root_K = mode, root_K
         used = counts.trials > 0
         self._rows, self._columns = np.nonzero(used)
+        cells = np.arange(len(self._rows))
+        self._to_rows = csr_array((np.ones(len(cells)), (self._rows, cells)), (len(used), len(cells)))
+        self._to_columns = csr_array((np.ones(len(cells)), (self._columns, cells)), (used.shape[1], len(cells)))
+        self._root_W = np.sqrt(mode.curvature.W[used])
         self._k, self._n = counts.successes[used], counts.trials[used]
         self._centre = mode.f[self._rows] + mode.u[self._columns]
         self._gradient = derivatives(self._k, self._n, self._centre)[0]
@@ -73,9 +78,9 @@ class Reference:
         m, s = at.W.shape
         f = self._root_K @ rng.standard_normal((m, chains))
         u = at.spread * rng.standard_normal((s, chains))
-        noise = rng.standard_normal((chains, m, s)) * np.sqrt(at.W)
+        noise = (rng.standard_normal((chains, len(self._rows))) * self._root_W).T
         h_f, h_u = at.precision_times(f, u)
-        back_f, back_u = at.covariance_times(h_f + noise.sum(axis=2).T, h_u + noise.sum(axis=1).T)
+        back_f, back_u = at.covariance_times(h_f + self._to_rows @ noise, h_u + self._to_columns @ noise)
         return (f - back_f).T, (u - back_u).T
 
     def state(self, f: np.ndarray, u: np.ndarray) -> State:

@@ -77,24 +77,14 @@ def test_hyperparameters_are_kept_until_there_is_enough_that_is_new() -> None:
     of, fits = plane(), Fits(plane())
     told = outcomes(some(90, of), of)
     first = {cell: told[cell] for cell in [*told][:40]}
-    before = fits.rate(first, first)
+    before = fits.rate(first)
     more = {cell: told[cell] for cell in [*told][: 40 + int(RETUNE_SHARE * 40) - 1]}
-    kept = fits.rate(more, more)
+    kept = fits.rate(more)
     np.testing.assert_array_equal(kept.tuned.parameters, before.tuned.parameters)
     assert kept.tuned.weighted.trials.sum() > before.tuned.weighted.trials.sum()
-    anew = fits.rate(told, told)
+    anew = fits.rate(told)
     assert (anew.tuned.parameters != before.tuned.parameters).all()
     np.testing.assert_array_equal(anew.tuned.parameters, rate_surface(of, told).tuned.parameters)
-
-
-def test_hyperparameters_are_not_chosen_by_what_is_assumed() -> None:
-    of = plane()
-    told = outcomes(some(90, of), of)
-    known = {cell: told[cell] for cell in [*told][:40]}
-    fits = Fits(of)
-    surface = fits.rate(told, known)
-    assert surface.tuned.weighted.trials.sum() == 90
-    np.testing.assert_array_equal(surface.tuned.parameters, rate_surface(of, known).tuned.parameters)
 
 
 def test_where_outcomes_are_undefined_is_learnt() -> None:

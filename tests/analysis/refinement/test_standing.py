@@ -1,8 +1,6 @@
-"""Outcomes that beliefs take in, replace and assume."""
+"""Outcomes that beliefs take in and replace, and what cells leave to doubt."""
 
 from __future__ import annotations
-
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -23,10 +21,10 @@ def surface() -> Surface:
     return fit_surface(points, lost, np.full(18, 6), clusters=clusters)
 
 
-def standing(surface: Surface, candidates: int = 4) -> Standing:
+def standing(surface: Surface) -> Standing:
     clusters = np.arange(6) % 3
     beliefs = Beliefs(surface, AT, clusters, AT, surface.threshold(0.5), np.random.default_rng(0))
-    return Standing(CELLS, candidates, 6, 1.0, surface.tuned, beliefs, {})
+    return Standing(CELLS, 6, surface.tuned, beliefs, {})
 
 
 def test_cells_are_known_by_their_numbers(surface: Surface) -> None:
@@ -34,14 +32,12 @@ def test_cells_are_known_by_their_numbers(surface: Surface) -> None:
     assert now.number[11] == 2
     assert now.has([4, 30])
     assert not now.has([4, 5])
-    assert [now.can_choose(cell) for cell in (20, 21, 5)] == [True, False, False]
 
 
-def test_what_is_known_replaces_what_was_assumed(surface: Surface) -> None:
-    """Whatever came between, what is believed is as if only the known had been taken in."""
+def test_an_outcome_replaces_the_earlier_one(surface: Surface) -> None:
+    """Whatever came between, what is believed is as if only the last had been taken in."""
     now, only = standing(surface), standing(surface)
-    now.assume([30])
-    assert now.taken == {30: (1.0, 1.0)}
+    now.take(30, (1.0, 1.0))
     now.take(4, (1.0, 1.0))
     now.take(30, (0.0, 1.0))
     now.take(4, NOTHING)
@@ -50,30 +46,11 @@ def test_what_is_known_replaces_what_was_assumed(surface: Surface) -> None:
     np.testing.assert_allclose(now.beliefs.gains(), only.beliefs.gains(), atol=1e-5)
 
 
-def test_the_most_probable_outcome_is_assumed(surface: Surface) -> None:
-    """Of as many trials as cells usually have."""
+def test_cells_that_are_not_here_leave_all_doubt(surface: Surface) -> None:
     now = standing(surface)
-    now.assume([4, 30])
-    assert now.taken == {4: (0.0, 1.0), 30: (1.0, 1.0)}
-    many = replace(standing(surface), trials=12.0)
-    p = many.beliefs.success(0)
-    many.assume([4])
-    successes, trials = many.taken[4]
-    assert trials == 12
-    assert 0 < successes < 6
-    assert abs(successes - 12 * p) <= 1
-
-
-def test_a_copy_leaves_no_trace(surface: Surface) -> None:
-    now = standing(surface)
-    now.take(9, (0.0, 1.0))
-    before = now.beliefs.gains()
-    other = now.copy()
-    other.assume([30])
-    other.take(9, (1.0, 1.0))
-    assert now.taken == {9: (0.0, 1.0)}
-    np.testing.assert_array_equal(now.beliefs.gains(), before)
-    assert np.abs(other.beliefs.gains() - before).max() > 1e-3
+    assert (now.left_by([5, 6]) == 1).all()
+    np.testing.assert_array_equal(now.left_by([11, 5]), now.beliefs.left_by([2]))
+    assert 0.9 < now.left_by([11]).min() < 0.97
 
 
 def test_trials_of_a_cell_weigh_less_the_more_they_agree(surface: Surface) -> None:
