@@ -1,20 +1,25 @@
 """How much of a dense sweep a refinement would have needed, replayed on the sweep's own results.
 
-    python benchmarks/refinement_replay.py SWEEP [--where depth=3,5,8] [--target lost] [--share 0.2]
+    python benchmarks/refinement_replay.py SWEEP [--where depth=3,5,8] [--target lost] [--share 0.3] [--repeats 10]
 
 SWEEP is a sweep directory, or a file of scores that the gallery publishes, such as
 `docs/gallery/depth_lr_delta.parquet`.
 
 A cell's numbers depend on its configuration alone, so a refinement of the same space would have got the same rows for
-the cells that it asks for. Verdicts are made of these cells alone, as `lop-sweep refine` makes them. Reported, every
-tenth of the way: cells, the core-seconds that they took, the width of the band (the share of points whose side of the
-boundary is not known with 95%), and how far the boundary is from that of the whole sweep, as a factor in --along.
+the cells that it asks for. Verdicts are made of these cells alone, as `lop-sweep refine` makes them. Each repeat
+numbers the seeds in another order, so that other cells are chosen.
+
+The width of the band is the share of points whose side of the boundary is not known with 95%. The distance from the
+boundary of the whole sweep is a factor in --along, over the lines along it on which that boundary is passed. Both are
+reported by the share of the sweep's core-seconds that the chosen cells took.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +28,13 @@ import pandas as pd
 
 from analysis import load_cells, select
 from analysis.data import blocks_of, parse_where
-from analysis.refinement import TARGETS, FinishedCells, LevelSet, make_candidates
+from analysis.refinement import TARGETS, Candidates, FinishedCells, LevelSet, make_candidates
 from lop_sweep.config import FIELDS, CellConfig
 from lop_sweep.planning import Sizing
+from lop_sweep.planning.choosing import MAX_SHARE, MIN_SECONDS
+
+STEP = 0.01
+"""Share of the core-seconds between two measurements."""
 
 
 class Replay(FinishedCells):
@@ -61,6 +70,10 @@ class Replay(FinishedCells):
         outcomes, self._groups = self._judge(self._groups), {}
         return outcomes
 
+    def forget(self) -> None:
+        """Begin anew with no cell."""
+        self._groups = {}
+
     def take(self, cell: str) -> Mapping[str, tuple[float, float]]:
         """Return the outcomes that a finished cell adds or changes."""
         configuration, row = self._rows[cell]
@@ -73,77 +86,129 @@ def make_cell(row: Mapping[str, Any]) -> CellConfig:
     return CellConfig(**{name: row[name] for name in FIELDS if name in row})
 
 
-def crossings(chooser: LevelSet, points: np.ndarray, along: np.ndarray) -> pd.Series:
-    """Return where the rate passes 1/2 first along an axis, for each line of points; NaN where it does not."""
-    frame = pd.DataFrame(points).assign(along=along, rate=chooser.rates())
-    others = list(range(points.shape[1]))
+@dataclass(frozen=True)
+class Sweep:
+    """A finished sweep to choose from.
 
-    def first(line: pd.DataFrame) -> float:
-        line = line.dropna().sort_values("along")
-        rate, at = line["rate"].to_numpy(), line["along"].to_numpy()
-        up = np.flatnonzero((rate[:-1] < 0.5) & (rate[1:] >= 0.5))
-        if not len(up):
-            return np.nan
-        i = up[0]
-        return float(at[i] + (0.5 - rate[i]) / (rate[i + 1] - rate[i]) * (at[i + 1] - at[i]))
+    Attributes:
+        replay: its outcomes.
+        cells: its cells.
+        candidates: the same as points.
+        seconds: (N,) that they took.
+        axis: number of the axis that distances are measured along.
+    """
 
-    return frame.groupby(others).apply(first) if others else pd.Series([first(frame)])
+    replay: Replay
+    cells: Sequence[CellConfig]
+    candidates: Candidates
+    seconds: np.ndarray
+    axis: int
+
+    @cached_property
+    def number(self) -> dict[str, int]:
+        """The place of each cell."""
+        return {cell.id: index for index, cell in enumerate(self.cells)}
+
+    def tell(self, chooser: LevelSet, outcomes: Mapping[str, Sequence[float]]) -> None:
+        """Tell the outcomes of those cells that can be chosen."""
+        for cell, outcome in outcomes.items():
+            if cell in self.number:
+                chooser.tell(self.number[cell], *outcome)
+
+    def dense(self) -> LevelSet:
+        """Return a chooser that knows all cells."""
+        chooser = LevelSet(self.candidates)
+        self.tell(chooser, self.replay.everything())
+        return chooser
+
+    def crossings(self, chooser: LevelSet) -> pd.Series:
+        """Return the coordinate at which the rate passes 1/2 first along the axis, on each line; NaN where it does not.
+
+        On a logarithmic axis it is the logarithm of a value.
+        """
+        places, scaling = self.candidates.places, self.candidates.scaling
+        ends = scaling.low[self.axis], scaling.high[self.axis]
+        frame = pd.DataFrame(np.delete(places, self.axis, axis=1))
+        others = list(frame.columns)
+        frame = frame.assign(along=np.interp(places[:, self.axis], [0, 1], ends), rate=chooser.rates())
+        return frame.groupby(others).apply(_first) if others else pd.Series([_first(frame)])
+
+
+def _first(line: pd.DataFrame) -> float:
+    line = line.dropna().sort_values("along")
+    rate, at = line["rate"].to_numpy(), line["along"].to_numpy()
+    up = np.flatnonzero((rate[:-1] < 0.5) & (rate[1:] >= 0.5))
+    if not len(up):
+        return np.nan
+    i = up[0]
+    return float(at[i] + (0.5 - rate[i]) / (rate[i + 1] - rate[i]) * (at[i + 1] - at[i]))
+
+
+def refine(sweep: Sweep, repeat: int, share: float, expected: pd.Series) -> Iterator[dict[str, float]]:
+    """Choose cells until they have taken a share of the time; yield what is known at every hundredth of it.
+
+    Args:
+        sweep: to choose from.
+        repeat: 0 for the seeds as they are; else the number of their order.
+        share: of the core-seconds, at most.
+        expected: the crossings of the whole sweep.
+    """
+    sweep.replay.forget()
+    seeds = np.arange(sweep.candidates.seed_count)
+    order = np.random.default_rng(repeat).permutation(seeds) if repeat else seeds
+    chooser, chosen, measured = LevelSet(replace(sweep.candidates, seeds=order[sweep.candidates.seeds])), [], 0.0
+    while measured < share:
+        for index in chooser.ask(most=max(len(chosen) // MAX_SHARE, 1), seconds=MIN_SECONDS):
+            chosen.append(index)
+            sweep.tell(chooser, sweep.replay.take(sweep.cells[index].id))
+        spent = sweep.seconds[chosen].sum() / sweep.seconds.sum()
+        if spent >= measured + STEP and len(chosen) >= chooser.design:
+            measured = STEP * np.floor(spent / STEP)
+            gap = np.abs(sweep.crossings(chooser) - expected)[expected.notna()]
+            factor = np.exp(gap) if sweep.candidates.scales[sweep.axis] == "log" else gap
+            yield {
+                "repeat": repeat, "share": round(measured, 2), "cells": len(chosen), "width": chooser.unsure(),
+                "median": factor.median(), "largest": factor.max(), "not found": factor.isna().sum(),
+            }  # fmt: skip
 
 
 def main() -> None:
-    """Replay a refinement of a finished sweep."""
+    """Replay refinements of a finished sweep."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("sweep", type=Path)
     parser.add_argument("--where", action="append", default=[])
     parser.add_argument("--target", default="lost", choices=TARGETS)
     parser.add_argument("--along", default="lr")
-    parser.add_argument("--share", type=float, default=0.25, help="of the cells, at most")
+    parser.add_argument("--share", type=float, default=0.3, help="of the core-seconds, at most")
+    parser.add_argument("--repeats", type=int, default=1)
     arguments = parser.parse_args()
     replay = Replay(arguments.sweep, arguments.target)
     frame = select(replay.cells, parse_where(arguments.where))
     cells = [make_cell(row) for row in frame.to_dict("records")]
     sizing = Sizing()
     axes, candidates = make_candidates(cells, [sizing.seconds_left(cell, 0, 0) for cell in cells])
-    seconds = frame["seconds"].to_numpy()
-    number = {cell.id: index for index, cell in enumerate(cells)}
+    sweep = Sweep(replay, cells, candidates, frame["seconds"].to_numpy(), axes.index(arguments.along))
+    dense = sweep.dense()
+    width, expected = dense.unsure(), sweep.crossings(dense)
+    print(
+        f"{len(cells):,} cells of {', '.join(axes)}: {sweep.seconds.sum():,.0f} core-seconds, width {width:.3f},"
+        f" {expected.notna().sum()} of {len(expected)} lines",
+        flush=True,
+    )
+    every, reached = pd.DataFrame(), []
+    for repeat in range(arguments.repeats):
+        own = pd.DataFrame(refine(sweep, repeat, arguments.share, expected))
+        every = pd.concat([every, own])
+        narrow = own.loc[own["width"] <= width, "share"]
+        reached.append(float(narrow.min()) if len(narrow) else np.inf)
+        print(shown(own), f"\nas narrow as the whole sweep from a share of {reached[-1]:.2f}", flush=True)
+    means = every.groupby("share", as_index=False).mean()
+    print("\nmeans\n" + shown(means), f"\nas narrow from {np.median(reached):.2f} (median of {sorted(reached)})")
 
-    def tell(chooser: LevelSet, outcomes: Mapping[str, Sequence[float]]) -> None:
-        for cell, outcome in outcomes.items():
-            if cell in number:
-                chooser.tell(number[cell], *outcome)
 
-    dense = LevelSet(candidates)
-    tell(dense, replay.everything())
-    width = dense.unsure()
-    axis = axes.index(arguments.along)
-    log = candidates.scales[axis] == "log"
-    places = candidates.places
-    along = np.interp(places[:, axis], [0, 1], [candidates.scaling.low[axis], candidates.scaling.high[axis]])
-    rest = np.delete(places, axis, axis=1)
-    expected = crossings(dense, rest, along)
-    print(f"{len(cells):,} cells of {', '.join(axes)}: {seconds.sum():,.0f} core-seconds, width {width:.3f}")
-    print("cells  core-s  share   width  factor: median  largest  lines")
-    chooser, chosen = LevelSet(candidates), []
-    most = int(arguments.share * len(cells))
-    reached = None
-    while len(chosen) < most:
-        for index in chooser.ask(most=max(len(chosen) // 10, 1), seconds=2.0):
-            chosen.append(index)
-            tell(chooser, replay.take(cells[index].id))
-        spent = seconds[chosen].sum()
-        if len(chosen) * 10 // most > (len(chosen) - 1) * 10 // most or len(chosen) >= most:
-            now = chooser.unsure()
-            if now <= width and reached is None:
-                reached = len(chosen), spent
-            gap = np.abs(crossings(chooser, rest, along) - expected).dropna()
-            shift = np.exp(gap) if log else gap
-            print(
-                f"{len(chosen):5}  {spent:6.0f}  {spent / seconds.sum():5.3f}  {now:6.3f}  {shift.median():14.3f}"
-                f"  {shift.max():7.3f}  {len(gap)} of {expected.notna().sum()}",
-                flush=True,
-            )
-    if reached:
-        print(f"as narrow as the whole sweep after {reached[0]} cells, {reached[1] / seconds.sum():.3f} of its time")
+def shown(rows: pd.DataFrame) -> str:
+    """Return every fifth hundredth as text."""
+    return rows[(100 * rows["share"]).round() % 5 == 0].drop(columns="repeat").round(3).to_string(index=False)
 
 
 if __name__ == "__main__":

@@ -11,8 +11,9 @@ runtime.prepare_process()
 pytest_plugins = ["shared_fixtures"]
 
 SLOWEST = (
-    "test_survival.py", "test_readme.py", "test_shutdown.py", "test_driver.py", "test_one_place.py",
-    "test_components.py", "test_failing_disk.py", "test_bucket_survival.py", "test_api.py",
+    "test_refining.py", "test_readme.py", "test_survival.py", "test_driver.py", "test_own_components_shipped.py",
+    "test_object_store.py", "test_level_set.py", "test_benchmarks.py", "test_shutdown.py", "test_api.py",
+    "test_compaction.py", "test_one_place.py", "test_tracked_sweep.py", "test_bucket_survival.py",
 )  # fmt: skip
 """The files that take longest. They start first, so that no worker is left alone with one at the end."""
 

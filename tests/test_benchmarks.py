@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import subprocess
 import sys
@@ -155,6 +156,33 @@ def test_refined_cells_are_counted_against_dense_ones(tmp_path: Path) -> None:
     assert medians[1] == means[4]  # of one repeat
     assert int(means[4]) <= 50  # of 1,920
     assert run(*command) == printed  # from the file
+
+
+SCORES = BENCHMARKS.parent / "docs" / "gallery" / "depth_lr_delta.parquet"
+
+
+def test_published_scores_are_replayed_with_the_verdicts_of_the_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    replay = importlib.import_module("refinement_replay").Replay(SCORES, "lost")
+    outcomes = replay.everything()
+    verdicts = replay.cells["verdict"]
+    assert len(outcomes) == len(verdicts) == 1848
+    successes, trials = (replay.cells["cell"].map(lambda cell, place=place: outcomes[cell][place]) for place in (0, 1))
+    assert (successes == (verdicts == "lost")).all()
+    assert (trials == (verdicts != "untrainable")).all()
+    assert 0 < successes.sum() < trials.sum() < 1848
+
+
+def test_a_refinement_is_replayed_on_published_scores() -> None:
+    """A row at 5% and at 10% of the time, of each repeat and on average; the second has other cells."""
+    printed = run(BENCHMARKS / "refinement_replay.py", SCORES, "--where", "depth=8", "--share", 0.1, "--repeats", 2)
+    assert printed.startswith("264 cells of lr, delta: 3,714 core-seconds, width 0.")
+    lines = [line.split() for line in printed.splitlines()]
+    rows = [line for line in lines if line and line[0] in ("0.05", "0.10")]
+    assert [row[0] for row in rows] == ["0.05", "0.10"] * 3
+    assert rows[0] != rows[2]
+    assert all(0 < float(row[2]) <= 1 for row in rows)
+    assert float(rows[4][1]) == (int(rows[0][1]) + int(rows[2][1])) / 2
 
 
 def test_planning_is_measured_and_reads_back_what_it_wrote() -> None:

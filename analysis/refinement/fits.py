@@ -15,6 +15,9 @@ REFIT_SHARE = 0.02
 RETUNE_SHARE = 0.15
 """Share of new outcomes after which hyperparameters are chosen again."""
 
+DRAWS = Schedule(chains=200)
+"""800 draws to choose by."""
+
 Outcome = tuple[float, float]
 """Successes and trials of a cell; no trials if its outcome is undefined."""
 
@@ -63,9 +66,9 @@ class Fits:
         self._chance, self._told = np.ones(len(of.at)), 0
 
     def rate(self, known: Mapping[int, Outcome]) -> Surface:
-        """Return `rate_surface`."""
+        """Return `rate_surface`, with `DRAWS`."""
         tuned = _still_good(self._rate, len(known))
-        surface = rate_surface(self._of, known, tuned)
+        surface = rate_surface(self._of, known, tuned, DRAWS)
         if tuned is None:
             self._rate = len(known), surface.tuned
         return surface

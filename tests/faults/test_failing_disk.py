@@ -36,6 +36,7 @@ def scenario(what: str, undisturbed: tuple[Path, Path], tmp_path: Path) -> str:
     return result.stdout.splitlines()[0]
 
 
+@pytest.mark.long
 def test_a_full_disk_is_named_and_the_sweep_resumes(undisturbed: tuple[Path, Path], tmp_path: Path) -> None:
     said = scenario("full", undisturbed, tmp_path)
     assert said.startswith("2 lop-sweep: ")

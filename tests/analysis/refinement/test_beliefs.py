@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import comb
 
 import numpy as np
 import pytest
@@ -45,8 +46,8 @@ def fitted(outcomes: Outcomes) -> list[Surface]:
     return [first, *others]
 
 
-def beliefs(surface: Surface, seed: int = 0, threshold: float = THRESHOLD) -> Beliefs:
-    return Beliefs(surface, CANDIDATES, NUMBERS, REFERENCE, threshold, np.random.default_rng([seed, 1]))
+def beliefs(surface: Surface, seed: int = 0, threshold: float = THRESHOLD, trials: float = 1.0) -> Beliefs:
+    return Beliefs(surface, CANDIDATES, NUMBERS, REFERENCE, threshold, np.random.default_rng([seed, 1]), trials)
 
 
 @dataclass(frozen=True)
@@ -210,6 +211,24 @@ def test_gains_are_neither_negative_nor_more_than_the_doubt(fits: list[Surface])
     gains, most = made.gains(), doubt(sides(made))
     assert (gains >= 0).all()
     assert (gains <= most + 1e-6).all()
+
+
+@pytest.mark.parametrize("kind", ["mixed", "split"])
+def test_several_trials_tell_more_but_no_more_than_there_is(kind: str) -> None:
+    """What their number explains linearly lies between what one trial tells and what all of them do."""
+    surface = fitted(told(kind))[0]
+    one, four = (beliefs(surface, trials=trials).gains() for trials in (1, 4))
+    made = beliefs(surface)
+    exact = np.tile(doubt(sides(made)), (3, 1))
+    for successes in range(5):
+        like = comb(4, successes) * made._success**successes * (1 - made._success) ** (4 - successes)
+        chance = made._weight @ like
+        after = (made._weight[:, None] * like / chance).T @ made._above
+        exact -= chance[:, None] * doubt(after)
+    assert (four >= one).all()
+    assert (four <= exact + 1e-6).all()
+    assert four.max() > 1.3 * one.max()
+    np.testing.assert_allclose(four, exact, atol=0.1 * exact.max())
 
 
 @pytest.mark.parametrize("candidates", [[0], [0, 1], [0, 2], [0, 1, 2]])
