@@ -10,8 +10,9 @@ the cells that it asks for. Verdicts are made of these cells alone, as `lop-swee
 numbers the seeds in another order, so that other cells are chosen.
 
 The width of the band is the share of points whose side of the boundary is not known with 95%. The distance from the
-boundary of the whole sweep is a factor in --along, over the lines along it on which that boundary is passed. Both are
-reported by the share of the sweep's core-seconds that the chosen cells took.
+boundary of the whole sweep is a factor in --along, over those lines along it on which both boundaries are passed; lines
+on which only that of the whole sweep is passed are counted as not found. Reported by the share of the sweep's
+core-seconds that the chosen cells took.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ from lop_sweep.config import FIELDS, CellConfig
 from lop_sweep.planning import Sizing
 from lop_sweep.planning.choosing import MAX_SHARE, MIN_SECONDS
 
-STEP = 0.01
-"""Share of the core-seconds between two measurements."""
+FIRST = STEP = 0.05
+"""Shares of the core-seconds at the first measurement, and between two."""
 
 
 class Replay(FinishedCells):
@@ -145,7 +146,7 @@ def _first(line: pd.DataFrame) -> float:
 
 
 def refine(sweep: Sweep, repeat: int, share: float, expected: pd.Series) -> Iterator[dict[str, float]]:
-    """Choose cells until they have taken a share of the time; yield what is known at every hundredth of it.
+    """Choose cells until they have taken a share of the time; yield what is known at every twentieth of it.
 
     Args:
         sweep: to choose from.
@@ -156,20 +157,20 @@ def refine(sweep: Sweep, repeat: int, share: float, expected: pd.Series) -> Iter
     sweep.replay.forget()
     seeds = np.arange(sweep.candidates.seed_count)
     order = np.random.default_rng(repeat).permutation(seeds) if repeat else seeds
-    chooser, chosen, measured = LevelSet(replace(sweep.candidates, seeds=order[sweep.candidates.seeds])), [], 0.0
-    while measured < share:
-        for index in chooser.ask(most=max(len(chosen) // MAX_SHARE, 1), seconds=MIN_SECONDS):
-            chosen.append(index)
-            sweep.tell(chooser, sweep.replay.take(sweep.cells[index].id))
-        spent = sweep.seconds[chosen].sum() / sweep.seconds.sum()
-        if spent >= measured + STEP and len(chosen) >= chooser.design:
-            measured = STEP * np.floor(spent / STEP)
-            gap = np.abs(sweep.crossings(chooser) - expected)[expected.notna()]
-            factor = np.exp(gap) if sweep.candidates.scales[sweep.axis] == "log" else gap
-            yield {
-                "repeat": repeat, "share": round(measured, 2), "cells": len(chosen), "width": chooser.unsure(),
-                "median": factor.median(), "largest": factor.max(), "not found": factor.isna().sum(),
-            }  # fmt: skip
+    chooser, chosen = LevelSet(replace(sweep.candidates, seeds=order[sweep.candidates.seeds])), []
+    spent = 0.0
+    for due in np.arange(FIRST, share + STEP / 2, STEP):
+        while spent < due and (pack := chooser.ask(most=max(len(chosen) // MAX_SHARE, 1), seconds=MIN_SECONDS)):
+            for index in pack:
+                chosen.append(index)
+                sweep.tell(chooser, sweep.replay.take(sweep.cells[index].id))
+            spent = sweep.seconds[chosen].sum() / sweep.seconds.sum()
+        gap = np.abs(sweep.crossings(chooser) - expected)[expected.notna()]
+        factor = np.exp(gap) if sweep.candidates.scales[sweep.axis] == "log" else gap
+        yield {
+            "share": round(due, 2), "cells": len(chosen), "width": chooser.unsure(),
+            "median": factor.median(), "largest": factor.max(), "not found": factor.isna().sum(),
+        }  # fmt: skip
 
 
 def main() -> None:
@@ -195,20 +196,12 @@ def main() -> None:
         f" {expected.notna().sum()} of {len(expected)} lines",
         flush=True,
     )
-    every, reached = pd.DataFrame(), []
+    every = []
     for repeat in range(arguments.repeats):
-        own = pd.DataFrame(refine(sweep, repeat, arguments.share, expected))
-        every = pd.concat([every, own])
-        narrow = own.loc[own["width"] <= width, "share"]
-        reached.append(float(narrow.min()) if len(narrow) else np.inf)
-        print(shown(own), f"\nas narrow as the whole sweep from a share of {reached[-1]:.2f}", flush=True)
-    means = every.groupby("share", as_index=False).mean()
-    print("\nmeans\n" + shown(means), f"\nas narrow from {np.median(reached):.2f} (median of {sorted(reached)})")
-
-
-def shown(rows: pd.DataFrame) -> str:
-    """Return every fifth hundredth as text."""
-    return rows[(100 * rows["share"]).round() % 5 == 0].drop(columns="repeat").round(3).to_string(index=False)
+        every.append(pd.DataFrame(refine(sweep, repeat, arguments.share, expected)))
+        print(every[-1].round(3).to_string(index=False), "\n", flush=True)
+    means = pd.concat(every).groupby("share", as_index=False).mean()
+    print("means of", arguments.repeats, "\n" + means.round(3).to_string(index=False))
 
 
 if __name__ == "__main__":

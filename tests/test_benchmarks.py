@@ -185,6 +185,14 @@ def test_a_refinement_is_replayed_on_published_scores() -> None:
     assert float(rows[4][1]) == (int(rows[0][1]) + int(rows[2][1])) / 2
 
 
+def test_a_replay_ends_when_all_cells_are_chosen() -> None:
+    """Two depths and eleven learning rates with one seed."""
+    few = "depth=2,8", "--where", "delta=2.8", "--where", "seed=0"
+    printed = run(BENCHMARKS / "refinement_replay.py", SCORES, "--where", *few, "--share", 1)
+    assert printed.startswith("22 cells of depth, lr: ")
+    assert printed.splitlines()[-1].split()[:2] == ["1.00", "22.0"]
+
+
 def test_planning_is_measured_and_reads_back_what_it_wrote() -> None:
     (row,) = table(run(BENCHMARKS / "planning_scale.py", "--cells", 20_000))
     assert row[0] == "20,000"

@@ -2,9 +2,14 @@
 
 The posterior is held as weighted draws, since it is far from normal where all outcomes agree: after eight losses of
 eight at a point, a normal approximation doubts its side by 3%, the posterior by 0.03%. An outcome y of candidate i
-gives draw b the weight w_b P(y | draw b), and the look-ahead is a weighted mean:
+gives draw b the weight w_b P(y | draw b), and probabilities are weighted means:
 
     P(q above | y at i) = sum_b w_b P(y at i | b) [f_b(q) > threshold] / sum_b w_b P(y at i | b)
+
+Doubt is the variance p (1 - p) of the side. As y is 0 or 1, the mean of the side given y is linear in y, and the
+expected doubt after the outcome is the doubt before it, less what a linear prediction explains:
+
+    gain = Cov(side of q, y at i)^2 / Var(y at i)
 
 Symbols: n candidate cells, q reference points, B draws.
 
@@ -23,7 +28,7 @@ from scipy.special import log_ndtr, ndtr
 from analysis.surface import Surface
 
 _TINY = 1e-7
-"""An outcome less probable than this is taken to be as probable, which avoids dividing by 0."""
+"""Variances below this count as this, which avoids dividing by 0."""
 
 
 class Beliefs:
@@ -36,7 +41,7 @@ class Beliefs:
         reference: (q, d) reference points.
         threshold: latent value of the boundary.
         rng: draws the latent between the fitted points.
-        trials: of a candidate's outcome; of trials that agree more than independent ones, the number that tell as much.
+        trials: number of trials in an outcome; for correlated trials, the number of independent ones that tell as much.
     """
 
     def __init__(
@@ -84,9 +89,7 @@ class Beliefs:
     def gains(self) -> np.ndarray:
         """Return by how much the outcome of each candidate lowers the expected doubt at each reference point, (n, q).
 
-        Doubt is the variance of the side, 1 for above and 0 for below, so that a gain is the part of it that the
-        outcome explains: their squared covariance over the variance of the outcome. Of several trials, it is the part
-        that their number of successes explains linearly.
+        Of outcomes of several trials, it is what their number of successes explains linearly, which is never too much.
         """
         if self._gains is None:
             root = np.sqrt(self._weight)[:, None]
@@ -98,9 +101,9 @@ class Beliefs:
         return self._gains
 
     def left_by(self, candidates: Sequence[int]) -> np.ndarray:
-        """Return the share of the doubt at each reference point that outcomes of these candidates leave, (q,).
+        """Return the fraction of the doubt at each reference point that outcomes of these candidates leave, (q,).
 
-        Each is taken to leave the same share of the doubt whatever the others say.
+        Each is taken to remove the same fraction of the doubt whatever the others say.
         """
         doubt_now = np.maximum(doubt(self._weight @ self._above), _TINY)
         share = 1 - self.gains()[candidates] / doubt_now

@@ -16,7 +16,7 @@ RETUNE_SHARE = 0.15
 """Share of new outcomes after which hyperparameters are chosen again."""
 
 DRAWS = Schedule(chains=200)
-"""800 draws to choose by."""
+"""800 draws to choose by; `LARGE` has fewer, and takes its place where there are many outcomes."""
 
 Outcome = tuple[float, float]
 """Successes and trials of a cell; no trials if its outcome is undefined."""

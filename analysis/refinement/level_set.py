@@ -3,8 +3,8 @@
 After a coarse design, each cell is the one whose outcome is expected to lower the doubt about the side of the boundary
 most, per second that it takes: stepwise uncertainty reduction (SUR). With the probability p that the rate is above the
 level, doubt is p (1 - p), summed over reference points. Another seed at a known point is a candidate like any other, so
-no separate rule decides between new points and more seeds. Of the doubt at a reference point, a cell that is being
-computed is taken to leave the share that it would leave alone.
+no separate rule decides between new points and more seeds. A cell that is being computed is taken to remove the same
+fraction of the doubt at a reference point as it would if it were the only one.
 
 Where the surface is sure, it is never asked, even if it is wrong. So of the first n cells about sqrt(n) are those
 farthest from all others, whatever their outcomes and costs: an island is found sooner or later. Within a pack, only
@@ -45,8 +45,8 @@ DOUBT = 0.025
 EXPLORED = 0.25
 """Probability of a defined outcome from which a cell is explored: a few undefined outcomes may have been bad luck."""
 PATIENCE = 0.02
-"""New outcomes wait until they are more than this share of the cells that are being computed. What so few would change
-does not pay for new draws, and many workers need not wait."""
+"""New outcomes wait while they are less than this share of the cells that are being computed, and of the outcomes that
+are known: they would change too little to be worth new draws, and with many workers none has to wait for a fit."""
 _TINY = 1e-9
 """Squared distances that differ by less are equal."""
 _PART = 256
@@ -103,16 +103,26 @@ class LevelSet:
             trials: 1 for a verdict, or its late tasks; 0 if the outcome is undefined.
 
         Raises:
-            AnalysisError: more successes than trials.
+            AnalysisError: more successes than trials, or there is no such cell.
         """
+        self._check(cell)
         if not 0 <= successes <= trials:
             raise AnalysisError(f"cell {cell}: {successes:g} successes of {trials:g} trials; they cannot be more")
         self._told[cell] = (successes, trials)
         self._closed[cell] = True
 
     def drop(self, cell: int) -> None:
-        """Never ask for a cell (again): it cannot be computed."""
+        """Never ask for a cell (again): it cannot be computed.
+
+        Raises:
+            AnalysisError: there is no such cell.
+        """
+        self._check(cell)
         self._closed[cell] = True
+
+    def _check(self, cell: int) -> None:
+        if not 0 <= cell < len(self._closed):
+            raise AnalysisError(f"cell {cell}: must be a number from 0 to {len(self._closed) - 1}")
 
     def open_cells(self, pending: Collection[int] = ()) -> np.ndarray:
         """Return the cells that are neither told, pending nor dropped, in ascending order."""
@@ -230,7 +240,7 @@ class LevelSet:
         return chosen
 
     def _stand(self, open_cells: np.ndarray, pending: list[int]) -> tuple[Standing, list[int]]:
-        """Return what is believed now, and the cells whose outcomes it does not know but which need not be asked."""
+        """Return what is believed now, and the cells whose outcomes are still missing from it."""
         now, known = self._standing, self._defined
         changes = now.changes(known) if now else []
         if (
@@ -239,15 +249,15 @@ class LevelSet:
             or not np.isin(now.cells, open_cells).any()
         ):
             return self._anew(open_cells, pending), pending
-        if len(changes) <= PATIENCE * len(pending):
-            return now, [*pending, *changes]
+        if len(changes) < PATIENCE * min(len(pending), len(known)):
+            return now, [*pending, *(cell for cell in changes if cell not in now.taken)]
         if not now.has(changes):
             return self._anew(open_cells, pending), pending
         for cell in changes:
             now.take(cell, known.get(cell, NOTHING))
         if now.is_worn:
             surface = self._fits.rate(known)
-            now.renew(surface.tuned, self._believe(surface, now.cells))
+            now.tuned, now.beliefs = surface.tuned, self._believe(surface, now.cells, known)
         return now, pending
 
     def _anew(self, open_cells: np.ndarray, pending: list[int]) -> Standing:
@@ -255,13 +265,12 @@ class LevelSet:
         known = self._defined
         surface = self._fits.rate(known)
         cells = np.union1d(self._candidates(open_cells, surface), pending).astype(int)
-        beliefs = self._believe(surface, cells)
+        beliefs = self._believe(surface, cells, known)
         asked = len(self._told) + len(pending)
         self._standing = Standing(cells, asked, surface.tuned, beliefs, known)
         return self._standing
 
-    def _believe(self, surface: Surface, cells: np.ndarray) -> Beliefs:
-        known = self._defined
+    def _believe(self, surface: Surface, cells: np.ndarray, known: dict[int, Outcome]) -> Beliefs:
         trials = float(np.median([trials for _, trials in known.values()]))
         return Beliefs(
             surface, self._of.points[cells], self._of.seeds[cells], self._of.at[self._reference],

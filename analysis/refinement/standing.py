@@ -65,7 +65,3 @@ class Standing:
     def left_by(self, cells: Iterable[int]) -> np.ndarray:
         """Return `Beliefs.left_by` of those of the cells that are here."""
         return self.beliefs.left_by([self.number[cell] for cell in cells if cell in self.number])
-
-    def renew(self, tuned: Tuned, beliefs: Beliefs) -> None:
-        """Replace beliefs that are worn by those of a new fit to the same outcomes."""
-        self.tuned, self.beliefs = tuned, beliefs

@@ -62,11 +62,11 @@ class Reference:
         cells = np.arange(len(self._rows))
         self._to_rows = csr_array((np.ones(len(cells)), (self._rows, cells)), (len(used), len(cells)))
         self._to_columns = csr_array((np.ones(len(cells)), (self._columns, cells)), (used.shape[1], len(cells)))
-        self._root_W = np.sqrt(mode.curvature.W[used])
         self._k, self._n = counts.successes[used], counts.trials[used]
         self._centre = mode.f[self._rows] + mode.u[self._columns]
         self._gradient = derivatives(self._k, self._n, self._centre)[0]
         self._curvature = mode.curvature.W[used]
+        self._root_W = np.sqrt(self._curvature)
         self._unanimous = bool(((self._k == 0) | (self._k == self._n)).all())
 
     def draw(self, rng: np.random.Generator, chains: int) -> tuple[np.ndarray, np.ndarray]:

@@ -206,13 +206,6 @@ def test_what_was_taken_in_can_be_taken_back(mixed: list[Surface]) -> None:
     assert made.effective == pytest.approx(1.0, abs=1e-4)
 
 
-def test_gains_are_neither_negative_nor_more_than_the_doubt(fits: list[Surface]) -> None:
-    made = beliefs(fits[0])
-    gains, most = made.gains(), doubt(sides(made))
-    assert (gains >= 0).all()
-    assert (gains <= most + 1e-6).all()
-
-
 @pytest.mark.parametrize("kind", ["mixed", "split"])
 def test_several_trials_tell_more_but_no_more_than_there_is(kind: str) -> None:
     """What their number explains linearly lies between what one trial tells and what all of them do."""

@@ -222,9 +222,9 @@ def test_rates_of_several_trials() -> None:
 
 def test_one_axis() -> None:
     line = grid(np.geomspace(0.01, 10, 41), scales=("log",))
-    world = World(line, lambda points: 8 * np.log10(points[:, 0])).compute(20)
-    assert world.error <= 2 / 41
-    chosen = line.points[np.array(world.asked[world.chooser.design :]), 0]
+    worlds = [World(line, lambda points: 8 * np.log10(points[:, 0]), seed).compute(20) for seed in range(3)]
+    assert np.mean([world.error for world in worlds]) <= 2 / 41
+    chosen = line.points[np.concatenate([world.asked[world.chooser.design :] for world in worlds]), 0]
     assert np.median(np.abs(np.log(chosen))) < 0.4 * np.median(np.abs(np.log(line.points)))
 
 
@@ -259,7 +259,7 @@ def test_undefined_outcomes_are_left_out() -> None:
     assert np.isnan(rates)[where[:, 1] > 0.8].all()
     assert not np.isnan(rates)[where[:, 1] < 0.5].any()
     whole = World(PLANE, smooth).compute(70).chooser.unsure()
-    assert world.chooser.unsure() < whole + 0.1
+    assert world.chooser.unsure() < whole + 0.15
 
 
 def test_cells_are_asked_while_nothing_is_defined() -> None:
@@ -369,15 +369,14 @@ def test_a_changed_outcome_replaces_the_earlier_one() -> None:
 
 
 def test_looking_leaves_choices_alone() -> None:
-    """Rates, widths, and questions whose cells are not computed."""
+    """Rates, widths, and questions whose cells are not computed, also where beliefs outlast several outcomes."""
     first, second = World(PLANE, smooth), World(PLANE, smooth)
-    for _ in range(40):
-        first.compute(1)
+    for count in (15, 45, *[1] * 15):
+        first.compute(count)
         second.chooser.unsure()
         second.chooser.ask(most=5, seconds=1e9)
-        second.compute(1)
-        if second.chooser.told > 1:
-            second.chooser.rates()
+        second.compute(count)
+        second.chooser.rates()
     assert first.asked == second.asked
 
 
@@ -398,43 +397,83 @@ def test_what_is_believed_is_what_is_known() -> None:
     assert believed(world.chooser)[finished] == (world.successes[finished], 1)
 
 
-def test_few_new_outcomes_wait_while_many_cells_are_computed() -> None:
-    """Until they are more than 2% of these; meanwhile their cells count as pending ones do."""
-    world = World(PLANE, smooth).compute(40)
-    begun = [int(c) for c in np.random.default_rng(0).permutation(len(PLANE.seeds)) if c not in world.asked][:180]
-    world.chooser.ask(begun)
-    for number in range(4):
-        cell = begun.pop()
+def told_at_random(cells: int) -> World:
+    world = World(PLANE, smooth)
+    world.asked = [int(cell) for cell in np.random.default_rng(1).permutation(len(PLANE.seeds))[:cells]]
+    for cell in world.asked:
         world.tell(cell)
-        (chosen,) = world.chooser.ask(begun)
-        assert chosen not in {*begun, *world.asked, cell}
-        assert len(believed(world.chooser)) == (40 if number < 3 else 44)
+    return world
+
+
+def begun_beside(world: World, cells: int) -> list[int]:
+    """Return cells at random that are not told."""
+    order = np.random.default_rng(0).permutation(len(PLANE.seeds))
+    return [int(cell) for cell in order if cell not in world.asked][:cells]
+
+
+@pytest.mark.parametrize(("pending", "known", "waits"), [(50, 60, 0), (51, 60, 1), (199, 160, 3), (199, 40, 0)])
+def test_few_new_outcomes_wait_while_many_cells_are_computed(pending: int, known: int, waits: int) -> None:
+    """Until they are 2% of these and of those that are known."""
+    world = told_at_random(known)
+    begun = begun_beside(world, pending + waits + 1)
+    world.chooser.ask(begun)
+    for number in range(1, waits + 2):
+        world.tell(begun.pop())
+        world.chooser.ask(begun)
+        assert len(believed(world.chooser)) == known + (number if number > waits else 0)
+
+
+def test_at_first_no_outcome_waits() -> None:
+    """Each one matters, however many cells are being computed."""
+    world = World(PLANE, smooth)
+    begun = world.chooser.ask()
+    while len(begun) < 300:
+        begun += world.chooser.ask(begun)
+    for number in range(1, 8):
+        world.tell(begun.pop(0))
+        world.chooser.ask(begun)
+        assert len(believed(world.chooser)) == number
+
+
+def test_a_cell_whose_outcome_waits_counts_as_a_pending_one() -> None:
+    """An outcome that was taken in and only changes is not missing."""
+    world = told_at_random(160)
+    begun = begun_beside(world, 190)
+    world.chooser.ask(begun)
+    world.tell(new := begun.pop())
+    world.chooser.tell(world.asked[0], 1 - world.successes[world.asked[0]], 1)
+    _, missing = world.chooser._stand(world.chooser.open_cells(begun), begun)
+    assert missing == [*begun, new]
 
 
 def test_an_explored_cell_needs_no_new_fit() -> None:
-    """Its outcome does, for what is believed has no cell there."""
-    world = World(PLANE, smooth).compute(120)
-    before = world.chooser._standing
-    assert before is not None
-    (cell,) = world.chooser.ask()
-    assert level_set._explores(120)
-    assert not before.has([cell])
-    assert world.chooser._standing is before
-    world.tell(cell)
-    world.chooser.ask()
-    assert world.chooser._standing is not before
+    """Its outcome does, where what is believed has no such cell."""
+    unknown = 0
+    for known in (80, 99, 120, 143, 168):
+        world = told_at_random(known)
+        (cell,) = world.chooser.ask()
+        assert level_set._explores(known)
+        before = world.chooser._standing
+        assert before is not None
+        assert world.chooser.ask() == [cell]
+        assert world.chooser._standing is before
+        world.tell(cell)
+        world.chooser.ask()
+        assert (world.chooser._standing is before) == before.has([cell])
+        assert cell in believed(world.chooser)
+        unknown += not before.has([cell])
+    assert 0 < unknown < 5
 
 
 def test_a_restart_with_many_pending_cells() -> None:
-    """Cells that were begun before a kill come first; what is chosen beside them is not crowded in one place."""
+    """Cells that were begun before a kill are not asked again."""
     world = World(PLANE, smooth).compute(40)
-    begun = [int(c) for c in np.random.default_rng(0).permutation(len(PLANE.seeds)) if c not in world.asked][:150]
+    begun = begun_beside(world, 150)
     chooser = LevelSet(PLANE)
     for cell in world.asked:
         chooser.tell(cell, world.successes[cell], 1)
     pack = chooser.ask(begun, most=8, seconds=1e9)
     assert len({*pack} - {*begun, *world.asked}) == 8
-    assert len(np.unique(PLANE.place[pack])) >= 4
     assert {*believed(chooser)} == {*world.asked}
 
 
@@ -463,6 +502,8 @@ def test_the_same_outcomes_give_the_same_choices() -> None:
         (lambda: LevelSet(PLANE, 1.5), "level = 1.5: must be between 0 and 1"),
         (lambda: LevelSet(PLANE).tell(7, 2, 1), "cell 7: 2 successes of 1 trials; they cannot be more"),
         (lambda: LevelSet(PLANE).tell(7, -1, 1), "cell 7: -1 successes of 1 trials"),
+        (lambda: LevelSet(PLANE).tell(1024, 1, 1), "cell 1024: must be a number from 0 to 1023"),
+        (lambda: LevelSet(PLANE).drop(-1), "cell -1: must be a number from 0 to 1023"),
         (lambda: LevelSet(PLANE).rates(), "no outcome is defined yet"),
         (lambda: grid([1.0, np.nan]), "must be finite"),
         (lambda: grid([0.0, 1.0], scales=("log",)), "must be positive on a logarithmic axis"),
