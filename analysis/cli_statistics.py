@@ -8,11 +8,13 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 from analysis import statistics
 from analysis.data import blocks_of, check_fields, format_fields, load_cells, parse_where, select
@@ -215,19 +217,18 @@ class StatisticsCommands:
         if pairs.attrs["unpaired"]:
             remark(f"{pairs.attrs['unpaired']} networks have no partner and are left out")
         title = " minus ".join(reversed(sweep_names(*names) if options.second is not None else names))
+        draw: Callable[[], Figure]
         if options.table == "points":
             table = statistics.compare_points(pairs, rng)
             lines = statistics.explain_points(table)
+            draw = partial(plot_points, table, title, width=options.width)
         else:
             table = statistics.compare(pairs, rng, margin=options.tolerance)
             lines = statistics.explain(table, margin=options.tolerance)
+            draw = partial(plot_comparison, table, title, margin=options.tolerance, width=options.width)
         if options.figure:
-            if options.table == "points":
-                figure = plot_points(table, title, width=options.width)
-            else:
-                figure = plot_comparison(table, title, margin=options.tolerance, width=options.width)
             made = {"first": provenance(first), "second": provenance(second), "tolerance": options.tolerance}
-            save_figure(figure, options.figure, made)
+            save_figure(draw(), options.figure, made)
             remark(f"-> {options.figure}")
         code = self._show(table, options.out)
         for line in lines:
