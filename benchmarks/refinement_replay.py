@@ -34,8 +34,8 @@ from lop_sweep.config import FIELDS, CellConfig
 from lop_sweep.planning import Sizing
 from lop_sweep.planning.choosing import MAX_SHARE, MIN_SECONDS
 
-FIRST = STEP = 0.05
-"""Shares of the core-seconds at the first measurement, and between two."""
+STEP = 0.05
+"""Share of the core-seconds between two measurements."""
 
 
 class Replay(FinishedCells):
@@ -54,7 +54,7 @@ class Replay(FinishedCells):
         else:
             self._add_published()
         self._rows = {cell: (group, row) for group, rows in self._groups.items() for cell, row in rows.items()}
-        self._groups = {}
+        self.forget()
 
     def _add_published(self) -> None:
         """Keep the published losses, which are those of the late tasks: a verdict needs no others."""
@@ -65,11 +65,9 @@ class Replay(FinishedCells):
 
     def everything(self) -> Mapping[str, tuple[float, float]]:
         """Return the outcomes of all cells, judged together."""
-        self._groups = {}
         for cell, (configuration, row) in self._rows.items():
             self._groups.setdefault(configuration, {})[cell] = row
-        outcomes, self._groups = self._judge(self._groups), {}
-        return outcomes
+        return self._judge(self._groups)
 
     def forget(self) -> None:
         """Begin anew with no cell."""
@@ -159,7 +157,7 @@ def refine(sweep: Sweep, repeat: int, share: float, expected: pd.Series) -> Iter
     order = np.random.default_rng(repeat).permutation(seeds) if repeat else seeds
     chooser, chosen = LevelSet(replace(sweep.candidates, seeds=order[sweep.candidates.seeds])), []
     spent = 0.0
-    for due in np.arange(FIRST, share + STEP / 2, STEP):
+    for due in np.arange(STEP, share + STEP / 2, STEP):
         while spent < due and (pack := chooser.ask(most=max(len(chosen) // MAX_SHARE, 1), seconds=MIN_SECONDS)):
             for index in pack:
                 chosen.append(index)

@@ -103,7 +103,7 @@ class LevelSet:
             trials: 1 for a verdict, or its late tasks; 0 if the outcome is undefined.
 
         Raises:
-            AnalysisError: more successes than trials, or there is no such cell.
+            AnalysisError: more successes than trials, or a number that no cell has.
         """
         self._check(cell)
         if not 0 <= successes <= trials:
@@ -115,7 +115,7 @@ class LevelSet:
         """Never ask for a cell (again): it cannot be computed.
 
         Raises:
-            AnalysisError: there is no such cell.
+            AnalysisError: no cell has this number.
         """
         self._check(cell)
         self._closed[cell] = True
